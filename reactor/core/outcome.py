@@ -1,0 +1,108 @@
+"""What became of an attempt, as a value: the language between whoever talks to Google and whoever settles the item."""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+
+class FailureCode(StrEnum):
+    """Why an item ended without being applied; the values of `sync_outbox.failure_code`."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:  # noqa: ARG004
+        return name
+
+    SUPERSEDED = auto()
+    """A newer state of the same source was applied; nothing was sent, nothing is lost."""
+    AUTH = auto()
+    """The workspace's consent does not work any more; a person must connect again."""
+    BAD_PAYLOAD = auto()
+    """The row contradicts itself or its payload is not what the contract says."""
+    BAD_REQUEST = auto()
+    """Google refused the event's content."""
+    EVENT_GONE = auto()
+    """Somebody deleted the event in the calendar; a rebuild brings it back."""
+    CALENDAR_GONE = auto()
+    """The calendar does not exist or is not shared with the account any more."""
+    FORBIDDEN = auto()
+    """The account may not write this calendar."""
+    EXHAUSTED = auto()
+    """All attempts failed."""
+    WORKER_LOST = auto()
+    """The worker died with the item in hand, as often as attempts are allowed."""
+
+
+class Scope(StrEnum):
+    """Whom a failure holds back."""
+
+    ITEM = auto()
+    LANE = auto()
+    """Everything of this workspace: its quota, its consent, its calendar."""
+    ALL = auto()
+    """Everything: Google is not reachable, or the deployment is configured wrongly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The calendar agrees with the item.
+
+    Attributes:
+        event_id: Google's id of the event that was written or removed.
+        calendar_id: The calendar that it is (or was) in.
+        generation: The generation of the id that was used; it may have risen on the way.
+        etag: The event's etag after the write, None where nothing is left.
+    """
+
+    event_id: str
+    calendar_id: str
+    generation: int
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Google already holds a newer state of the source; nothing was written.
+
+    Attributes:
+        seq: The `seq` that the remote event carries.
+    """
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It may work later.
+
+    Attributes:
+        reason: A short fixed phrase for logs and `last_error`; never anything from a payload or a secret.
+        counts: Whether the attempt counts towards the maximum while the breaker is closed.
+        scope: Whom it holds back.
+        after: Seconds to wait at least, None to use the backoff.
+        outage: Whether it is evidence that the other side is down (what a circuit breaker counts).
+    """
+
+    reason: str
+    counts: bool
+    scope: Scope = Scope.ITEM
+    after: float | None = None
+    outage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It will not work, however often it is tried.
+
+    Attributes:
+        code: Why.
+        reason: A short fixed phrase for logs and `last_error`; never anything from a payload or a secret.
+        scope: Whom it holds back: LANE where the workspace's other items would meet the same.
+        connection_invalid: Whether the stored token is dead, so that the connection must be marked invalid.
+    """
+
+    code: FailureCode
+    reason: str
+    scope: Scope = Scope.ITEM
+    connection_invalid: bool = False
+
+
+Outcome = Done | Superseded | Retry | Dead

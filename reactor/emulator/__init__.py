@@ -1,0 +1,1 @@
+"""A Google Calendar for tests and demos: in memory, faithful, faulty on demand."""
