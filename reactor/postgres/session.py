@@ -130,7 +130,7 @@ class Session:
                         self._guarded, work, abandon_on_cancel=True, limiter=self._limiter
                     )
                 except trio.Cancelled:
-                    self._lose("interrupted in the middle of a statement")
+                    self.discard("interrupted in the middle of a statement")
                     raise
                 finally:
                     self._drain()
@@ -151,8 +151,8 @@ class Session:
         if self._lost.is_set():
             raise SessionLostError(f"The database session is gone: {self._why}.")
 
-    def _lose(self, why: str) -> None:
-        """Give the session up; a thread that waits in it fails at once."""
+    def discard(self, why: str) -> None:
+        """Give the session up; a thread that waits in it fails at once, and so does the block around the session."""
         if self._lost.is_set():
             return
         self._why = why
@@ -173,7 +173,7 @@ class Session:
                     break
                 self._notified.append(arrived.be_pid)
         except psycopg.Error:
-            self._lose("the server ended the connection")
+            self.discard("the server ended the connection")
             return
         self._last_heard = trio.current_time()
         notified, self._notified = self._notified, []
@@ -191,7 +191,7 @@ class Session:
             try:
                 await trio.lowlevel.wait_readable(self._connection.fileno())
             except (OSError, psycopg.Error):  # closed under us: run() has said why
-                self._lose("the connection was closed")
+                self.discard("the connection was closed")
             async with self._lock:
                 self._drain()
         self._check()
@@ -212,12 +212,12 @@ class Session:
             if trio.current_time() - self._last_heard >= interval and not await self.execute(
                 statement, timeout=timeout
             ):
-                self._lose("it is not the session that it was")
+                self.discard("it is not the session that it was")
                 self._check()
 
     async def aclose(self) -> None:
         """Close the connection, after a statement that still runs in its thread has ended."""
-        self._lose("closed")
+        self.discard("closed")
         with trio.CancelScope(shield=True):  # bounded: with its socket shut, no call into libpq waits
             await trio.to_thread.run_sync(self._connection.close, limiter=self._limiter)
 
