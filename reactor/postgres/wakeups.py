@@ -35,7 +35,8 @@ class Wakeups:
         ping_timeout: Seconds for its answer.
 
     Attributes:
-        counts: How often each thing was done (`Do`'s names), answered (`Answer`'s) or heard ("NOTIFIED").
+        counts: How often each thing was done (`Do`'s names), answered (`Answer`'s) or happened ("NOTIFIED",
+            "CONNECTED").
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Wakeups:
                     [[self._own_pid]] = await session.execute(SQL["own_pid"])
                     await session.execute(SQL["listen"])
                     self._session = session
+                    self.counts["CONNECTED"] += 1
                     self._gate.connected(trio.current_time())
                     self._stir.set()
                     pause = 0.0
