@@ -82,7 +82,10 @@ async def consume(kind: str, dsn: str) -> None:
         wakeups = Wakeups(dsn)
         if kind == "listening":
             await session.execute("listen sync_outbox")
-        nursery.start_soon(*((wakeups.run, look) if kind == "gate" else (poll,)))
+        if kind == "gate":
+            nursery.start_soon(wakeups.run, look)
+        else:
+            nursery.start_soon(poll)
         print("ready", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
         print(wakeups.counts["NOTIFIED"] if kind == "gate" else heard, flush=True)
@@ -95,7 +98,7 @@ def measure(server: EmbeddedPostgres, set_up: str, clients: int, script: Path) -
     with psycopg.connect(server.url(), autocommit=True) as connection:
         for name in ("always", WAKE):
             verb = "enable" if name == trigger else "disable"
-            connection.execute(f"alter table sync_outbox {verb} trigger {name}")  # type: ignore[arg-type]
+            connection.execute(f"alter table sync_outbox {verb} trigger {name}".encode())
         connection.execute("truncate sync_outbox")
         connection.execute("checkpoint")
     consumers = [
@@ -111,10 +114,9 @@ def measure(server: EmbeddedPostgres, set_up: str, clients: int, script: Path) -
         assert consumer.stdout
         consumer.stdout.readline()
     time.sleep(0.3)  # asleep, as a reactor with nothing to do is
-    command = [server.bin_path / "pgbench", "-n", "-M", "prepared", "-T", str(SECONDS), "-f", script]
-    output = subprocess.run(
-        [*command, "-c", str(clients), "-j", "1", server.url()], check=True, capture_output=True, text=True
-    ).stdout
+    options = f"-n -M prepared -j 1 -T {SECONDS} -c {clients} -f {script}".split()
+    pgbench = [str(server.bin_path / "pgbench"), *options, server.url()]
+    output = subprocess.run(pgbench, check=True, capture_output=True, text=True).stdout
     rate = float(output.split("tps = ")[1].split()[0])
     heard = sum(int(consumer.communicate()[0]) for consumer in consumers)
     return rate, heard / (rate * SECONDS) * 1000
@@ -149,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(consume, *sys.argv[1:])
+    trio.run(consume, sys.argv[1], sys.argv[2])

@@ -1,10 +1,12 @@
 """The command line: one function per command, each a few lines over the part that does the work."""
 
+import os
 from typing import Annotated
 
 import typer
 
 import reactor
+from reactor.errors import ConfigurationError, ReactorError
 
 app = typer.Typer(
     name="python -m reactor",
@@ -27,3 +29,48 @@ def main(
     ] = False,
 ) -> None:
     """Makes Google Calendar agree with a Postgres outbox."""
+
+
+@app.command()
+def migrate(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; list what is missing, exit 1 if anything is.")
+    ] = False,
+    database_url: Annotated[
+        str | None,
+        typer.Option(envvar="DATABASE_URL", show_default=False, help="The database, as the owner of its tables."),
+    ] = None,
+) -> None:
+    """Create or adopt the schema: tables, indexes, triggers, roles.
+
+    The application may go on writing meanwhile. Running it twice is as good as once.
+
+    Example: DATABASE_URL=postgresql://owner@db.internal/app python -m reactor migrate
+    """
+    from reactor.postgres import migrations  # noqa: PLC0415  (yoyo is needed by this command only)
+
+    try:
+        dsn = _database_url(database_url)
+        if not check:
+            migrations.migrate(dsn, progress=typer.echo)
+            return
+        found = migrations.missing(dsn)
+    except ReactorError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from error
+    typer.echo("\n".join(found) or "Nothing is missing.")
+    raise typer.Exit(1 if found else 0)
+
+
+def _database_url(given: str | None) -> str:
+    if given:
+        return given
+    message = "DATABASE_URL is not set: the connection string of the PostgreSQL database, postgresql://..."
+    if os.environ.get("SUPABASE_URL"):
+        message = (
+            "DATABASE_URL is not set; SUPABASE_URL is not used any more, the reactor speaks SQL. Take the connection "
+            "string of the direct connection or of the session pooler (port 5432) from the project's settings, "
+            "not that of the transaction pooler (port 6543)."
+        )
+    raise ConfigurationError(message)

@@ -119,7 +119,9 @@ async def test_a_backend_terminated_in_a_statement_is_a_loss(empty_database: str
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(session.execute, "select pg_sleep(60)")
-        await killer.execute("select pg_terminate_backend(%s)", (await pid_when_busy(killer),))
+        pid = await pid_when_busy(killer)
+        with trio.CancelScope(shield=True):  # or the killer would be interrupted itself
+            await killer.execute("select pg_terminate_backend(%s)", (pid,))
 
 
 async def pid_when_busy(witness: Session) -> int:

