@@ -13,6 +13,7 @@ from reactor.emulator.calls import Answer, Call
 from reactor.emulator.errors import ApiError, Json, bad_token, invalid, login_required
 from reactor.emulator.oauth import Access, OAuth
 from reactor.emulator.quota import Quota
+from reactor.emulator.settings import Settings
 
 _PREFIX: Final = "https://www.googleapis.com/auth/"
 WRITES: Final = frozenset({"insert", "import", "update", "patch", "delete", "move"})
@@ -48,15 +49,14 @@ class CalendarApi:
         calendars: All of them, by id.
         oauth: Who tokens belong to.
         quota: What calls cost.
-        empty_pages: Whether listings begin with an empty page.
     """
 
-    def __init__(self, oauth: OAuth, quota: Quota, rng: random.Random) -> None:
+    def __init__(self, oauth: OAuth, quota: Quota, settings: Settings, rng: random.Random) -> None:
         self.calendars: dict[str, Calendar] = {}
         self.oauth = oauth
         self.quota = quota
         self.ticker = Ticker()
-        self.empty_pages = False
+        self._settings = settings
         self._rng = rng
 
     def perform(self, call: Call, now: float) -> tuple[Answer, str]:
@@ -94,7 +94,7 @@ class CalendarApi:
             case "list":
                 _need(calendar, role, "reader")
                 query = call.request.query
-                return Answer(200, listing.page(calendar, query, role=role, empty_pages=self.empty_pages))
+                return Answer(200, listing.page(calendar, query, role=role, empty_pages=self._settings.empty_pages))
             case "get":
                 _need(calendar, role, "reader")
                 return self._get(call, calendar)

@@ -39,7 +39,25 @@ async def serve(
     Raises:
         OSError: The address cannot be listened on.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+    await serve_listeners(app, await listen(host, port), task_status=task_status)
+
+
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Open the sockets to listen on.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    return list(await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG))
+
+
+async def serve_listeners(
+    app: Application,
+    listeners: list[trio.SocketListener],
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an application on open sockets until cancelled; as `serve`."""
     bound_host, bound_port = listeners[0].socket.getsockname()[:2]
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
     async with trio.open_nursery() as nursery:

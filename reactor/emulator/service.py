@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import trio
 
-from reactor.emulator import batch
+from reactor.emulator import batch, control
 from reactor.emulator.api import WRITES
 from reactor.emulator.calls import API_PATH, Answer, Call, Request, read_call
 from reactor.emulator.emulator import Emulator
@@ -70,9 +70,11 @@ class Service:
             if request.path.startswith(API_PATH):
                 call = read_call(request)
                 with emulator.log.events_in_flight([(call.calendar, call.event)]):
-                    if emulator.latency:
-                        await trio.sleep(emulator.latency)
+                    if emulator.settings.latency:
+                        await trio.sleep(emulator.settings.latency)
                     return await self._call(call, None)
+            if request.path.startswith(control.PREFIX):
+                return Reply(control.answer(emulator, request))
             return await self._oauth(request)
 
     async def _call(self, call: Call, batch_number: int | None) -> Reply:
@@ -129,7 +131,7 @@ class Service:
         reason = ""
         try:
             parts = batch.read(request)
-            if len(parts) > emulator.batch_limit:
+            if len(parts) > emulator.settings.batch_limit:
                 raise ApiError("badRequest", "The batch request exceeds the allowed number of calls.")  # noqa: TRY301
         except ApiError as error:
             answer, reason = _refusal(error), error.reason
@@ -161,8 +163,8 @@ class Service:
         order = list(range(len(parts)))
         emulator.rng.shuffle(order)
         with emulator.log.events_in_flight([(call.calendar, call.event) for call in calls]):
-            if emulator.latency + verdict.before:
-                await trio.sleep(emulator.latency + verdict.before)
+            if emulator.settings.latency + verdict.before:
+                await trio.sleep(emulator.settings.latency + verdict.before)
             for index in order:
                 if verdict.fault is None or emulator.faults.commits(verdict.fault):
                     replies[index] = await self._call(calls[index], number)
