@@ -1,14 +1,12 @@
 """The emulator as a client meets it: over a socket, with tokens, alone and in batches."""
 
-import email.parser
-import email.policy
-import json
 from typing import Any
 
 import httpx
 import pytest
 
 from reactor.emulator import Fault, WriteKind
+from tests.emulator_batches import batch_of, parts_of
 from tests.google_fixtures import USER, GoogleServer
 
 EVENTS = "calendar/v3/calendars/primary/events"
@@ -65,30 +63,6 @@ async def test_a_call_is_carried_out_and_its_answer_is_lost(
     assert len(google.emulator.events(USER)) == 1
 
 
-def batch_of(*requests: tuple[str, str, dict[str, Any] | None]) -> tuple[bytes, dict[str, str]]:
-    """A batch request whose parts are named item0, item1, ..."""
-    out = ""
-    for number, (method, path, body) in enumerate(requests):
-        text = json.dumps(body) if body is not None else ""
-        head = f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n" if text else ""
-        out += f"--b\r\nContent-Type: application/http\r\nContent-ID: <item{number}>\r\n\r\n"
-        out += f"{method} /{path} HTTP/1.1\r\n{head}\r\n{text}\r\n"
-    return f"{out}--b--\r\n".encode(), {"Content-Type": "multipart/mixed; boundary=b"}
-
-
-def parts_of(answer: httpx.Response) -> list[tuple[str, int, Any]]:
-    """Content-ID, status and JSON of each part, read by the standard library's parser."""
-    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + answer.content)
-    parts = []
-    for part in message.iter_parts():
-        inner = part.get_content()
-        line, _, rest = inner.partition(b"\r\n")
-        body = rest.partition(b"\r\n\r\n")[2]
-        parts.append((part["content-id"], int(line.split()[1]), json.loads(body) if body.strip() else None))
-    return parts
-
-
 async def test_a_batch_is_answered_in_the_order_of_its_parts(
     google: GoogleServer, google_http: httpx.AsyncClient
 ) -> None:
@@ -98,8 +72,8 @@ async def test_a_batch_is_answered_in_the_order_of_its_parts(
     content, headers = batch_of(*calls, ("DELETE", f"{EVENTS}/never", None))
     answer = await google_http.post("batch/calendar/v3", content=content, headers=headers)
     parts = parts_of(answer)
-    assert [part[0] for part in parts] == [f"<response-item{number}>" for number in range(21)]
-    assert [part[1] for part in parts] == [200] * 20 + [404]
+    assert [part.content_id for part in parts] == [f"<response-item{number}>" for number in range(21)]
+    assert [part.status for part in parts] == [200] * 20 + [404]
     created = [event["id"] for event in google.emulator.events(USER)]
     assert created != sorted(created), "the parts were carried out in order"
     assert sorted(created) == [f"event{number:02}" for number in range(20)]

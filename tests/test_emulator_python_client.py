@@ -176,6 +176,10 @@ async def test_a_service_account_acts_for_a_user_where_it_may(google: GoogleServ
             pytest.raises(RefreshError, match="Invalid email"),
         ):
             api.events().list(calendarId="primary").execute()
+        google.emulator.share(USER, email, "writer")
+        with calendar_api(google, robot) as api, pytest.raises(HttpError) as invited:
+            api.events().insert(calendarId=USER, body=body(attendees=[{"email": "eve@example.com"}])).execute()
+        assert invited.value.error_details[0]["reason"] == "forbiddenForServiceAccounts"
         wide = robot.with_scopes(["https://www.googleapis.com/auth/calendar"]).with_subject(USER)
         with calendar_api(google, wide) as api, pytest.raises(RefreshError, match="unauthorized_client"):
             api.events().list(calendarId="primary").execute()

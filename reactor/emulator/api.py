@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from reactor.emulator import listing
-from reactor.emulator.calendars import Calendar, Ticker
+from reactor.emulator.calendars import ROLES, Calendar, Ticker
 from reactor.emulator.calls import Answer, Call
 from reactor.emulator.errors import ApiError, Json, bad_token, invalid, login_required
 from reactor.emulator.oauth import Access, OAuth
@@ -37,7 +37,6 @@ SCOPES: Final[dict[str, frozenset[str]]] = {
 }  # fmt: skip
 """Any one of these scopes, without their common prefix, allows the operation."""
 
-_ROLES: Final = ("freeBusyReader", "reader", "writer", "owner")
 _PATCH_COST: Final = 3
 _LONGEST_QUOTA_USER: Final = 40
 
@@ -214,5 +213,5 @@ def _resource(calendar: Calendar) -> Json:
 
 
 def _need(calendar: Calendar, role: str, least: str) -> None:
-    if _ROLES.index(role) < _ROLES.index(least):
+    if ROLES.index(role) < ROLES.index(least):
         raise ApiError(calendar.refusal_reason if least == "writer" else "forbidden")

@@ -16,6 +16,8 @@ from reactor.emulator.bodies import check_id, content
 from reactor.emulator.errors import ApiError, Json, invalid, stale
 
 CANCELLED: Final = "cancelled"
+ROLES: Final = ("freeBusyReader", "reader", "writer", "owner")
+"""What a user may be in a calendar, least first."""
 
 
 class WriteKind(StrEnum):

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 
+from reactor.emulator.bodies import zone
 from reactor.emulator.calendars import Write
 from reactor.emulator.calls import Answer, Request
 from reactor.emulator.emulator import Emulator
@@ -37,6 +38,8 @@ def answer(emulator: Emulator, request: Request) -> Answer:
         return Answer(200, {"result": handler(emulator, path, request)})
     except ApiError as error:
         return Answer(error.status, error.body())
+    except ValueError as error:
+        return Answer(400, invalid(str(error)).body())
     except LookupError as error:
         return Answer(404, ApiError("notFound", f"Unknown: {error}").body())
 
@@ -82,7 +85,7 @@ def _put_calendar(emulator: Emulator, path: list[str], request: Request) -> Json
     """Create or change a calendar: time zone, roles, refusals."""
     (calendar_id,) = _exactly(path, 1)
     body = _body(request, {"timeZone", "roles", "refusalReason", "reviveRefusal", "sequenceRequired"})
-    calendar = emulator.add_calendar(calendar_id, time_zone=body.get("timeZone", "UTC"))
+    calendar = emulator.add_calendar(calendar_id, time_zone=zone(body.get("timeZone", "UTC")).key)
     for email, role in body.get("roles", {}).items():
         emulator.share(calendar_id, email, role)
     calendar.refusal_reason = body.get("refusalReason", calendar.refusal_reason)
@@ -127,14 +130,13 @@ def _forget_requests(emulator: Emulator, _: list[str], __: Request) -> None:
 
 
 def _add_user(emulator: Emulator, _: list[str], request: Request) -> Json:
-    body = _body(request, {"email", "calendars", "scopes"})
-    token = emulator.add_user(body.pop("email"), **body)
-    return {"refresh_token": token}
+    body = _body(request, {"email", "calendars", "scopes"}, required="email")
+    return {"refresh_token": emulator.add_user(**body)}
 
 
 def _access_token(emulator: Emulator, _: list[str], request: Request) -> Json:
-    body = _body(request, {"email", "scopes", "lifetime"})
-    return {"access_token": emulator.issue_access_token(body.pop("email"), **body)}
+    body = _body(request, {"email", "scopes", "lifetime"}, required="email")
+    return {"access_token": emulator.issue_access_token(**body)}
 
 
 def _expire_tokens(emulator: Emulator, _: list[str], __: Request) -> None:
@@ -174,8 +176,10 @@ def _exactly(path: list[str], length: int) -> list[str]:
     return path
 
 
-def _body(request: Request, known: set[str]) -> Json:
+def _body(request: Request, known: set[str], *, required: str = "") -> Json:
     body = request.json()
+    if required and required not in body:
+        raise invalid(f"{required} is required.")
     if unknown := body.keys() - known:
         raise invalid(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}.")
     return body

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 
 from reactor.emulator.api import CalendarApi
-from reactor.emulator.calendars import Calendar, Write, WriteKind
+from reactor.emulator.calendars import ROLES, Calendar, Write, WriteKind
 from reactor.emulator.errors import Json
 from reactor.emulator.faults import Fault, FaultPlan, Rule
 from reactor.emulator.log import RequestLog
@@ -85,7 +85,13 @@ class Emulator:
         return self.api.calendars[calendar_id]
 
     def share(self, calendar_id: str, email: str, role: str | None) -> Calendar:
-        """Give a user a role (owner, writer, reader, freeBusyReader) in a calendar, or with None take it away."""
+        """Give a user a role (owner, writer, reader, freeBusyReader) in a calendar, or with None take it away.
+
+        Raises:
+            ValueError: There is no such role.
+        """
+        if role not in (None, *ROLES):
+            raise ValueError(f"{role!r} is none of {', '.join(ROLES)}.")
         calendar = self.add_calendar(calendar_id)
         if role is None:
             calendar.roles.pop(email, None)
