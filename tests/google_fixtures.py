@@ -35,7 +35,7 @@ class GoogleServer:
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
+def emulator(caplog: pytest.LogCaptureFixture) -> Iterator[Emulator]:
     """An emulator with one user whose primary calendar is empty.
 
     All that is asked of it and all that it answers must agree with Google's discovery document, or the test fails.
@@ -46,6 +46,8 @@ def emulator() -> Iterator[Emulator]:
     emulator.share(USER, USER, "owner")
     yield emulator
     judge.verdict()
+    failures = [record for record in caplog.get_records("call") if record.name.startswith("reactor.emulator")]
+    assert not failures, f"the emulator failed: {failures}"
 
 
 @pytest.fixture
