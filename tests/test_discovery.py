@@ -59,4 +59,4 @@ def test_what_a_client_may_set_is_what_the_document_knows() -> None:
     server_side = {"created", "creator", "etag", "hangoutLink", "htmlLink", "kind", "locked", "organizer", "updated"}
     ruled = {"id", "iCalUID", "sequence"}
     instances = {"recurringEventId", "privateCopy", "endTimeUnspecified"}
-    assert WRITABLE == document()["schemas"]["Event"]["properties"].keys() - server_side - ruled - instances
+    assert document()["schemas"]["Event"]["properties"].keys() - server_side - ruled - instances == WRITABLE
