@@ -19,6 +19,8 @@ from tests.databases import Database, Server
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
+pytest_plugins = ["tests.google_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:

@@ -359,15 +359,16 @@ async def test_while_it_waits_for_a_writer_vacuum_goes_on(database: Database) ->
         other.execute("create table unrelated (a int)")
 
         def not_removable() -> int:
-            """Dead rows that three VACUUMs in a row left; one may coincide with the moment of an ask."""
+            """Dead rows that four VACUUMs in a row left; one may coincide with the moment of an ask."""
             other.execute("insert into unrelated select generate_series(1, 1000)")
             other.execute("delete from unrelated")
             left = []
-            for _ in range(3):
+            for _ in range(4):
                 notices.clear()
                 other.execute("vacuum (verbose) unrelated")
                 [line] = [line for notice in notices for line in notice.splitlines() if line.startswith("tuples:")]
                 left.append(int(line.split(" remain, ")[1].split()[0]))
+                other.execute("select pg_sleep(0.02)")  # longer than an ask
             return min(left)
 
         # A statement without rows takes the share but no transaction id, which would hold back VACUUM by itself.
