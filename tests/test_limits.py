@@ -170,6 +170,7 @@ class LimitsModel(RuleBasedStateMachine):
         super().__init__()
         self.limits = bucket(burst=50, ceiling=9.0, floor=0.25, in_flight_cap=5)
         self.now = self.latest = 1000.0
+        self.limits.available(self.now)  # its clock starts with the first look
         self.start = math.nan  # of the window that is looked at: the first use
         self.used = self.in_flight = 0
 
