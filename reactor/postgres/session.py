@@ -1,0 +1,290 @@
+"""One Postgres session, driven from Trio through psycopg's public, synchronous interface.
+
+psycopg's async classes belong to asyncio, and what lies under them moves in patch releases. So statements run in worker
+threads (about 0.1 ms dearer than a native driver, nothing beside a request to Google), one at a time per session.
+
+**Cancellation and time-outs.** A thread cannot be cancelled: a deadline around it does nothing until the statement
+ends. What ends it is its socket: shut down for both directions, psycopg's wait fails at once, whatever the network
+does. What the server made of the statement is unknown then, so a session that was interrupted is never used again: it
+is *lost*. Whoever cannot afford to lose the session to a cancellation (it may hold locks that others rely on) shields
+the call; the time-out still bounds it.
+
+**Loss.** A session that holds advisory locks must learn at once that it lost them: somebody else may take them the next
+moment. A ping is too late, so an idle session watches its socket for the end of the stream, and pings besides, under a
+deadline, for a peer that vanished without a word. `open_session` is a cancel scope: when the session is lost, the block
+inside is cancelled and `SessionLostError` comes out of it (in an exception group, like everything out of a nursery).
+
+**Notifications** arrive whenever the server likes. Those that come during a statement are read by psycopg together with
+its result, and the socket does not turn readable for them a second time; a handler that psycopg calls collects both
+kinds, and after every statement and every wake-up of the socket the input is drained until a pass yields nothing.
+
+**Dead peers.** TCP keepalives find a silent peer only while nothing is unacknowledged; with data on its way the
+retransmission timer rules, and a lock stayed held for more than 40 s. Both ends therefore set `tcp_user_timeout` too
+(then: 15.5 s). The server's end is set by SET after connecting: poolers refuse start-up options.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+import trio
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import ConnStatus
+
+from reactor.errors import TransientError
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Params = dict[str, Any] | tuple[Any, ...]
+
+CONNECT_TIMEOUT = 5  # seconds, for each address that the name resolves to
+STATEMENT_TIMEOUT = 10.0  # seconds; every statement of ours takes milliseconds
+PING_INTERVAL = 5.0  # seconds of silence before a session is asked whether it lives
+PING_TIMEOUT = 5.0  # seconds
+
+_CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+
+# A deployment's time-outs for applications must not end a session that sleeps on purpose. Those that this server does
+# not know (they came with 14, 15 and 17) are left out by the join.
+_SERVER_END: LiteralString = """
+select set_config(s.name, wanted.value, false)
+from (values ('application_name', %(name)s),
+             ('statement_timeout', %(statement)s),
+             ('lock_timeout', %(lock)s),
+             ('idle_session_timeout', '0'),
+             ('idle_in_transaction_session_timeout', '60s'),
+             ('transaction_timeout', '0'),
+             ('tcp_keepalives_idle', '10'),
+             ('tcp_keepalives_interval', '3'),
+             ('tcp_keepalives_count', '3'),
+             ('tcp_user_timeout', '15s')) as wanted (name, value)
+join pg_catalog.pg_settings as s on s.name = wanted.name
+"""
+
+# A backend that works for a client that has gone stops within a second. Not every platform's server can do that.
+_SERVER_NOTICES: LiteralString = "set client_connection_check_interval = '1s'"
+
+
+class SessionLostError(TransientError):
+    """The session is gone and everything that it held with it."""
+
+
+class Session:
+    """A session; made by `open_session`."""
+
+    def __init__(self, connection: psycopg.Connection[Row], on_notify: Callable[[int], None] | None = None) -> None:
+        self._connection = connection
+        self._lock = trio.Lock()
+        self._limiter = trio.CapacityLimiter(1)
+        self._lost = trio.Event()
+        self._why = "closed"
+        self._last_heard = trio.current_time()
+        self._on_notify = on_notify
+        self._notified: list[int] = []
+        connection.add_notify_handler(lambda notify: self._notified.append(notify.pid))
+
+    async def execute(
+        self, statement: LiteralString, params: Params | None = None, *, timeout: float = STATEMENT_TIMEOUT
+    ) -> list[Row]:
+        """Run one statement, which commits by itself, and return its rows.
+
+        Args:
+            statement: SQL with psycopg's placeholders.
+            params: Their values.
+            timeout: Seconds until the session is given up.
+
+        Raises:
+            SessionLostError: The session was lost before or meanwhile, or did not answer in time.
+            psycopg.Error: The server refused the statement; the session goes on.
+        """
+
+        def work(connection: psycopg.Connection[Row]) -> list[Row]:
+            cursor = connection.execute(statement, params)
+            return cursor.fetchall() if cursor.description else []
+
+        return await self.run(work, timeout=timeout)
+
+    async def run(self, work: Callable[[psycopg.Connection[Row]], T], *, timeout: float = STATEMENT_TIMEOUT) -> T:
+        """Run `work` with the connection in a worker thread: several statements, or a transaction, in one go.
+
+        Cancelled on its way, the session is lost: nobody knows what the server made of it.
+
+        Args:
+            work: Called once, in the thread.
+            timeout: Seconds until the session is given up.
+
+        Raises:
+            SessionLostError: The session was lost before or meanwhile, or did not answer in time.
+            psycopg.Error: The server refused a statement; the session goes on.
+        """
+        async with self._lock:
+            self._check()
+            with trio.move_on_after(timeout) as scope:
+                try:
+                    result = await trio.to_thread.run_sync(
+                        self._guarded, work, abandon_on_cancel=True, limiter=self._limiter
+                    )
+                except trio.Cancelled:
+                    self.discard("interrupted in the middle of a statement")
+                    raise
+                finally:
+                    self._drain()
+            if scope.cancelled_caught:
+                raise SessionLostError(f"The database did not answer within {timeout:g} s.")
+            return result
+
+    def _guarded(self, work: Callable[[psycopg.Connection[Row]], T]) -> T:
+        """Tell the loss of the connection from the refusal of a statement (in the thread)."""
+        try:
+            return work(self._connection)
+        except psycopg.Error as error:
+            if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
+                raise SessionLostError("The connection to the database broke.") from error
+            raise
+
+    def _check(self) -> None:
+        if self._lost.is_set():
+            raise SessionLostError(f"The database session is gone: {self._why}.")
+
+    def discard(self, why: str) -> None:
+        """Give the session up; a thread that waits in it fails at once, and so does the block around the session."""
+        if self._lost.is_set():
+            return
+        self._why = why
+        self._lost.set()
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._connection.fileno())) as twin:
+            twin.shutdown(socket.SHUT_RDWR)
+
+    def _drain(self) -> None:
+        """Read what has arrived, hand on the notifications, notice the end."""
+        if self._lost.is_set():
+            return
+        pgconn = self._connection.pgconn
+        try:
+            while True:
+                pgconn.consume_input()
+                arrived = pgconn.notifies()
+                if arrived is None:
+                    break
+                self._notified.append(arrived.be_pid)
+        except psycopg.Error:
+            self.discard("the server ended the connection")
+            return
+        self._last_heard = trio.current_time()
+        notified, self._notified = self._notified, []
+        if self._on_notify:
+            for pid in notified:
+                self._on_notify(pid)
+
+    async def watch(self) -> None:
+        """Read what arrives between statements until the session is lost.
+
+        Raises:
+            SessionLostError: Always, in the end.
+        """
+        while not self._lost.is_set():
+            try:
+                await trio.lowlevel.wait_readable(self._connection.fileno())
+            except (OSError, psycopg.Error):  # closed under us: run() has said why
+                self.discard("the connection was closed")
+            async with self._lock:
+                self._drain()
+        self._check()
+
+    async def ping(self, statement: LiteralString, *, interval: float, timeout: float) -> None:
+        """Ask a silent session whether it lives, for ever.
+
+        Args:
+            statement: A cheap query; no row in its answer means that the session is not what it was.
+            interval: Seconds of silence before it is asked.
+            timeout: Seconds for the answer.
+
+        Raises:
+            SessionLostError: It does not.
+        """
+        while True:
+            await trio.sleep_until(self._last_heard + interval)
+            if trio.current_time() - self._last_heard >= interval and not await self.execute(
+                statement, timeout=timeout
+            ):
+                self.discard("it is not the session that it was")
+                self._check()
+
+    async def aclose(self) -> None:
+        """Close the connection, after a statement that still runs in its thread has ended."""
+        self.discard("closed")
+        with trio.CancelScope(shield=True):  # bounded: with its socket shut, no call into libpq waits
+            await trio.to_thread.run_sync(self._connection.close, limiter=self._limiter)
+
+
+@asynccontextmanager
+async def open_session(
+    dsn: str,
+    *,
+    name: str,
+    lock_timeout: str = "1s",
+    on_notify: Callable[[int], None] | None = None,
+    ping: LiteralString = "select 1",
+    ping_interval: float = PING_INTERVAL,
+    ping_timeout: float = PING_TIMEOUT,
+) -> AsyncIterator[Session]:
+    """Connect; for the length of the block there is a session, and when it is lost the block is cancelled.
+
+    Args:
+        dsn: libpq's connection string or URL.
+        name: What `pg_stat_activity` calls it.
+        lock_timeout: How long a statement waits for a lock, in Postgres' own units.
+        on_notify: Called in Trio's thread for each notification, with the process id of the backend that sent it.
+        ping: A cheap query for silent times; an empty answer means that the session is not what it was.
+        ping_interval: Seconds of silence before a ping.
+        ping_timeout: Seconds for its answer.
+
+    Raises:
+        SessionLostError: It cannot be made, or it was lost; the latter in an exception group.
+    """
+    connection = await _connect(dsn, name, lock_timeout)
+    session = Session(connection, on_notify)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.watch)
+            nursery.start_soon(partial(session.ping, ping, interval=ping_interval, timeout=ping_timeout))
+            yield session
+            nursery.cancel_scope.cancel()
+    finally:
+        await session.aclose()
+
+
+async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection[Row]:
+    """Connect in a thread; cancelled, leave it to the thread to close what it may still get."""
+    settings = {"name": name, "statement": f"{STATEMENT_TIMEOUT:g}s", "lock": lock_timeout}
+    handover = threading.Lock()
+    abandoned = False
+
+    def work() -> psycopg.Connection[Row]:
+        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **_CLIENT_END)
+        connection = psycopg.connect(conninfo, autocommit=True)
+        try:
+            connection.execute(_SERVER_END, settings)
+            with suppress(psycopg.errors.InvalidParameterValue):
+                connection.execute(_SERVER_NOTICES)
+        except BaseException:
+            connection.close()
+            raise
+        with handover:
+            if abandoned:
+                connection.close()
+        return connection
+
+    try:
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+    except psycopg.Error as error:
+        raise SessionLostError(f"The database does not let us in: {str(error).strip()}") from error
+    except trio.Cancelled:
+        with handover:
+            abandoned = True
+        raise

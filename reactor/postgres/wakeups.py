@@ -1,0 +1,170 @@
+"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.gate`.
+
+Two tasks. One keeps a session that listens, and replaces it when it is lost, with growing pauses. The other asks the
+gate what to do and does it; the calls of writers reach it through the session. The session holds nothing but the gate's
+lock and never opens a transaction: a listener that does fills the server's notification queue, and when that is full
+the writers' commits fail.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import psycopg
+import trio
+
+from reactor.core.gate import Answer, Do, Gate, Look, State, Step, Timings
+from reactor.postgres.session import PING_INTERVAL, PING_TIMEOUT, Session, SessionLostError, open_session
+from reactor.postgres.statements import statements
+
+SQL = statements("gate")
+
+_RECONNECT_FIRST = 0.05  # seconds; a terminated session is replaced at once,
+_RECONNECT_CAP = 5.0  # seconds; a database that stays away is asked this often
+
+
+class Wakeups:
+    """Calls a function whenever there may be work.
+
+    Args:
+        dsn: libpq's connection string or URL; it must lead to a session, not to a transaction pooler.
+        name: What `pg_stat_activity` calls the session.
+        timings: The gate's durations.
+        ping_interval: Seconds of silence before the session is asked whether it lives.
+        ping_timeout: Seconds for its answer.
+
+    Attributes:
+        counts: How often each thing was done (`Do`'s names), answered (`Answer`'s) or heard ("NOTIFIED").
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        name: str = "calendar-sync-reactor listen",
+        timings: Timings | None = None,
+        ping_interval: float = PING_INTERVAL,
+        ping_timeout: float = PING_TIMEOUT,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._timings = timings or Timings()
+        self._gate = Gate(self._timings, random.random)
+        self._session: Session | None = None
+        self._own_pid = 0
+        self._stir = trio.Event()
+        self._open = partial(
+            open_session,
+            dsn,
+            name=name,
+            lock_timeout=f"{self._timings.ask * 1000:.0f}ms",
+            on_notify=self._notified,
+            ping=SQL["still_listening"],
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+        )
+
+    @property
+    def state(self) -> State:
+        """Where the gate is."""
+        return self._gate.state
+
+    async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
+        """Call `look` whenever there may be work, for ever; one call at a time.
+
+        Database outages are survived: without a session to listen on, it looks now and then. What `look` raises comes
+        out (in an exception group).
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_listening)
+            nursery.start_soon(self._work, look, nursery)
+
+    def freed(self) -> None:
+        """Say that there is capacity again after a look that was `FULL`."""
+        self._gate.freed(trio.current_time())
+        self._stir.set()
+
+    def due(self, at: float) -> None:
+        """Say that something becomes claimable at that time (on Trio's clock) without a writer's call."""
+        self._gate.due(at)
+        self._stir.set()
+
+    def _notified(self, pid: int) -> None:
+        if pid != self._own_pid:  # our own announcements are meant for the others
+            self.counts["NOTIFIED"] += 1
+            self._gate.notified(trio.current_time())
+            self._stir.set()
+
+    async def _keep_listening(self) -> None:
+        pause = 0.0
+        while True:
+            await trio.sleep(pause * random.uniform(0.75, 1.25))
+            pause = min(max(2 * pause, _RECONNECT_FIRST), _RECONNECT_CAP)
+            try:
+                async with self._open() as session:
+                    [[self._own_pid]] = await session.execute(SQL["own_pid"])
+                    await session.execute(SQL["listen"])
+                    self._session = session
+                    self._gate.connected(trio.current_time())
+                    self._stir.set()
+                    pause = 0.0
+                    await trio.sleep_forever()
+            except* (SessionLostError, psycopg.Error):
+                self._session = None
+                self._gate.disconnected(trio.current_time())
+                self._stir.set()
+
+    async def _work(self, look: Callable[[], Awaitable[Look]], nursery: trio.Nursery) -> None:
+        while True:
+            step = self._gate.next(trio.current_time())
+            self.counts[step.do.name] += 1
+            if step.do is Do.LOOK:
+                self._gate.looked(await look(), trio.current_time())
+            elif step.do is Do.SLEEP:
+                with trio.move_on_at(step.until):
+                    await self._stir.wait()
+                self._stir = trio.Event()
+            elif self._session is None:
+                self._gate.disconnected(trio.current_time())
+            else:
+                await self._act(step, self._session, nursery)
+
+    async def _act(self, step: Step, session: Session, nursery: trio.Nursery) -> None:
+        """Do what needs the session; should that fail, its keeper replaces it and tells the gate."""
+        try:
+            await self._tell(step, session, nursery)
+        except (SessionLostError, psycopg.Error):
+            session.discard("it does not do what it is told")
+            if self._session is session:
+                self._session = None
+                self._gate.disconnected(trio.current_time())
+
+    async def _tell(self, step: Step, session: Session, nursery: trio.Nursery) -> None:
+        match step.do:
+            case Do.ASK:
+                answer = await self._ask(session)
+                self.counts[answer.name] += 1
+                self._gate.asked(answer, trio.current_time())
+            case Do.SEE_PEER:
+                armed = bool(await session.execute(SQL["peer_is_armed"]))
+                self._gate.saw_peer(armed=armed, now=trio.current_time())
+            case Do.RELEASE:
+                # Not waited for: the look that found us asleep comes first, and statements of a session take turns.
+                self._gate.released()
+                nursery.start_soon(self._say, session, "release")
+            case Do.ANNOUNCE:
+                self._gate.announced(trio.current_time())
+                nursery.start_soon(self._say, session, "announce")
+
+    async def _ask(self, session: Session) -> Answer:
+        try:
+            await session.execute(SQL["ask"])
+        except psycopg.errors.LockNotAvailable:
+            return Answer.PEER if await session.execute(SQL["peer_is_armed"]) else Answer.WRITER
+        return Answer.GRANTED
+
+    async def _say(self, session: Session, statement: str) -> None:
+        try:
+            await session.execute(SQL[statement])
+        except (SessionLostError, psycopg.Error):
+            session.discard("it does not do what it is told")
