@@ -19,6 +19,8 @@ from reactor.embedded import embedded_postgres
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
+pytest_plugins = ["tests.google_fixtures"]
+
 
 class Server:
     """A PostgreSQL server on which tests make databases."""

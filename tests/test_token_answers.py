@@ -112,6 +112,7 @@ def test_admin_policy_enforced(grant: Grant) -> None:
     "description",
     [
         "Invalid JWT Signature.",
+        "Invalid grant: account not found",
         "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat ...",
     ],
 )

@@ -28,6 +28,10 @@ LONGEST_LIFETIME: Final = 86_400.0
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """A token goes into a header or a form: visible ASCII, https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12."""
 
+OUR_ASSERTION: Final = ("Invalid JWT", "Invalid grant: account not found")
+"""How the description of an invalid_grant begins when the user to act for is not its reason: "Invalid JWT Signature.",
+"Invalid JWT: Token must be a short-lived token ...", and a service account that does not exist any more."""
+
 
 class Grant(Enum):
     """How a workspace gave its consent."""
@@ -138,9 +142,8 @@ def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:
         code = "invalid_rapt"
     if grant is Grant.USER:
         return _USER.get(code, UNKNOWN)
-    # The one place where the code alone would blame the wrong side: for "Invalid JWT Signature." and "Invalid JWT:
-    # Token must be a short-lived token ..." the endpoint says invalid_grant too, and neither is the user's doing.
-    if code == "invalid_grant" and isinstance(description, str) and description.startswith("Invalid JWT"):
+    # The one place where the code alone would blame the wrong side.
+    if code == "invalid_grant" and isinstance(description, str) and description.startswith(OUR_ASSERTION):
         return _ASSERTION
     return _DELEGATION.get(code, UNKNOWN)
 
