@@ -112,7 +112,7 @@ class ApiError(Exception):
         retry_after: The value of a Retry-After header, None for no header.
     """
 
-    def __init__(  # noqa: PLR0913  (an error's parts)
+    def __init__(
         self,
         reason: str = "",
         message: str = "",

@@ -220,8 +220,9 @@ class _TrioRequest(transport.Request):
 async def _read(response: httpx.Response) -> bytes | None:
     """Read a body, None where it is longer than any answer of the token endpoint."""
     content = b""
-    async for piece in response.aiter_bytes():
-        content += piece
-        if len(content) > LONGEST_BODY:
-            return None
-    return content
+    with trio.CancelScope() as scope:
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > LONGEST_BODY:
+                scope.cancel()  # not `break`, which would leave httpx's generators to the garbage collector
+    return content if len(content) <= LONGEST_BODY else None
