@@ -323,6 +323,21 @@ async def test_failures_in_a_row_are_remembered_longer_up_to_a_minute(
     assert await source.token() == "t13"
 
 
+async def test_a_success_forgets_the_failures_before_it(
+    source: TokenSource, endpoint: Endpoint, autojump_clock: MockClock
+) -> None:
+    endpoint.script = [NO_ANSWER, NO_ANSWER, NO_ANSWER, Granted("t", 3600), NO_ANSWER]
+    for _ in range(3):
+        await refusal(source)
+        autojump_clock.jump(10)
+    assert await source.token() == "t"
+    await refusal(source, "t")
+    outcome = await refusal(source, "t")
+    assert isinstance(outcome, Retry)
+    assert outcome.after is not None
+    assert outcome.after <= 1.25
+
+
 async def test_a_retry_after_is_kept(source: TokenSource, endpoint: Endpoint, autojump_clock: MockClock) -> None:
     endpoint.script = [Retry(BUSY.reason, counts=False, scope=Scope.LANE, after=120.0)]
     await refusal(source)

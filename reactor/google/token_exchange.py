@@ -49,7 +49,9 @@ EXCHANGE_SECONDS: Final = 15.0
 TOTAL_SECONDS: Final = 45.0
 """For a request and the wait for a thread before it."""
 THREADS: Final = 32
-"""A thread waits for the answer, so this is how many workspaces can be asked for at once."""
+"""A thread waits for the answer, so this is how many workspaces can be asked for at once. With answers after 100 ms, 8
+threads fetched 75 tokens per second, 32 fetched 277, 64 fetched 483, at 1.1 ms of CPU each whatever their number: after
+a restart a thousand workspaces have their tokens within four seconds, and a core has work for a quarter of each."""
 LONGEST_BODY: Final = 65_536
 
 log = structlog.get_logger(__name__)

@@ -50,7 +50,7 @@ TOO_LATE: Final = 10.0
 LONGEST_MEMORY: Final = 60.0
 """Seconds; the longest that a failure is remembered, before jitter and Retry-After."""
 CAPACITY: Final = 4096
-"""Sources that are kept; one with its token is about 4 kB. Each one missing costs a refresh when it is needed again."""
+"""Sources that are kept, at about 2 kB each. Each one missing costs a refresh when it is needed again."""
 
 STOPPED: Final = Retry("the process stops", counts=False, scope=Scope.LANE)
 
