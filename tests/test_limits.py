@@ -170,7 +170,7 @@ class LimitsModel(RuleBasedStateMachine):
         super().__init__()
         self.limits = bucket(burst=50, ceiling=9.0, floor=0.25, in_flight_cap=5)
         self.now = self.latest = 1000.0
-        self.limits.available(self.now)  # its clock starts with the first look
+        self.limits.available(self.now)
         self.start = math.nan  # of the window that is looked at: the first use
         self.used = self.in_flight = 0
 
@@ -178,6 +178,7 @@ class LimitsModel(RuleBasedStateMachine):
     def time_passes(self, step: float) -> None:
         self.now += step
         self.latest = max(self.latest, self.now)
+        self.limits.available(self.now)  # it knows no time that it was not told
 
     @rule(units=st.integers(-1, 70))
     def take(self, units: int) -> None:

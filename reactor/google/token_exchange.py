@@ -51,7 +51,7 @@ TOTAL_SECONDS: Final = 45.0
 THREADS: Final = 32
 """A thread waits for the answer, so this is how many workspaces can be asked for at once. With answers after 100 ms, 8
 threads fetched 75 tokens per second, 32 fetched 277, 64 fetched 483, at 1.1 ms of CPU each whatever their number: after
-a restart a thousand workspaces have their tokens within four seconds, and a core has work for a quarter of each."""
+a restart a thousand workspaces have their tokens within four seconds, for a third of one core."""
 LONGEST_BODY: Final = 65_536
 
 log = structlog.get_logger(__name__)
