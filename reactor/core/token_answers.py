@@ -1,0 +1,169 @@
+"""What an answer of Google's token endpoint means.
+
+The endpoint answers as RFC 6749 says (https://www.rfc-editor.org/rfc/rfc6749#section-5): a token with status 200, or
+`error` and `error_description` with 400 or 401. Whose fault an error is decides what it may touch:
+
+- the *person's* (consent revoked, account gone, policy of their organisation): the connection is dead, a person must
+  connect again;
+- the *deployment's* (client secret, service account key, clock): every workspace would meet the same, so all are held
+  and no connection is marked. One wrong secret must not disconnect a thousand workspaces;
+- the *endpoint's* (5xx, busy, a proxy's page): try again.
+
+The codes and their meanings: https://developers.google.com/identity/protocols/oauth2/service-account#error-codes and
+https://developers.google.com/identity/protocols/oauth2#expiration. Descriptions are for people and change; one is
+looked at (see `_refusal`), none is ever passed on, because it may quote what was sent.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Final
+
+from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+
+DEFAULT_LIFETIME: Final = 3600.0
+"""Seconds; what Google's access tokens live, for an answer that does not say. Were it less, a 401 would tell."""
+LONGEST_LIFETIME: Final = 86_400.0
+TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+"""A token goes into a header or a form: visible ASCII, https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12."""
+
+OUR_ASSERTION: Final = ("Invalid JWT", "Invalid grant: account not found")
+"""How the description of an invalid_grant begins when the user to act for is not its reason: "Invalid JWT Signature.",
+"Invalid JWT: Token must be a short-lived token ...", and a service account that does not exist any more."""
+
+
+class Grant(Enum):
+    """How a workspace gave its consent."""
+
+    USER = auto()
+    """A person's refresh token."""
+    DELEGATION = auto()
+    """A service account that acts for a user of its domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """An access token.
+
+    Attributes:
+        access_token: What goes into the Authorization header.
+        lifetime: Seconds from the moment of the request.
+        refresh_token: The refresh token to use from now on, None where the answer has none.
+    """
+
+    access_token: str = field(repr=False)
+    lifetime: float
+    refresh_token: str | None = field(default=None, repr=False)
+
+
+Answer = Granted | Retry | Dead
+
+
+def _person(reason: str) -> Dead:
+    return Dead(FailureCode.AUTH, reason, scope=Scope.LANE, connection_invalid=True)
+
+
+def _deployment(reason: str) -> Retry:
+    return Retry(reason, counts=False, scope=Scope.ALL)
+
+
+def _endpoint(reason: str, after: float | None = None) -> Retry:
+    return Retry(reason, counts=True, scope=Scope.LANE, after=after, outage=True)
+
+
+BUSY: Final = Retry("the token endpoint limits the rate", counts=False, scope=Scope.LANE)
+UNREACHABLE: Final = Retry("the token endpoint cannot be reached", counts=False, scope=Scope.LANE, outage=True)
+"""No connection came about, so nothing was sent and no attempt is used up."""
+NO_ANSWER: Final = _endpoint("the token endpoint did not answer")
+BROKEN: Final = _endpoint("the token endpoint's answer cannot be read")
+UNKNOWN: Final = Retry("the token endpoint refused for a reason that is not known", counts=True, scope=Scope.LANE)
+NO_THREAD: Final = Retry("no worker thread became free to fetch a token", counts=False, scope=Scope.LANE)
+
+_USER: Final[dict[str, Retry | Dead]] = {
+    "invalid_grant": _person("the refresh token was revoked or has expired"),
+    "invalid_rapt": _person("the organisation demands a new sign-in"),
+    "admin_policy_enforced": _person("an administrator of the organisation forbids the access"),
+    "invalid_client": _deployment("Google does not accept the OAuth client; check its id and its secret"),
+    "deleted_client": _deployment("the OAuth client was deleted"),
+    "disabled_client": _deployment("the OAuth client was disabled"),
+    "unauthorized_client": _deployment("the OAuth client may not use the refresh token; check its id"),
+    "invalid_request": _deployment("Google does not accept the token request"),
+    "unsupported_grant_type": _deployment("Google does not accept the kind of the token request"),
+    "invalid_scope": _deployment("Google does not accept the requested scope"),
+    "rate_limit_exceeded": BUSY,
+    "internal_failure": _endpoint("the token endpoint failed"),
+    "server_error": _endpoint("the token endpoint failed"),
+    "temporarily_unavailable": _endpoint("the token endpoint failed"),
+}
+_NOT_ALLOWED: Final = _person("the service account may not act for this user; check domain-wide delegation")
+_DELEGATION: Final = _USER | {
+    "invalid_grant": _person("the user to act for does not exist"),
+    "unauthorized_client": _NOT_ALLOWED,
+    "access_denied": _NOT_ALLOWED,
+    "invalid_client": _deployment("Google does not accept the service account"),
+}
+_ASSERTION: Final = _deployment(
+    "Google does not accept the signed assertion; check the clock and the service account key"
+)
+
+
+def read_answer(status: int, body: bytes, grant: Grant, retry_after: float | None = None) -> Answer:
+    """Tell what an answer of the token endpoint means.
+
+    Args:
+        status: The HTTP status.
+        body: The whole body; anything, including a proxy's page.
+        grant: What was asked with.
+        retry_after: Seconds from the answer's Retry-After header.
+    """
+    if status == 429:
+        return Retry(BUSY.reason, counts=False, scope=Scope.LANE, after=retry_after)
+    if status >= 500 or status == 408:
+        return _endpoint("the token endpoint failed", retry_after)
+    content = _object(body)
+    if content is None:
+        return BROKEN
+    return _granted(content) if status == 200 else _refusal(content, grant)
+
+
+def _granted(content: dict[str, Any]) -> Answer:
+    access_token = _token(content.get("access_token"))
+    if access_token is None:
+        return BROKEN
+    return Granted(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")))
+
+
+def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:
+    code, description = content.get("error"), content.get("error_description")
+    if not isinstance(code, str):
+        return BROKEN
+    if content.get("error_subtype") in ("invalid_rapt", "rapt_required"):
+        code = "invalid_rapt"
+    if grant is Grant.USER:
+        return _USER.get(code, UNKNOWN)
+    # The one place where the code alone would blame the wrong side.
+    if code == "invalid_grant" and isinstance(description, str) and description.startswith(OUR_ASSERTION):
+        return _ASSERTION
+    return _DELEGATION.get(code, UNKNOWN)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _token(value: object) -> str | None:
+    return value if isinstance(value, str) and TOKEN.fullmatch(value) else None
+
+
+def _lifetime(value: object) -> float:
+    """Read `expires_in`: RFC 6749 says a number, some servers send a string."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124  # NaN
+        return DEFAULT_LIFETIME
+    return float(min(max(value, 0), LONGEST_LIFETIME))

@@ -1,0 +1,230 @@
+"""Fetching an access token: google-auth in a worker thread, the wire on Trio.
+
+google-auth is synchronous. Its `Credentials.refresh` builds the form, signs the assertion of a service account and
+keeps the tokens; all of that runs in a thread. The transport that it is given carries the request back to Trio, where
+one `httpx.AsyncClient` sends it, under the deadlines and the cancellation of the task that waits for the thread.
+
+google-auth sees nothing but answers that grant a token. All others are decided here (`core/token_answers.py`) and
+leave its code as our own exception, for three reasons: on 408, 5xx and some 400s it would sleep in the thread and try
+again on its own; its `RefreshError` contains the body of the answer, sometimes as one argument and sometimes as two;
+and an answer 200 without the expected fields ends there in whatever `TypeError` comes of it. A granting answer is
+handed on as what was read from it, so that `"refresh_token": null` cannot erase the refresh token.
+
+Only `refresh` is called. `before_request` may ask other endpoints about regional restrictions, `google.auth.aio` and
+`google.oauth2._credentials_async` need asyncio.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx
+import structlog
+import trio
+from google.auth import transport
+from google.oauth2 import credentials as user, service_account
+
+from reactor.core.backoff import parse_retry_after
+from reactor.core.outcome import Dead, Retry
+from reactor.core.token_answers import (
+    BROKEN,
+    NO_ANSWER,
+    NO_THREAD,
+    UNREACHABLE,
+    Answer,
+    Grant,
+    Granted,
+    read_answer,
+)
+from reactor.errors import ConfigurationError
+
+SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
+"""The smallest scope that may write events; a service account asks for it, a person's consent contains it."""
+TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105
+TIMEOUT: Final = httpx.Timeout(5.0, read=10.0)
+EXCHANGE_SECONDS: Final = 15.0
+"""For a whole request. The time-outs above bound each step; a server that sends a byte now and then meets none."""
+TOTAL_SECONDS: Final = 45.0
+"""For a request and the wait for a thread before it."""
+THREADS: Final = 32
+"""A thread waits for the answer, so this is how many workspaces can be asked for at once. With answers after 100 ms, 8
+threads fetched 75 tokens per second, 32 fetched 277, 64 fetched 483, at 1.1 ms of CPU each whatever their number: after
+a restart a thousand workspaces have their tokens within four seconds, for a third of one core."""
+LONGEST_BODY: Final = 65_536
+
+log = structlog.get_logger(__name__)
+
+Credentials = user.Credentials | service_account.Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a token is fetched for.
+
+    Attributes:
+        credentials: google-auth's object. It changes with each exchange, so one exchange at a time.
+        grant: How the workspace gave its consent.
+        refresh_token: The refresh token that the account was made with, None with delegation.
+    """
+
+    credentials: Credentials = field(repr=False)
+    grant: Grant
+    refresh_token: str | None = field(default=None, repr=False)
+
+
+def user_account(refresh_token: str, *, client_id: str, client_secret: str, token_uri: str = TOKEN_URI) -> Account:
+    """Return the account behind a person's refresh token."""
+    credentials = user.Credentials(  # type: ignore[no-untyped-call]  # google-auth is typed in part only
+        None, refresh_token=refresh_token, token_uri=token_uri, client_id=client_id, client_secret=client_secret
+    )
+    return Account(credentials, Grant.USER, refresh_token)
+
+
+def delegated_account(key: service_account.Credentials, subject: str) -> Account:
+    """Return the account of a user for whom a service account acts.
+
+    Requests with its tokens should carry `quotaUser`: without it all of them count as one user, the service account
+    (https://developers.google.com/workspace/calendar/api/guides/quota).
+
+    Args:
+        key: What `read_service_account` returned.
+        subject: The user's address.
+    """
+    delegated = key.with_subject(subject)  # type: ignore[no-untyped-call]
+    return Account(delegated, Grant.DELEGATION)
+
+
+def read_service_account(info: Mapping[str, str], token_uri: str = TOKEN_URI) -> service_account.Credentials:
+    """Read a service account's key file.
+
+    Args:
+        info: The parsed JSON of the file.
+        token_uri: Used in place of the file's.
+
+    Raises:
+        ConfigurationError: It is not the key file of a service account.
+    """
+    read = service_account.Credentials.from_service_account_info
+    try:
+        key: service_account.Credentials = read({**info, "token_uri": token_uri}, scopes=SCOPES)  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001  # whatever the key's parsers raise may quote the key
+        raise ConfigurationError(
+            "the service account's key cannot be read; it is the JSON file that Google's console creates, unchanged"
+        ) from None
+    return key
+
+
+class TokenExchange:
+    """Fetches tokens; one for the process.
+
+    Args:
+        client: Sends the requests; its owner closes it.
+        threads: How many exchanges may run at once.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, threads: int = THREADS) -> None:
+        self._client = client
+        self._limiter = trio.CapacityLimiter(threads)
+
+    async def refresh(self, account: Account) -> Answer:
+        """Fetch a new access token; failures are values, nothing is raised but cancellation."""
+        with trio.move_on_after(TOTAL_SECONDS):
+            return await self._refresh(account)
+        return NO_THREAD
+
+    async def _refresh(self, account: Account) -> Answer:
+        request = _TrioRequest(self._client, account.grant)
+        try:
+            await trio.to_thread.run_sync(account.credentials.refresh, request, limiter=self._limiter)
+        except _RefusedError as refused:
+            return refused.outcome
+        except Exception as error:  # noqa: BLE001  # google-auth met something unforeseen; its texts may quote secrets
+            log.error("token_exchange_failed", error=type(error).__name__)  # noqa: TRY400  # a traceback shows them too
+            return BROKEN
+        return request.granted or BROKEN
+
+
+class _RefusedError(Exception):
+    """Leaves google-auth's code with the outcome. Never leaves this module."""
+
+    def __init__(self, outcome: Retry | Dead) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+class _Response(transport.Response):
+    """A granting answer, in the form that google-auth reads."""
+
+    def __init__(self, granted: Granted) -> None:
+        content: dict[str, Any] = {"access_token": granted.access_token, "expires_in": int(granted.lifetime)}
+        if granted.refresh_token is not None:
+            content["refresh_token"] = granted.refresh_token
+        self._data = json.dumps(content).encode()
+
+    @property
+    def status(self) -> int:
+        return 200
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"content-type": "application/json"}
+
+    @property
+    def data(self) -> bytes:
+        return self._data
+
+
+class _TrioRequest(transport.Request):
+    """google-auth's transport, for one exchange: called in the thread, sends on Trio."""
+
+    def __init__(self, client: httpx.AsyncClient, grant: Grant) -> None:
+        self._client = client
+        self._grant = grant
+        self.granted: Granted | None = None
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002  # ours are on every step
+        **_: object,
+    ) -> _Response:
+        answer = trio.from_thread.run(self._send, url, method, body, headers)
+        if not isinstance(answer, Granted):
+            raise _RefusedError(answer)
+        self.granted = answer
+        return _Response(answer)
+
+    async def _send(self, url: str, method: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
+        try:
+            with trio.fail_after(EXCHANGE_SECONDS):
+                # Not redirected: the form holds the client secret.
+                async with self._client.stream(
+                    method, url, content=body, headers=headers, timeout=TIMEOUT, follow_redirects=False
+                ) as response:
+                    content = await _read(response)
+        except httpx.PoolTimeout:
+            return NO_THREAD
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            return UNREACHABLE
+        except (httpx.HTTPError, trio.TooSlowError):
+            return NO_ANSWER
+        if content is None:
+            return BROKEN
+        retry_after = parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+        return read_answer(response.status_code, content, self._grant, retry_after)
+
+
+async def _read(response: httpx.Response) -> bytes | None:
+    """Read a body, None where it is longer than any answer of the token endpoint."""
+    content = b""
+    with trio.CancelScope() as scope:
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > LONGEST_BODY:
+                scope.cancel()  # not `break`, which would leave httpx's generators to the garbage collector
+    return content if len(content) <= LONGEST_BODY else None

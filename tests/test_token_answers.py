@@ -1,0 +1,244 @@
+"""What the token endpoint's answers mean, a test for each row of the table."""
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+
+from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.core.token_answers import Answer, Grant, Granted, read_answer
+
+BOTH = pytest.mark.parametrize("grant", Grant)
+
+
+def answer(content: object, status: int = 400, grant: Grant = Grant.USER, retry_after: float | None = None) -> Answer:
+    return read_answer(status, json.dumps(content).encode(), grant, retry_after)
+
+
+def refused(code: str, description: str = "", *, status: int = 400, grant: Grant = Grant.USER, **more: str) -> Answer:
+    return answer({"error": code, "error_description": description, **more}, status, grant)
+
+
+def is_the_persons(outcome: Answer) -> bool:
+    """Dead, and the connection with it."""
+    return isinstance(outcome, Dead) and (outcome.code, outcome.scope, outcome.connection_invalid) == (
+        FailureCode.AUTH,
+        Scope.LANE,
+        True,
+    )
+
+
+def is_the_deployments(outcome: Answer) -> bool:
+    """Everything is held, no attempt is counted, no breaker opens."""
+    return isinstance(outcome, Retry) and (outcome.scope, outcome.counts, outcome.outage) == (Scope.ALL, False, False)
+
+
+def is_an_outage(outcome: Answer) -> bool:
+    return isinstance(outcome, Retry) and (outcome.scope, outcome.counts, outcome.outage) == (Scope.LANE, True, True)
+
+
+# 200
+
+
+def test_granted() -> None:
+    granted = answer({"access_token": "ya29.x", "expires_in": 3599, "token_type": "Bearer", "scope": "s"}, 200)
+    assert granted == Granted("ya29.x", 3599.0)
+
+
+def test_granted_with_a_rotated_refresh_token() -> None:
+    assert answer({"access_token": "a", "expires_in": 1, "refresh_token": "1//new"}, 200) == Granted("a", 1, "1//new")
+
+
+@pytest.mark.parametrize("refresh_token", [None, "", 7, "two words", "line\nbreak"])
+def test_a_refresh_token_that_is_none_does_not_replace_ours(refresh_token: object) -> None:
+    assert answer({"access_token": "a", "expires_in": 1, "refresh_token": refresh_token}, 200) == Granted("a", 1)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        ("3599", 3599),
+        (12.5, 12.5),
+        (0, 0),
+        (-5, 0),
+        (10**400, 86_400),
+        (float("inf"), 86_400),
+        (None, 3600),
+        ("soon", 3600),
+        ("1" * 30, 3600),
+        (True, 3600),
+        ([], 3600),
+        (float("nan"), 3600),
+    ],
+)
+def test_a_lifetime_is_read_or_assumed(expires_in: object, lifetime: float) -> None:
+    assert answer({"access_token": "a", "expires_in": expires_in}, 200) == Granted("a", lifetime)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"access_token": None}, {"access_token": ""}, {"access_token": "a\r\nb"}, [], "a", 1]
+)
+def test_200_without_a_token(content: object) -> None:
+    assert is_an_outage(answer(content, 200))
+
+
+# Refused
+
+
+@BOTH
+def test_invalid_grant(grant: Grant) -> None:
+    assert is_the_persons(refused("invalid_grant", "Token has been expired or revoked.", grant=grant))
+
+
+@pytest.mark.parametrize("subtype", ["invalid_rapt", "rapt_required"])
+def test_invalid_grant_with_invalid_rapt(subtype: str) -> None:
+    outcome = refused("invalid_grant", "reauth related error", error_subtype=subtype)
+    assert is_the_persons(outcome)
+    assert isinstance(outcome, Dead)
+    assert "sign-in" in outcome.reason
+
+
+@BOTH
+def test_invalid_rapt(grant: Grant) -> None:
+    assert is_the_persons(refused("invalid_rapt", grant=grant))
+
+
+@BOTH
+def test_admin_policy_enforced(grant: Grant) -> None:
+    assert is_the_persons(refused("admin_policy_enforced", grant=grant))
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "Invalid JWT Signature.",
+        "Invalid grant: account not found",
+        "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat ...",
+    ],
+)
+def test_invalid_grant_for_the_assertion_is_the_clocks_or_the_keys_fault(description: str) -> None:
+    assert is_the_deployments(refused("invalid_grant", description, grant=Grant.DELEGATION))
+    assert is_the_persons(refused("invalid_grant", description, grant=Grant.USER))  # there is no assertion
+
+
+@BOTH
+def test_invalid_client(grant: Grant) -> None:
+    assert is_the_deployments(refused("invalid_client", "The OAuth client was not found.", status=401, grant=grant))
+
+
+@BOTH
+def test_deleted_client(grant: Grant) -> None:
+    assert is_the_deployments(refused("deleted_client", status=401, grant=grant))
+
+
+@BOTH
+def test_disabled_client(grant: Grant) -> None:
+    assert is_the_deployments(refused("disabled_client", status=401, grant=grant))
+
+
+@BOTH
+def test_invalid_request(grant: Grant) -> None:
+    assert is_the_deployments(refused("invalid_request", grant=grant))
+
+
+@BOTH
+def test_unsupported_grant_type(grant: Grant) -> None:
+    assert is_the_deployments(refused("unsupported_grant_type", grant=grant))
+
+
+@BOTH
+def test_invalid_scope(grant: Grant) -> None:
+    assert is_the_deployments(refused("invalid_scope", grant=grant))
+
+
+def test_unauthorized_client_of_a_user_token() -> None:
+    assert is_the_deployments(refused("unauthorized_client", "Unauthorized", status=401))
+
+
+@pytest.mark.parametrize("code", ["unauthorized_client", "access_denied"])
+def test_unauthorized_client_of_a_delegation(code: str) -> None:
+    assert is_the_persons(refused(code, "Client is unauthorized ...", status=401, grant=Grant.DELEGATION))
+
+
+@BOTH
+def test_a_code_that_is_not_known_touches_no_connection(grant: Grant) -> None:
+    outcome = refused("something_new", grant=grant)
+    assert isinstance(outcome, Retry)
+    assert (outcome.scope, outcome.counts, outcome.outage) == (Scope.LANE, True, False)
+
+
+# Not now
+
+
+@pytest.mark.parametrize("content", [{"error": "rate_limit_exceeded"}, {}, "busy"])
+def test_429(content: object) -> None:
+    outcome = answer(content, 429, retry_after=7.0)
+    assert outcome == Retry("the token endpoint limits the rate", counts=False, scope=Scope.LANE, after=7.0)
+
+
+def test_rate_limit_exceeded_with_another_status() -> None:
+    outcome = refused("rate_limit_exceeded", status=403)
+    assert isinstance(outcome, Retry)
+    assert not outcome.counts
+    assert not outcome.outage
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_5xx(status: int) -> None:
+    outcome = answer({"error": "invalid_grant"}, status, retry_after=7.0)  # whatever it says
+    assert is_an_outage(outcome)
+    assert isinstance(outcome, Retry)
+    assert outcome.after == 7.0
+
+
+@pytest.mark.parametrize("code", ["internal_failure", "server_error", "temporarily_unavailable"])
+def test_an_internal_failure_with_a_client_errors_status(code: str) -> None:
+    assert is_an_outage(refused(code))
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404])
+@BOTH
+def test_html(status: int, grant: Grant) -> None:
+    assert is_an_outage(read_answer(status, b"<!DOCTYPE html><title>Error 400 (Bad Request)</title>", grant))
+
+
+@pytest.mark.parametrize("content", [{}, {"error": {"code": 400}}, {"error": None}, ["invalid_grant"], "invalid_grant"])
+def test_json_that_is_not_the_endpoints(content: object) -> None:
+    assert is_an_outage(answer(content))
+
+
+# Anything
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+FIELDS = st.sampled_from(["error", "error_description", "error_subtype", "access_token", "expires_in", "refresh_token"])
+BODIES = (
+    st.binary()
+    | JSON.map(lambda v: json.dumps(v).encode())
+    | st.dictionaries(FIELDS, JSON).map(lambda v: json.dumps(v).encode())
+)
+
+
+@given(st.integers(100, 599), BODIES, st.sampled_from(Grant))
+def test_any_answer_has_a_meaning(status: int, body: bytes, grant: Grant) -> None:
+    outcome = read_answer(status, body, grant)
+    assert isinstance(outcome, Granted | Retry | Dead)
+    assert not isinstance(outcome, Granted) or status == 200
+
+
+def test_a_deeply_nested_answer_has_a_meaning() -> None:
+    assert is_an_outage(read_answer(400, b"[" * 65_536, Grant.USER))
+
+
+@given(st.text(min_size=6))
+def test_no_description_is_ever_passed_on(description: str) -> None:
+    for code in ("invalid_grant", "invalid_client", "new"):
+        outcome = refused(code, "quoted:" + description)
+        assert "quoted:" not in repr(outcome)
+
+
+def test_what_was_granted_is_not_shown() -> None:
+    shown = repr(Granted("ya29.secret", 1, "1//secret"))
+    assert "secret" not in shown
