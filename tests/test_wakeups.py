@@ -150,18 +150,28 @@ async def test_no_row_is_missed_whatever_the_writers_do(database: Database) -> N
 
 
 async def test_a_writer_that_commits_late_is_seen_when_it_does(database: Database) -> None:
+    """It inserted when nobody slept, so it keeps silent, and refuses the gate its lock for five seconds."""
     seen: dict[int, float] = {}
+    written: dict[int, float] = {}
     async with (
         noise() as noisy,
         open_session(database.owner, name="writer") as writer,
-        replica(database, seen) as one,
+        open_session(database.owner, name="witness") as witness,
+        trio.open_nursery() as nursery,
     ):
-        await until(lambda: one.wakeups.counts["CONNECTED"] > 0)
-        # It inserts in the moment in which nobody sleeps, so it keeps silent, and the gate has to live with that.
-        await write(writer)
-        [seq], committed = await write(writer, before_commit=5.0)
-        await until(partial(seen.__contains__, seq))
-        assert one.wakeups.counts["WRITER"] > 5, "nobody was refused, so this tried nothing"
+
+        async def write_late() -> None:
+            [seq], committed = await write(writer, before_commit=5.0)
+            written[seq] = committed
+
+        nursery.start_soon(write_late)
+        while not await witness.execute("select 1 from pg_locks where locktype = 'advisory' and granted"):
+            await trio.lowlevel.checkpoint()
+        async with replica(database, seen) as one:
+            await until(lambda: bool(written))
+            await until(lambda: bool(seen))
+            assert one.wakeups.counts["WRITER"] > 5
+    [(seq, committed)] = written.items()
     assert seen[seq] - committed < 0.35 + 2 * noisy.worst
 
 
@@ -285,9 +295,10 @@ async def test_losing_the_session_that_takes_ends_the_replica(database: Database
             try:
                 async with replica(database, {}) as one:
                     await asleep(one)
-                    await killer.execute(
-                        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'taker'"
-                    )
+                    with trio.CancelScope(shield=True):  # or the killer would be interrupted itself
+                        await killer.execute(
+                            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'taker'"
+                        )
                     await trio.sleep_forever()
             except* SessionLostError:
                 lost = True
@@ -394,6 +405,39 @@ async def test_while_it_waits_for_a_writer_vacuum_goes_on(database: Database) ->
             await until(lambda: bool(other.execute("select 1 from pg_locks where not granted").fetchall()))
             assert await trio.to_thread.run_sync(not_removable) > 0
             writer.rollback()
+
+
+async def test_a_call_during_a_look_leaves_the_gate_really_armed(database: Database) -> None:
+    """The release that the call asks for must not overtake, or be overtaken by, the next request for the lock."""
+    async with (
+        open_session(database.owner, name="writer") as writer,
+        open_session(database.owner, name="witness") as witness,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def look() -> Look:
+            if calling:
+                calling.clear()
+                heard = wakeups.counts["NOTIFIED"]
+                await write(writer)
+                await until(lambda: wakeups.counts["NOTIFIED"] > heard)
+            return Look(Found.NOTHING)
+
+        calling: list[bool] = []
+        wakeups = Wakeups(database.reactor, timings=PATIENT, name="listener")
+        nursery.start_soon(wakeups.run, look)
+        for _ in range(20):
+            await until(lambda: wakeups.state is State.ARMED)
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            calling.append(True)
+            wakeups.due(trio.current_time())
+            await until(lambda: not calling)
+            await until(lambda: wakeups.state is State.ARMED)
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            assert await witness.execute("select mode from pg_locks where locktype = 'advisory'") == [
+                ("ExclusiveLock",)
+            ]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_full_replica_calls_the_others(database: Database) -> None:

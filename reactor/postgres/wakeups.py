@@ -54,6 +54,8 @@ class Wakeups:
         self._session: Session | None = None
         self._own_pid = 0
         self._stir = trio.Event()
+        self._released = trio.Event()
+        self._released.set()
         self._open = partial(
             open_session,
             dsn,
@@ -151,22 +153,29 @@ class Wakeups:
                 armed = bool(await session.execute(SQL["peer_is_armed"]))
                 self._gate.saw_peer(armed=armed, now=trio.current_time())
             case Do.RELEASE:
-                # Not waited for: the look that found us asleep comes first, and statements of a session take turns.
+                # Not waited for: the look that comes next is what somebody waits for. Only the next ask must wait: the
+                # lock is re-entrant, so an ask that overtook the release would be granted and then be released.
                 self._gate.released()
-                nursery.start_soon(self._say, session, "release")
+                self._released = trio.Event()
+                nursery.start_soon(self._say, session, "release", self._released)
             case Do.ANNOUNCE:
                 self._gate.announced(trio.current_time())
-                nursery.start_soon(self._say, session, "announce")
+                nursery.start_soon(self._say, session, "announce", trio.Event())
 
     async def _ask(self, session: Session) -> Answer:
+        await self._released.wait()
         try:
             await session.execute(SQL["ask"])
         except psycopg.errors.LockNotAvailable:
+            # Granted in the very moment of the time-out, the lock is a session's and survives the error.
+            await session.execute(SQL["release"])
             return Answer.PEER if await session.execute(SQL["peer_is_armed"]) else Answer.WRITER
         return Answer.GRANTED
 
-    async def _say(self, session: Session, statement: str) -> None:
+    async def _say(self, session: Session, statement: str, said: trio.Event) -> None:
         try:
             await session.execute(SQL[statement])
         except (SessionLostError, psycopg.Error):
             session.discard("it does not do what it is told")
+        finally:
+            said.set()
