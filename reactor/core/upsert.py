@@ -48,10 +48,9 @@ class Written:
 
 def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
     """Write the source's event, and remove it from where it should not be any more."""
-    writing = _Writing(work, payload)
-    if work.recreate:
-        yield from clear(work, *_present(work, payload))
-    written = yield from writing.start()
+    if work.bound and work.remakes:
+        yield from clear(work, work.bound, work.known_etag)
+    written = yield from _Writing(work, payload).start()
     try:
         for place, etag in _leftovers(work, payload):
             yield from clear(work, place, etag)
@@ -62,17 +61,11 @@ def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
     return Done(written.place.event_id, written.place.calendar_id, written.generation, written.etag)
 
 
-def _present(work: Work, payload: Upsert) -> tuple[Place, str | None]:
-    bound = work.bound
-    return (bound, work.known_etag) if bound else (work.place(payload.calendar_id, work.generation), None)
-
-
 def _leftovers(work: Work, payload: Upsert) -> list[tuple[Place, str | None]]:
     """Where the event may be besides the calendar that it belongs in."""
-    bound = work.bound
     places: dict[Place, str | None] = {}
-    if bound and bound.calendar_id != payload.calendar_id and not work.recreate:
-        places[bound] = work.known_etag
+    if work.bound and work.moves:
+        places[work.bound] = work.known_etag
     for calendar_id in work.strays:
         if calendar_id != payload.calendar_id:
             places.setdefault(work.place(calendar_id, work.generation), None)
@@ -95,9 +88,9 @@ class _Writing:
     def start(self) -> Dialogue[Written]:
         """The first request, by what we remember."""
         work = self._work
-        if work.recreate:
+        if work.remakes:
             return (yield from self._insert(work.generation + 1))
-        if work.bound and work.bound.calendar_id == self._payload.calendar_id:
+        if work.bound and not work.moves:
             self._bound, self._place = True, work.bound
             if work.known_etag:
                 return (yield from self._update(work.known_etag))

@@ -23,8 +23,8 @@ class Work:
         cancelled: Whether we removed the event ourselves, so that a tombstone is expected and may be revived.
         reopen: Whether the event may be brought back whoever removed it: for a rebuild, and where a cancel or a
             recreate of this source may have reached Google without being settled.
-        recreate: Whether the event is to be removed and made anew under its next id.
-        strays: Other calendars in which an attempt that was never settled may have left the event.
+        recreate: Whether the bound event is to be removed and made anew under its next id. A move does that anyway.
+        strays: The calendars that attempts which were never settled were for; they may have left the event there.
     """
 
     workspace_id: str
@@ -53,9 +53,25 @@ class Work:
         return self.etag if is_etag(self.etag) else None
 
     @property
+    def moves(self) -> bool:
+        """Whether the event is in another calendar than the payload's."""
+        return self.bound is not None and self.bound.calendar_id != self.payload.calendar_id
+
+    @property
+    def remakes(self) -> bool:
+        """Whether the bound event has to give way to its next generation."""
+        return self.recreate and self.bound is not None and not self.moves
+
+    @property
     def may_revive(self) -> bool:
-        """Whether a deleted event may come back."""
-        return self.cancelled or self.reopen or self.recreate
+        """Whether a deleted event may come back, since it may be that we deleted it ourselves.
+
+        A tombstone in a calendar that the event moves to was left there by an earlier move; one in the calendar where
+        the event should be may have been made by a move that was never settled.
+        """
+        home = self.bound_calendar_id or self.payload.calendar_id
+        unsettled_move = any(calendar_id != home for calendar_id in self.strays)
+        return self.cancelled or self.reopen or self.recreate or self.moves or unsettled_move
 
     def place(self, calendar_id: str, generation: int) -> Place:
         """Where an event of ours of some generation is."""
