@@ -23,7 +23,7 @@ OTHER = "team@group.calendar.google.com"
 Interceptor = Callable[[Ask], Reply | None]
 
 
-def upsert_json(title: str = "Review", calendar_id: str = CALENDAR, **event: Any) -> dict[str, Any]:
+def upsert_json(title: Any = "Review", calendar_id: str = CALENDAR, **event: Any) -> dict[str, Any]:
     times = {"start": "2026-12-01T09:00:00Z", "end": "2026-12-01T10:00:00Z"}
     return {
         "operation": "UPSERT_EVENT",

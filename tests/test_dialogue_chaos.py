@@ -12,7 +12,7 @@ import pytest
 
 from reactor.core.exchange import exchange
 from reactor.core.messages import Request, Step
-from reactor.core.outcome import Dead, Done, FailureCode
+from reactor.core.outcome import Dead, Done, FailureCode, Outcome
 from reactor.core.payload import Cancel
 from reactor.core.work import Work
 from tests.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
@@ -71,7 +71,8 @@ class Chaos:
         self.store.begin(item)
         dialogue = exchange(item)
         ask = next(dialogue)
-        while True:
+        outcome: Outcome | None = None
+        while outcome is None:
             self.late_arrivals()
             if self.rng.random() > luck:
                 self.break_off(ask.request)
@@ -79,8 +80,9 @@ class Chaos:
             try:
                 ask = dialogue.send(self.google.carry_out(ask.request))
             except StopIteration as stop:
-                assert isinstance(stop.value, Done), (stop.value, self.google.steps)
-                return None if self.rng.random() > luck else stop.value
+                outcome = stop.value
+        assert isinstance(outcome, Done), outcome
+        return None if self.rng.random() > luck else outcome
 
     def break_off(self, request: Request) -> None:
         fate = self.rng.choice(["lost", "unheard", "late"])
@@ -97,6 +99,16 @@ class Chaos:
         if self.wire and self.rng.random() < 0.3:
             self.google.carry_out(self.wire.pop(self.rng.randrange(len(self.wire))))
 
+    def people(self) -> None:
+        """A person edits the event in the calendar, or empties the trash: its tombstones cannot be revived any more."""
+        for calendar_id in (CALENDAR, OTHER):
+            for event_id, record in self.google.emulator.calendar(calendar_id).records.items():
+                if self.rng.random() < 0.2:
+                    if record.cancelled:
+                        self.google.emulator.purge(calendar_id, event_id, status=self.rng.choice([403, 404, 410]))
+                    else:
+                        self.google.emulator.edit_by_hand(calendar_id, event_id, {"summary": "edited"})
+
     def payload(self, seq: int) -> dict[str, object]:
         calendar_id = self.rng.choice([CALENDAR, CALENDAR, OTHER])
         if self.rng.random() < 0.35:
@@ -108,6 +120,7 @@ class Chaos:
         payload = self.payload(seq)
         recreate = payload["operation"] == "UPSERT_EVENT" and self.rng.random() < 0.15
         while True:
+            self.people()
             item = self.store.work(payload, seq, recreate=recreate)
             done = self.attempt(item, luck=luck)
             if done is not None:

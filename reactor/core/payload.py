@@ -87,10 +87,10 @@ def _moment(value: object) -> date:
 
 def _uuid(value: str) -> str:
     try:
-        usual = str(UUID(value))
+        usual = str(UUID(value)) == value
     except ValueError:
-        usual = ""
-    if usual != value:
+        usual = False
+    if not usual:
         raise _problem("not a UUID in lower case with hyphens")
     return value
 

@@ -24,7 +24,7 @@ MOST_PARTS = 50
 _BOUNDARY = re.compile(r'multipart/mixed\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
 _NAME = re.compile(rb"^content-id:[ \t]*<?response-([0-9]{1,4})>?[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\r?\n(?:\r?\n|\Z)")
-_STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?: [^\r\n]*)?(?:\r?\n|\Z)")
+_STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?: [^\r\n]*)?\r?\n")
 _MISSING = NoAnswer("the batch's answer does not speak of it")
 
 
@@ -105,7 +105,7 @@ def _reply(part: bytes) -> Reply:
     # The head may be empty: then the blank line follows the status line at once.
     head = _HEAD_END.search(part, status.end() - 2)
     if head is None:
-        return Answer(int(status[1]))
+        return _MISSING
     headers = _headers(part[status.end() : head.start()])
     return _whole(int(status[1]), headers, part[head.end() :])
 
