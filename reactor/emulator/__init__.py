@@ -9,6 +9,7 @@ from reactor.emulator.oauth import CLIENT_ID, CLIENT_SECRET, EVENTS_SCOPE
 from reactor.emulator.quota import Quota
 from reactor.emulator.server import serve
 from reactor.emulator.service import Service
+from reactor.emulator.settings import Settings
 
 __all__ = [
     "CLIENT_ID",
@@ -21,6 +22,7 @@ __all__ = [
     "Quota",
     "Rule",
     "Service",
+    "Settings",
     "WireFaultError",
     "Write",
     "WriteKind",

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from reactor.emulator import listing
-from reactor.emulator.calendars import Calendar, Ticker
+from reactor.emulator.calendars import ROLES, Calendar, Ticker
 from reactor.emulator.calls import Answer, Call
 from reactor.emulator.errors import ApiError, Json, bad_token, invalid, login_required
 from reactor.emulator.oauth import Access, OAuth
 from reactor.emulator.quota import Quota
+from reactor.emulator.settings import Settings
 
 _PREFIX: Final = "https://www.googleapis.com/auth/"
 WRITES: Final = frozenset({"insert", "import", "update", "patch", "delete", "move"})
@@ -36,7 +37,6 @@ SCOPES: Final[dict[str, frozenset[str]]] = {
 }  # fmt: skip
 """Any one of these scopes, without their common prefix, allows the operation."""
 
-_ROLES: Final = ("freeBusyReader", "reader", "writer", "owner")
 _PATCH_COST: Final = 3
 _LONGEST_QUOTA_USER: Final = 40
 
@@ -48,15 +48,14 @@ class CalendarApi:
         calendars: All of them, by id.
         oauth: Who tokens belong to.
         quota: What calls cost.
-        empty_pages: Whether listings begin with an empty page.
     """
 
-    def __init__(self, oauth: OAuth, quota: Quota, rng: random.Random) -> None:
+    def __init__(self, oauth: OAuth, quota: Quota, settings: Settings, rng: random.Random) -> None:
         self.calendars: dict[str, Calendar] = {}
         self.oauth = oauth
         self.quota = quota
         self.ticker = Ticker()
-        self.empty_pages = False
+        self._settings = settings
         self._rng = rng
 
     def perform(self, call: Call, now: float) -> tuple[Answer, str]:
@@ -94,7 +93,7 @@ class CalendarApi:
             case "list":
                 _need(calendar, role, "reader")
                 query = call.request.query
-                return Answer(200, listing.page(calendar, query, role=role, empty_pages=self.empty_pages))
+                return Answer(200, listing.page(calendar, query, role=role, empty_pages=self._settings.empty_pages))
             case "get":
                 _need(calendar, role, "reader")
                 return self._get(call, calendar)
@@ -214,5 +213,5 @@ def _resource(calendar: Calendar) -> Json:
 
 
 def _need(calendar: Calendar, role: str, least: str) -> None:
-    if _ROLES.index(role) < _ROLES.index(least):
+    if ROLES.index(role) < ROLES.index(least):
         raise ApiError(calendar.refusal_reason if least == "writer" else "forbidden")

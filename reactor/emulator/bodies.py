@@ -32,7 +32,14 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _RECURRENCE = re.compile(r"(RRULE|EXRULE|RDATE|EXDATE)[:;].+")
 _COLORS = frozenset(str(n) for n in range(1, 12))
 _STATUSES = frozenset({"confirmed", "tentative", "cancelled"})
-_TEXTS = {"summary": MAX_SUMMARY, "description": MAX_DESCRIPTION, "location": 1_024}
+_TEXTS = {
+    "summary": MAX_SUMMARY,
+    "description": MAX_DESCRIPTION,
+    **dict.fromkeys(
+        ("location", "colorId", "status", "eventType", "transparency", "visibility", "eventLabelId"), 1_024
+    ),
+}
+_LISTS = ("attendees", "attachments")
 _SIDES: Final = ("start", "end")
 _MAX_KEY, _MAX_VALUE, _MAX_PROPERTIES, _MAX_PROPERTY_BYTES = 44, 1_024, 300, 32_768
 
@@ -46,6 +53,17 @@ def check_id(event_id: object) -> str:
     if not isinstance(event_id, str) or not _ID.fullmatch(event_id):
         raise invalid("Invalid resource id value.")
     return event_id
+
+
+def check_sequence(value: object) -> int:
+    """Return a sequence number.
+
+    Raises:
+        ApiError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise invalid("Invalid sequence value.")
+    return value
 
 
 def zone(name: object) -> ZoneInfo:
@@ -137,11 +155,18 @@ def _times(event: Json, calendar_zone: ZoneInfo) -> None:
         moments = _moment(start, "start"), _moment(end, "end")
         empty = moments[1][0] <= moments[0][0]
         event["start"], event["end"] = (
-            {"dateTime": rfc3339(moment.astimezone(calendar_zone)), "timeZone": named or calendar_zone.key}
+            {"dateTime": rfc3339(_in_zone(moment, calendar_zone)), "timeZone": named or calendar_zone.key}
             for moment, named in moments
         )
     if empty:
         raise invalid("The specified time range is empty.", reason="timeRangeEmpty", parameter="timeMax")
+
+
+def _in_zone(moment: datetime, calendar_zone: ZoneInfo) -> datetime:
+    try:
+        return moment.astimezone(calendar_zone)
+    except OverflowError as error:  # the first and last hours of all years
+        raise invalid(f'Invalid value for: Invalid format: "{moment.isoformat()}"') from error
 
 
 def _side(event: Json, name: str) -> Json:
@@ -183,6 +208,9 @@ def _texts(event: Json) -> None:
     for name, limit in _TEXTS.items():
         text = event.get(name, "")
         if not isinstance(text, str) or len(text) > limit:
+            raise invalid("Invalid Value")
+    for name in _LISTS:
+        if not isinstance(event.get(name, []), list):
             raise invalid("Invalid Value")
     if "colorId" in event and event["colorId"] not in _COLORS:
         raise invalid("Invalid Value")

@@ -12,10 +12,12 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from reactor.emulator.bodies import check_id, content
+from reactor.emulator.bodies import check_id, check_sequence, content
 from reactor.emulator.errors import ApiError, Json, invalid, stale
 
 CANCELLED: Final = "cancelled"
+ROLES: Final = ("freeBusyReader", "reader", "writer", "owner")
+"""What a user may be in a calendar, least first."""
 
 
 class WriteKind(StrEnum):
@@ -154,7 +156,7 @@ class Calendar:
             "created": datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "creator": person,
             "organizer": {"email": self.id, "self": True},
-            "sequence": body.get("sequence") or 0,
+            "sequence": check_sequence(body.get("sequence") or 0),
         }
         self._store(record, event, WriteKind.INSERT, now)
         self.records[event_id] = record
@@ -225,9 +227,9 @@ class Calendar:
         if given is None and self.sequence_required:
             given = 0
         if given is not None:
-            if not isinstance(given, int) or given < current:
+            if check_sequence(given) < current:
                 raise invalid("Invalid sequence value.")
-            return given
+            return int(given)
         moved = any(old.get(key) != new.get(key) for key in ("start", "end", "location", "recurrence"))
         return current + moved
 

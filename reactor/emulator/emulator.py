@@ -4,14 +4,16 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 
 from reactor.emulator.api import CalendarApi
-from reactor.emulator.calendars import Calendar, Write, WriteKind
+from reactor.emulator.calendars import ROLES, Calendar, Write, WriteKind
 from reactor.emulator.errors import Json
 from reactor.emulator.faults import Fault, FaultPlan, Rule
 from reactor.emulator.log import RequestLog
 from reactor.emulator.oauth import EVENTS_SCOPE, OAuth
 from reactor.emulator.quota import Quota
+from reactor.emulator.settings import Settings
 
 DEFAULT_KEEP = 100_000
 
@@ -29,8 +31,7 @@ class Emulator:
         api: The calendars.
         faults: The fault plan.
         log: The request log.
-        latency: Seconds that every request of the API takes, before it is carried out; a batch takes them once.
-        batch_limit: The largest number of parts in a batch.
+        settings: The switches; change its attributes.
     """
 
     def __init__(
@@ -43,12 +44,11 @@ class Emulator:
     ) -> None:
         self.clock = clock
         self.rng = rng or random.Random()
-        self.oauth = OAuth(self.rng)
-        self.api = CalendarApi(self.oauth, quota or Quota(), self.rng)
+        self.settings = Settings()
+        self.oauth = OAuth(self.rng, self.settings)
+        self.api = CalendarApi(self.oauth, quota or Quota(), self.settings, self.rng)
         self.faults = FaultPlan(self.rng)
         self.log = RequestLog(keep)
-        self.latency = 0.0
-        self.batch_limit = 1_000
 
     @property
     def quota(self) -> Quota:
@@ -85,7 +85,13 @@ class Emulator:
         return self.api.calendars[calendar_id]
 
     def share(self, calendar_id: str, email: str, role: str | None) -> Calendar:
-        """Give a user a role (owner, writer, reader, freeBusyReader) in a calendar, or with None take it away."""
+        """Give a user a role (owner, writer, reader, freeBusyReader) in a calendar, or with None take it away.
+
+        Raises:
+            ValueError: There is no such role.
+        """
+        if role not in (None, *ROLES):
+            raise ValueError(f"{role!r} is none of {', '.join(ROLES)}.")
         calendar = self.add_calendar(calendar_id)
         if role is None:
             calendar.roles.pop(email, None)
@@ -124,6 +130,21 @@ class Emulator:
         calendar = self.calendar(calendar_id)
         calendar.revision += 1
         calendar.oldest_sync = calendar.revision
+
+    def configure(self, settings: Settings) -> None:
+        """Take over all switches from another object."""
+        for field in fields(settings):
+            setattr(self.settings, field.name, getattr(settings, field.name))
+
+    def reset(self) -> None:
+        """Empty all calendars and forget faults, log, quota and switches; accounts, roles and tokens stay."""
+        for calendar_id, old in list(self.api.calendars.items()):
+            del self.api.calendars[calendar_id]
+            self.add_calendar(calendar_id, time_zone=old.zone.key).roles.update(old.roles)
+        self.faults.clear()
+        self.log.clear()
+        self.quota = Quota()
+        self.configure(Settings())
 
     # Questions
 

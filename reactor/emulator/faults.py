@@ -118,14 +118,15 @@ class Rule:
     seen: int = 0
     fired: int = 0
 
-    def fires(self, target: Target, now: float, rng: random.Random) -> bool:
-        """Decide about one call, and count it."""
+    def fires(self, target: Target, now: float, rng: random.Random, *, shadowed: bool) -> bool:
+        """Decide about one call, and count it; a rule that is shadowed by an earlier one sees and does not fire."""
         fault = self.fault
         if not fault.concerns(target):
             return False
         self.seen += 1
         fires = (
-            fault.nth in (None, self.seen)
+            not shadowed
+            and fault.nth in (None, self.seen)
             and (fault.times is None or self.fired < fault.times)
             and (fault.after is None or now >= fault.after)
             and (fault.until is None or now < fault.until)
@@ -163,7 +164,8 @@ class FaultPlan:
         decisive: Fault | None = None
         before = after = 0.0
         for rule in self.rules:
-            if (decisive and rule.fault.effect) or not rule.fires(target, now, self._rng):
+            shadowed = decisive is not None and bool(rule.fault.effect)
+            if not rule.fires(target, now, self._rng, shadowed=shadowed):
                 continue
             before += rule.fault.latency
             after += rule.fault.latency_after

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from reactor.emulator.errors import Json
+from reactor.emulator.settings import Settings
 
 EVENTS_SCOPE: Final = "https://www.googleapis.com/auth/calendar.events"
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"
 CLIENT_ID: Final = "emulator.apps.googleusercontent.com"
 CLIENT_SECRET: Final = "emulator-client-secret"  # noqa: S105  (opens nothing but this emulator)
-LIFETIME: Final = 3_599.0
 _TOKENS_PER_ACCOUNT: Final = 100
 _LONGEST_ASSERTION: Final = 3_600
 _SKEW: Final = 300
@@ -117,17 +117,12 @@ class OAuth:
     Attributes:
         clients: Secrets by client id.
         users: The accounts that exist.
-        rotate: Whether a refresh also answers a new refresh token and kills the old one.
-        lifetime: How long access tokens live, in seconds.
-        deny_consent: Whether the person at the consent page says no.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, settings: Settings) -> None:
         self.clients = {CLIENT_ID: CLIENT_SECRET}
         self.users: set[str] = set()
-        self.rotate = False
-        self.lifetime = LIFETIME
-        self.deny_consent = False
+        self._settings = settings
         self._rng = rng
         self._grants: dict[str, Grant] = {}
         self._access: dict[str, Access] = {}
@@ -156,7 +151,9 @@ class OAuth:
     ) -> str:
         """Return a new access token for a user; a lifetime of 0 or less makes one that has expired."""
         self.users.add(email)
-        return self._open(Access(email, frozenset(scopes), now + (self.lifetime if lifetime is None else lifetime)))
+        return self._open(
+            Access(email, frozenset(scopes), now + (self._settings.token_lifetime if lifetime is None else lifetime))
+        )
 
     def check(self, token: str, now: float) -> Access | None:
         """What an access token stands for; None if it is unknown, expired or its consent was revoked."""
@@ -221,7 +218,7 @@ class OAuth:
         if query.get("response_type") != "code" or not redirect_uri or not query.get("scope"):
             raise OAuthError("invalid_request")
         answer = {"state": query["state"]} if "state" in query else {}
-        if self.deny_consent or not self.users:
+        if self._settings.deny_consent or not self.users:
             answer["error"] = "access_denied"
         else:
             email = query.get("login_hint") or min(self.users)
@@ -278,8 +275,8 @@ class OAuth:
         scopes = frozenset(form.get("scope", "").split()) or grant.scopes
         if not scopes <= grant.scopes:
             raise OAuthError("invalid_scope")
-        answer = self._answer(Access(grant.email, scopes, now + self.lifetime, grant))
-        if self.rotate:
+        answer = self._answer(Access(grant.email, scopes, now + self._settings.token_lifetime, grant))
+        if self._settings.rotate:
             del self._grants[token]
             answer["refresh_token"] = self._keep(grant)
         return answer
@@ -295,7 +292,9 @@ class OAuth:
             raise OAuthError("redirect_uri_mismatch", "Bad Request")
         if code.challenge and _challenge(form.get("code_verifier", ""), code.method) != code.challenge:
             raise OAuthError("invalid_grant", "Invalid code verifier.")
-        answer = self._answer(Access(code.grant.email, code.grant.scopes, now + self.lifetime, code.grant))
+        answer = self._answer(
+            Access(code.grant.email, code.grant.scopes, now + self._settings.token_lifetime, code.grant)
+        )
         answer["refresh_token"] = self._keep(code.grant)
         return answer
 
@@ -322,7 +321,7 @@ class OAuth:
             )
         if not itself and subject not in self.users:
             raise OAuthError("invalid_grant", "Invalid email or User ID")
-        return self._answer(Access(subject, scopes, now + self.lifetime, bare_service_account=itself))
+        return self._answer(Access(subject, scopes, now + self._settings.token_lifetime, bare_service_account=itself))
 
     def _claims(self, assertion: str) -> Json:
         """The claims of an assertion whose signature is right."""
@@ -342,7 +341,7 @@ class OAuth:
     def _answer(self, access: Access) -> Json:
         return {
             "access_token": self._open(access),
-            "expires_in": int(self.lifetime),
+            "expires_in": int(self._settings.token_lifetime),
             "scope": " ".join(sorted(access.scopes)),
             "token_type": "Bearer",
         }

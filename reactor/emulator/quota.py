@@ -52,7 +52,7 @@ class Quota:
     status: int = 403
     reason: str = "rateLimitExceeded"
     retry_after: str | None = None
-    _windows: dict[tuple[str, str], SlidingWindow] = field(default_factory=dict)
+    _windows: dict[tuple[str, str], SlidingWindow] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._windows = defaultdict(lambda: SlidingWindow(self.seconds))

@@ -7,6 +7,7 @@ malformed connection can end its Trio worker, with every other connection. Here 
 """
 
 import contextlib
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,9 +17,12 @@ import trio
 
 from reactor.emulator.app import WIRE, Application, Message
 
+_log = logging.getLogger(__name__)
+
 _CHUNK: Final = 65_536
 _LARGEST_HEAD: Final = 65_536
 _BACKLOG: Final = 1_024
+_LINGER: Final = 2.0
 
 
 async def serve(
@@ -39,7 +43,25 @@ async def serve(
     Raises:
         OSError: The address cannot be listened on.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+    await serve_listeners(app, await listen(host, port), task_status=task_status)
+
+
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Open the sockets to listen on.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    return list(await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG))
+
+
+async def serve_listeners(
+    app: Application,
+    listeners: list[trio.SocketListener],
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an application on open sockets until cancelled; as `serve`."""
     bound_host, bound_port = listeners[0].socket.getsockname()[:2]
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
     async with trio.open_nursery() as nursery:
@@ -56,7 +78,7 @@ async def _connection(app: Application, stream: trio.SocketStream) -> None:
                     connection.start_next_cycle()
             except h11.RemoteProtocolError as error:
                 if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                    await stream.send_all(_bare(connection, error.error_status_hint))
+                    await _refuse(connection, stream, error.error_status_hint)
 
 
 async def _exchange(app: Application, connection: h11.Connection, stream: trio.SocketStream) -> bool:
@@ -70,7 +92,16 @@ async def _exchange(app: Application, connection: h11.Connection, stream: trio.S
     if not isinstance(event, h11.EndOfMessage):
         return False
     exchange = _Exchange(connection, stream, bytes(body))
-    await app(_scope(request), exchange.receive, exchange.send)
+    try:
+        await app(_scope(request), exchange.receive, exchange.send)
+    except trio.BrokenResourceError:
+        raise
+    except Exception:  # noqa: BLE001
+        # A bug; clients see what they would see of Google's, and whoever runs the emulator sees the traceback.
+        _log.exception("the emulator failed at %s %s", request.method.decode(), request.target.decode("latin-1"))
+        if connection.our_state is h11.SEND_RESPONSE and not exchange.head:
+            await _refuse(connection, stream, 500)
+        return False
     return not exchange.broken and connection.our_state is h11.DONE and connection.their_state is h11.DONE
 
 
@@ -126,7 +157,12 @@ def _scope(request: h11.Request) -> dict[str, Any]:
     }
 
 
-def _bare(connection: h11.Connection, status: int) -> bytes:
+async def _refuse(connection: h11.Connection, stream: trio.SocketStream, status: int) -> None:
+    """Send the last answer of a connection, and let it arrive: closing with unread data would reset the connection."""
     headers = [("content-length", "0"), ("connection", "close")]
     head = connection.send(h11.Response(status_code=status, headers=headers)) or b""
-    return head + (connection.send(h11.EndOfMessage()) or b"")
+    await stream.send_all(head + (connection.send(h11.EndOfMessage()) or b""))
+    await stream.send_eof()
+    with trio.move_on_after(_LINGER):
+        while await stream.receive_some(_CHUNK):
+            pass

@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl
 
 import trio
 
-from reactor.emulator import batch
+from reactor.emulator import batch, control
 from reactor.emulator.api import WRITES
 from reactor.emulator.calls import API_PATH, Answer, Call, Request, read_call
 from reactor.emulator.emulator import Emulator
 from reactor.emulator.errors import ApiError
-from reactor.emulator.faults import Fault, Target, Verdict
+from reactor.emulator.faults import Fault, Target
 from reactor.emulator.log import Exchange
 from reactor.emulator.oauth import OAuthError
 
@@ -45,16 +45,6 @@ class Reply:
     effect: str = ""
 
 
-@dataclass(slots=True)
-class _Outcome:
-    """What became of a call before it is delivered."""
-
-    answer: Answer
-    user: str = ""
-    reason: str = ""
-    committed: bool = False
-
-
 class Service:
     """Answers HTTP requests for an emulator."""
 
@@ -64,158 +54,118 @@ class Service:
     async def reply(self, request: Request) -> Reply:
         """Answer one HTTP request."""
         emulator = self.emulator
+        if request.path.startswith(control.PREFIX):
+            return Reply(control.answer(emulator, request))
         with emulator.log.flight():
             if request.path == BATCH_PATH:
                 return await self._batch(request)
-            if request.path.startswith(API_PATH):
-                call = read_call(request)
-                with emulator.log.events_in_flight([(call.calendar, call.event)]):
-                    if emulator.latency:
-                        await trio.sleep(emulator.latency)
-                    return await self._call(call, None)
-            return await self._oauth(request)
+            if not request.path.startswith(API_PATH):
+                return await self._oauth(request)
+            call = read_call(request)
+            with emulator.log.events_in_flight([(call.calendar, call.event)]):
+                await _wait(emulator.settings.latency)
+                return await self._call(call, None)
 
     async def _call(self, call: Call, batch_number: int | None) -> Reply:
-        emulator = self.emulator
-        number, at = emulator.log.number(), emulator.clock()
-        target = Target(call.operation, call.calendar, call.event, batch_number is not None)
-        verdict = emulator.faults.judge(target, at)
-        if verdict.before:
-            await trio.sleep(verdict.before)
-        outcome = self._carry_out(call, verdict.fault)
-        if verdict.after:
-            await trio.sleep(verdict.after)
-        reply = _damaged(outcome.answer, verdict.fault)
-        payload = reply.answer.payload
-        emulator.log.add(
-            Exchange(
-                number,
-                at,
-                call.operation,
-                call.request.method,
-                call.request.path,
-                call.request.query,
-                call.calendar,
-                call.event,
-                outcome.user,
-                batch_number,
-                call.body or None,
-                0 if reply.effect in ("drop", "malformed") else reply.answer.status,
-                outcome.reason,
-                payload if isinstance(payload, dict) else None,
-                verdict.fault.effect if verdict.fault else "",
-                outcome.committed,
-            )
+        """A call of the API, alone or as a part of a batch."""
+        emulator, request = self.emulator, call.request
+        exchange = Exchange(
+            emulator.log.number(),
+            emulator.clock(),
+            call.operation,
+            request.method,
+            request.path,
+            request.query,
+            call.calendar,
+            call.event,
+            batch=batch_number,
+            body=call.body or None,
         )
-        return reply
+        target = Target(call.operation, call.calendar, call.event, batch_number is not None)
+        verdict = emulator.faults.judge(target, exchange.at)
+        await _wait(verdict.before)
+        answer = self._carry_out(call, verdict.fault, exchange)
+        await _wait(verdict.after)
+        return self._deliver(answer, verdict.fault, exchange)
 
-    def _carry_out(self, call: Call, fault: Fault | None) -> _Outcome:
-        outcome = _Outcome(Answer(503))
+    def _carry_out(self, call: Call, fault: Fault | None, exchange: Exchange) -> Answer:
+        answer = Answer(503)
         if fault is None or self.emulator.faults.commits(fault):
             try:
-                outcome.answer, outcome.user = self.emulator.api.perform(call, self.emulator.clock())
-                outcome.committed = call.operation in WRITES
+                answer, exchange.user = self.emulator.api.perform(call, self.emulator.clock())
+                exchange.committed = call.operation in WRITES
             except ApiError as error:
-                outcome.answer, outcome.reason = _refusal(error), error.reason
+                answer = _refusal(error, exchange)
         if fault is not None and fault.effect == "error":
-            injected = _error(fault)
-            outcome.answer, outcome.reason = _refusal(injected), injected.reason
-        return outcome
+            return _refusal(_injected(fault), exchange)
+        return answer
 
     async def _batch(self, request: Request) -> Reply:
+        """A batch: the parts one after another in shuffled order, answered in the order of the request."""
         emulator = self.emulator
-        number, at = emulator.log.number(), emulator.clock()
-        verdict = emulator.faults.judge(Target("batch"), at)
-        reason = ""
+        exchange = self._exchange("batch", request)
+        verdict = emulator.faults.judge(Target("batch"), exchange.at)
+        await _wait(emulator.settings.latency + verdict.before)
         try:
             parts = batch.read(request)
-            if len(parts) > emulator.batch_limit:
+            if len(parts) > emulator.settings.batch_limit:
                 raise ApiError("badRequest", "The batch request exceeds the allowed number of calls.")  # noqa: TRY301
         except ApiError as error:
-            answer, reason = _refusal(error), error.reason
+            answer = _refusal(error, exchange)
         else:
-            answer = await self._parts(parts, number, verdict)
+            answer = await self._parts(parts, exchange.number, verdict.fault)
         if verdict.fault and verdict.fault.effect == "error":
-            injected = _error(verdict.fault)
-            answer, reason = _refusal(injected), injected.reason
-        reply = _damaged(answer, verdict.fault)
-        emulator.log.add(
-            Exchange(
-                number,
-                at,
-                "batch",
-                request.method,
-                request.path,
-                request.query,
-                status=0 if reply.effect in ("drop", "malformed") else reply.answer.status,
-                reason=reason,
-                effect=verdict.fault.effect if verdict.fault else "",
-            )
-        )
-        return reply
+            answer = _refusal(_injected(verdict.fault), exchange)
+        await _wait(verdict.after)
+        return self._deliver(answer, verdict.fault, exchange)
 
-    async def _parts(self, parts: list[batch.Part], number: int, verdict: Verdict) -> Answer:
+    async def _parts(self, parts: list[batch.Part], number: int, fault: Fault | None) -> Answer:
         emulator = self.emulator
         calls = [read_call(part.request) for part in parts]
-        replies: list[Reply | None] = [None] * len(parts)
+        replies: dict[int, Reply] = {}
         order = list(range(len(parts)))
         emulator.rng.shuffle(order)
         with emulator.log.events_in_flight([(call.calendar, call.event) for call in calls]):
-            if emulator.latency + verdict.before:
-                await trio.sleep(emulator.latency + verdict.before)
             for index in order:
-                if verdict.fault is None or emulator.faults.commits(verdict.fault):
+                if fault is None or emulator.faults.commits(fault):
                     replies[index] = await self._call(calls[index], number)
-            if verdict.after:
-                await trio.sleep(verdict.after)
         boundary = f"batch_{emulator.rng.getrandbits(128):032x}"
-        body = batch.write(
-            [
-                (part.content_id, reply.answer, reply.effect)
-                for part, reply in zip(parts, replies, strict=True)
-                if reply is not None
-            ],
-            boundary,
-        )
-        return Answer(200, body, content_type=f"multipart/mixed; boundary={boundary}")
+        answers = [(parts[i].content_id, replies[i].answer, replies[i].effect) for i in sorted(replies)]
+        return Answer(200, batch.write(answers, boundary), content_type=f"multipart/mixed; boundary={boundary}")
 
     async def _oauth(self, request: Request) -> Reply:
+        """Everything that is no call of the API: tokens, consent, revocation, paths that lead nowhere."""
         emulator = self.emulator
-        operation = {TOKEN_PATH: "token", AUTHORIZE_PATH: "authorize", REVOKE_PATH: "revoke"}.get(
-            request.path, "unknown"
-        )
-        number, at = emulator.log.number(), emulator.clock()
-        verdict = emulator.faults.judge(Target(operation), at)
-        if verdict.before:
-            await trio.sleep(verdict.before)
-        reason = ""
-        answer = Answer(503)
+        names = {TOKEN_PATH: "token", AUTHORIZE_PATH: "authorize", REVOKE_PATH: "revoke"}
+        exchange = self._exchange(names.get(request.path, "unknown"), request)
+        verdict = emulator.faults.judge(Target(exchange.operation), exchange.at)
         fault = verdict.fault
+        await _wait(verdict.before)
+        answer = Answer(503)
         try:
             if fault is None or emulator.faults.commits(fault):
-                answer = self._authorization(operation, request)
+                answer = self._authorization(exchange.operation, request)
             if fault and fault.effect == "error":
-                refusal = OAuthError(fault.reason or "internal_failure", fault.message, status=fault.status)
-                headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-                answer, reason = Answer(refusal.status, refusal.body(), headers), refusal.error
+                raise OAuthError(fault.reason or "internal_failure", fault.message, status=fault.status)  # noqa: TRY301
         except OAuthError as error:
-            answer, reason = Answer(error.status, error.body()), error.error
-        if verdict.after:
-            await trio.sleep(verdict.after)
+            exchange.reason = error.error
+            answer = Answer(error.status, error.body(), _retry_after(fault.retry_after if fault else None))
+        await _wait(verdict.after)
+        return self._deliver(answer, fault, exchange)
+
+    def _exchange(self, operation: str, request: Request) -> Exchange:
+        number, at = self.emulator.log.number(), self.emulator.clock()
+        return Exchange(number, at, operation, request.method, request.path, request.query)
+
+    def _deliver(self, answer: Answer, fault: Fault | None, exchange: Exchange) -> Reply:
+        """Damage the answer as the fault wants it, and write the exchange down."""
         reply = _damaged(answer, fault)
-        emulator.log.add(
-            Exchange(
-                number,
-                at,
-                operation,
-                request.method,
-                request.path,
-                request.query,
-                status=0 if reply.effect in ("drop", "malformed") else reply.answer.status,
-                reason=reason,
-                effect=fault.effect if fault else "",
-            )
-        )
+        payload = reply.answer.payload
+        exchange.status = 0 if reply.effect in ("drop", "malformed") else reply.answer.status
+        # Answers of the token endpoint hold secrets that nobody needs to read in a log.
+        exchange.answer = payload if isinstance(payload, dict) and exchange.operation != "token" else None
+        exchange.effect = fault.effect if fault else ""
+        self.emulator.log.add(exchange)
         return reply
 
     def _authorization(self, operation: str, request: Request) -> Answer:
@@ -238,7 +188,12 @@ class Service:
                 return Answer(405, _PAGE, content_type=_HTML)
 
 
-def _error(fault: Fault) -> ApiError:
+async def _wait(seconds: float) -> None:
+    if seconds > 0:
+        await trio.sleep(seconds)
+
+
+def _injected(fault: Fault) -> ApiError:
     return ApiError(
         fault.reason,
         fault.message,
@@ -248,11 +203,16 @@ def _error(fault: Fault) -> ApiError:
     )
 
 
-def _refusal(error: ApiError) -> Answer:
-    headers = {"Retry-After": error.retry_after} if error.retry_after else {}
+def _refusal(error: ApiError, exchange: Exchange) -> Answer:
+    exchange.reason = error.reason
+    headers = _retry_after(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="https://accounts.google.com/", error="invalid_token"'
     return Answer(error.status, error.body(), headers)
+
+
+def _retry_after(value: str | None) -> dict[str, str]:
+    return {"Retry-After": value} if value else {}
 
 
 def _damaged(answer: Answer, fault: Fault | None) -> Reply:
@@ -260,8 +220,7 @@ def _damaged(answer: Answer, fault: Fault | None) -> Reply:
         return Reply(answer)
     match fault.effect:
         case "html":
-            headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            return Reply(Answer(fault.status or 502, _PAGE, headers, _HTML))
+            return Reply(Answer(fault.status or 502, _PAGE, _retry_after(fault.retry_after), _HTML))
         case "garbage":
             return Reply(Answer(200, _GARBAGE))
         case "drop" | "truncate" | "length" | "malformed":
