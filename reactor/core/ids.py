@@ -11,10 +11,12 @@ generation, and the next generation is another id.
 
 import hashlib
 from base64 import b32hexencode
+from functools import lru_cache
 
 _HASH_BYTES = 20  # 160 bits are 32 characters of base32 without padding
 
 
+@lru_cache(maxsize=1024)  # an item asks for the same one several times, and base32 is the dearest part of it
 def event_id(workspace_id: str, source_key: str, generation: int) -> str:
     """The id of a source's event: 33 characters, `r` and a hash of all three arguments."""
     # Neither a UUID nor a number holds a newline, so different arguments never make the same text.

@@ -12,10 +12,13 @@ from enum import StrEnum, auto
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from reactor.core import event
+from reactor.core.event import SEQ, SOURCE, WORKSPACE
 
 _EVENT_FIELDS = "id,status,etag,sequence,recurringEventId,extendedProperties/private"
+_READ = urlencode({"fields": _EVENT_FIELDS})
+_WRITE = urlencode({"sendUpdates": "none", "fields": "id,status,etag"})
 _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _JSON = {"content-type": "application/json; charset=utf-8"}
 PAGE = 2_500
 """Events on one page of a list; the most that Google gives."""
@@ -138,14 +141,14 @@ def revive(place: Place, body: Mapping[str, Any], *, etag: str) -> Request:
 
 def delete(place: Place, *, etag: str) -> Request:
     """Remove an event, if it still is the version that we know."""
-    target = f"{_event(place)}?sendUpdates=none"
-    return Request(Step.DELETE, "DELETE", target, {"if-match": etag}, resource=_event(place))
+    event = _event(place)
+    return Request(Step.DELETE, "DELETE", f"{event}?sendUpdates=none", {"if-match": etag}, resource=event)
 
 
 def get(place: Place) -> Request:
     """Read an event, cancelled or not."""
-    target = f"{_event(place)}?{urlencode({'fields': _EVENT_FIELDS})}"
-    return Request(Step.GET, "GET", target, resource=_event(place))
+    event = _event(place)
+    return Request(Step.GET, "GET", f"{event}?{_READ}", resource=event)
 
 
 def listing(calendar_id: str, workspace_id: str, page: str | None = None) -> Request:
@@ -154,7 +157,7 @@ def listing(calendar_id: str, workspace_id: str, page: str | None = None) -> Req
     Exactly one property is asked for: Google's pages disagree on what several would mean.
     """
     query = {
-        "privateExtendedProperty": f"{event.WORKSPACE}={workspace_id}",
+        "privateExtendedProperty": f"{WORKSPACE}={workspace_id}",
         "maxResults": str(PAGE),
         "showDeleted": "false",
         "fields": f"nextPageToken,items({_EVENT_FIELDS})",
@@ -194,11 +197,10 @@ def is_etag(value: object) -> bool:
 
 
 def _write(step: Step, place: Place, body: Mapping[str, Any], etag: str | None = None) -> Request:
-    method, target = ("POST", _events(place.calendar_id)) if step is Step.INSERT else ("PUT", _event(place))
-    query = urlencode({"sendUpdates": "none", "fields": "id,status,etag"})
+    event = _event(place)
+    method, target = ("POST", _events(place.calendar_id)) if step is Step.INSERT else ("PUT", event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
-    encoded = json.dumps(body, separators=(",", ":")).encode()
-    return Request(step, method, f"{target}?{query}", headers, encoded, _event(place))
+    return Request(step, method, f"{target}?{_WRITE}", headers, _ENCODER.encode(body).encode(), event)
 
 
 def _events(calendar_id: str) -> str:
@@ -235,9 +237,9 @@ def _remote(found: Any) -> Remote | None:
         etag=etag if is_etag(etag) else None,
         cancelled=cancelled,
         sequence=sequence if isinstance(sequence, int) else 0,
-        workspace_id=ours.get(event.WORKSPACE),
-        source_key=ours.get(event.SOURCE),
-        seq=_number(ours.get(event.SEQ)),
+        workspace_id=ours.get(WORKSPACE),
+        source_key=ours.get(SOURCE),
+        seq=_number(ours.get(SEQ)),
         instance="recurringEventId" in found,
     )
 

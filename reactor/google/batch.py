@@ -22,9 +22,13 @@ MOST_PARTS = 50
 """Google's page allows 1,000 today and allowed 50 before; other APIs warn above 50."""
 
 _BOUNDARY = re.compile(r'multipart/mixed\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
+_DELIMITER_END = re.compile(rb"(?:--)?[ \t]*(?=\r?\n|\Z)")
+_NEWLINE = ord("\n")
 _NAME = re.compile(rb"^content-id:[ \t]*<?response-([0-9]{1,4})>?[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\r?\n(?:\r?\n|\Z)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?: [^\r\n]*)?\r?\n")
+_HEADER = re.compile(r"^([^:\r\n]+):([^\r\n]*)", re.MULTILINE)
+_LENGTH = re.compile(r"[0-9]{1,9}")
 _MISSING = NoAnswer("the batch's answer does not speak of it")
 
 
@@ -86,8 +90,18 @@ def read(content_type: str, body: bytes, count: int) -> list[Reply]:
 
 def _parts(body: bytes, boundary: bytes) -> list[bytes]:
     """The parts between the delimiters; what follows the last delimiter is none, whether or not that one closes."""
-    delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(?:--)?[ \t]*(?=\r?\n|\Z)")
-    return delimiter.split(body)[1:-1]
+    marker = b"--" + boundary
+    parts: list[bytes] = []
+    start = -1
+    position = body.find(marker)
+    while position >= 0:
+        rest = _DELIMITER_END.match(body, position + len(marker))
+        if rest and (position == 0 or body[position - 1] == _NEWLINE):
+            if start >= 0:  # the line break before a delimiter belongs to it
+                parts.append(body[start:position].removesuffix(b"\n").removesuffix(b"\r"))
+            start = rest.end()
+        position = body.find(marker, position + len(marker))
+    return parts
 
 
 def _name(part: bytes) -> int | None:
@@ -111,17 +125,13 @@ def _reply(part: bytes) -> Reply:
 
 
 def _headers(block: bytes) -> Mapping[str, str]:
-    headers = {}
-    for line in block.decode("latin-1").splitlines():
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return headers
+    return {name.strip().lower(): value.strip() for name, value in _HEADER.findall(block.decode("latin-1"))}
 
 
 def _whole(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """The answer, if its body is as long as it says; what follows the body belongs to the framing."""
     announced = headers.get("content-length", "")
-    if not re.fullmatch("[0-9]{1,9}", announced):
+    if not _LENGTH.fullmatch(announced):
         return Answer(status, headers, body)
     if len(body) < int(announced):
         return _MISSING

@@ -11,6 +11,8 @@ every URL (a calendar's id is somebody's e-mail address).
 """
 
 import ipaddress
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -93,18 +95,15 @@ class Transport:
     async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: Request, token: str) -> Reply:
         try:
             response = await transport.handle_async_request(self._written(request, token))
-            async with _closing(response):
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > _LARGEST_ANSWER:
-                        return NoAnswer("the answer is too large")
+            async with _closing(response) as stream:
+                body = await _bounded(stream)
         except _NEVER_SENT:
             return NoAnswer("no connection", sent=False)
         except (httpx.RequestError, httpx.InvalidURL, UnicodeError):
             return NoAnswer("the connection was lost")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, bytes(body))
+        if body is None:
+            return NoAnswer("the answer is too large")
+        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
     def _written(self, request: Request, token: str) -> httpx.Request:
         headers = {
@@ -143,17 +142,29 @@ class Transport:
         await self.aclose()
 
 
-class _closing:  # noqa: N801 - reads like contextlib's
-    """Close a response; httpx's own is meant to be reached through its client."""
+@asynccontextmanager
+async def _closing(response: httpx.Response) -> AsyncIterator[AsyncIterable[bytes]]:
+    """The body of a response as it comes off the wire (nothing but `identity` was asked for); closed afterwards."""
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+    try:
+        yield stream
+    finally:
+        await stream.aclose()
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
 
-    async def __aenter__(self) -> None:
-        """Nothing to do."""
+async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
+    """A body that is not too large. The rest of one that is, is read and dropped while time lasts.
 
-    async def __aexit__(self, *error: object) -> None:
-        await self._response.aclose()
+    To stop half-way would leave httpx's generators unfinished, and Trio rightly warns about those.
+    """
+    body = bytearray()
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size <= _LARGEST_ANSWER:
+            body += chunk
+    return bytes(body) if size <= _LARGEST_ANSWER else None
 
 
 def _checked(api_root: str) -> httpx.URL:
