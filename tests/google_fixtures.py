@@ -43,7 +43,7 @@ def emulator(caplog: pytest.LogCaptureFixture) -> Iterator[Emulator]:
     emulator = Emulator(rng=random.Random(20_261_201))
     judge = Judge()
     emulator.log.observers.append(judge)
-    emulator.share(USER, USER, "owner")
+    emulator.add_user(USER)
     yield emulator
     judge.verdict()
     failures = [record for record in caplog.get_records("call") if record.name.startswith("reactor.emulator")]
@@ -54,7 +54,7 @@ def emulator(caplog: pytest.LogCaptureFixture) -> Iterator[Emulator]:
 async def google(emulator: Emulator, nursery: trio.Nursery) -> GoogleServer:
     """The emulator on a free loopback port."""
     url = await nursery.start(serve, application(Service(emulator)))
-    return GoogleServer(emulator, url, emulator.add_user(USER))
+    return GoogleServer(emulator, url, emulator.oauth.grant(USER))
 
 
 @pytest.fixture

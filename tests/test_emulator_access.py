@@ -7,12 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from google.auth import jwt
+from google.auth.crypt import RSASigner
 from hypothesis import given, strategies as st
 
 from reactor.emulator import CLIENT_ID, CLIENT_SECRET, EVENTS_SCOPE, Emulator, Fault, Quota
 from reactor.emulator.api import SCOPES
 from reactor.emulator.errors import ApiError
-from reactor.emulator.oauth import ERRORS
+from reactor.emulator.oauth import AUDIENCE, ERRORS, OAuthError
 from tests.discovery import method_of
 from tests.google_fixtures import USER, GoogleServer
 
@@ -219,7 +221,7 @@ async def test_every_error_of_the_token_endpoint_can_be_had(google: GoogleServer
 def test_the_hundred_and_first_refresh_token_kills_the_oldest(emulator: Emulator) -> None:
     form = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     tokens = [emulator.oauth.grant("bob@example.com") for _ in range(101)]
-    with pytest.raises(Exception, match="expired or revoked"):
+    with pytest.raises(OAuthError, match="expired or revoked"):
         emulator.oauth.token(form | {"refresh_token": tokens[0]}, emulator.clock())
     assert emulator.oauth.token(form | {"refresh_token": tokens[1]}, emulator.clock())["access_token"]
 
@@ -230,6 +232,41 @@ async def test_a_token_can_be_revoked_over_http(google: GoogleServer) -> None:
         assert (await client.post("revoke", data={"token": "unknown"})).json()["error"] == "invalid_token"
     answer = await ask(google, grant_type="refresh_token", refresh_token=google.refresh_token)
     assert answer.json() == {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
+
+
+ROBOT = "robot@emulator.iam.gserviceaccount.com"
+NOW = 1_800_000_000
+CLAIMS = {"iss": ROBOT, "aud": AUDIENCE, "iat": NOW, "exp": NOW + 3_600, "scope": EVENTS_SCOPE, "sub": USER}
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({}, ""),
+        ({"sub": None}, ""),
+        ({"exp": NOW}, "short-lived"),
+        ({"exp": NOW + 3_601}, "short-lived"),
+        ({"iat": NOW + 301}, "short-lived"),
+        ({"iat": None}, "iat and exp"),
+        ({"aud": "http://127.0.0.1/token"}, "audience"),
+        ({"scope": ""}, "scope"),
+        ({"scope": READONLY}, "unauthorized to retrieve"),
+        ({"sub": "nobody@example.com"}, "Invalid email"),
+        ({"iss": "stranger@emulator.iam.gserviceaccount.com"}, "account not found"),
+    ],
+)
+def test_an_assertion_is_held_to_its_claims(emulator: Emulator, change: dict[str, Any], refusal: str) -> None:
+    key_file = emulator.oauth.add_service_account(ROBOT, "", delegated=[EVENTS_SCOPE])
+    signer = RSASigner.from_service_account_info(key_file)  # type: ignore[no-untyped-call]
+    assertion = jwt.encode(signer, CLAIMS | change).decode()  # type: ignore[no-untyped-call]
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    if refusal:
+        with pytest.raises(OAuthError, match=refusal):
+            emulator.oauth.token(form, NOW)
+    else:
+        access = emulator.oauth.check(emulator.oauth.token(form, NOW)["access_token"], NOW)
+        assert access is not None
+        assert (access.email, access.bare_service_account) == (change.get("sub", USER) or ROBOT, "sub" in change)
 
 
 # Consent in the browser

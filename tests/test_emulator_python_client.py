@@ -164,6 +164,7 @@ async def test_a_rotated_refresh_token_is_taken_over_and_a_revoked_one_is_refuse
 async def test_a_service_account_acts_for_a_user_where_it_may(google: GoogleServer) -> None:
     email = "robot@emulator.iam.gserviceaccount.com"
     add = google.emulator.oauth.add_service_account
+    other = await trio.to_thread.run_sync(lambda: add("other@emulator.iam.gserviceaccount.com", google.token_uri))
     key_file = await trio.to_thread.run_sync(lambda: add(email, google.token_uri, delegated=[EVENTS_SCOPE]))
 
     def work() -> None:
@@ -180,6 +181,10 @@ async def test_a_service_account_acts_for_a_user_where_it_may(google: GoogleServ
         with calendar_api(google, robot) as api, pytest.raises(HttpError) as invited:
             api.events().insert(calendarId=USER, body=body(attendees=[{"email": "eve@example.com"}])).execute()
         assert invited.value.error_details[0]["reason"] == "forbiddenForServiceAccounts"
+        stolen = key_file | {"private_key": other["private_key"]}
+        forged = load(stolen, scopes=[EVENTS_SCOPE])  # type: ignore[no-untyped-call]
+        with calendar_api(google, forged) as api, pytest.raises(RefreshError, match="Invalid JWT Signature"):
+            api.events().list(calendarId=USER).execute()
         wide = robot.with_scopes(["https://www.googleapis.com/auth/calendar"]).with_subject(USER)
         with calendar_api(google, wide) as api, pytest.raises(RefreshError, match="unauthorized_client"):
             api.events().list(calendarId="primary").execute()

@@ -151,7 +151,8 @@ class CalendarApi:
         if_match = call.request.headers.get("if-match")
         match call.operation:
             case "insert":
-                return calendar.insert(call.body, who=access.email, new_id=self._new_id(), now=now)
+                new_id = "" if call.body.get("id") else self._new_id()
+                return calendar.insert(call.body, who=access.email, new_id=new_id, now=now)
             case "import":
                 return self._import(calendar, call.body, access, now)
             case "update":

@@ -7,11 +7,12 @@ spends on carrying it out. Format: https://developers.google.com/workspace/calen
 import re
 from dataclasses import dataclass
 from email.message import Message
+from typing import Final
 
 from reactor.emulator.calls import Answer, Request, parse_query, reason_phrase
 from reactor.emulator.errors import ApiError
 
-_BLANK = re.compile(rb"\r?\n\r?\n")
+_NEWLINE: Final = ord("\n")
 
 
 @dataclass(slots=True)
@@ -87,17 +88,18 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _split(body: bytes, boundary: bytes) -> list[bytes]:
-    delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?\n|\Z)")
-    chunks, start = [], None
-    # A delimiter's last line break may be the next one's first: search again from there.
-    position = 0
-    while found := delimiter.search(body, position):
-        if start is not None:
-            chunks.append(body[start : found.start()])
+    # The pattern begins with fixed bytes, which are found several times faster than a line break and then they.
+    delimiter = re.compile(b"--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?\n|\Z)")
+    chunks: list[bytes] = []
+    start = -1
+    for found in delimiter.finditer(body):
+        if found.start() and body[found.start() - 1] != _NEWLINE:
+            continue  # not at the beginning of a line
+        if start >= 0:
+            chunks.append(body[start : found.start()].removesuffix(b"\n").removesuffix(b"\r"))
         if found[1]:
             return chunks
         start = found.end()
-        position = max(start - 1, 0) if body[start - 1 : start] == b"\n" else start
     raise _failed("the closing delimiter is missing")
 
 
@@ -122,10 +124,14 @@ def _part(chunk: bytes, inherited: dict[str, str], query: dict[str, list[str]]) 
 
 
 def _halves(chunk: bytes) -> tuple[str, bytes]:
+    """Head and body, with either kind of line break between them."""
     chunk = chunk.lstrip(b"\r\n")
-    if found := _BLANK.search(chunk):
-        return chunk[: found.start()].decode("latin-1"), chunk[found.end() :]
-    return chunk.decode("latin-1"), b""
+    at, length = chunk.find(b"\r\n\r\n"), 4
+    if (bare := chunk.find(b"\n\n", 0, at if at >= 0 else None)) >= 0:
+        at, length = bare, 2
+    if at < 0:
+        return chunk.decode("latin-1"), b""
+    return chunk[:at].decode("latin-1"), chunk[at + length :]
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
