@@ -13,8 +13,8 @@ from reactor.errors import ConfigurationError
 from reactor.google import transport
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts, Transport
+from tests.byte_server import Behaviour, http, listening, sends
 from tests.google_client import item
-from tests.wire import Behaviour, http, listening, sends
 
 GET = messages.get(Place("ada@example.com", "e1"))
 QUICK = Timeouts(connect=5.0, write=5.0, read=0.05, whole=5.0)
@@ -113,9 +113,13 @@ async def test_a_token_that_could_not_be_a_header_is_no_crash() -> None:
         assert wire.heads == []
 
 
-async def test_a_target_that_is_too_long_is_no_crash() -> None:
-    reply = await reply_to(sends(http(200)), messages.get(Place("x" * 70_000, "e")))
-    assert isinstance(reply, NoAnswer)
+async def test_a_target_goes_out_as_it_was_written() -> None:
+    long = "x" * 70_000
+    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, QUICK) as wired:
+        for place in (Place("..", "a/b"), Place(long, "e")):
+            request = messages.get(place)
+            assert isinstance(await wired.send(request, "token"), Answer)
+            assert wire.heads[-1].startswith(f"GET /{request.target} HTTP/1.1\r\n".encode())
 
 
 # Connections

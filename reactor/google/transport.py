@@ -67,13 +67,12 @@ class Transport:
     def __init__(self, api_root: str, timeouts: Timeouts) -> None:
         self._root = _checked(api_root)
         self._timeouts = timeouts
-        self._extensions = {
-            "timeout": {
-                "connect": timeouts.connect,
-                "write": timeouts.write,
-                "read": timeouts.read,
-                "pool": timeouts.connect,
-            }
+        self._path = self._root.raw_path
+        self._timeout = {
+            "connect": timeouts.connect,
+            "write": timeouts.write,
+            "read": timeouts.read,
+            "pool": timeouts.connect,
         }
         self._proxy = _proxy(self._root)
         self._tls = httpx.create_ssl_context() if self._root.scheme == "https" else False
@@ -99,7 +98,7 @@ class Transport:
                 body = await _bounded(stream)
         except _NEVER_SENT:
             return NoAnswer("no connection", sent=False)
-        except (httpx.RequestError, httpx.InvalidURL, UnicodeError):
+        except (httpx.RequestError, UnicodeError):
             return NoAnswer("the connection was lost")
         if body is None:
             return NoAnswer("the answer is too large")
@@ -112,10 +111,10 @@ class Transport:
             "accept-encoding": "identity",
             **request.headers,
         }
-        url = httpx.URL(f"{self._root}{request.target}")
-        return httpx.Request(
-            request.method, url, headers=headers, content=request.body or None, extensions=self._extensions
-        )
+        # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request.
+        extensions = {"timeout": self._timeout, "target": self._path + request.target.encode("ascii")}
+        content = request.body or None
+        return httpx.Request(request.method, self._root, headers=headers, content=content, extensions=extensions)
 
     def _open(self) -> _Connection:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
