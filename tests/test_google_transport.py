@@ -17,7 +17,8 @@ from tests.byte_server import Behaviour, http, listening, sends
 from tests.google_client import item
 
 GET = messages.get(Place("ada@example.com", "e1"))
-QUICK = Timeouts(connect=5.0, write=5.0, read=0.05, whole=5.0)
+PATIENT = Timeouts()
+IMPATIENT = Timeouts(read=0.05)
 
 
 class Static:
@@ -25,9 +26,9 @@ class Static:
         return "token" if rejected is None else "another"
 
 
-async def reply_to(behaviour: Behaviour, request: Request = GET, timeouts: Timeouts = QUICK) -> Reply:
+async def reply_to(behaviour: Behaviour, request: Request = GET, timeouts: Timeouts = PATIENT) -> Reply:
     async with listening(behaviour) as wire, Transport(wire.root, timeouts) as wired:
-        with trio.fail_after(10):
+        with trio.fail_after(5):
             return await wired.send(request, "token")
 
 
@@ -38,7 +39,7 @@ async def test_an_answer_is_read_whole() -> None:
 
 
 async def test_every_request_carries_the_token_and_is_plain() -> None:
-    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
         await wired.send(GET, "tok")
         head = wire.heads[0].decode().lower()
     assert head.startswith("get /calendar/v3/calendars/ada%40example.com/events/e1?fields=")
@@ -47,7 +48,7 @@ async def test_every_request_carries_the_token_and_is_plain() -> None:
 
 
 async def test_a_root_may_have_a_path() -> None:
-    async with listening(sends(http(200), keep=True)) as wire, Transport(f"{wire.root}google", QUICK) as wired:
+    async with listening(sends(http(200), keep=True)) as wire, Transport(f"{wire.root}google", PATIENT) as wired:
         await wired.send(GET, "tok")
         assert wire.heads[0].startswith(b"GET /google/calendar/v3/")
 
@@ -55,7 +56,7 @@ async def test_a_root_may_have_a_path() -> None:
 async def test_a_connection_that_is_refused_was_never_used() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        async with Transport(f"http://127.0.0.1:{held.getsockname()[1]}/", QUICK) as wired:
+        async with Transport(f"http://127.0.0.1:{held.getsockname()[1]}/", PATIENT) as wired:
             assert await wired.send(GET, "token") == NoAnswer("no connection", sent=False)
 
 
@@ -93,7 +94,7 @@ async def trickle(stream: trio.SocketStream) -> bool:
 
 
 async def test_a_server_that_never_answers_is_left_after_the_read_timeout() -> None:
-    assert await reply_to(never) == NoAnswer("the connection was lost")
+    assert await reply_to(never, timeouts=IMPATIENT) == NoAnswer("the connection was lost")
 
 
 async def test_an_answer_that_comes_a_byte_at_a_time_is_left_after_the_whole_timeout() -> None:
@@ -107,7 +108,7 @@ async def test_an_answer_that_is_too_large_is_not_kept(monkeypatch: pytest.Monke
 
 
 async def test_a_token_that_could_not_be_a_header_is_no_crash() -> None:
-    async with listening(sends(http(200))) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(http(200))) as wire, Transport(wire.root, PATIENT) as wired:
         for token in ("\N{CALENDAR}", "a\r\nb: c"):
             assert isinstance(await wired.send(GET, token), NoAnswer)
         assert wire.heads == []
@@ -115,7 +116,7 @@ async def test_a_token_that_could_not_be_a_header_is_no_crash() -> None:
 
 async def test_a_target_goes_out_as_it_was_written() -> None:
     long = "x" * 70_000
-    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
         for place in (Place("..", "a/b"), Place(long, "e")):
             request = messages.get(place)
             assert isinstance(await wired.send(request, "token"), Answer)
@@ -126,14 +127,14 @@ async def test_a_target_goes_out_as_it_was_written() -> None:
 
 
 async def test_one_request_after_the_other_is_one_connection() -> None:
-    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
         for _ in range(10):
             assert isinstance(await wired.send(GET, "token"), Answer)
         assert wire.connections == 1
 
 
 async def test_requests_at_once_are_as_many_connections_and_no_more() -> None:
-    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
         for _ in range(3):
             async with trio.open_nursery() as nursery:
                 for _ in range(7):
@@ -143,7 +144,7 @@ async def test_requests_at_once_are_as_many_connections_and_no_more() -> None:
 
 async def test_a_connection_that_the_server_closed_is_replaced() -> None:
     closing = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    async with listening(sends(closing)) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(closing)) as wire, Transport(wire.root, PATIENT) as wired:
         for _ in range(3):
             assert isinstance(await wired.send(GET, "token"), Answer)
         assert wire.connections == 3
@@ -155,7 +156,7 @@ async def test_after_a_failure_the_next_request_is_none_the_worse() -> None:
     async def behave(stream: trio.SocketStream) -> bool:
         return await next(behaviours)(stream)
 
-    async with listening(behave) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(behave) as wire, Transport(wire.root, PATIENT) as wired:
         assert isinstance(await wired.send(GET, "token"), NoAnswer)
         assert isinstance(await wired.send(GET, "token"), Answer)
 
@@ -187,7 +188,7 @@ async def test_a_request_that_is_cancelled_leaves_nothing_behind() -> None:
 
 
 async def test_connections_that_nobody_needs_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, QUICK) as wired:
+    async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(wired.send, GET, "token")
@@ -205,7 +206,7 @@ async def test_connections_that_nobody_needs_are_closed(monkeypatch: pytest.Monk
     "root", ["https://www.googleapis.com/", "http://127.0.0.1:80", "http://[::1]:80/", "http://localhost/x/"]
 )
 def test_roots_that_are_accepted(root: str) -> None:
-    Transport(root, QUICK)
+    Transport(root, PATIENT)
 
 
 @pytest.mark.parametrize(
@@ -233,9 +234,9 @@ def test_a_proxy_is_for_the_world_and_not_for_loopback(monkeypatch: pytest.Monke
     monkeypatch.setenv("https_proxy", "http://proxy.example.com:3128")
     monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
     monkeypatch.setenv("no_proxy", "internal.example.com")
-    assert Transport("https://www.googleapis.com/", QUICK)._proxy == "http://proxy.example.com:3128"
-    assert Transport("https://internal.example.com/", QUICK)._proxy is None
-    assert Transport("http://127.0.0.1/", QUICK)._proxy is None
+    assert Transport("https://www.googleapis.com/", PATIENT)._proxy == "http://proxy.example.com:3128"
+    assert Transport("https://internal.example.com/", PATIENT)._proxy is None
+    assert Transport("http://127.0.0.1/", PATIENT)._proxy is None
 
 
 # Any answer at all
@@ -265,7 +266,7 @@ BYTES = st.sampled_from(
 @given(st.lists(BYTES | st.binary(max_size=12), max_size=8).map(b"".join), st.integers(1, 3))
 def test_any_bytes_end_in_outcomes(answer: bytes, items: int) -> None:
     async def main() -> None:
-        async with listening(sends(answer)) as wire, GoogleCalendar(wire.root, timeouts=QUICK) as client:
+        async with listening(sends(answer)) as wire, GoogleCalendar(wire.root, timeouts=PATIENT) as client:
             with trio.fail_after(20):
                 outcomes = await client.send([item(number) for number in range(items)], Static())
         assert len(outcomes) == items

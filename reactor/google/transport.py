@@ -75,7 +75,7 @@ class Transport:
             "pool": timeouts.connect,
         }
         self._proxy = _proxy(self._root)
-        self._tls = httpx.create_ssl_context() if self._root.scheme == "https" else False
+        self._tls = httpx.create_ssl_context(verify=self._root.scheme == "https")  # one for all: it is dear to make
         self._idle: list[_Connection] = []
 
     async def send(self, request: Request, token: str) -> Reply:
