@@ -1,6 +1,6 @@
 """What became of an attempt, as a value: the language between whoever talks to Google and whoever settles the item."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 
 
@@ -53,7 +53,7 @@ class Done:
     """
 
     event_id: str
-    calendar_id: str
+    calendar_id: str = field(repr=False)  # somebody's e-mail address
     generation: int
     etag: str | None = None
 

@@ -1,0 +1,257 @@
+"""The Google client: events per second, and CPU per 1,000 events, alone and in batches, beside httpx alone.
+
+The servers run in processes of their own, so that only the client's CPU is counted. All rows are measured in turn, and
+the turns repeated: what the machine does meanwhile falls on all of them.
+"""
+
+import asyncio
+import multiprocessing
+import re
+import ssl
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import httpx
+import trio
+
+from reactor.core.exchange import exchange
+from reactor.core.outcome import Done
+from reactor.core.payload import parse, source_key
+from reactor.core.work import Work
+from reactor.emulator import Emulator, Service, application, serve
+from reactor.google.client import GoogleCalendar
+
+CALENDAR = "bench@example.com"
+WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
+_ID = re.compile(rb'"id":"([0-9a-v]+)"')
+_NAME = re.compile(rb"content-id: <([0-9]+)>")
+_LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
+_EVENT = b'{"id":"%s","status":"confirmed","etag":"\\"3321539261536000\\""}'
+_PART = b"--b\r\nContent-Type: application/http\r\nContent-ID: <response-%s>\r\n\r\n%s\r\n"
+_HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
+
+
+# Servers
+
+
+class _Stub(asyncio.Protocol):
+    """The least that the client takes for Google: every insert succeeds."""
+
+    def __init__(self, latency: float) -> None:
+        self._latency = latency
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            found = _LENGTH.search(self._data, 0, end)
+            whole = end + 4 + (int(found[1]) if found else 0)
+            if len(self._data) < whole:
+                return
+            answer = _answer(self._data[:end], self._data[end:whole])
+            self._data = self._data[whole:]
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
+
+
+def _answer(head: bytes, body: bytes) -> bytes:
+    if not head.startswith(b"POST /batch/"):
+        found = _ID.search(body)
+        return _json(found[1] if found else b"x")
+    parts = zip(_NAME.findall(body), _ID.findall(body), strict=True)
+    answers = b"".join(_PART % (name, _json(event_id)) for name, event_id in parts) + b"--b--\r\n"
+    return _HTTP % (b"multipart/mixed; boundary=b", len(answers), answers)
+
+
+def _json(event_id: bytes) -> bytes:
+    event = _EVENT % event_id
+    return _HTTP % (b"application/json", len(event), event)
+
+
+def _serve_stub(pipe: Any, latency: float) -> None:
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(partial(_Stub, latency), "127.0.0.1", 0)
+        pipe.send((f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "token"))
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+def _serve_emulator(pipe: Any, latency: float) -> None:
+    async def main() -> None:
+        emulator = Emulator(keep=0)
+        emulator.settings.latency = latency
+        emulator.add_user(CALENDAR)
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(serve, application(Service(emulator)))
+            pipe.send((url, emulator.issue_access_token(CALENDAR)))
+
+    trio.run(main)
+
+
+@contextmanager
+def _running(server: Callable[[Any, float], None], latency: float) -> Iterator[tuple[str, str]]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=server, args=(theirs, latency), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+# Clients
+
+
+class _Tokens:
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def token(self, rejected: str | None = None) -> str:
+        assert rejected is None
+        return self._token
+
+
+_numbers = iter(range(1, 1 << 40))
+
+
+def _work() -> Work:
+    number = next(_numbers)
+    source = str(UUID(int=(time.time_ns() << 40) % (1 << 120) + number))
+    payload = parse(
+        "UPSERT_EVENT",
+        WORKSPACE,
+        {
+            "operation": "UPSERT_EVENT",
+            "workspaceId": WORKSPACE,
+            "calendarId": CALENDAR,
+            "sourceType": "task",
+            "sourceId": source,
+            "eventType": "MILESTONE",
+            "event": {
+                "title": "A milestone of a project",
+                "description": "What has to be true by then.",
+                "start": "2026-12-01T09:00:00Z",
+                "end": "2026-12-01T10:00:00Z",
+            },
+        },
+    )
+    return Work(WORKSPACE, source_key("task", source), number, payload)  # type: ignore[arg-type]
+
+
+async def _ours(url: str, token: str, events: int, in_flight: int, parts: int) -> tuple[float, float]:
+    """Events through the client: `in_flight` calls of `send` at a time, each with `parts` items."""
+    async with GoogleCalendar(f"{url}/", batch_parts=parts) as client:
+        tokens = _Tokens(token)
+        calls = iter([[_work() for _ in range(parts)] for _ in range(events // parts)])
+
+        async def call(_worker: int) -> bool:
+            works = next(calls, None)
+            if works is None:
+                return False
+            outcomes = await client.send(works, tokens)
+            assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+            return True
+
+        return await _measured(call, in_flight)
+
+
+async def _httpx(url: str, token: str, events: int, in_flight: int, *, clients: int) -> tuple[float, float]:
+    """The same inserts with httpx alone: one client for all, or one for each task."""
+    requests = iter([next(exchange(_work())).request for _ in range(events)])
+    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    tls = ssl.create_default_context()
+    pool = [httpx.AsyncClient(limits=limits, verify=tls, trust_env=False, timeout=60) for _ in range(clients)]
+    authorization = {"authorization": f"Bearer {token}"}
+
+    async def call(worker: int) -> bool:
+        request = next(requests, None)
+        if request is None:
+            return False
+        headers = {**request.headers, **authorization}
+        client = pool[worker % clients]
+        response = await client.request(
+            request.method, f"{url}/{request.target}", content=request.body, headers=headers
+        )
+        assert response.json()["id"]
+        return True
+
+    result = await _measured(call, in_flight)
+    for client in pool:
+        await client.aclose()
+    return result
+
+
+async def _measured(call: Callable[[int], Awaitable[bool]], workers: int) -> tuple[float, float]:
+    """Seconds of the clock and of this process's CPU until no worker finds anything to do."""
+
+    async def work(number: int) -> None:
+        while await call(number):
+            pass
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(workers):
+            nursery.start_soon(work, number)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+# The table
+
+
+@dataclass
+class _Row:
+    name: str
+    in_flight: int
+    events: int
+    run: Callable[..., Awaitable[tuple[float, float]]]
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def line(self, server: str) -> str:
+        rate = self.events / statistics.median(self.seconds)
+        cpu = statistics.median(self.cpu) / self.events * 1e6
+        return f"| {server} | {self.name} | {self.in_flight} | {rate:,.0f} | {cpu:,.0f} |"
+
+
+def _rows() -> list[_Row]:
+    return [
+        _Row("httpx alone, one client for all", 100, 200, partial(_httpx, clients=1)),
+        _Row("httpx alone, a client per task", 100, 1_000, partial(_httpx, clients=100)),
+        _Row("ours, single", 100, 1_000, partial(_ours, parts=1)),
+        _Row("ours, single, one at a time", 1, 20, partial(_ours, parts=1)),
+        _Row("ours, batches of 50", 10, 5_000, partial(_ours, parts=50)),
+    ]
+
+
+def main() -> None:
+    turns = 3
+    servers = [
+        (f"{name}, {latency * 1_000:.0f} ms", server, latency)
+        for latency in (0.0, 0.1)
+        for name, server in (("stub", _serve_stub), ("emulator", _serve_emulator))
+    ]
+    results = [(title, server, latency, _rows()) for title, server, latency in servers]
+    for _ in range(turns):
+        for _, server, latency, rows in results:
+            with _running(server, latency) as (url, token):
+                for row in rows:
+                    seconds, cpu = trio.run(partial(row.run, url, token, row.events, row.in_flight))
+                    row.seconds.append(seconds)
+                    row.cpu.append(cpu)
+    print("| server | client | in flight | events/s | CPU, ms per 1,000 events |")
+    print("|---|---|---|---|---|")
+    for title, _, _, rows in results:
+        for row in rows:
+            print(row.line(title))

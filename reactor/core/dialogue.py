@@ -1,0 +1,88 @@
+"""The words of a dialogue with Google, without any I/O.
+
+A dialogue is a generator: it yields `Ask`s, is sent `Reply`s, and returns what came of it. Whoever drives it decides
+how requests travel, alone or many in a batch; it owes every Ask one Reply. Every dialogue ends after a bounded number
+of Asks, whatever the Replies are.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from reactor.core import messages
+from reactor.core.answers import CONFLICTING, REVOKED, UNREADABLE, Means, meaning
+from reactor.core.messages import Answer, Place, Remote, Reply, Request
+from reactor.core.outcome import Dead, Retry, Superseded
+from reactor.core.work import Work
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request and how to send it.
+
+    Attributes:
+        request: The request.
+        alone: It must not travel in a batch.
+        renew: The access token that it was last sent with was refused; it needs another.
+        pause: Seconds to wait before it is sent.
+    """
+
+    request: Request
+    alone: bool = False
+    renew: bool = False
+    pause: float = 0.0
+
+
+Dialogue: TypeAlias = Generator[Ask, Reply, T]
+
+
+class End(Exception):  # noqa: N818 - control flow inside a dialogue, never seen outside
+    """The dialogue is over, from whatever depth."""
+
+    def __init__(self, outcome: Superseded | Retry | Dead) -> None:
+        super().__init__(outcome.__class__.__name__)
+        self.outcome = outcome
+
+
+def ask(request: Request, *, pause: float = 0.0) -> Dialogue[tuple[Means, Answer]]:
+    """Send a request until its answer is one that the dialogue goes on from; anything else ends the dialogue.
+
+    Twice an answer is not final: the first 401 asks for a fresh token, the first conflict for the request to be alone.
+    """
+    alone = renewed = False
+    sending = Ask(request, pause=pause)
+    while True:
+        reply = yield sending
+        means = meaning(request.step, reply)
+        if isinstance(means, Retry | Dead):
+            raise End(means)
+        if means is Means.UNAUTHORIZED:
+            if renewed:
+                raise End(REVOKED)
+            renewed, sending = True, Ask(request, alone=alone, renew=True)
+        elif means is Means.CONFLICT:
+            if alone:
+                raise End(CONFLICTING)
+            alone, sending = True, Ask(request, alone=True)
+        else:
+            assert isinstance(reply, Answer)  # noqa: S101 - for the type checker: only an Answer means any of these
+            return means, reply
+
+
+def read(place: Place, *, pause: float = 0.0) -> Dialogue[Remote | Means]:
+    """The event at a place; MISSING or GONE where there is none."""
+    means, answer = yield from ask(messages.get(place), pause=pause)
+    if means is not Means.SUCCESS:
+        return means
+    found = messages.remote(answer)
+    if found is None or found.event_id != place.event_id:
+        raise End(UNREADABLE)
+    return found
+
+
+def defer(work: Work, found: Remote) -> None:
+    """End the dialogue if Google already shows a newer state of the source: we are late."""
+    if found.seq is not None and found.seq > work.seq:
+        raise End(Superseded(found.seq))

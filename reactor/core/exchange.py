@@ -1,0 +1,45 @@
+"""The dialogues that there are: one for each kind of item, and the list that a rebuild begins with."""
+
+from reactor.core import messages
+from reactor.core.answers import CHANGING, UNREADABLE
+from reactor.core.dialogue import Dialogue, End, ask
+from reactor.core.messages import Remote
+from reactor.core.outcome import Dead, Outcome, Retry, Superseded
+from reactor.core.payload import Cancel
+from reactor.core.removal import cancel
+from reactor.core.upsert import upsert
+from reactor.core.work import Work
+
+_PAGES = 1_000  # of 2,500 events each
+
+
+def exchange(work: Work) -> Dialogue[Outcome]:
+    """Make Google agree with an item."""
+    try:
+        if isinstance(work.payload, Cancel):
+            return (yield from cancel(work, work.payload))
+        return (yield from upsert(work, work.payload))
+    except End as end:
+        return end.outcome
+
+
+def inventory(calendar_id: str, workspace_id: str) -> Dialogue[list[Remote] | Superseded | Retry | Dead]:
+    """Every event of a workspace that a calendar holds, each once.
+
+    Exceptions of recurring events are left out: they inherit our properties and live and die with their event.
+    """
+    events: list[Remote] = []
+    page: str | None = None
+    try:
+        for _ in range(_PAGES):
+            _, answer = yield from ask(messages.listing(calendar_id, workspace_id, page))
+            found = messages.page(answer)
+            if found is None:
+                return UNREADABLE
+            events += (e for e in found.events if not (e.instance or e.cancelled) and e.workspace_id == workspace_id)
+            page = found.next_page
+            if page is None:
+                return events
+    except End as end:
+        return end.outcome
+    return CHANGING

@@ -1,0 +1,295 @@
+"""What a row of the outbox asks for: its payload, checked.
+
+Tolerant of fields it does not know, strict about those it knows: a value that Google would refuse, or that would be
+written under another source's name, is better refused here, by the path of the field, than later. What only Google can
+judge (whether a time zone exists, whether a colour does) is left to Google.
+
+Three rules are stricter than they look:
+
+* `sourceId` is a UUID in its usual spelling. The bindings table stores it as a uuid, so anything else could be written
+  to the calendar but never be recorded; and two spellings of one UUID would be two sources with one binding.
+* `sourceType` is any name of at most 40 characters without a colon. With that no two sources share a source key: the
+  key is cut at 40 characters and joined with a colon. A new kind of source needs no new release of the reactor.
+* A calendar or event id of only dots is refused: in a URL's path it would mean another resource.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from reactor.errors import PermanentError
+
+_KEY_PART = 40  # characters; the expression in SQL cuts at the same place
+_RECURRENCE = re.compile(r"(?:RRULE|EXRULE|RDATE|EXDATE)[;:][^\x00-\x1f\x7f]+", re.IGNORECASE)
+_DATE_LENGTH = len("2026-01-31")
+
+
+class Operation(StrEnum):
+    """What is asked for; the values of the enum `outbox_operation`."""
+
+    UPSERT_EVENT = "UPSERT_EVENT"
+    CANCEL_EVENT = "CANCEL_EVENT"
+    REBUILD_ALL = "REBUILD_ALL"
+
+
+class EventType(StrEnum):
+    """What the event stands for in the application; the values of the enum `calendar_event_type`."""
+
+    GATE_REVIEW = "GATE_REVIEW"
+    BLOCKER_DEADLINE = "BLOCKER_DEADLINE"
+    MILESTONE = "MILESTONE"
+    PROJECT_REVIEW = "PROJECT_REVIEW"
+
+
+class BadPayloadError(PermanentError):
+    """The payload is not what the contract says, or contradicts its row.
+
+    Attributes:
+        problems: One line for each offending field, `path: what is wrong`, never the value itself.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(f"The payload cannot be used: {'; '.join(problems)}.")
+        self.problems = tuple(problems)
+
+
+def _problem(kind: str) -> PydanticCustomError:
+    """An error whose type is its whole text: messages of errors may repeat values, types cannot."""
+    return PydanticCustomError(kind.replace(" ", "_"), "{kind}", {"kind": kind})
+
+
+def _moment(value: object) -> date:
+    """A day from `YYYY-MM-DD`, a datetime from anything longer; both ISO 8601."""
+    if not isinstance(value, str):
+        raise _problem("not a string")
+    try:
+        return date.fromisoformat(value) if len(value) <= _DATE_LENGTH else datetime.fromisoformat(value)
+    except ValueError:
+        raise _problem("not a date or time in ISO 8601") from None
+
+
+def _uuid(value: str) -> str:
+    try:
+        usual = str(UUID(value)) == value
+    except ValueError:
+        usual = False
+    if not usual:
+        raise _problem("not a UUID in lower case with hyphens")
+    return value
+
+
+def _line(value: str) -> str:
+    if not _RECURRENCE.fullmatch(value):
+        raise _problem("not a line of RRULE, EXRULE, RDATE or EXDATE")
+    return value
+
+
+def _addressable(value: str) -> str:
+    if not value.strip("."):
+        raise _problem("only dots")
+    return value
+
+
+Moment = Annotated[date, PlainValidator(_moment)]
+"""A day (`date`) or a point in time (`datetime`, with or without an offset)."""
+ResourceId = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_addressable)]
+SourceId = Annotated[str, AfterValidator(_uuid)]
+SourceType = Annotated[str, StringConstraints(min_length=1, max_length=_KEY_PART, pattern=r"^[^:\s]+$")]
+RecurrenceLine = Annotated[str, AfterValidator(_line)]
+TimeZone = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+\-/]*$")]
+ColorId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]?$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="ignore", frozen=True, strict=True, hide_input_in_errors=True
+    )
+
+
+class Reminder(_Model):
+    """One reminder: how, and how many minutes before (four weeks at most)."""
+
+    method: Literal["email", "popup"]
+    minutes: Annotated[int, Field(ge=0, le=40_320)]
+
+
+class Reminders(_Model):
+    """The event's reminders: the calendar's own, or up to five."""
+
+    use_default: bool = False
+    overrides: Annotated[list[Reminder], Field(max_length=5)] = []
+
+    @field_validator("overrides")
+    @classmethod
+    def _not_both(cls, value: list[Reminder], info: ValidationInfo) -> list[Reminder]:
+        if value and info.data.get("use_default"):
+            raise _problem("not together with useDefault")
+        return value
+
+
+class Event(_Model):
+    """The event as the application sees it.
+
+    Attributes:
+        is_all_day: Whether it covers whole days; then `start` and `end` may be days or times, and zones mean nothing.
+        time_zone: IANA name; wanted where a time has no offset, and for recurrence.
+        start: When it starts.
+        end: When it ends: later than `start`; for whole days the first day that is not covered, or `start` itself for
+            one day.
+        recurrence: Lines of RFC 5545, https://www.rfc-editor.org/rfc/rfc5545#section-3.8.5.
+        color_id: A colour of the event palette; Google knows which there are.
+    """
+
+    is_all_day: bool = False
+    time_zone: TimeZone | None = None
+    title: Annotated[str, StringConstraints(min_length=1, max_length=500), Field(repr=False)]
+    description: Annotated[str | None, Field(repr=False)] = None
+    start: Moment
+    end: Moment
+    recurrence: list[RecurrenceLine] | None = None
+    location: Annotated[str | None, Field(repr=False)] = None
+    color_id: ColorId | None = None
+    reminders: Reminders | None = None
+
+    @field_validator("start", "end")
+    @classmethod
+    def _placed_in_time(cls, value: date, info: ValidationInfo) -> date:
+        """A timed event needs points in time that mean one instant."""
+        if info.data.get("is_all_day", True):
+            return value
+        if not isinstance(value, datetime):
+            raise _problem("a day, and the event is not all-day")
+        if value.utcoffset() is None and not info.data.get("time_zone", True):
+            raise _problem("neither an offset nor a timeZone")
+        return value
+
+    @field_validator("end")
+    @classmethod
+    def _after_start(cls, value: date, info: ValidationInfo) -> date:
+        start, all_day = info.data.get("start"), info.data.get("is_all_day")
+        if start is None or all_day is None:
+            return value  # they have an error of their own
+        if all_day and _day(value) < _day(start):
+            raise _problem("before start")
+        if all_day and _day(value) == date.max:
+            raise _problem("too late for a last day")
+        if not all_day and not _later(cast("datetime", value), start):
+            raise _problem("not after start")
+        return value
+
+
+def _day(moment: date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def _later(end: datetime, start: datetime) -> bool:
+    """Whether `end` is after `start`; where only one has an offset, Google must say, since it knows the zones."""
+    if (end.utcoffset() is None) != (start.utcoffset() is None):
+        return True
+    return end > start
+
+
+class _Addressed(_Model):
+    workspace_id: Annotated[str, Field()]
+    calendar_id: Annotated[ResourceId, Field(repr=False)]
+
+    @field_validator("workspace_id")
+    @classmethod
+    def _same_workspace(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            same = UUID(value) == (info.context or {}).get("workspace_id")
+        except ValueError:
+            same = False
+        if not same:
+            raise _problem("not the workspace of the row")
+        return str(UUID(value))
+
+
+class Upsert(_Addressed):
+    """Make the calendar hold this event."""
+
+    operation: Literal["UPSERT_EVENT"]
+    source_type: SourceType
+    source_id: SourceId
+    event_type: Annotated[EventType, Field(strict=False)]
+    event: Event
+
+
+class Cancel(_Addressed):
+    """Make the calendar not hold the source's event.
+
+    Attributes:
+        google_event_id: The event's id as the application knows it; events of older workers have ids that Google made.
+    """
+
+    operation: Literal["CANCEL_EVENT"]
+    source_type: SourceType
+    source_id: SourceId
+    google_event_id: ResourceId | None = None
+
+
+class Rebuild(_Addressed):
+    """Make the calendar agree with the application's whole current state.
+
+    Attributes:
+        recreate: Whether each event is removed and made anew, under its next id, instead of being compared.
+    """
+
+    operation: Literal["REBUILD_ALL"]
+    recreate: bool = False
+
+
+Payload = Upsert | Cancel | Rebuild
+
+_MODELS: Mapping[str, type[Upsert | Cancel | Rebuild]] = {
+    Operation.UPSERT_EVENT: Upsert,
+    Operation.CANCEL_EVENT: Cancel,
+    Operation.REBUILD_ALL: Rebuild,
+}
+
+
+def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
+    """The payload of a row, checked against the row.
+
+    Args:
+        operation: The row's operation.
+        workspace_id: The row's workspace.
+        payload: The row's payload, as decoded JSON.
+
+    Raises:
+        BadPayloadError: It names every offending field and repeats no value.
+    """
+    model = _MODELS.get(operation)
+    if model is None:
+        raise BadPayloadError(["operation: not one that there is"])
+    try:
+        return model.model_validate(payload, context={"workspace_id": UUID(str(workspace_id))})
+    except ValidationError as error:
+        problems = [f"{_path(e['loc'])}: {e['type'].replace('_', ' ')}" for e in error.errors(include_input=False)]
+        raise BadPayloadError(problems) from None
+
+
+def _path(location: tuple[Any, ...]) -> str:
+    return ".".join(str(step) for step in location) or "payload"
+
+
+def source_key(source_type: str, source_id: str) -> str:
+    """The name under which a source is ordered and remembered: the same expression as in SQL, by characters."""
+    return f"{source_type[:_KEY_PART]}:{source_id[:_KEY_PART]}"

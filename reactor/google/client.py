@@ -1,0 +1,144 @@
+"""The Google Calendar client: drives dialogues, alone or many in a batch.
+
+What to ask and what an answer means is decided without I/O in `reactor.core`. Here it is decided how questions travel.
+Everything goes in rounds: each dialogue has at most one question open; those that may go together are put into batches,
+never two about one event; the answers are handed back; what the dialogues ask next is the next round. A call of `send`
+has one request on the wire at a time, so whoever bounds the calls bounds the requests.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+import trio
+
+from reactor.core.answers import Means, meaning
+from reactor.core.dialogue import Ask
+from reactor.core.exchange import exchange, inventory
+from reactor.core.messages import Answer, NoAnswer, Remote, Reply, Request, Step
+from reactor.core.outcome import Dead, Outcome, Retry, Superseded
+from reactor.core.rounds import Rounds
+from reactor.core.work import Work
+from reactor.google import batch
+from reactor.google.errors import TokenUnavailable
+from reactor.google.transport import Timeouts, Transport
+
+T = TypeVar("T")
+Report = Callable[[int, Outcome], None]
+_UNREADABLE = NoAnswer("the answer to the batch cannot be read")
+
+
+class AccessTokens(Protocol):
+    """Where the access tokens of one connection come from."""
+
+    async def token(self, rejected: str | None = None) -> str:
+        """A usable access token.
+
+        Args:
+            rejected: The token that has just been refused, so that one refresh serves everybody who met the same.
+
+        Raises:
+            TokenUnavailable: There is none.
+        """
+        ...
+
+
+class GoogleCalendar:
+    """Google Calendar, or what stands in its place.
+
+    Args:
+        api_root: The URL under which `calendar/v3/` and `batch/calendar/v3` lie.
+        batch_parts: How many requests go into one batch at most, 50 or fewer; 1 turns batching off.
+        timeouts: How long a request may take.
+
+    Raises:
+        ConfigurationError: The root is not https, nor http on loopback.
+    """
+
+    def __init__(self, api_root: str, *, batch_parts: int = batch.MOST_PARTS, timeouts: Timeouts | None = None) -> None:
+        self._transport = Transport(api_root, timeouts or Timeouts())
+        self._parts = max(1, min(batch_parts, batch.MOST_PARTS))
+
+    async def send(self, works: Sequence[Work], tokens: AccessTokens, report: Report | None = None) -> list[Outcome]:
+        """Make Google agree with some items of one lane.
+
+        Args:
+            works: The items.
+            tokens: The lane's tokens.
+            report: Told the place of an item and its outcome as soon as it is known, before the others are done.
+
+        Returns:
+            The items' outcomes, in their order.
+        """
+        rounds = Rounds([exchange(work) for work in works], report)
+        await self._hold(rounds, tokens)
+        return rounds.results
+
+    async def list_events(
+        self, calendar_id: str, workspace_id: str, tokens: AccessTokens
+    ) -> list[Remote] | Superseded | Retry | Dead:
+        """List what a calendar holds of a workspace, or say why it cannot be listed."""
+        rounds = Rounds([inventory(calendar_id, workspace_id)])
+        await self._hold(rounds, tokens)
+        return rounds.results[0]
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _hold(self, rounds: Rounds[T], tokens: AccessTokens) -> None:
+        sent_with: dict[int, str] = {}
+        try:
+            while not rounds.over:
+                await trio.sleep(rounds.pause)
+                for group in rounds.groups(self._parts):
+                    token = await tokens.token(_rejected(group, sent_with))
+                    sent_with.update(dict.fromkeys(group, token))
+                    await self._carry(rounds, group, token)
+        except TokenUnavailable as unavailable:
+            rounds.abandon(unavailable.outcome)
+
+    async def _carry(self, rounds: Rounds[T], group: dict[int, Ask], token: str) -> None:
+        """Send one group and hand out the replies."""
+        requests = [ask.request for ask in group.values()]
+        replies = (
+            await self._batch(requests, token) if len(group) > 1 else [await self._transport.send(requests[0], token)]
+        )
+        for place, reply in zip(group, replies, strict=True):
+            if reply is None:
+                rounds.alone(place)
+            else:
+                rounds.answer(place, reply)
+
+    async def _batch(self, requests: Sequence[Request], token: str) -> Sequence[Reply | None]:
+        """Send requests as one; None stands for a request that has to be sent alone.
+
+        What makes the batch fail for reasons of its own (a limit, an outage, the token) is the reply of each part. Any
+        other refusal says nothing about the parts: they are asked one by one.
+        """
+        content_type, body = batch.write(requests, f"batch{secrets.token_hex(16)}")
+        outer = Request(Step.BATCH, "POST", batch.PATH, {"content-type": content_type}, body)
+        reply = await self._transport.send(outer, token)
+        means = meaning(Step.BATCH, reply)
+        if means is Means.SUCCESS and isinstance(reply, Answer):
+            try:
+                return batch.read(reply.headers.get("content-type", ""), reply.body, len(requests))
+            except batch.BatchAnswerError:
+                return [_UNREADABLE] * len(requests)
+        if means is Means.UNAUTHORIZED or isinstance(means, Retry):
+            return [reply] * len(requests)
+        return [None] * len(requests)
+
+
+def _rejected(group: dict[int, Ask], sent_with: dict[int, str]) -> str | None:
+    """The token that was refused to anyone in the group."""
+    return next((sent_with[place] for place, ask in group.items() if ask.renew), None)

@@ -1,0 +1,193 @@
+"""Requests onto the wire and answers off it: httpx on Trio, HTTP/1.1 with keep-alive.
+
+One connection is one `httpx.AsyncHTTPTransport`, kept on a stack while it is idle. One client for everything is the
+obvious layout, and the slow one: its pool looks at all connections for every request, so that 100 requests in flight
+over 100 ms of latency came to 90 a second where a stack of single connections carries 800 (docs/google.md). The last
+one put back is the first one taken: what is in use stays warm, and what a peak left behind is closed after a while.
+Nobody waits for a connection: whoever calls bounds how many requests are in flight.
+
+The transport is used without httpx's client around it: nothing here wants cookies, redirects or a line in the log with
+every URL (a calendar's id is somebody's e-mail address).
+"""
+
+import ipaddress
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+import trio
+
+from reactor import __version__
+from reactor.core.messages import Answer, NoAnswer, Reply, Request
+from reactor.errors import ConfigurationError
+
+_LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
+_IDLE = 60.0  # seconds
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step of a request may take, in seconds.
+
+    Attributes:
+        connect: To have a connection, TLS included.
+        write: To get rid of one piece of the request.
+        read: To get one piece of the answer.
+        whole: All of it: an answer may also come a byte at a time.
+    """
+
+    connect: float = 5.0
+    write: float = 10.0
+    read: float = 30.0
+    whole: float = 60.0
+
+
+@dataclass(slots=True)
+class _Connection:
+    transport: httpx.AsyncHTTPTransport
+    idle_since: float = 0.0
+
+
+class Transport:
+    """Sends requests to one API root.
+
+    Args:
+        api_root: For example `https://www.googleapis.com/`; plain http is for loopback only.
+        timeouts: How long a request may take.
+
+    Raises:
+        ConfigurationError: The root is not usable.
+    """
+
+    def __init__(self, api_root: str, timeouts: Timeouts) -> None:
+        self._root = _checked(api_root)
+        self._timeouts = timeouts
+        self._path = self._root.raw_path
+        self._timeout = {
+            "connect": timeouts.connect,
+            "write": timeouts.write,
+            "read": timeouts.read,
+            "pool": timeouts.connect,
+        }
+        self._proxy = _proxy(self._root)
+        self._tls = httpx.create_ssl_context(verify=self._root.scheme == "https")  # one for all: it is dear to make
+        self._idle: list[_Connection] = []
+
+    async def send(self, request: Request, token: str) -> Reply:
+        """Send one request; whatever goes wrong on the way is a reply too."""
+        await self._retire()
+        connection = self._idle.pop() if self._idle else self._open()
+        try:
+            with trio.move_on_after(self._timeouts.whole):
+                return await self._exchange(connection.transport, request, token)
+            return NoAnswer("the answer took too long")
+        finally:
+            # Also after a failure or a cancellation: httpx has closed the broken connection and will open another.
+            connection.idle_since = trio.current_time()
+            self._idle.append(connection)
+
+    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: Request, token: str) -> Reply:
+        try:
+            response = await transport.handle_async_request(self._written(request, token))
+            async with _closing(response) as stream:
+                body = await _bounded(stream)
+        except _NEVER_SENT:
+            return NoAnswer("no connection", sent=False)
+        except (httpx.RequestError, UnicodeError):
+            return NoAnswer("the connection was lost")
+        if body is None:
+            return NoAnswer("the answer is too large")
+        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+
+    def _written(self, request: Request, token: str) -> httpx.Request:
+        headers = {
+            "authorization": f"Bearer {token}",
+            "user-agent": f"calendar-sync-reactor/{__version__}",
+            "accept-encoding": "identity",
+            **request.headers,
+        }
+        # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request.
+        extensions = {"timeout": self._timeout, "target": self._path + request.target.encode("ascii")}
+        content = request.body or None
+        return httpx.Request(request.method, self._root, headers=headers, content=content, extensions=extensions)
+
+    def _open(self) -> _Connection:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
+        return _Connection(
+            httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, proxy=self._proxy)
+        )
+
+    async def _retire(self) -> None:
+        """Close what nobody has needed for a while; the oldest lie at the bottom."""
+        while self._idle and trio.current_time() - self._idle[0].idle_since > _IDLE:
+            await self._idle.pop(0).transport.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        while self._idle:
+            await self._idle.pop().transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+@asynccontextmanager
+async def _closing(response: httpx.Response) -> AsyncIterator[AsyncIterable[bytes]]:
+    """The body of a response as it comes off the wire (nothing but `identity` was asked for); closed afterwards."""
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+    try:
+        yield stream
+    finally:
+        await stream.aclose()
+
+
+async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
+    """A body that is not too large. The rest of one that is, is read and dropped while time lasts.
+
+    To stop half-way would leave httpx's generators unfinished, and Trio rightly warns about those.
+    """
+    body = bytearray()
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size <= _LARGEST_ANSWER:
+            body += chunk
+    return bytes(body) if size <= _LARGEST_ANSWER else None
+
+
+def _checked(api_root: str) -> httpx.URL:
+    try:
+        root = httpx.URL(api_root if api_root.endswith("/") else f"{api_root}/")
+    except httpx.InvalidURL as error:
+        raise ConfigurationError("The API root is not a URL.") from error
+    if root.query or root.fragment or root.userinfo or not root.host:
+        raise ConfigurationError("The API root must have a host, and neither a user, a query nor a fragment.")
+    if root.scheme != "https" and not (root.scheme == "http" and _loopback(root.host)):
+        raise ConfigurationError("The API root must be https; plain http is accepted for loopback only.")
+    return root
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _proxy(root: httpx.URL) -> str | None:
+    """The proxy that the environment names for a host (`HTTPS_PROXY`, `NO_PROXY`)."""
+    if _loopback(root.host) or proxy_bypass(root.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(root.scheme) or proxies.get("all")

@@ -1,0 +1,33 @@
+"""The table in the documents: no row without a test, no test that does not exist."""
+
+import re
+from pathlib import Path
+
+from reactor.core.answers import TABLE
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "google.md").read_text()
+TESTS = {
+    name
+    for file in (ROOT / "tests").glob("test_*.py")
+    for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+}
+
+
+def answer_rows() -> list[str]:
+    section = PAGE.partition("## Every answer")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| after |")]
+
+
+def test_every_row_names_a_test_and_every_test_exists() -> None:
+    rows = answer_rows()
+    assert len(rows) > len(TABLE)
+    for row in rows:
+        named = set(re.findall(r"`(test_\w+)`", row))
+        assert named, row
+        assert named <= TESTS, named - TESTS
+
+
+def test_every_rule_of_the_code_has_a_row() -> None:
+    documented = re.findall(r"`test_(\w+)`", "\n".join(answer_rows()))
+    assert [rule.name for rule in TABLE if rule.name not in documented] == []

@@ -1,0 +1,229 @@
+"""What a row's payload may be, and that an error names fields and never repeats values."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, strategies as st
+
+from reactor.core.payload import BadPayloadError, Cancel, EventType, Operation, Rebuild, Upsert, parse, source_key
+from reactor.errors import PermanentError
+from tests.dialogues import CALENDAR, SOURCE, WORKSPACE, cancel_json, upsert_json
+
+REBUILD = {"operation": "REBUILD_ALL", "workspaceId": WORKSPACE, "calendarId": CALENDAR}
+
+
+def problems(payload: Any, operation: str = "UPSERT_EVENT", workspace_id: str = WORKSPACE) -> tuple[str, ...]:
+    with pytest.raises(BadPayloadError) as caught:
+        parse(operation, workspace_id, payload)
+    return caught.value.problems
+
+
+def event_problems(**event: Any) -> tuple[str, ...]:
+    return problems(upsert_json(**event))
+
+
+def test_an_upsert_is_read() -> None:
+    payload = parse("UPSERT_EVENT", UUID(WORKSPACE), upsert_json("Gate", recurrence=["RRULE:FREQ=DAILY"], colorId="7"))
+    assert isinstance(payload, Upsert)
+    assert (payload.source_type, payload.source_id) == ("task", SOURCE)
+    assert payload.event_type is EventType.GATE_REVIEW
+    assert (payload.event.title, payload.event.is_all_day, payload.event.color_id) == ("Gate", False, "7")
+
+
+def test_a_cancel_is_read() -> None:
+    payload = parse(Operation.CANCEL_EVENT, WORKSPACE, cancel_json(googleEventId="abc"))
+    assert isinstance(payload, Cancel)
+    assert payload.google_event_id == "abc"
+
+
+def test_a_rebuild_is_read() -> None:
+    payload = parse("REBUILD_ALL", WORKSPACE, {**REBUILD, "recreate": True})
+    assert isinstance(payload, Rebuild)
+    assert payload.recreate
+
+
+def test_what_is_not_known_is_tolerated() -> None:
+    payload = upsert_json(attendees=["x"])
+    parse("UPSERT_EVENT", WORKSPACE, {**payload, "traceId": {"a": 1}})
+
+
+def test_a_row_and_its_payload_must_name_the_same_workspace() -> None:
+    other = "00000000-0000-4000-8000-000000000000"
+    assert problems(upsert_json(), workspace_id=other) == ("workspaceId: not the workspace of the row",)
+    assert problems({**upsert_json(), "workspaceId": "x"}) == ("workspaceId: not the workspace of the row",)
+
+
+def test_the_workspace_may_be_spelled_in_upper_case_and_is_kept_in_the_usual_spelling() -> None:
+    payload = parse("UPSERT_EVENT", WORKSPACE.upper(), {**upsert_json(), "workspaceId": WORKSPACE.upper()})
+    assert payload.workspace_id == WORKSPACE
+
+
+def test_a_row_and_its_payload_must_ask_for_the_same() -> None:
+    assert problems(upsert_json(), "CANCEL_EVENT") == ("operation: literal error",)
+    assert problems(upsert_json(), "DROP_TABLE") == ("operation: not one that there is",)
+
+
+@pytest.mark.parametrize("payload", [None, [], "x", 1])
+def test_a_payload_that_is_no_object_is_refused(payload: object) -> None:
+    assert problems(payload) == ("payload: model type",)
+
+
+def test_every_offending_field_is_named_by_its_path() -> None:
+    payload = upsert_json(title="", colorId=7, reminders={"overrides": [{"method": "fax", "minutes": 5}]})
+    del payload["calendarId"]
+    assert problems({**payload, "eventType": "PARTY"}) == (
+        "calendarId: missing",
+        "eventType: enum",
+        "event.title: string too short",
+        "event.colorId: string type",
+        "event.reminders.overrides.0.method: literal error",
+    )
+
+
+def test_a_title_has_1_to_500_characters() -> None:
+    parse("UPSERT_EVENT", WORKSPACE, upsert_json("\N{CALENDAR}" * 500))
+    assert event_problems(title="x" * 501) == ("event.title: string too long",)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-12-01T09:00:00+02:00", "2026-12-01T07:30:00Z"),
+        ("2026-12-01T09:00:00.123Z", "2026-12-01T09:00:00.124Z"),
+        ("2026-12-01T09:00:00+02:00", "2026-12-01T07:00:01Z"),
+    ],
+)
+def test_times_with_an_offset_are_compared_as_instants(start: str, end: str) -> None:
+    parse("UPSERT_EVENT", WORKSPACE, upsert_json(start=start, end=end))
+
+
+def test_an_event_ends_after_it_starts() -> None:
+    assert event_problems(end="2026-12-01T09:00:00Z") == ("event.end: not after start",)
+    assert event_problems(end="2026-12-01T10:30:00+02:00") == ("event.end: not after start",)
+
+
+def test_a_time_without_offset_needs_a_time_zone() -> None:
+    naive = {"start": "2026-12-01T09:00:00", "end": "2026-12-01T10:00:00"}
+    wrong = "neither an offset nor a timeZone"
+    assert event_problems(**naive) == (f"event.start: {wrong}", f"event.end: {wrong}")
+    parse("UPSERT_EVENT", WORKSPACE, upsert_json(timeZone="Europe/Berlin", **naive))
+
+
+def test_what_only_a_zone_could_order_is_left_to_google() -> None:
+    times = {"start": "2026-12-01T09:00:00", "end": "2026-12-01T08:30:00Z", "timeZone": "Europe/Berlin"}
+    parse("UPSERT_EVENT", WORKSPACE, upsert_json(**times))
+
+
+def test_a_day_is_no_time() -> None:
+    assert event_problems(start="2026-12-01") == ("event.start: a day, and the event is not all-day",)
+
+
+@pytest.mark.parametrize("start", ["tomorrow", "2026-13-01", "2026-12-01T25:00:00Z", 1_764_579_600, None, ""])
+def test_a_time_is_iso_8601(start: object) -> None:
+    assert [line.partition(":")[0] for line in event_problems(start=start)] == ["event.start"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2026-12-01", "2026-12-01"), ("2026-12-01", "2026-12-02"), ("2026-12-01T00:00:00Z", "2026-12-01T23:59:59Z")],
+)
+def test_an_all_day_event_may_be_given_in_days_or_times(start: str, end: str) -> None:
+    parse("UPSERT_EVENT", WORKSPACE, upsert_json(isAllDay=True, start=start, end=end))
+
+
+def test_an_all_day_event_does_not_end_before_it_starts() -> None:
+    assert event_problems(isAllDay=True, start="2026-12-02", end="2026-12-01") == ("event.end: before start",)
+
+
+def test_the_last_day_of_the_calendar_leaves_no_room_for_an_exclusive_end() -> None:
+    last = {"start": "9999-12-31", "end": "9999-12-31", "isAllDay": True}
+    assert event_problems(**last) == ("event.end: too late for a last day",)
+
+
+def test_whether_it_is_all_day_is_a_boolean() -> None:
+    assert event_problems(isAllDay="yes") == ("event.isAllDay: bool type",)
+
+
+@pytest.mark.parametrize("line", ["DTSTART:20261201", "RRULE", "RRULE:FREQ=DAILY\r\nX:1", "", "FREQ=DAILY"])
+def test_recurrence_holds_rules_and_dates_only(line: str) -> None:
+    assert event_problems(recurrence=["EXDATE;TZID=UTC:20261202T090000", line]) == (
+        "event.recurrence.1: not a line of RRULE, EXRULE, RDATE or EXDATE",
+    )
+
+
+def test_at_most_five_reminders() -> None:
+    reminders = [{"method": "popup", "minutes": minutes} for minutes in range(6)]
+    assert event_problems(reminders={"overrides": reminders}) == ("event.reminders.overrides: too long",)
+    parse("UPSERT_EVENT", WORKSPACE, upsert_json(reminders={"overrides": reminders[:5]}))
+
+
+def test_reminders_are_the_calendars_or_their_own() -> None:
+    reminders = {"useDefault": True, "overrides": [{"method": "popup", "minutes": 5}]}
+    assert event_problems(reminders=reminders) == ("event.reminders.overrides: not together with useDefault",)
+
+
+@pytest.mark.parametrize("source_type", ["", "a:b", "a b", "x" * 41, 7, None])
+def test_a_source_type_is_a_short_name_without_a_colon(source_type: object) -> None:
+    assert [line.partition(":")[0] for line in problems({**upsert_json(), "sourceType": source_type})] == ["sourceType"]
+
+
+def test_a_new_kind_of_source_needs_no_new_release() -> None:
+    parse("UPSERT_EVENT", WORKSPACE, {**upsert_json(), "sourceType": "sprint_demo"})
+
+
+@pytest.mark.parametrize("source_id", ["", "1", SOURCE.upper(), SOURCE.replace("-", ""), f"{{{SOURCE}}}", None])
+def test_a_source_id_is_a_uuid_in_its_usual_spelling(source_id: object) -> None:
+    assert [line.partition(":")[0] for line in problems({**upsert_json(), "sourceId": source_id})] == ["sourceId"]
+
+
+@pytest.mark.parametrize("calendar_id", ["", ".", "..", "x" * 1025])
+def test_a_calendar_id_names_a_calendar(calendar_id: str) -> None:
+    assert [line.partition(":")[0] for line in problems(upsert_json(calendar_id=calendar_id))] == ["calendarId"]
+
+
+def test_the_source_key_is_cut_by_characters() -> None:
+    assert source_key("task", SOURCE) == f"task:{SOURCE}"
+    assert source_key("\N{CALENDAR}" * 50, "b" * 50) == "\N{CALENDAR}" * 40 + ":" + "b" * 40
+
+
+def test_a_bad_payload_is_permanent() -> None:
+    assert issubclass(BadPayloadError, PermanentError)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+SECRET = "Zx9-very-secret-text"
+
+
+@given(st.sampled_from(list(Operation)), JSON)
+def test_any_payload_is_read_or_refused(operation: Operation, payload: Any) -> None:
+    with pytest.raises(BadPayloadError):
+        parse(operation, WORKSPACE, payload)
+
+
+@given(st.sampled_from(["title", "start", "end", "description", "recurrence", "timeZone", "colorId"]), JSON)
+def test_any_value_of_a_field_is_read_or_refused(name: str, value: Any) -> None:
+    problems: tuple[str, ...] = ()
+    try:
+        parse("UPSERT_EVENT", WORKSPACE, upsert_json(**{name: value}))
+    except BadPayloadError as error:
+        problems = error.problems
+    assert all(line.startswith("event.") for line in problems)
+
+
+@pytest.mark.parametrize("name", ["title", "start", "end", "timeZone", "colorId", "recurrence", "location"])
+def test_no_error_repeats_a_value(name: str) -> None:
+    value: Any = SECRET * 30 if name == "title" else {name: SECRET} if name == "location" else SECRET
+    payload = {**upsert_json(**{name: value}), "sourceId": SECRET, "eventType": SECRET, "workspaceId": SECRET}
+    with pytest.raises(BadPayloadError) as caught:
+        parse("UPSERT_EVENT", WORKSPACE, payload)
+    assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.problems} {caught.value.__cause__}"
+
+
+def test_no_text_of_an_event_is_in_a_repr() -> None:
+    payload = parse("UPSERT_EVENT", WORKSPACE, upsert_json(SECRET, SECRET, description=SECRET, location=SECRET))
+    assert SECRET not in repr(payload)

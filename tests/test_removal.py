@@ -1,0 +1,164 @@
+"""The dialogue that removes an event."""
+
+from typing import Any
+
+import pytest
+
+from reactor.core import answers
+from reactor.core.dialogue import Ask
+from reactor.core.messages import Answer, Step
+from reactor.core.outcome import Done, Superseded
+from tests.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
+from tests.test_answers import refusal
+from tests.test_upsert import Script, bound, done
+
+DELETE, GET = Step.DELETE, Step.GET
+
+
+@pytest.fixture
+def google() -> Google:
+    return Google()
+
+
+def insert_foreign(google: Google, event_id: str, calendar_id: str = CALENDAR) -> str:
+    """An event without our properties: a person's, or an older worker's."""
+    body = {"id": event_id, "summary": "old", "start": {"date": "2026-12-01"}, "end": {"date": "2026-12-02"}}
+    google.emulator.calendar(calendar_id).insert(body, who=CALENDAR, new_id="", now=google.emulator.clock())
+    return event_id
+
+
+def test_a_bound_event_is_one_delete(google: Google) -> None:
+    memory = bound(google)
+    outcome = done(google.run(work(cancel_json(), seq=2, **memory)))
+    assert google.steps == [DELETE]
+    assert outcome == Done(memory["bound_event_id"], CALENDAR, 0, None)
+    assert google.titles() == []
+
+
+def test_what_never_was_is_one_look(google: Google) -> None:
+    done(google.run(work(cancel_json())))
+    assert google.steps == [GET]
+
+
+def test_an_event_whose_insert_was_never_settled_is_found(google: Google) -> None:
+    google.run(work(upsert_json()))
+    google.asked.clear()
+    done(google.run(work(cancel_json(), seq=2)))
+    assert google.steps == [GET, DELETE]
+    assert google.titles() == []
+
+
+def test_a_cancel_whose_answer_was_lost_is_repeated_without_harm(google: Google) -> None:
+    item = work(cancel_json(), seq=2, **bound(google))
+    google.run(item)
+    google.asked.clear()
+    done(google.run(item))
+    assert google.steps == [DELETE, GET]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "notFound"), (410, "deleted")])
+def test_what_is_gone_already_is_success(google: Google, status: int, reason: str) -> None:
+    item = work(cancel_json(), seq=2, **bound(google))
+    done(google.run(item, Script(DELETE, refusal(status, reason))))
+
+
+def test_a_calendar_that_is_gone_holds_no_event(google: Google) -> None:
+    item = work(cancel_json(), seq=2, **bound(google))
+    google.emulator.remove_calendar(CALENDAR)
+    done(google.run(item))
+
+
+def test_an_event_that_a_person_edited_is_read_and_removed(google: Google) -> None:
+    memory = bound(google)
+    google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
+    done(google.run(work(cancel_json(), seq=2, **memory)))
+    assert google.steps == [DELETE, GET, DELETE]
+    assert google.titles() == []
+
+
+def test_a_newer_state_is_left_alone(google: Google) -> None:
+    memory = bound(google)
+    google.run(work(upsert_json("newer"), seq=9, **memory))
+    assert google.run(work(cancel_json(), seq=8, **memory)) == Superseded(9)
+    assert google.titles() == ["newer"]
+
+
+def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
+    memory = bound(google)
+
+    def edit(ask: Ask) -> None:
+        if ask.request.step is DELETE:
+            google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
+
+    assert google.run(work(cancel_json(), seq=2, **memory), edit) == answers.CHANGING
+    assert google.steps.count(DELETE) == 4
+
+
+def test_a_delete_that_is_answered_with_a_page_is_not_believed(google: Google) -> None:
+    item = work(cancel_json(), seq=2, **bound(google))
+    assert google.run(item, Script(DELETE, Answer(200, {}, b"<html>Welcome</html>"))) == answers.UNREADABLE
+
+
+def test_the_current_id_is_removed_in_the_payloads_calendar_too(google: Google) -> None:
+    memory = bound(google)
+    google.run(work(upsert_json("copy", OTHER), seq=1))
+    google.asked.clear()
+    done(google.run(work(cancel_json(OTHER), seq=2, **memory)))
+    assert google.steps == [DELETE, GET, DELETE]
+    assert google.titles(CALENDAR) == google.titles(OTHER) == []
+
+
+def test_a_stray_is_removed_too(google: Google) -> None:
+    google.run(work(upsert_json("stray", OTHER), seq=1))
+    done(google.run(work(cancel_json(), seq=2, strays=(OTHER, CALENDAR))))
+    assert google.titles(OTHER) == []
+
+
+def test_a_next_generation_that_was_never_settled_is_removed_too(google: Google) -> None:
+    memory = bound(google)
+    google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
+    google.run(work(upsert_json("unsettled"), seq=2, generation=1))
+    google.asked.clear()
+    outcome = done(google.run(work(cancel_json(), seq=3, **memory)))
+    assert google.steps == [DELETE, GET, DELETE]
+    assert outcome.generation == 1
+    assert google.titles() == []
+
+
+def test_an_event_of_an_older_worker_is_removed_by_the_id_in_the_payload(google: Google) -> None:
+    old = insert_foreign(google, "fromgoogle00")
+    done(google.run(work(cancel_json(googleEventId=old))))
+    assert google.steps == [GET, GET, DELETE]
+    assert google.titles() == []
+
+
+def test_the_id_in_the_payload_is_not_asked_for_twice(google: Google) -> None:
+    memory = bound(google)
+    done(google.run(work(cancel_json(googleEventId=memory["bound_event_id"]), seq=2, **memory)))
+    assert google.steps == [DELETE]
+
+
+def test_somebody_elses_event_under_our_id_is_left_alone(google: Google) -> None:
+    insert_foreign(google, work(cancel_json()).place(CALENDAR, 0).event_id)
+    done(google.run(work(cancel_json())))
+    assert google.titles() == ["old"]
+
+
+def test_another_sources_event_is_left_alone_whatever_the_payload_says(google: Google) -> None:
+    memory = bound(google)
+    other: Any = work(cancel_json(googleEventId=memory["bound_event_id"]))
+    stranger = type(other)(other.workspace_id, "task:another", 9, other.payload)
+    done(google.run(stranger))
+    assert google.titles() == ["first"]
+
+
+def test_reading_that_meets_410_goes_on_to_the_next_generation(google: Google) -> None:
+    item = work(cancel_json(), seq=2, **bound(google, etag=None))
+    done(google.run(item, Script(GET, refusal(410, "deleted"))))
+    assert google.steps == [GET, GET]
+
+
+def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests(google: Google) -> None:
+    outcome = google.run(work(cancel_json()), lambda _: refusal(410, "deleted"))
+    assert outcome == answers.CHANGING
+    assert len(google.asked) < 40
