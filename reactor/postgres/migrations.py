@@ -22,6 +22,7 @@ from yoyo.migrations import Migration, read_sql_migration
 
 from reactor.errors import ConfigurationError, TransientError
 from reactor.postgres import inspection, schema
+from reactor.postgres.pooler import require_sessions
 from reactor.postgres.schema import Script
 from reactor.postgres.statements import statements
 from reactor.postgres.yoyo_backend import Backend
@@ -47,6 +48,7 @@ def migrate(dsn: str, *, progress: Progress) -> None:
         TransientError: The database cannot be reached, or a lock was not to be had for minutes.
         ConfigurationError: The role may not do this, or the schema is not one that can be adopted.
     """
+    require_sessions(dsn)
     with _errors_as_ours("migrated"), Backend.connected(dsn) as backend:
         _keep_others_out(backend, progress)
         for script in [*schema.migrations(), schema.triggers()]:
@@ -85,8 +87,8 @@ def _apply(backend: Backend, script: Script) -> None:
 
 def _run(backend: Backend, script: Script) -> None:
     """Run a re-runnable file, each statement on its own."""
-    _, _, statements = read_sql_migration(str(script.path))
-    for statement in statements:
+    _, _, parts = read_sql_migration(str(script.path))
+    for statement in parts:
         backend.connection.execute(statement.encode())
 
 
