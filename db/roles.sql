@@ -93,7 +93,7 @@ do $$
 begin
   if to_regclass('public._yoyo_migration') is null or exists (
     select from pg_catalog.pg_policy
-     where polrelid = 'public._yoyo_migration'::regclass and polname = 'calendar_sync_reactor'
+     where polrelid = to_regclass('public._yoyo_migration') and polname = 'calendar_sync_reactor'
   ) then
     return;
   end if;
