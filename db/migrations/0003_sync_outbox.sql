@@ -29,11 +29,11 @@ begin
         foreign key (workspace_id) references public.workspaces (id) on delete cascade;
     end if;
   end if;
-  select string_agg(name, ', ') into absent
+  select string_agg(name, ', ' order by place) into absent
     from unnest(array[
       'id', 'workspace_id', 'operation', 'payload', 'status', 'attempts', 'max_attempts', 'next_attempt_at',
       'last_error', 'created_at', 'updated_at', 'processed_at'
-    ]) as wanted (name)
+    ]) with ordinality as wanted (name, place)
    where not exists (
      select from pg_catalog.pg_attribute
       where attrelid = 'public.sync_outbox'::regclass and attname = wanted.name and not attisdropped

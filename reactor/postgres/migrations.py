@@ -131,7 +131,9 @@ def _patiently(action: Callable[[], None], progress: Progress) -> None:
 def _errors_as_ours(done: str) -> Iterator[None]:
     try:
         yield
-    except psycopg.OperationalError as error:
-        raise TransientError(f"The database cannot be {done} now: {error}") from error
     except psycopg.Error as error:
-        raise ConfigurationError(f"The database cannot be {done}: {error}") from error
+        reason = error.diag.message_primary or str(error).strip()
+        if isinstance(error, errors.InsufficientPrivilege):
+            reason += " (this takes the owner of the tables; creating the role takes CREATEROLE once)"
+        kind = TransientError if isinstance(error, psycopg.OperationalError) else ConfigurationError
+        raise kind(f"The database cannot be {done}: {reason}") from error
