@@ -18,8 +18,8 @@ insert into sync_outbox (
   id, workspace_id, operation, payload, status, attempts, next_attempt_at, last_error, created_at, updated_at, processed_at
 )
 select md5('item ' || n)::uuid,
-       md5('workspace ' || n % 20)::uuid,
-       (case when n % 1000 = 0 then 'REBUILD_ALL' when n % 10 = 1 then 'CANCEL_EVENT' else 'UPSERT_EVENT' end)::outbox_operation,
+       md5('workspace ' || n / 5 % 20)::uuid,
+       (case when n % 1000 = 0 then 'REBUILD_ALL' when n / 5 % 3 = 1 then 'CANCEL_EVENT' else 'UPSERT_EVENT' end)::outbox_operation,
        case when n % 1000 = 0 then '{}' else
          jsonb_build_object('sourceType', 'task', 'sourceId', md5('source ' || n % 5000), 'event', jsonb_build_object('title', n))
        end,
