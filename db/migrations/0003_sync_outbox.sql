@@ -5,7 +5,7 @@ declare
   absent text;
 begin
   if to_regclass('public.sync_outbox') is null then
-    perform set_config('lock_timeout', '1s', true);  -- the reference locks workspaces for a moment
+    perform set_config('lock_timeout', '2s', true);  -- the reference locks workspaces for a moment
     create table public.sync_outbox (
       id uuid primary key default gen_random_uuid(),
       workspace_id uuid not null,
@@ -40,5 +40,8 @@ begin
    );
   if absent is not null then
     raise exception 'public.sync_outbox exists but lacks: %', absent;
+  end if;
+  if row_security_active('public.sync_outbox') then
+    raise exception 'row level security hides rows of public.sync_outbox from %: migrate as the owner', current_user;
   end if;
 end $$;

@@ -4,7 +4,7 @@ declare
   absent text;
 begin
   if to_regclass('public.google_connections') is null then
-    perform set_config('lock_timeout', '1s', true);  -- the reference locks workspaces for a moment
+    perform set_config('lock_timeout', '2s', true);  -- the reference locks workspaces for a moment
     create table public.google_connections (
       id uuid primary key default gen_random_uuid(),
       workspace_id uuid not null,

@@ -3,7 +3,7 @@
 The migrations are plain SQL and each may run twice; yoyo runs and records them. What is done around it here:
 
 - A session's advisory lock instead of yoyo's lock table, whose row survives a crash. It dies with the session.
-- A lock that blocks writers is asked for under a `lock_timeout` of one second, and again after a growing pause.
+- A lock that blocks writers is asked for under a `lock_timeout` of two seconds, and again after a growing pause.
 - An index is built concurrently, outside a transaction. A build that was interrupted leaves an invalid index, which
   `if not exists` would take for done: it is dropped first.
 - What was applied once and is broken now (a trigger dropped or disabled, a function replaced) is applied again.
@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 _SQL = statements("migrations")
 _BACKFILL = "0010_backfill"
 _PAGES = 256  # per transaction of the backfill: 2 MB, some thousand rows, tens of milliseconds
-_TRIES = 40  # with the pauses below about two minutes
+_TRIES = 40  # with the pauses below about four minutes
 _LONGEST_PAUSE = 5.0  # seconds
 _BUSY = (errors.LockNotAvailable, errors.DeadlockDetected)
 
