@@ -129,6 +129,8 @@ def test_an_editor_of_one_workspace_goes_on_as_before(owner_and_editor: tuple[st
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 editor.execute(sql.SQL("select from {}").format(sql.Identifier(table)))
 
+        # A connection that works again requeues with the owner's rights.
+        owner.execute(sql.SQL("revoke update on sync_outbox from {}").format(sql.Identifier(editor.info.user)))
         owner.execute("update sync_outbox set failure_code = 'AUTH' where status = 'DEAD_LETTER'")
         dead = "select workspace_id, count(*) from sync_outbox where failure_code = 'AUTH' group by 1"
         before: dict[object, int] = dict(owner.execute(dead).fetchall())
