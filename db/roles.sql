@@ -41,7 +41,7 @@ to calendar_sync_reactor;
 -- another's. The lock excludes everybody for an instant, and is taken only where the policy is not there.
 do $$
 begin
-  perform set_config('lock_timeout', '1s', true);
+  perform set_config('lock_timeout', '2s', true);
   if not exists (
     select from pg_catalog.pg_policy
      where polrelid = 'public.sync_outbox'::regclass and polname = 'calendar_sync_reactor'
@@ -53,7 +53,7 @@ end $$;
 
 do $$
 begin
-  perform set_config('lock_timeout', '1s', true);
+  perform set_config('lock_timeout', '2s', true);
   if not exists (
     select from pg_catalog.pg_policy
      where polrelid = 'public.calendar_event_bindings'::regclass and polname = 'calendar_sync_reactor'
@@ -65,7 +65,7 @@ end $$;
 
 do $$
 begin
-  perform set_config('lock_timeout', '1s', true);
+  perform set_config('lock_timeout', '2s', true);
   if not exists (
     select from pg_catalog.pg_policy
      where polrelid = 'public.google_connections'::regclass and polname = 'calendar_sync_reactor'
@@ -77,7 +77,7 @@ end $$;
 
 do $$
 begin
-  perform set_config('lock_timeout', '1s', true);
+  perform set_config('lock_timeout', '2s', true);
   if not exists (
     select from pg_catalog.pg_policy
      where polrelid = 'public.sync_sources'::regclass and polname = 'calendar_sync_reactor'
@@ -93,7 +93,7 @@ do $$
 begin
   if to_regclass('public._yoyo_migration') is null or exists (
     select from pg_catalog.pg_policy
-     where polrelid = 'public._yoyo_migration'::regclass and polname = 'calendar_sync_reactor'
+     where polrelid = to_regclass('public._yoyo_migration') and polname = 'calendar_sync_reactor'
   ) then
     return;
   end if;

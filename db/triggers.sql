@@ -1,6 +1,6 @@
 -- The reactor's triggers. Run again and again: everything here replaces itself. `python -m reactor migrate` runs the
 -- file only when something in it is absent, disabled or outdated in the database; CREATE TRIGGER holds writers off for
--- an instant, and is waited for 1 s at most because writers queue behind whoever waits.
+-- an instant, and is waited for 2 s at most because writers queue behind whoever waits.
 --
 -- The gate
 --
@@ -59,7 +59,7 @@ begin
   return null;
 end $$;
 
-set lock_timeout = '1s';
+set lock_timeout = '2s';
 
 -- One call per statement, however many rows.
 create or replace trigger sync_outbox_wake_insert
@@ -106,3 +106,5 @@ create or replace trigger google_connections_restored_update
   execute function public.sync_connection_restored();
 
 comment on trigger google_connections_restored_update on public.google_connections is 'calendar-sync reactor, 85a418ba';
+
+reset lock_timeout;  -- psql goes on in the same session

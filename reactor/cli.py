@@ -57,7 +57,6 @@ def migrate(
         dsn = _database_url(database_url)
         if not check:
             migrations.migrate(dsn, progress=typer.echo)
-            return
         found = migrations.missing(dsn)
     except ReactorError as error:
         typer.echo(error, err=True)

@@ -5,6 +5,7 @@ a superuser.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from psycopg import sql
 
 from reactor.embedded import embedded_postgres
 from reactor.postgres.migrations import migrate
-from tests.databases import Database, Server
+from tests.databases import Database, Server, deploy
 
 # Machines are shared: no deadline per example, and a slow first example is not a failure.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,10 +28,10 @@ def postgres() -> Iterator[Server]:
     """The server for the whole run."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
-        yield Server(given)
+        yield Server(given, shutil.which("psql"))
         return
     with embedded_postgres() as server:
-        yield Server(server.url())
+        yield Server(server.url(), str(server.bin_path / "psql"))
 
 
 @pytest.fixture
@@ -55,6 +56,12 @@ def migrated_template(postgres: Server) -> Iterator[str]:
     migrate(postgres.dsn(name), progress=lambda _: None)
     yield name
     postgres.drop_database(name)
+
+
+@pytest.fixture
+def deployed_database(empty_database: str) -> str:
+    """A database as a deployment has it, with 2,000 items and nothing of ours."""
+    return deploy(empty_database, items=2_000)
 
 
 @pytest.fixture(scope="session")

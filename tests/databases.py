@@ -1,7 +1,11 @@
-"""What the fixtures of databases hand out."""
+"""What the fixtures of databases hand out, and what tests ask of a database."""
 
 import os
+import select
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -10,10 +14,16 @@ from psycopg.conninfo import make_conninfo
 
 
 class Server:
-    """A PostgreSQL server on which tests make databases."""
+    """A PostgreSQL server on which tests make databases.
 
-    def __init__(self, admin_dsn: str) -> None:
+    Attributes:
+        admin_dsn: Connection string of a superuser.
+        psql: The client's program, None where there is none.
+    """
+
+    def __init__(self, admin_dsn: str, psql: str | None) -> None:
         self.admin_dsn = admin_dsn
+        self.psql = psql
         self._made = 0
 
     def dsn(self, database: str, **options: str) -> str:
@@ -49,3 +59,31 @@ class Database:
 
     owner: str
     reactor: str
+
+
+def sql_file(name: str) -> bytes:
+    """Read an SQL file that lies beside the tests."""
+    return (Path(__file__).parent / name).read_bytes()
+
+
+def deploy(dsn: str, items: int) -> str:
+    """Make an empty database what a deployment has: the contract, rows, and nothing of ours."""
+    with psycopg.connect(dsn) as owner:
+        owner.execute("select set_config('tests.items', %s, false)", (str(items),))
+        owner.execute(sql_file("deployed_schema.sql"))
+        owner.execute(sql_file("deployed_rows.sql"))
+    return dsn
+
+
+def catalogue(dsn: str) -> list[str]:
+    """Return what the database's catalogue says about the schema."""
+    with psycopg.connect(dsn) as connection:
+        return [line for (line,) in connection.execute(sql_file("catalogue.sql"))]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Look again and again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        select.select([], [], [], 0.01)

@@ -5,7 +5,7 @@ declare
   absent text;
 begin
   if to_regclass('public.sync_outbox') is null then
-    perform set_config('lock_timeout', '1s', true);  -- the reference locks workspaces for a moment
+    perform set_config('lock_timeout', '2s', true);  -- the reference locks workspaces for a moment
     create table public.sync_outbox (
       id uuid primary key default gen_random_uuid(),
       workspace_id uuid not null,
@@ -29,16 +29,19 @@ begin
         foreign key (workspace_id) references public.workspaces (id) on delete cascade;
     end if;
   end if;
-  select string_agg(name, ', ') into absent
+  select string_agg(name, ', ' order by place) into absent
     from unnest(array[
       'id', 'workspace_id', 'operation', 'payload', 'status', 'attempts', 'max_attempts', 'next_attempt_at',
       'last_error', 'created_at', 'updated_at', 'processed_at'
-    ]) as wanted (name)
+    ]) with ordinality as wanted (name, place)
    where not exists (
      select from pg_catalog.pg_attribute
       where attrelid = 'public.sync_outbox'::regclass and attname = wanted.name and not attisdropped
    );
   if absent is not null then
     raise exception 'public.sync_outbox exists but lacks: %', absent;
+  end if;
+  if row_security_active('public.sync_outbox') then
+    raise exception 'row level security hides rows of public.sync_outbox from %: migrate as the owner', current_user;
   end if;
 end $$;

@@ -4,7 +4,7 @@ declare
   absent text;
 begin
   if to_regclass('public.calendar_event_bindings') is null then
-    perform set_config('lock_timeout', '1s', true);  -- the reference locks workspaces for a moment
+    perform set_config('lock_timeout', '2s', true);  -- the reference locks workspaces for a moment
     create table public.calendar_event_bindings (
       id uuid primary key default gen_random_uuid(),
       workspace_id uuid not null,
@@ -30,11 +30,11 @@ begin
         foreign key (workspace_id) references public.workspaces (id) on delete cascade;
     end if;
   end if;
-  select string_agg(name, ', ') into absent
+  select string_agg(name, ', ' order by place) into absent
     from unnest(array[
       'id', 'workspace_id', 'google_event_id', 'calendar_id', 'source_type', 'source_id', 'event_type', 'event_title',
       'event_start', 'event_end', 'last_synced_at', 'sync_version', 'created_at', 'updated_at'
-    ]) as wanted (name)
+    ]) with ordinality as wanted (name, place)
    where not exists (
      select from pg_catalog.pg_attribute
       where attrelid = 'public.calendar_event_bindings'::regclass and attname = wanted.name and not attisdropped

@@ -4,7 +4,7 @@ declare
   absent text;
 begin
   if to_regclass('public.google_connections') is null then
-    perform set_config('lock_timeout', '1s', true);  -- the reference locks workspaces for a moment
+    perform set_config('lock_timeout', '2s', true);  -- the reference locks workspaces for a moment
     create table public.google_connections (
       id uuid primary key default gen_random_uuid(),
       workspace_id uuid not null,
@@ -23,8 +23,9 @@ begin
         foreign key (workspace_id) references public.workspaces (id) on delete cascade;
     end if;
   end if;
-  select string_agg(name, ', ') into absent
-    from unnest(array['workspace_id', 'refresh_token_encrypted', 'calendar_id', 'is_valid']) as wanted (name)
+  select string_agg(name, ', ' order by place) into absent
+    from unnest(array['workspace_id', 'refresh_token_encrypted', 'calendar_id', 'is_valid'])
+         with ordinality as wanted (name, place)
    where not exists (
      select from pg_catalog.pg_attribute
       where attrelid = 'public.google_connections'::regclass and attname = wanted.name and not attisdropped

@@ -7,7 +7,7 @@
 --   parent_id     the REBUILD_ALL that made it
 --   failure_code  why it ended as it did, from a small closed set
 --
--- The lock excludes everybody, for an instant; it is waited for 1 s at most, because writers queue behind whoever
+-- The lock excludes everybody, for an instant; it is waited for 2 s at most, because writers queue behind whoever
 -- waits. `python -m reactor migrate` tries again; with another tool run the file again.
 --
 -- Rows that exist keep seq null until the backfill gives them a place (next files), and those places lie below the
@@ -25,7 +25,7 @@ begin
   ) then
     return;
   end if;
-  perform set_config('lock_timeout', '1s', true);
+  perform set_config('lock_timeout', '2s', true);
   alter table public.sync_outbox
     add column if not exists seq bigint,
     add column if not exists claim_no bigint,

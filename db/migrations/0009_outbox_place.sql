@@ -51,7 +51,7 @@ end $$;
 -- The rights of whoever writes apply in here too.
 grant execute on function public.sync_outbox_legacy_seq(timestamptz) to public;
 
-set lock_timeout = '1s';
+set lock_timeout = '2s';
 
 create or replace trigger zz_sync_outbox_place_insert
   before insert on public.sync_outbox
@@ -66,3 +66,5 @@ create or replace trigger zz_sync_outbox_place_update
   execute function public.sync_outbox_place();
 
 comment on trigger zz_sync_outbox_place_update on public.sync_outbox is 'calendar-sync reactor, b7c2fd3b';
+
+reset lock_timeout;  -- psql goes on in the same session

@@ -4,7 +4,7 @@
 -- locked, so that this statement finds next to nothing left. Alone it is correct too, in one transaction.
 do $$
 begin
-  perform set_config('lock_timeout', '1s', true);
+  perform set_config('lock_timeout', '2s', true);
   update public.sync_outbox
      set seq = public.sync_outbox_legacy_seq(created_at)
    where seq is null and status <> 'COMPLETED';

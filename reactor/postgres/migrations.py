@@ -3,7 +3,7 @@
 The migrations are plain SQL and each may run twice; yoyo runs and records them. What is done around it here:
 
 - A session's advisory lock instead of yoyo's lock table, whose row survives a crash. It dies with the session.
-- A lock that blocks writers is asked for under a `lock_timeout` of one second, and again after a growing pause.
+- A lock that blocks writers is asked for under a `lock_timeout` of two seconds, and again after a growing pause.
 - An index is built concurrently, outside a transaction. A build that was interrupted leaves an invalid index, which
   `if not exists` would take for done: it is dropped first.
 - What was applied once and is broken now (a trigger dropped or disabled, a function replaced) is applied again.
@@ -22,6 +22,7 @@ from yoyo.migrations import Migration, read_sql_migration
 
 from reactor.errors import ConfigurationError, TransientError
 from reactor.postgres import inspection, schema
+from reactor.postgres.pooler import require_sessions
 from reactor.postgres.schema import Script
 from reactor.postgres.statements import statements
 from reactor.postgres.yoyo_backend import Backend
@@ -31,7 +32,7 @@ Progress = Callable[[str], None]
 _SQL = statements("migrations")
 _BACKFILL = "0010_backfill"
 _PAGES = 256  # per transaction of the backfill: 2 MB, some thousand rows, tens of milliseconds
-_TRIES = 40  # with the pauses below about two minutes
+_TRIES = 40  # with the pauses below about four minutes
 _LONGEST_PAUSE = 5.0  # seconds
 _BUSY = (errors.LockNotAvailable, errors.DeadlockDetected)
 
@@ -47,6 +48,7 @@ def migrate(dsn: str, *, progress: Progress) -> None:
         TransientError: The database cannot be reached, or a lock was not to be had for minutes.
         ConfigurationError: The role may not do this, or the schema is not one that can be adopted.
     """
+    require_sessions(dsn)
     with _errors_as_ours("migrated"), Backend.connected(dsn) as backend:
         _keep_others_out(backend, progress)
         for script in [*schema.migrations(), schema.triggers()]:
@@ -85,8 +87,8 @@ def _apply(backend: Backend, script: Script) -> None:
 
 def _run(backend: Backend, script: Script) -> None:
     """Run a re-runnable file, each statement on its own."""
-    _, _, statements = read_sql_migration(str(script.path))
-    for statement in statements:
+    _, _, parts = read_sql_migration(str(script.path))
+    for statement in parts:
         backend.connection.execute(statement.encode())
 
 
@@ -129,7 +131,9 @@ def _patiently(action: Callable[[], None], progress: Progress) -> None:
 def _errors_as_ours(done: str) -> Iterator[None]:
     try:
         yield
-    except psycopg.OperationalError as error:
-        raise TransientError(f"The database cannot be {done} now: {error}") from error
     except psycopg.Error as error:
-        raise ConfigurationError(f"The database cannot be {done}: {error}") from error
+        reason = error.diag.message_primary or str(error).strip()
+        if isinstance(error, errors.InsufficientPrivilege):
+            reason += " (this takes the owner of the tables; creating the role takes CREATEROLE once)"
+        kind = TransientError if isinstance(error, psycopg.OperationalError) else ConfigurationError
+        raise kind(f"The database cannot be {done}: {reason}") from error

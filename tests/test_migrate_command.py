@@ -1,0 +1,102 @@
+"""`python -m reactor migrate` as an operator meets it, in a checkout and installed from the wheel."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from reactor.cli import app
+from tests.databases import Database
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def test_it_migrates_and_says_what_is_missing(empty_database: str) -> None:
+    runner = CliRunner(env={"DATABASE_URL": empty_database})
+    before = runner.invoke(app, ["migrate", "--check"])
+    assert before.exit_code == 1
+    assert before.stdout.startswith("Migration 0001_enums is not applied.\n")
+    done = runner.invoke(app, ["migrate"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Applying 0001_enums.\n")
+    assert done.stdout.endswith("Nothing is missing.\n")
+    after = runner.invoke(app, ["migrate", "--check"])
+    assert (after.exit_code, after.stdout) == (0, "Nothing is missing.\n")
+    again = runner.invoke(app, ["migrate", "--database-url", empty_database], env={"DATABASE_URL": None})
+    assert (again.exit_code, again.stdout) == (0, "Nothing is missing.\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "DATABASE_URL is not set"),
+        ({"SUPABASE_URL": "https://x.supabase.co"}, "the direct connection or of the session pooler"),
+    ],
+)
+def test_without_an_address_it_says_which_one_to_give(environment: dict[str, str], message: str) -> None:
+    cleared = {"DATABASE_URL": None, "SUPABASE_URL": None}
+    result = CliRunner().invoke(app, ["migrate"], env={**cleared, **environment})
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_error_is_a_sentence_and_keeps_the_password(tmp_path: Path) -> None:
+    url = f"postgresql://me:hunter2@/x?host={tmp_path}"
+    result = CliRunner().invoke(app, ["migrate", "--check", "--database-url", url])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("The database cannot be inspected: ")
+    assert "hunter2" not in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_damaged_database_is_named(database: Database) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("drop trigger sync_outbox_wake_insert on sync_outbox")
+    result = CliRunner().invoke(app, ["migrate", "--check", "--database-url", database.reactor])
+    assert (result.exit_code, result.stdout) == (1, "Trigger sync_outbox_wake_insert on sync_outbox is missing.\n")
+
+
+@pytest.fixture(scope="module")
+def installed_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a virtual environment in which the package came from a wheel, built and installed offline.
+
+    The dependencies are this environment's; its editable install of the package is not seen, because a path file that
+    is found through a path file is not read.
+    """
+    directory = tmp_path_factory.mktemp("wheel")
+    run = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
+    subprocess.run(run, cwd=CHECKOUT, check=True, capture_output=True)
+    [wheel] = directory.glob("*.whl")
+    uv = str(Path(sys.executable).parent / "uv")
+    clean = directory / "clean"
+    subprocess.run([uv, "venv", "--offline", "-q", "--python", sys.executable, str(clean)], check=True)
+    python = clean / "bin" / "python"
+    install = [uv, "pip", "install", "-q", "--offline", "--no-cache", "--no-deps", "--python", str(python), str(wheel)]
+    subprocess.run(install, check=True)
+    [packages] = clean.glob("lib/*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+def test_the_installed_package_brings_its_sql(installed_python: Path, empty_database: str, tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV"))}
+
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            [installed_python, *arguments],
+            cwd=tmp_path,
+            env={**environment, "DATABASE_URL": empty_database},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    where = run("-c", "import reactor.postgres.schema as s; print(s.__file__, s.directory())")
+    assert [Path(path).is_relative_to(installed_python.parent.parent) for path in where.split()] == [True, True]
+    assert run("-m", "reactor", "migrate").startswith("Applying 0001_enums.\n")
+    assert run("-m", "reactor", "migrate", "--check") == "Nothing is missing.\n"
