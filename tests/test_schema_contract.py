@@ -65,6 +65,9 @@ SOURCES = {
     "calendar_id": ("text", True, None),
     "etag": ("text", True, None),
     "payload": ("jsonb", True, None),
+    "cancelled": ("boolean", False, "false"),
+    "reopen": ("boolean", False, "false"),
+    "strays": ("text[]", False, "'{}'::text[]"),
     "updated_at": ("timestamp with time zone", False, NOW),
 }
 COLUMNS = """

@@ -1,6 +1,9 @@
 -- The reactor's memory: one row per source that was ever settled. It outlives a cancel, which removes the binding.
 --
--- floor_seq says what is too old to be sent, generation takes part in the event's id. No reference to workspaces: an
+-- floor_seq says what is too old to be sent, generation takes part in the event's id; google_event_id, calendar_id and
+-- etag are the event that is known to exist, payload what it was last made from. cancelled: we removed it ourselves.
+-- reopen and strays remember attempts whose outcome nobody learned, until one is settled: reopen, that one of them may
+-- have removed the event; strays, the calendars in which they may have left it. No reference to workspaces: an
 -- item may be settled just after its workspace is gone, and that must not fail the batch it is settled in.
 --
 -- A settle is an upsert that changes no indexed column; room on the page (fillfactor) keeps it a HOT update, which
@@ -14,6 +17,9 @@ create table if not exists public.sync_sources (
   calendar_id text,
   etag text,
   payload jsonb,
+  cancelled boolean not null default false,
+  reopen boolean not null default false,
+  strays text[] not null default '{}',
   updated_at timestamptz not null default now(),
   constraint sync_sources_pkey primary key (workspace_id, source_key)
 ) with (

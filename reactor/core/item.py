@@ -1,0 +1,143 @@
+"""An item of the outbox while we have it in hand, and what is to become of it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from reactor.core.outcome import FailureCode
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered of a source, from `sync_sources`.
+
+    Attributes:
+        floor_seq: States below it are too old to be sent.
+        generation: Takes part in the event's id.
+        event_id: The event that is known to exist, None where there is none.
+        calendar_id: The calendar that it is in.
+        etag: Its version after our last write.
+        cancelled: Whether we removed the event ourselves.
+        reopen: Whether an attempt whose outcome nobody learned may have removed the event.
+        strays: The calendars in which attempts whose outcome nobody learned may have left the event.
+    """
+
+    floor_seq: int = 0
+    generation: int = 0
+    event_id: str | None = None
+    calendar_id: str | None = field(default=None, repr=False)
+    etag: str | None = None
+    cancelled: bool = False
+    reopen: bool = False
+    strays: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A workspace's connection to Google.
+
+    Attributes:
+        token: The stored refresh token, encrypted.
+        version: Names the stored token without telling it; changes when it does.
+    """
+
+    token: str = field(repr=False)
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A claimed row of `sync_outbox`, with all that is needed to send and settle it.
+
+    Attributes:
+        id: The row.
+        workspace_id: Its workspace.
+        source_key: Its source's name in the workspace.
+        seq: Its place in the order of the source's states.
+        claim_no: The number of this claim; never reused: whoever writes for the claim fences with it.
+        operation: UPSERT_EVENT, CANCEL_EVENT or REBUILD_ALL.
+        payload: As the application wrote it, not checked.
+        attempts: How many attempts have failed so far.
+        max_attempts: How many may.
+        age: Seconds since the row was inserted, at the claim, by the database's clock.
+        is_child: Whether a rebuild made it; it then neither moves the floor nor supersedes anything.
+        memory: What is remembered of the source.
+        consent: The workspace's connection.
+    """
+
+    id: UUID
+    workspace_id: UUID
+    source_key: str
+    seq: int
+    claim_no: int
+    operation: str
+    payload: Any = field(repr=False)
+    attempts: int
+    max_attempts: int
+    age: float
+    is_child: bool
+    memory: Memory
+    consent: Consent
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The event that now stands for a source, as the application's view of it shows it.
+
+    Attributes:
+        event_id: Google's id.
+        calendar_id: The calendar it is in.
+        source_type: task, milestone, gate_run or project_review.
+        source_id: The source's UUID.
+        event_type: One of the contract's event types.
+        title: The event's title.
+        start: When it begins, ISO 8601.
+        end: When it ends, ISO 8601.
+    """
+
+    event_id: str
+    calendar_id: str = field(repr=False)
+    source_type: str
+    source_id: str
+    event_type: str
+    title: str = field(repr=False)
+    start: str = field(repr=False)
+    end: str = field(repr=False)
+
+
+Status = Literal["PENDING", "COMPLETED", "FAILED", "DEAD_LETTER"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of a claimed item; written in one transaction with others, then its lock is given back.
+
+    Attributes:
+        item: The item.
+        status: The row's new status.
+        attempts: The row's new count of failed attempts.
+        delay: Seconds until it is due again, counted by the database's clock; for PENDING and FAILED.
+        failure_code: Why it ended without being applied.
+        last_error: A short fixed phrase; never anything from a payload or a secret. None clears it.
+        moves_floor: Whether the source's floor rises to the item's place. Never for a child of a rebuild.
+        memory: What to remember of the source from now on (its floor is not read from here), None for no change.
+        applied: The payload that the calendar now shows, None to leave what is remembered.
+        binding: The binding to write, None for none.
+        unbind: Whether the source's binding is to be removed.
+        invalid_consent: The version of the token that failed; the connection is marked invalid only if it is still the
+            stored one. If it is not, a person has connected again meanwhile: an item that would be dead-lettered for
+            AUTH then becomes PENDING, with its attempts as they were.
+    """
+
+    item: Item
+    status: Status
+    attempts: int
+    delay: float = 0.0
+    failure_code: FailureCode | None = None
+    last_error: str | None = None
+    moves_floor: bool = False
+    memory: Memory | None = None
+    applied: Any = field(default=None, repr=False)
+    binding: Binding | None = None
+    unbind: bool = False
+    invalid_consent: str | None = None
