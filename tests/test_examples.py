@@ -10,9 +10,8 @@ import pytest
 from psycopg import sql
 
 from reactor.core.payload import Cancel, Upsert, parse
-from reactor.postgres import schema
-from reactor.postgres.migrations import migrate
 from tests.databases import Server
+from tests.example_database import make_example
 
 HOME, OTHER, UNCONNECTED = (uuid.UUID(int=n) for n in (1, 2, 3))
 SOURCE = uuid.UUID(int=9)
@@ -49,7 +48,8 @@ TABLES: dict[str, tuple[LiteralString, LiteralString, LiteralString, LiteralStri
     "project_reviews": (
         (
             "insert into project_reviews (workspace_id, id, title, starts_at, ends_at, recurrence, time_zone) values "
-            "(%s, %s, 'Weekly', '2024-05-08T15:00Z', '2024-05-08T16:00Z', '{RRULE:FREQ=WEEKLY;COUNT=3}', 'Europe/Berlin')"
+            "(%s, %s, 'Weekly', '2024-05-08T15:00Z', '2024-05-08T16:00Z', "
+            "'{RRULE:FREQ=WEEKLY;COUNT=3}', 'Europe/Berlin')"
         ),
         "update project_reviews set cancelled = true",
         "update project_reviews set cancelled = false",
@@ -70,13 +70,8 @@ def example_template(postgres: Server) -> Iterator[str]:
     """A database with the example application, two connected workspaces and one without a calendar."""
     name = postgres.create_database()
     dsn = postgres.dsn(name)
-    tables, *rest = schema.examples()
+    make_example(dsn)
     with psycopg.connect(dsn) as connection:
-        connection.execute(tables.text.encode())
-    migrate(dsn, progress=lambda _: None)
-    with psycopg.connect(dsn) as connection:
-        for script in rest:
-            connection.execute(script.text.encode())
         for workspace in (HOME, OTHER, UNCONNECTED):
             connection.execute("insert into workspaces (id, name) values (%s, 'x')", (workspace,))
         for workspace in (HOME, OTHER):
