@@ -1,0 +1,127 @@
+"""The workspaces' accounts with Google: from the consent that is stored to access tokens, and back when Google rotates.
+
+What is stored is encrypted by the vault. A token that cannot be decrypted is the operator's fault (a key is missing or
+was replaced) or the row's (it was cut off, changed or moved). The former holds the workspace's items and counts
+nothing; the latter takes a person who connects again, so the connection is marked invalid like one that Google refuses.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+import psycopg
+import structlog
+import trio
+
+from reactor.core.item import Consent
+from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.errors import ConfigurationError
+from reactor.google.errors import TokenUnavailable
+from reactor.google.token_exchange import Account, TokenExchange
+from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
+from reactor.postgres.pool import Pool
+from reactor.postgres.session import Row
+from reactor.postgres.statements import statements
+from reactor.vault import Vault, VaultError
+
+SQL = statements("connections")
+
+KEY_PAUSE = 60.0
+"""Seconds until a token that the keys cannot decrypt is tried again: the keys change with a restart only, and until
+then a replica that already has the new key may take the items."""
+
+log = structlog.get_logger(__name__)
+
+_NO_KEY = Retry("the stored token cannot be decrypted with our keys", counts=False, scope=Scope.LANE, after=KEY_PAUSE)
+_DAMAGED = Dead(
+    FailureCode.AUTH,
+    "the stored token is damaged or of another workspace",
+    scope=Scope.LANE,
+    connection_invalid=True,
+)
+
+
+class Unavailable:
+    """The access tokens of a workspace that has none."""
+
+    def __init__(self, outcome: Retry | Dead) -> None:
+        self._outcome = outcome
+
+    async def token(self, rejected: str | None = None) -> str:  # noqa: ARG002
+        """Say why there is none.
+
+        Raises:
+            TokenUnavailable: Always.
+        """
+        raise TokenUnavailable(self._outcome)
+
+
+class Accounts:
+    """Access tokens by workspace and consent.
+
+    A rotated token that we store ourselves is another consent to whoever claims the next item, and yet the same
+    account: it keeps its source. Otherwise, where every refresh rotates, every claim would refresh.
+
+    Args:
+        vault: Encrypts and decrypts.
+        pool: Connections to the database.
+        exchange: Fetches access tokens.
+        account: Makes the account behind a decrypted refresh token.
+        nursery: Where exchanges run; it must outlive every caller.
+
+    Attributes:
+        undecipherable: How often a stored token could not be decrypted.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        pool: Pool,
+        exchange: TokenExchange,
+        account: Callable[[str], Account],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.undecipherable = 0
+        self._vault = vault
+        self._pool = pool
+        self._account = account
+        self._sources = TokenSources(exchange, self._store, nursery)
+        self._origins: OrderedDict[str, str] = OrderedDict()
+
+    def tokens(self, workspace_id: UUID, consent: Consent) -> TokenSource | Unavailable:
+        """Return where the access tokens of a workspace come from."""
+        stored = consent.token
+        try:
+            return self._sources.get(
+                workspace_id,
+                self._origins.get(stored, stored),
+                lambda: self._account(self._vault.decrypt(workspace_id, stored)),
+            )
+        except VaultError as error:
+            self.undecipherable += 1
+            log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400
+            return Unavailable(_NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED)
+
+    async def _store(self, rotated: Rotated) -> None:
+        """Store a rotated token where the one that it replaces is still stored; called again if it raises."""
+        replaced = await self._pool.run(partial(_replace, self._vault, rotated))
+        if replaced:
+            old, new = replaced
+            self._origins[new] = self._origins.get(old, old)
+            while len(self._origins) > CAPACITY:
+                self._origins.popitem(last=False)
+        log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id), stored=replaced is not None)
+
+
+def _replace(vault: Vault, rotated: Rotated, connection: psycopg.Connection[Row]) -> tuple[str, str] | None:
+    """Replace the stored token (in a thread); return both texts, None where another token is stored."""
+    workspace = {"workspace_id": rotated.workspace_id}
+    while rows := connection.execute(SQL["stored_token"], workspace).fetchall():
+        old: str = rows[0][0]
+        if vault.decrypt(rotated.workspace_id, old) != rotated.used:
+            return None
+        new = vault.encrypt(rotated.workspace_id, rotated.new)
+        if connection.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}).fetchall():
+            return old, new
+    return None
