@@ -7,10 +7,8 @@ nothing; the latter takes a person who connects again, so the connection is mark
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from uuid import UUID
 
-import psycopg
 import structlog
 import trio
 
@@ -21,7 +19,6 @@ from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
 from reactor.postgres.pool import Pool
-from reactor.postgres.session import Row
 from reactor.postgres.statements import statements
 from reactor.vault import Vault, VaultError
 
@@ -105,23 +102,19 @@ class Accounts:
 
     async def _store(self, rotated: Rotated) -> None:
         """Store a rotated token where the one that it replaces is still stored; called again if it raises."""
-        replaced = await self._pool.run(partial(_replace, self._vault, rotated))
-        if replaced:
-            old, new = replaced
-            self._origins[new] = self._origins.get(old, old)
-            while len(self._origins) > CAPACITY:
-                self._origins.popitem(last=False)
-        log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id), stored=replaced is not None)
+        workspace = {"workspace_id": rotated.workspace_id}
+        while rows := await self._pool.execute(SQL["stored_token"], workspace):
+            old: str = rows[0][0]
+            if self._vault.decrypt(rotated.workspace_id, old) != rotated.used:
+                break
+            new = self._vault.encrypt(rotated.workspace_id, rotated.new)
+            self._remember(old, new)  # before anybody can claim with it
+            if await self._pool.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}):
+                log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id))
+                return
+        log.warning("rotated_refresh_token_of_a_former_consent", workspace_id=str(rotated.workspace_id))
 
-
-def _replace(vault: Vault, rotated: Rotated, connection: psycopg.Connection[Row]) -> tuple[str, str] | None:
-    """Replace the stored token (in a thread); return both texts, None where another token is stored."""
-    workspace = {"workspace_id": rotated.workspace_id}
-    while rows := connection.execute(SQL["stored_token"], workspace).fetchall():
-        old: str = rows[0][0]
-        if vault.decrypt(rotated.workspace_id, old) != rotated.used:
-            return None
-        new = vault.encrypt(rotated.workspace_id, rotated.new)
-        if connection.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}).fetchall():
-            return old, new
-    return None
+    def _remember(self, old: str, new: str) -> None:
+        self._origins[new] = self._origins.get(old, old)
+        while len(self._origins) > CAPACITY:
+            self._origins.popitem(last=False)

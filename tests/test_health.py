@@ -4,7 +4,10 @@ from reactor.core.health import LONGEST_CYCLE, Facts, liveness, readiness
 
 
 def test_loops_that_go_round_are_alive() -> None:
-    assert liveness({"claims": 100.0, "housekeeping": 100.0 - LONGEST_CYCLE + 1}, now=100.0).well
+    beats = {"claims": 100.0, "housekeeping": 100.0 - LONGEST_CYCLE}
+    assert liveness(beats, now=100.0).well
+    assert not liveness(beats, now=101.0).well
+    assert liveness(beats, now=101.0, rest=5.0).well
 
 
 def test_a_loop_that_stands_still_is_named() -> None:

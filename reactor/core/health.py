@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LONGEST_CYCLE = 60.0
-"""Seconds. A cycle is a look at the outbox or an attempt to connect: milliseconds, bounded by the statements' time-out
-(10 s) and by that of a connection (5 s for each address of the database's name)."""
+"""Seconds that a cycle may take. It is a look at the outbox or an attempt to connect: milliseconds, bounded by the
+statements' time-out (10 s) and by that of a connection (5 s for each address of the database's name)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,19 @@ class Facts:
     draining: bool = False
 
 
-def liveness(beats: Mapping[str, float], now: float) -> Verdict:
-    """Judge whether every loop goes round."""
+def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Verdict:
+    """Judge whether every loop goes round.
+
+    Args:
+        beats: When each loop last completed a cycle.
+        now: The time, by the same clock.
+        rest: Seconds that a loop may sleep between two cycles.
+    """
     return Verdict(
         tuple(
             f"The {name} loop has not completed a cycle for {now - beat:.0f} s."
             for name, beat in beats.items()
-            if now - beat > LONGEST_CYCLE
+            if now - beat > rest + LONGEST_CYCLE
         )
     )
 
