@@ -7,15 +7,13 @@ nothing; the latter takes a person who connects again, so the connection is mark
 
 from collections import OrderedDict
 from collections.abc import Callable
-from uuid import UUID
 
 import structlog
 import trio
 
-from reactor.core.item import Consent
+from reactor.core.item import Item
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import ConfigurationError
-from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
 from reactor.postgres.pool import Pool
@@ -37,21 +35,6 @@ _DAMAGED = Dead(
     scope=Scope.LANE,
     connection_invalid=True,
 )
-
-
-class Unavailable:
-    """The access tokens of a workspace that has none."""
-
-    def __init__(self, outcome: Retry | Dead) -> None:
-        self._outcome = outcome
-
-    async def token(self, rejected: str | None = None) -> str:  # noqa: ARG002
-        """Say why there is none.
-
-        Raises:
-            TokenUnavailable: Always.
-        """
-        raise TokenUnavailable(self._outcome)
 
 
 class Accounts:
@@ -86,9 +69,9 @@ class Accounts:
         self._sources = TokenSources(exchange, self._store, nursery)
         self._origins: OrderedDict[str, str] = OrderedDict()
 
-    def tokens(self, workspace_id: UUID, consent: Consent) -> TokenSource | Unavailable:
-        """Return where the access tokens of a workspace come from."""
-        stored = consent.token
+    def tokens_of(self, item: Item) -> TokenSource | Retry | Dead:
+        """Return where the access tokens for an item come from, or why there can be none."""
+        workspace_id, stored = item.workspace_id, item.consent.token
         try:
             return self._sources.get(
                 workspace_id,
@@ -98,7 +81,7 @@ class Accounts:
         except VaultError as error:
             self.undecipherable += 1
             log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400
-            return Unavailable(_NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED)
+            return _NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED
 
     async def _store(self, rotated: Rotated) -> None:
         """Store a rotated token where the one that it replaces is still stored; called again if it raises."""

@@ -1,4 +1,4 @@
-"""What is done now and then, beside the work: the schema is verified again, and what was settled long ago is deleted."""
+"""What is done now and then: the schema is verified again, the backlog is measured, what is old is deleted."""
 
 import random
 from functools import partial
@@ -15,8 +15,8 @@ from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")
 
-INTERVAL = 60.0  # seconds between two rounds; a schema that lacks something makes the replica unready within this time
-CLEAN_EVERY = 30  # rounds
+INTERVAL = 30.0  # seconds between two rounds: a schema that lacks something makes the replica unready so soon
+CLEAN_EVERY = 60  # rounds
 PORTION = 5_000  # rows that are deleted in one transaction
 
 log = structlog.get_logger(__name__)
@@ -30,10 +30,17 @@ class Housekeeping:
         pool: Connections to the database.
         facts: Told whether the schema is current, and that the rounds go on.
         retention_days: Days for which settled items are kept.
+
+    Attributes:
+        deleted: Items deleted so far.
+        oldest_due: Seconds for which the item that is due longest has been due, at the last round; 0 for none.
+        due_workspaces: Workspaces with an item that is due, at the last round.
     """
 
     def __init__(self, dsn: str, pool: Pool, facts: Facts, *, retention_days: int) -> None:
         self.deleted = 0
+        self.oldest_due = 0.0
+        self.due_workspaces = 0
         self._dsn = dsn
         self._pool = pool
         self._facts = facts
@@ -49,6 +56,7 @@ class Housekeeping:
             number += 1
             try:
                 await self.verify()
+                await self.measure()
                 if number % CLEAN_EVERY == 0:
                     await self.clean()
             except (ReactorError, psycopg.Error) as error:
@@ -67,6 +75,10 @@ class Housekeeping:
         if found:
             log.error("schema_incomplete", problems=found)
         return found
+
+    async def measure(self) -> None:
+        """Measure the backlog; what a workspace without a valid connection holds back does not count."""
+        [[self.oldest_due, self.due_workspaces]] = await self._pool.execute(SQL["backlog"])
 
     async def clean(self) -> None:
         """Delete what was settled long ago, in portions."""

@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     calendar_sync_batch_parts: Annotated[int, Field(ge=1, le=50)] = 50
     """Items that share one batch request at most; 1 turns Google's batch endpoint off. Default: 50."""
 
+    calendar_sync_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
+    """Google's quota for the project, in calls a minute; 0 where there is none. Default: 10000."""
+
+    calendar_sync_lane_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 600
+    """Google's quota for a user, in calls a minute, a call in a batch being one; 0 where there is none. Default: 600."""
+
     calendar_sync_drain_timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = 25_000
     """Milliseconds that items in flight may take to finish after SIGTERM; the rest is given back. Leave about 15 s
     more before the process is killed (`terminationGracePeriodSeconds`). Default: 25000."""

@@ -10,11 +10,11 @@ import trio
 from structlog.testing import capture_logs
 
 from reactor.accounts import Accounts
-from reactor.core.item import Consent
+from reactor.core.item import Consent, Item, Memory
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import TransientError
-from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange, user_account
+from reactor.google.tokens import TokenSource
 from reactor.postgres.pool import Pool
 from reactor.vault import Vault
 from tests.databases import Database
@@ -52,6 +52,30 @@ async def accounts(google: GoogleServer, pool: Pool, vault: Vault, nursery: trio
         yield Accounts(vault, pool, TokenExchange(client), account, nursery)
 
 
+def item(consent: Consent) -> Item:
+    return Item(
+        id=uuid4(),
+        workspace_id=WORKSPACE,
+        source_key="task:1",
+        seq=1,
+        claim_no=1,
+        operation="UPSERT_EVENT",
+        payload={},
+        attempts=0,
+        max_attempts=5,
+        age=0.0,
+        is_child=False,
+        memory=Memory(),
+        consent=consent,
+    )
+
+
+def source(accounts: Accounts, consent: Consent) -> TokenSource:
+    found = accounts.tokens_of(item(consent))
+    assert isinstance(found, TokenSource)
+    return found
+
+
 def connect(database: Database, stored: str) -> None:
     with psycopg.connect(database.owner, autocommit=True) as owner:
         owner.execute(
@@ -70,8 +94,8 @@ def stored_in(database: Database) -> str:
 async def test_a_consent_becomes_a_token(accounts: Accounts, vault: Vault, google: GoogleServer) -> None:
     consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30):
-        token = await accounts.tokens(WORKSPACE, consent).token()
-        assert await accounts.tokens(WORKSPACE, consent).token() == token
+        token = await source(accounts, consent).token()
+        assert await source(accounts, consent).token() == token
     assert google.emulator.log.count("token", 200) == 1
 
 
@@ -82,11 +106,11 @@ async def test_a_rotated_token_is_stored_and_costs_no_other_refresh(
     before = vault.encrypt(WORKSPACE, google.refresh_token)
     connect(database, before)
     with trio.fail_after(30):
-        token = await accounts.tokens(WORKSPACE, Consent(before, "1")).token()
+        token = await source(accounts, Consent(before, "1")).token()
         await until(lambda: stored_in(database) != before)
         after = stored_in(database)
         assert vault.decrypt(WORKSPACE, after) != google.refresh_token
-        assert await accounts.tokens(WORKSPACE, Consent(after, "2")).token() == token
+        assert await source(accounts, Consent(after, "2")).token() == token
     assert google.emulator.log.count("token", 200) == 1
 
 
@@ -98,7 +122,7 @@ async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected
     connect(database, renewed)
     consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30), capture_logs() as logs:
-        await accounts.tokens(WORKSPACE, consent).token()
+        await source(accounts, consent).token()
         await until(lambda: logs)
     assert [entry["event"] for entry in logs] == ["rotated_refresh_token_of_a_former_consent"]
     assert stored_in(database) == renewed
@@ -106,9 +130,7 @@ async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected
 
 async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(accounts: Accounts) -> None:
     stored = Vault.from_setting(OTHER_KEY).encrypt(WORKSPACE, "secret")
-    with pytest.raises(TokenUnavailable) as refused:
-        await accounts.tokens(WORKSPACE, Consent(stored, "1")).token()
-    outcome = refused.value.outcome
+    outcome = accounts.tokens_of(item(Consent(stored, "1")))
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope, outcome.outage) == (False, Scope.LANE, False)
     assert accounts.undecipherable == 1
@@ -116,9 +138,7 @@ async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(acc
 
 async def test_a_token_of_another_workspace_takes_a_new_consent(accounts: Accounts, vault: Vault) -> None:
     stored = vault.encrypt(uuid4(), "secret")
-    with pytest.raises(TokenUnavailable) as refused:
-        await accounts.tokens(WORKSPACE, Consent(stored, "1")).token()
-    outcome = refused.value.outcome
+    outcome = accounts.tokens_of(item(Consent(stored, "1")))
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
 
