@@ -19,6 +19,7 @@ tombstone may be ours (`reopen`). A note that was not necessary costs nothing in
 and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -189,3 +190,22 @@ def _noted(item: Item, work: Work) -> Memory | None:
     strays = memory.strays if calendar_id in memory.strays else (*memory.strays, calendar_id)
     noted = replace(memory, strays=strays, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate)
     return None if noted == memory else noted
+
+
+def blame_one(retries: Sequence[Retry]) -> list[Retry]:
+    """The retries of one request, such that a failure of the whole lane counts against one item, not against each.
+
+    What fails for a lane and counts is the token endpoint: it was asked once, for all of them.
+    """
+    blamed = False
+    fair: list[Retry] = []
+    for retry in retries:
+        common = retry.counts and retry.scope is not Scope.ITEM
+        fair.append(replace(retry, counts=False) if common and blamed else retry)
+        blamed |= common
+    return fair
+
+
+def give_back(item: Item) -> Settlement:
+    """Give back an item for which nothing was sent."""
+    return Settlement(item, "PENDING", item.attempts)
