@@ -10,6 +10,7 @@ import typer
 import reactor
 from reactor.emulator import command as emulator_command
 from reactor.errors import ConfigurationError, ReactorError
+from reactor.postgres.dsn import missing_dsn
 
 app = typer.Typer(
     name="python -m reactor",
@@ -68,14 +69,7 @@ def migrate(
 def _database_url(given: str | None) -> str:
     if given:
         return given
-    message = "DATABASE_URL is not set: the connection string of the PostgreSQL database, postgresql://..."
-    if os.environ.get("SUPABASE_URL"):
-        message = (
-            "DATABASE_URL is not set; SUPABASE_URL is not used any more, the reactor speaks SQL. Take the connection "
-            "string of the direct connection or of the session pooler (port 5432) from the project's settings, "
-            "not that of the transaction pooler (port 6543)."
-        )
-    raise ConfigurationError(message)
+    raise ConfigurationError(missing_dsn(os.environ))
 
 
 @app.command()

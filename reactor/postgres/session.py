@@ -47,7 +47,7 @@ STATEMENT_TIMEOUT = 10.0  # seconds; every statement of ours takes milliseconds
 PING_INTERVAL = 5.0  # seconds of silence before a session is asked whether it lives
 PING_TIMEOUT = 5.0  # seconds
 
-_CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
 # A deployment's time-outs for applications must not end a session that sleeps on purpose. Those that this server does
 # not know (they came with 14, 15 and 17) are left out by the join.
@@ -278,7 +278,7 @@ async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection
     abandoned = False
 
     def work() -> psycopg.Connection[Row]:
-        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **_CLIENT_END)
+        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **CLIENT_END)
         connection = psycopg.connect(conninfo, autocommit=True)
         try:
             connection.execute(_SERVER_END, settings)

@@ -1,0 +1,75 @@
+"""What the parts of a process have in common: how they are stopped, and how long they pause between attempts.
+
+The first SIGTERM or SIGINT asks: stop claiming, finish, give back. The second insists: everything is cancelled. With
+SIGINT received here there is no `KeyboardInterrupt` inside tasks. As process 1 of a container a signal without a
+receiver is ignored, so the receiver comes before anything slow.
+"""
+
+import random
+import signal
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from reactor.core.backoff import backoff
+
+log = structlog.get_logger(__name__)
+
+
+async def watch_signals(
+    stop: trio.Event, hard_stop: Callable[[], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Turn the first signal into `stop` and the second into a hard stop.
+
+    Args:
+        stop: Set at the first signal; where something else has set it, the first signal is a hard stop.
+        hard_stop: Called once, at the second.
+        task_status: Told once signals are received.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                log.warning("stopping_at_once", signal=signal.Signals(number).name)
+                hard_stop()
+                return
+            log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
+
+
+async def wait_for_either(first: trio.Event, second: trio.Event) -> None:
+    """Return when one of two events is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def end_with(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end_with, first)
+        nursery.start_soon(end_with, second)
+
+
+class Pauses:
+    """The growing pauses of something that is tried again, with jitter.
+
+    Args:
+        first: Seconds; the first pause.
+        cap: Seconds; the longest, before jitter.
+    """
+
+    def __init__(self, *, first: float, cap: float) -> None:
+        self._first = first
+        self._cap = cap
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Begin with the first pause again: it worked."""
+        self._failures = 0
+
+    async def after_failure(self, unless: trio.Event) -> None:
+        """Pause after one more failure, or until an event is set."""
+        self._failures += 1
+        pause = self._first * backoff(self._failures, random=random.random(), cap=self._cap / self._first)
+        with trio.move_on_after(pause):
+            await unless.wait()
