@@ -5,13 +5,17 @@ import os
 import signal
 import sys
 from functools import partial
+from typing import TextIO, cast
 
 import trio
 import typer
 from rich.console import Console
 
+from reactor import logs
 from reactor.demo.demo import Demo, Reactor
 from reactor.demo.options import Options
+from reactor.demo.reactor import reactor
+from reactor.demo.recent import Recent
 from reactor.demo.scene import Scene
 from reactor.demo.summary import Summary
 from reactor.demo.views import show_lines, show_screen
@@ -22,14 +26,23 @@ BROKEN = 2
 INTERRUPTED = 128  # plus the signal's number, as shells have it
 
 
-def run(options: Options, reactor: Reactor) -> int:
+def run(options: Options, reactor: Reactor = reactor) -> int:
     """Run a demo to its end; return the exit code.
+
+    Args:
+        options: How it is wanted.
+        reactor: What is shown.
 
     Returns:
         0 where calendar and application are equal, or where a demo without an end was stopped; 1 where they
         differ; 2 where something broke; 130 or 143 where a demo with an end was stopped before it.
     """
-    return trio.run(partial(_run, options, reactor))
+    log = Recent()  # the screen is the demo's, and with --json there is no other output
+    logs.configure("console", cast("TextIO", log))
+    code = trio.run(partial(_run, options, reactor))
+    if code in (DIFFERENT, BROKEN) and log.text():
+        typer.echo(f"The end of the reactor's log:\n{log.text()}", err=True)
+    return code
 
 
 async def _run(options: Options, reactor: Reactor) -> int:

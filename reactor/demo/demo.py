@@ -7,16 +7,16 @@ emulator, application, drawing and reactor share one core, so the latencies show
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import trio
 
 from reactor.demo.application import Application
 from reactor.demo.comparison import QUERY, Difference, Wanted, differences
-from reactor.demo.database import demo_database
+from reactor.demo.database import Database, demo_database
 from reactor.demo.figures import Figures
 from reactor.demo.google import Google
 from reactor.demo.options import Options
@@ -31,19 +31,16 @@ from reactor.postgres.session import Session, open_session
 
 T = TypeVar("T")
 
+_NEWS = 0.2  # seconds
 _LOOK = 0.1  # seconds between looks at the outbox
 _PATIENCE = 60.0  # seconds without any progress after which the demo gives up; the longest pause of a retry is shorter
 _ROWS_PER_TROUBLE = 60
 _MOST_TROUBLES = 10
 
 
-class Reactor(Protocol):
-    """What the demo shows: runs until `stop` is set, then finishes what is in flight and returns."""
-
-    def __call__(
-        self, variables: dict[str, str], stop: trio.Event, *, task_status: trio.TaskStatus[Any] = ...
-    ) -> Awaitable[None]:
-        """Run with the settings of these variables; `task_status` is told once it is ready."""
+Reactor = Callable[[dict[str, str], trio.Event, Callable[[], object]], Awaitable[None]]
+"""What the demo shows: given its settings, it calls the third argument once it is ready, and runs until the event is
+set; then it finishes what is in flight and returns."""
 
 
 @dataclass(slots=True)
@@ -72,8 +69,9 @@ class Demo:
             ReactorError: Something of the demo cannot be started, or broke. It may come in an exception group.
         """
         self.say("Starting PostgreSQL and creating the schema ...")
-        async with _in_thread(demo_database(self.options.database_url)) as database:
-            if self.stop.is_set():
+        async with AsyncExitStack() as stack:
+            database = await self._database(stack)
+            if database is None:
                 return None
             async with (
                 open_session(database.owner, name="demo application") as writer,
@@ -85,6 +83,19 @@ class Demo:
                 summary = await run.summary()
                 nursery.cancel_scope.cancel()
             return summary
+
+    async def _database(self, stack: AsyncExitStack) -> Database | None:
+        """Enter the database; None where the demo was stopped meanwhile."""
+        try:
+            database = await stack.enter_async_context(_in_thread(demo_database(self.options.database_url)))
+        except Exception:
+            # Ctrl-C also reaches what the start has called, initdb for one; the news of it may come a moment later.
+            with trio.move_on_after(_NEWS):
+                await self.stop.wait()
+            if not self.stop.is_set():
+                raise
+            return None
+        return None if self.stop.is_set() else database
 
 
 class _Run:
@@ -127,11 +138,13 @@ class _Run:
             "google_token_uri": f"{self._url}/token",
             "token_encryption_keys": self._google.keys,
             "health_bind": "127.0.0.1:0",
+            "calendar_sync_requests_per_minute": "0",  # the emulator has no quotas, and the demo may be run at any rate
+            "calendar_sync_lane_requests_per_minute": "0",
         }
         stop = trio.Event()
 
-        async def reactor(task_status: trio.TaskStatus[Any]) -> None:
-            await self._demo.reactor(variables, stop, task_status=task_status)
+        async def reactor(task_status: trio.TaskStatus[None]) -> None:
+            await self._demo.reactor(variables, stop, task_status.started)
             if not stop.is_set():
                 raise ReactorError("The reactor stopped by itself.")
 
