@@ -15,8 +15,8 @@ from reactor.postgres.dsn import missing_dsn
 
 app = typer.Typer(
     name="python -m reactor",
-    help="Makes Google Calendar agree with a Postgres outbox.",
-    no_args_is_help=True,
+    help="Makes Google Calendar agree with a Postgres outbox. Without a command: `run`.",
+    invoke_without_command=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
 
@@ -29,11 +29,36 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's callback protocol)
 
 @app.callback()
 def main(
-    version: Annotated[  # noqa: FBT002  (an eager option: the callback does its work)
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001, FBT002  (an eager option: the callback does its work)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Makes Google Calendar agree with a Postgres outbox."""
+    """Makes Google Calendar agree with a Postgres outbox. Without a command: `run`."""
+    if context.invoked_subcommand is None:
+        run()
+
+
+@app.command()
+def run() -> None:
+    """Run the service: the same as without a command.
+
+    SIGTERM and Ctrl-C end it: what is under way is finished within CALENDAR_SYNC_DRAIN_TIMEOUT_MS, the rest given back.
+    A second signal stops it at once, and other replicas take over. Everything is set by environment variables:
+    docs/configuration.md.
+
+    Exit codes: 0 stopped as asked; 1 stopped at once, or failed; 2 a person has to change something.
+    """
+    from reactor import logs, service, settings  # noqa: PLC0415  (the other commands need none of it)
+
+    try:
+        read = settings.Settings.from_environment()
+        logs.configure(read.log_format)
+        drained = trio.run(service.run, read)
+    except ConfigurationError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(0 if drained else 1)
 
 
 @app.command()

@@ -7,7 +7,8 @@ receiver is ignored, so the receiver comes before anything slow.
 
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import trio
@@ -38,16 +39,41 @@ async def watch_signals(
             stop.set()
 
 
-async def wait_for_either(first: trio.Event, second: trio.Event) -> None:
-    """Return when one of two events is set."""
+@asynccontextmanager
+async def cancelled_by(event: trio.Event) -> AsyncIterator[None]:
+    """Cancel the block when an event is set."""
     async with trio.open_nursery() as nursery:
 
-        async def end_with(event: trio.Event) -> None:
+        async def watch() -> None:
             await event.wait()
             nursery.cancel_scope.cancel()
 
-        nursery.start_soon(end_with, first)
-        nursery.start_soon(end_with, second)
+        nursery.start_soon(watch)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error in a group of groups."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+@contextmanager
+def one_error(expected: type[Exception]) -> Iterator[None]:
+    """Turn a group that holds nothing but errors of an expected kind into the first of them.
+
+    Everything else is a bug, and comes out as it is.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if group.split(expected)[1] is not None:
+            raise
+        error = first_of(group)
+        raise error from error.__cause__
 
 
 class Pauses:

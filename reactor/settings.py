@@ -20,6 +20,7 @@ from reactor.postgres.dsn import check_dsn, missing_dsn
 from reactor.vault import KeySettingError, Vault
 
 API_ROOT = "https://www.googleapis.com/"
+LEAST_QUOTA = 60  # calls a minute
 
 _WHOLE_NUMBER = "must be a whole number"
 _SENTENCES: Mapping[str, str] = {
@@ -123,7 +124,8 @@ class Settings(BaseSettings):
     """Google's quota for the project, in calls a minute; 0 where there is none. Default: 10000."""
 
     calendar_sync_lane_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 600
-    """Google's quota for a user, in calls a minute, a call in a batch being one; 0 where there is none. Default: 600."""
+    """Google's quota for a user, in calls a minute (in a batch, too, each call is one); 0 where there is none.
+    Default: 600."""
 
     calendar_sync_drain_timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = 25_000
     """Milliseconds that items in flight may take to finish after SIGTERM; the rest is given back. Leave about 15 s
@@ -155,6 +157,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 "and GOOGLE_API_ROOT must both be Google's or both be replaced: tokens of one are not for the other"
             )
+        return value
+
+    @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
+    @classmethod
+    def _is_a_quota(cls, value: int) -> int:
+        if 0 < value < LEAST_QUOTA:
+            raise ValueError(f"must be 0 or at least {LEAST_QUOTA}")
         return value
 
     @field_validator("calendar_sync_lane_concurrency")

@@ -3,10 +3,12 @@
 import os
 import signal
 
+import pytest
 import trio
 import trio.testing
 
-from reactor.lifecycle import Pauses, wait_for_either, watch_signals
+from reactor.errors import ConfigurationError, ReactorError
+from reactor.lifecycle import Pauses, cancelled_by, one_error, watch_signals
 
 
 async def test_the_first_signal_asks_and_the_second_insists(nursery: trio.Nursery) -> None:
@@ -43,8 +45,25 @@ async def test_a_pause_ends_when_there_is_something_better_to_do(autojump_clock:
     assert trio.current_time() == 0.0
 
 
-async def test_one_of_two_events_is_enough(autojump_clock: trio.testing.MockClock) -> None:
-    for place in (0, 1):
-        events = trio.Event(), trio.Event()
-        events[place].set()
-        await wait_for_either(*events)
+async def test_a_block_ends_with_an_event(autojump_clock: trio.testing.MockClock) -> None:
+    event = trio.Event()
+    async with cancelled_by(event):
+        event.set()
+        await trio.sleep(1_000)
+    assert trio.current_time() == 0.0
+    async with cancelled_by(trio.Event()):
+        pass
+
+
+def test_one_expected_error_comes_out_of_a_group() -> None:
+    cause, error = KeyError(1), ConfigurationError("wrong")
+    error.__cause__ = cause
+    with pytest.raises(ConfigurationError) as raised, one_error(ReactorError):
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [error])])
+    assert raised.value is error
+    assert raised.value.__cause__ is cause
+
+
+def test_a_bug_beside_it_is_not_hidden() -> None:
+    with pytest.raises(ExceptionGroup), one_error(ReactorError):
+        raise ExceptionGroup("outer", [ConfigurationError("wrong"), KeyError(1)])
