@@ -271,7 +271,7 @@ async def run(
     Raises:
         ConfigurationError: Something that a person has to change.
     """
-    service = Service(settings, stop or trio.Event(), ready)
+    service = Service(settings, trio.Event() if stop is None else stop, ready)
     drained = True
     with one_error(ReactorError):
         async with trio.open_nursery() as nursery:
