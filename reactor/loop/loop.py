@@ -159,6 +159,8 @@ class Loop:
                 self._count_look("REFUSED")
                 return Look(Found.NOTHING, due_in=REFUSED)
             self._take_in(claimed.items)
+            self._lanes.looked(trio.current_time(), more=2 * len(claimed.items) >= slots > 0)
+            self._pump()
             self._count_look(claimed.look.found.name)
             again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
             return Look(Found.WORK) if again else claimed.look
@@ -173,8 +175,6 @@ class Loop:
                 self._settler.put(wanted, now)
             else:
                 self._lanes.add(lane, item, wanted, now)
-        if items:
-            self._pump()
 
     def _count_look(self, name: str) -> None:
         """Count a look; looks that follow each other quickly, or find something, mean that things go on."""
