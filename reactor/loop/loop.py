@@ -29,7 +29,8 @@ import trio
 
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement
-from reactor.core.lanes import Batch, Lanes
+from reactor.core.lane import Batch
+from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.policy import blame_one, give_back, hold, prepare, settle
 from reactor.core.stats import Stats
