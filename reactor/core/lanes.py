@@ -15,27 +15,21 @@ lane that is held, that waits for its breaker, or that has enough in its queue i
 is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
 one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
 
-*Outages.* Each lane has a breaker, and so has the process. For the latter a workspace is one witness, however often it
-fails: a single workspace whose requests never come back must not stop the others, five that fail in a row with no
-success in between are an outage of Google.
-
 *Who is told.* A lane that opens with time stands in a heap of alarms; `alarm_at` says when `tick` has something to do.
 `reopened` says, once, that claiming may find something that it could not before.
-
-A lane without items is kept for what it has learnt (rate, breaker, hold), the least recently used dropped first.
 """
 
 import heapq
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, KeysView
 from itertools import count
 from uuid import UUID
 
 from reactor.core.breaker import State
-from reactor.core.guard import Guard
+from reactor.core.guard import Whole
 from reactor.core.item import Item
-from reactor.core.lane import Batch, Lane, Ready, together
+from reactor.core.lane import KEPT, Batch, Lane, LaneCache, Ready, together
 from reactor.core.limits import Limits
 from reactor.core.verdict import Verdict
 from reactor.core.work import Work
@@ -51,8 +45,6 @@ FILLING = 8
 """Looks for which a lane may wait for the rest of its batch; 10 ms each where there is a backlog."""
 BUSY = 8
 """The part of the process's requests that must be under way for that."""
-KEPT = 4096
-"""Lanes that are kept, at about 1.5 kB each."""
 
 
 class Lanes:
@@ -69,18 +61,15 @@ class Lanes:
     def __init__(
         self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = KEPT
     ) -> None:
-        self.whole = Guard(whole)
+        self.whole = Whole(whole)
         self.in_hand = 0
         self.in_hand_cap = IN_HAND * claim_size
-        self._limits = limits
         self._claim_size = claim_size
         self._parts = parts
-        self._kept = kept
-        self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
+        self._lanes = LaneCache(limits, kept)
         self._line: deque[Lane] = deque()
         self._excluded: dict[UUID, Lane] = {}
         self._waiting: dict[UUID, Lane] = {}  # for a full batch or for the end of their request
-        self._witnesses: set[UUID] = set()
         self._surrendered: list[Ready] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
@@ -120,14 +109,11 @@ class Lanes:
 
     def claimed(self, item: Item) -> Lane:
         """Take an item in hand; until it is settled it takes up room."""
-        lane = self._lanes.get(item.workspace_id)
+        lane = self._lanes.use(item.workspace_id)
+        lane.in_hand += 1
         self.in_hand += 1
-        if lane is not None:
-            lane.in_hand += 1
-            self._lanes.move_to_end(item.workspace_id)
-            return lane
-        lane = self._lanes[item.workspace_id] = Lane(item.workspace_id, Guard(self._limits()), in_hand=1)
-        self._drop_idle()
+        if (dropped := self._lanes.drop_idle()) is not None:
+            self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
     def add(self, lane: Lane, item: Item, work: Work, now: float) -> None:
@@ -146,7 +132,7 @@ class Lanes:
 
     def settled(self, workspace_id: UUID, now: float) -> None:
         """One item of the workspace is not in hand any more."""
-        lane = self._lanes[workspace_id]
+        lane = self._lanes.get(workspace_id)
         lane.in_hand -= 1
         self.in_hand -= 1
         if lane.in_hand == 0:
@@ -156,7 +142,7 @@ class Lanes:
 
     def clear(self) -> None:
         """Let go of whatever is in hand: the claims are lost. What was learnt stays."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.queue.clear()
             lane.in_hand, lane.condemned, lane.in_line = 0, None, False
         self.in_hand = 0
@@ -222,7 +208,7 @@ class Lanes:
         guard.limits.release()
         self.whole.limits.release()
         guard.judge(batch.permit, verdict, now, random=random)
-        self._judge_whole(batch, verdict, now, random=random)
+        self.whole.judge_of(lane.workspace_id, batch.whole_permit, verdict, now, random=random)
         if verdict.throttled:
             guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.after)
         for held, side in ((verdict.lane, guard), (verdict.everybody, self.whole)):
@@ -233,16 +219,6 @@ class Lanes:
                 side.works(batch.sent_at)
         self._after(lane, now)
         return guard.breaker.state is not State.CLOSED or self.whole.breaker.state is not State.CLOSED
-
-    def _judge_whole(self, batch: Batch, verdict: Verdict, now: float, *, random: float) -> None:
-        witness = batch.lane.workspace_id
-        if verdict.life:
-            self._witnesses.clear()
-        elif verdict.outage and self.whole.breaker.state is State.CLOSED:
-            if witness in self._witnesses:
-                return
-            self._witnesses.add(witness)
-        self.whole.judge(batch.whole_permit, verdict, now, random=random)
 
     def broken_off(self, batch: Batch, now: float) -> None:
         """A request was cancelled; nobody knows what came of it."""
@@ -295,7 +271,7 @@ class Lanes:
 
     def surrender_all(self) -> None:
         """Give back whatever has not been sent."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             self._surrender(lane)
 
     def _surrender(self, lane: Lane) -> None:
@@ -334,16 +310,3 @@ class Lanes:
         if lane.guard.suspect:
             return lane.in_hand > 0
         return len(lane.queue) >= 2 * self._parts or SHARE * lane.in_hand >= self.in_hand_cap
-
-    def _drop_idle(self) -> None:
-        """Forget the least recently used lane that has nothing in hand; the busy ones that are met go to the back."""
-        for _ in range(8):
-            if len(self._lanes) <= self._kept:
-                return
-            workspace_id, lane = next(iter(self._lanes.items()))
-            if lane.in_hand:
-                self._lanes.move_to_end(workspace_id)
-                continue
-            del self._lanes[workspace_id]
-            lane.alarm_at = math.inf
-            self._reopened |= self._excluded.pop(workspace_id, None) is not None
