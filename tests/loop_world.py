@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -23,8 +24,14 @@ SPACE = UUID("2b1c6d1e-0a4f-4c7e-9a55-6f3f0c6d7e10")
 CALENDAR = "ada@example.com"
 
 
+@cache
 def workspace(number: int) -> UUID:
     return uuid5(SPACE, f"workspace {number}")
+
+
+@lru_cache(maxsize=100_000)
+def source_id(number: int) -> str:
+    return str(uuid5(SPACE, f"source {number}"))
 
 
 def payload(workspace_id: UUID, source: int, title: str = "Review", **more: Any) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def payload(workspace_id: UUID, source: int, title: str = "Review", **more: Any)
         "workspaceId": str(workspace_id),
         "calendarId": CALENDAR,
         "sourceType": "task",
-        "sourceId": str(uuid5(SPACE, f"source {source}")),
+        "sourceId": source_id(source),
         "eventType": "MILESTONE",
         "event": {"title": title, "start": "2026-12-01T09:00:00Z", "end": "2026-12-01T10:00:00Z"},
     } | more
@@ -138,7 +145,7 @@ class FakeOutbox:
             taken = 0
             for _ in range(min(len(queue), 4 * slots)):
                 row = queue.popleft()
-                key = (workspace_id, f"task:{uuid5(SPACE, f'source {row.source}')}")
+                key = (workspace_id, f"task:{source_id(row.source)}")
                 if row.due > now or key in busy or taken >= share or len(items) >= slots:
                     queue.append(row)
                     due_in = min(due_in, max(row.due - now, 0.0)) if row.due > now else due_in
@@ -156,7 +163,7 @@ class FakeOutbox:
     def _claim(self, row: Row, now: float) -> Item:
         content = row.content or payload(row.workspace_id, row.source, f"state {row.seq}")
         row.status = "PROCESSING"
-        key = f"task:{uuid5(SPACE, f'source {row.source}')}"
+        key = f"task:{source_id(row.source)}"
         version = self.consents.get(row.workspace_id, "v1")
         item = Item(
             id=row.id,
@@ -347,7 +354,7 @@ class World:
     async def until(self, condition: Callable[[], bool], *, within: float = 600.0) -> None:
         """Wait, in virtual time."""
         with trio.fail_after(within):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - virtual time passes only when nothing else can happen
                 await trio.sleep(0.001)
 
     async def until_done(self, ids: Iterable[UUID], *, within: float = 600.0) -> None:

@@ -14,6 +14,7 @@ Answers to requests that left before the last hold began are no news: twenty req
 
 import math
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from reactor.core.backoff import backoff
 from reactor.core.breaker import Breaker, Permit, State
@@ -103,3 +104,24 @@ class Guard:
         """Take in that a request went well; one that left before the last hold began says nothing."""
         if sent_at > self._held_at:
             self._failures = 0
+
+
+@dataclass(slots=True)
+class Whole(Guard):
+    """The guard of the whole process.
+
+    To its breaker a workspace is one witness, however often it fails: a single workspace whose requests never come back
+    must not stop the others, five that fail in a row with no success in between are an outage of Google.
+    """
+
+    _witnesses: set[UUID] = field(default_factory=set)
+
+    def judge_of(self, witness: UUID, permit: Permit, verdict: Verdict, now: float, *, random: float) -> None:
+        """Report to the breaker what a request of a workspace came to."""
+        if verdict.life:
+            self._witnesses.clear()
+        elif verdict.outage and self.breaker.state is State.CLOSED:
+            if witness in self._witnesses:
+                return
+            self._witnesses.add(witness)
+        self.judge(permit, verdict, now, random=random)

@@ -4,36 +4,32 @@ Each workspace has a *lane*: the items that are ready, and a guard. The lanes th
 sent goes to its end, so a workspace with a million items is one in the line like a workspace with one.
 
 *Natural batching.* No timer waits to fill a batch. A lane with one ready item sends it at once; what becomes ready
-while requests are in flight goes together. While more than half of the process's requests are out, a lane that has one
-under way waits for its end or for a full batch: another small request would only take the place of somebody else's
-first one.
+while requests are in flight goes together. Two things make a lane wait with less than a full batch, both only while
+other requests are under way. While more than half of the process's requests are out, a lane that has one of them waits
+for its end: another small request would only take the place of somebody else's first one. And while the outbox has
+more than a claim can carry, a lane waits for a few looks, which bring the rest of its batch within milliseconds: a
+claim of 200 over 50 workspaces is four items each, and requests of four cost five times what requests of 40 do.
 
 *What is not claimed.* An item in hand is a lock in the database and a state that cannot be superseded any more. So a
 lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
 is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
 one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
 
-*Outages.* Each lane has a breaker, and so has the process. For the latter a workspace is one witness, however often it
-fails: a single workspace whose requests never come back must not stop the others, five that fail in a row with no
-success in between are an outage of Google.
-
 *Who is told.* A lane that opens with time stands in a heap of alarms; `alarm_at` says when `tick` has something to do.
 `reopened` says, once, that claiming may find something that it could not before.
-
-A lane without items is kept for what it has learnt (rate, breaker, hold), the least recently used dropped first.
 """
 
 import heapq
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, KeysView
-from dataclasses import dataclass, field
 from itertools import count
 from uuid import UUID
 
-from reactor.core.breaker import Permit, State
-from reactor.core.guard import Guard
+from reactor.core.breaker import State
+from reactor.core.guard import Whole
 from reactor.core.item import Item
+from reactor.core.lane import KEPT, Batch, Lane, LaneCache, Ready, together
 from reactor.core.limits import Limits
 from reactor.core.verdict import Verdict
 from reactor.core.work import Work
@@ -45,73 +41,10 @@ IN_HAND = 10
 carries 500 a second; 5,000 a second need 500 under way, as many ready, and as many being settled."""
 SHARE = 4
 """One lane may have this part of all items in hand."""
-KEPT = 4096
-"""Lanes that are kept, at about 1.5 kB each."""
-
-
-@dataclass(slots=True, eq=False)
-class Ready:
-    """An item, what is wanted for it, and when it was claimed."""
-
-    item: Item
-    work: Work
-    claimed_at: float
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """A workspace's lane.
-
-    Attributes:
-        workspace_id: Whose.
-        guard: What holds it back.
-        queue: What is ready, the oldest first.
-        in_hand: Items in the queue, under way, or on their way to be settled.
-        condemned: The version of a token that turned out dead; until that is settled nothing is claimed.
-        in_line: Whether it stands in the line.
-        alarm_at: When it is looked at again without anything happening.
-    """
-
-    workspace_id: UUID
-    guard: Guard
-    queue: deque[Ready] = field(default_factory=deque)
-    in_hand: int = 0
-    condemned: str | None = None
-    in_line: bool = False
-    alarm_at: float = math.inf
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """What goes out as one request.
-
-    Attributes:
-        lane: Whose.
-        entries: The items, never two of one source, all under the same consent.
-        sent_at: When.
-        permit: The lane's breaker's.
-        whole_permit: The process's breaker's.
-    """
-
-    lane: Lane
-    entries: list[Ready]
-    sent_at: float
-    permit: Permit
-    whole_permit: Permit
-
-
-def _together(queue: deque[Ready], most: int) -> list[Ready]:
-    """Take from the queue what may travel as one: of different sources, under one consent."""
-    entries = [queue.popleft()]
-    sources = {entries[0].item.source_key}
-    version = entries[0].item.consent.version
-    while queue and len(entries) < most:
-        item = queue[0].item
-        if item.source_key in sources or item.consent.version != version:
-            break
-        sources.add(item.source_key)
-        entries.append(queue.popleft())
-    return entries
+FILLING = 8
+"""Looks for which a lane may wait for the rest of its batch; 10 ms each where there is a backlog."""
+BUSY = 8
+"""The part of the process's requests that must be under way for that."""
 
 
 class Lanes:
@@ -128,23 +61,22 @@ class Lanes:
     def __init__(
         self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = KEPT
     ) -> None:
-        self.whole = Guard(whole)
+        self.whole = Whole(whole)
         self.in_hand = 0
         self.in_hand_cap = IN_HAND * claim_size
-        self._limits = limits
         self._claim_size = claim_size
         self._parts = parts
-        self._kept = kept
-        self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
+        self._lanes = LaneCache(limits, kept)
         self._line: deque[Lane] = deque()
         self._excluded: dict[UUID, Lane] = {}
         self._waiting: dict[UUID, Lane] = {}  # for a full batch or for the end of their request
-        self._witnesses: set[UUID] = set()
         self._surrendered: list[Ready] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
         self._was_full = False
         self._reopened = False
+        self._looks = 0
+        self._more = False
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -177,25 +109,30 @@ class Lanes:
 
     def claimed(self, item: Item) -> Lane:
         """Take an item in hand; until it is settled it takes up room."""
-        lane = self._lanes.get(item.workspace_id)
+        lane = self._lanes.use(item.workspace_id)
+        lane.in_hand += 1
         self.in_hand += 1
-        if lane is not None:
-            lane.in_hand += 1
-            self._lanes.move_to_end(item.workspace_id)
-            return lane
-        lane = self._lanes[item.workspace_id] = Lane(item.workspace_id, Guard(self._limits()), in_hand=1)
-        self._drop_idle()
+        if (dropped := self._lanes.drop_idle()) is not None:
+            self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
     def add(self, lane: Lane, item: Item, work: Work, now: float) -> None:
         """Let an item that was claimed be sent."""
+        if not lane.queue:
+            lane.since = self._looks
         lane.queue.append(Ready(item, work, now))
         if len(lane.queue) in (1, self._parts, 2 * self._parts):
             self._refresh(lane, now)
 
+    def looked(self, now: float, *, more: bool) -> None:
+        """Take in that a look is over, and whether it left about as much behind as it took."""
+        self._looks += 1
+        self._more = more
+        self._stop_waiting(now)
+
     def settled(self, workspace_id: UUID, now: float) -> None:
         """One item of the workspace is not in hand any more."""
-        lane = self._lanes[workspace_id]
+        lane = self._lanes.get(workspace_id)
         lane.in_hand -= 1
         self.in_hand -= 1
         if lane.in_hand == 0:
@@ -205,7 +142,7 @@ class Lanes:
 
     def clear(self) -> None:
         """Let go of whatever is in hand: the claims are lost. What was learnt stays."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.queue.clear()
             lane.in_hand, lane.condemned, lane.in_line = 0, None, False
         self.in_hand = 0
@@ -222,7 +159,7 @@ class Lanes:
             lane.in_line = False
             if not lane.queue:
                 continue
-            if self._crowded and lane.guard.in_flight and len(lane.queue) < self._parts:
+            if self._waits(lane):
                 self._waiting[lane.workspace_id] = lane
             elif lane.guard.ready_at(now) <= now:
                 return self._take(lane, now)
@@ -234,11 +171,28 @@ class Lanes:
     def _crowded(self) -> bool:
         return 2 * self.whole.in_flight >= self.whole.limits.in_flight_cap
 
+    def _waits(self, lane: Lane) -> bool:
+        if len(lane.queue) >= self._parts:
+            return False
+        if self._crowded and lane.guard.in_flight:
+            return True
+        return self._more and self._busy and self._looks - lane.since < FILLING
+
+    @property
+    def _busy(self) -> bool:
+        return BUSY * self.whole.in_flight >= self.whole.limits.in_flight_cap
+
+    def _stop_waiting(self, now: float) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for lane in waiting.values():
+            self._refresh(lane, now)
+
     def _take(self, lane: Lane, now: float) -> Batch:
         most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
         suspect = lane.guard.suspect or self.whole.suspect
-        entries = _together(lane.queue, 1 if suspect else most)
+        entries = together(lane.queue, 1 if suspect else most)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
+        lane.since = self._looks
         if suspect:
             self._surrender(lane)
         self._refresh(lane, now)
@@ -254,7 +208,7 @@ class Lanes:
         guard.limits.release()
         self.whole.limits.release()
         guard.judge(batch.permit, verdict, now, random=random)
-        self._judge_whole(batch, verdict, now, random=random)
+        self.whole.judge_of(lane.workspace_id, batch.whole_permit, verdict, now, random=random)
         if verdict.throttled:
             guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.after)
         for held, side in ((verdict.lane, guard), (verdict.everybody, self.whole)):
@@ -265,16 +219,6 @@ class Lanes:
                 side.works(batch.sent_at)
         self._after(lane, now)
         return guard.breaker.state is not State.CLOSED or self.whole.breaker.state is not State.CLOSED
-
-    def _judge_whole(self, batch: Batch, verdict: Verdict, now: float, *, random: float) -> None:
-        witness = batch.lane.workspace_id
-        if verdict.life:
-            self._witnesses.clear()
-        elif verdict.outage and self.whole.breaker.state is State.CLOSED:
-            if witness in self._witnesses:
-                return
-            self._witnesses.add(witness)
-        self.whole.judge(batch.whole_permit, verdict, now, random=random)
 
     def broken_off(self, batch: Batch, now: float) -> None:
         """A request was cancelled; nobody knows what came of it."""
@@ -327,7 +271,7 @@ class Lanes:
 
     def surrender_all(self) -> None:
         """Give back whatever has not been sent."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             self._surrender(lane)
 
     def _surrender(self, lane: Lane) -> None:
@@ -339,10 +283,8 @@ class Lanes:
     def _after(self, lane: Lane, now: float) -> None:
         self._waiting.pop(lane.workspace_id, None)
         self._refresh(lane, now)
-        if self._waiting and not self._crowded:
-            waiting, self._waiting = self._waiting, {}
-            for other in waiting.values():
-                self._refresh(other, now)
+        if self._waiting and not (self._crowded or (self._more and self._busy)):
+            self._stop_waiting(now)
         if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
             self.surrender_all()
 
@@ -368,16 +310,3 @@ class Lanes:
         if lane.guard.suspect:
             return lane.in_hand > 0
         return len(lane.queue) >= 2 * self._parts or SHARE * lane.in_hand >= self.in_hand_cap
-
-    def _drop_idle(self) -> None:
-        """Forget the least recently used lane that has nothing in hand; the busy ones that are met go to the back."""
-        for _ in range(8):
-            if len(self._lanes) <= self._kept:
-                return
-            workspace_id, lane = next(iter(self._lanes.items()))
-            if lane.in_hand:
-                self._lanes.move_to_end(workspace_id)
-                continue
-            del self._lanes[workspace_id]
-            lane.alarm_at = math.inf
-            self._reopened |= self._excluded.pop(workspace_id, None) is not None

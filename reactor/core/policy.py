@@ -91,7 +91,7 @@ def settle(item: Item, work: Work, outcome: Outcome, *, breaker_open: bool, rand
             )
         case Dead():
             return _died(item, work, outcome)
-        case Retry():
+        case _:
             return _again(item, work, outcome, breaker_open=breaker_open, random=random, ceiling=ceiling)
 
 

@@ -29,7 +29,8 @@ import trio
 
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement
-from reactor.core.lanes import Batch, Lanes
+from reactor.core.lane import Batch
+from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.policy import blame_one, give_back, hold, prepare, settle
 from reactor.core.stats import Stats
@@ -159,6 +160,8 @@ class Loop:
                 self._count_look("REFUSED")
                 return Look(Found.NOTHING, due_in=REFUSED)
             self._take_in(claimed.items)
+            self._lanes.looked(trio.current_time(), more=2 * len(claimed.items) >= slots > 0)
+            self._pump()
             self._count_look(claimed.look.found.name)
             again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
             return Look(Found.WORK) if again else claimed.look
@@ -173,8 +176,6 @@ class Loop:
                 self._settler.put(wanted, now)
             else:
                 self._lanes.add(lane, item, wanted, now)
-        if items:
-            self._pump()
 
     def _count_look(self, name: str) -> None:
         """Count a look; looks that follow each other quickly, or find something, mean that things go on."""
