@@ -26,28 +26,41 @@ def test_there_is_no_percentile_of_nothing() -> None:
 
 def test_latency_is_from_commit_to_the_first_request_whichever_is_heard_of_first() -> None:
     figures = Figures()
-    figures.committed(range(1, 3), 10.0, measured=True)
+    figures.committed(range(1, 3), 10.0, healthy=True, idle=False)
     figures.observe(exchange(1, 10.25))
     figures.observe(exchange(1, 99.0))  # a retry
     figures.observe(exchange(3, 11.0))  # its commit has not been heard of
-    figures.committed(range(3, 4), 10.5, measured=True)
+    figures.committed(range(3, 4), 10.5, healthy=True, idle=False)
     assert figures.latencies.all == [0.25, 0.5]
     assert figures.rows == 3
 
 
 def test_a_row_that_is_committed_in_trouble_is_not_measured() -> None:
     figures = Figures()
-    figures.committed(range(1, 2), 10.0, measured=False)
+    figures.committed(range(1, 2), 10.0, healthy=False, idle=True)
     figures.observe(exchange(1, 15.0))
-    assert (figures.rows, figures.latencies.all) == (1, [])
+    assert (figures.rows, figures.latencies.all, figures.wakes.all) == (1, [], [])
+
+
+def test_a_wake_is_the_first_row_of_a_transaction_that_found_nothing_in_flight() -> None:
+    figures = Figures()
+    figures.committed(range(1, 3), 10.0, healthy=True, idle=True)
+    figures.committed(range(3, 4), 10.0, healthy=True, idle=False)
+    figures.committed(range(4, 4), 10.0, healthy=True, idle=True)  # an edit that no calendar shows
+    for seq, at in ((1, 10.25), (2, 10.5), (3, 10.75)):
+        figures.observe(exchange(seq, at))
+    assert figures.wakes.all == [0.25]
+    assert figures.latencies.all == [0.25, 0.5, 0.75]
 
 
 def test_a_batch_is_one_request() -> None:
     figures = Figures()
-    figures.observe(exchange(None, 1.0))
+    figures.committed(range(1, 3), 10.0, healthy=True, idle=True)
     for seq in (1, 2):
-        figures.observe(exchange(seq, 1.0, batch=1))
+        figures.observe(exchange(seq, 10.75, batch=1))
+    figures.observe(Exchange(1, 10.5, "batch", "POST", "/", {}))
     assert figures.requests == 1
+    assert figures.latencies.all == [0.5, 0.5]  # when the batch came, not when its parts were carried out
 
 
 def test_latencies_of_a_long_run_keep_their_middle() -> None:

@@ -28,10 +28,10 @@ def scene() -> Scene:
         body = {"summary": f"Event {n:02} " + 200 * "x", "start": {"date": "2024-05-08"}, "end": {"date": "2024-05-09"}}
         calendar.insert(body, who="x", new_id=f"event{n:02}", now=datetime(2030, 1, 1, tzinfo=UTC).timestamp() + n)
     figures = Figures()
-    figures.rows, figures.requests = 31, 17
+    figures.rows, figures.requests = 31, 16
     figures.outbox = Outbox(done=11, superseded=12, dead=13, in_flight=14, waiting=15, attempts=16)
-    figures.committed(range(1, 2), 10.0, measured=True)
-    figures.observe(cast("Any", SimpleNamespace(batch=1, body=_numbered(1), at=10.0042)))
+    figures.committed(range(1, 2), 10.0, healthy=True, idle=True)
+    figures.observe(cast("Any", SimpleNamespace(operation="insert", batch=None, body=_numbered(1), at=10.0042)))
     figures.per_second.extend(range(100))
     troubles = Troubles(google, cast("Any", None), 0)
     troubles.current = "Google answers 503"
@@ -62,7 +62,7 @@ def test_everything_important_fits_the_smallest_terminal(scene: Scene) -> None:
     text = captured.get()
     for wanted in (
         "32 of 500",  # rows
-        "4.2 ms",  # wake
+        "wake          p50 4.2 ms, p95 4.2 ms",
         "done          11",
         "superseded    12",
         "dead letters  13",
@@ -82,5 +82,5 @@ def test_everything_important_fits_the_smallest_terminal(scene: Scene) -> None:
 def test_a_plain_line_says_the_same(scene: Scene) -> None:
     said = line(scene)
     assert "\n" not in said
-    assert "rows 32 of 500 | wake p50 4.2 ms | done 11 |" in said
+    assert "rows 32 of 500 | wake p50 4.2 ms, p95 4.2 ms | done 11 |" in said
     assert said.endswith("trouble: Google answers 503")

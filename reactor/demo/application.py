@@ -25,16 +25,19 @@ class Application:
         session: A session of its own, as the owner of the tables.
         committed: Told the places (`seq`) of the rows of each transaction, and the time of its commit. The demo is the
             only writer, so the sequence says which they are.
+        before: Called before each transaction.
     """
 
-    def __init__(self, session: Session, committed: Committed) -> None:
+    def __init__(self, session: Session, committed: Committed, before: Callable[[], object] = lambda: None) -> None:
         self._session = session
         self._committed = committed
+        self._before = before
         self._last_seq = 0
 
     async def carry_out(self, step: Step) -> None:
         """Do what a step says, one transaction after the other."""
         for changes in step.transactions:
+            self._before()
             seqs, at = await self._session.run(partial(self._transaction, changes))
             self._committed(seqs, at)
 

@@ -118,10 +118,16 @@ class _Run:
         troubles = Troubles(google, onlooker, seed)
         scene = Scene(demo.options.items, figures, google, troubles)
 
-        def committed(seqs: range, at: float) -> None:
-            figures.committed(seqs, at, measured=not troubles.current)
+        idle = False
 
-        run = cls(demo, scene, story, Application(writer, committed), onlooker)
+        def before() -> None:
+            nonlocal idle
+            idle = emulator.log.in_flight == 0
+
+        def committed(seqs: range, at: float) -> None:
+            figures.committed(seqs, at, healthy=not troubles.current, idle=idle)
+
+        run = cls(demo, scene, story, Application(writer, committed, before), onlooker)
         emulator.log.observers.append(figures.observe)
         run._url = await nursery.start(serve, application(Service(emulator)))
         nursery.start_soon(demo.view, scene)

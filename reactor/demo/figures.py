@@ -75,8 +75,11 @@ class Figures:
         rows: Rows of the outbox that the application made.
         requests: HTTP requests that reached Google; a batch is one.
         outbox: The state of the items when last asked.
-        latencies: Seconds from a row's commit to the arrival of the first request that carries it, of the rows that
-            were committed while nothing went wrong. A cancel's request does not say which row it is for.
+        wakes: Seconds from a row's commit to the arrival of the first request that carries it, of rows that found the
+            reactor asleep: committed while nothing went wrong and nothing was in flight. A cancel's request does not
+            say which row it is for.
+        latencies: The same of all rows that were committed while nothing went wrong. Those that come while requests of
+            their workspace are in flight wait for them, and then go out together.
         per_second: Items settled in each of the last seconds, oldest first.
     """
 
@@ -84,12 +87,15 @@ class Figures:
         self.rows = 0
         self.requests = 0
         self.outbox = Outbox()
+        self.wakes = Latencies()
         self.latencies = Latencies()
         self.per_second: deque[int] = deque(maxlen=_SECONDS)
         self._started = time.monotonic()
         self._ended: float | None = None
         self._committed: dict[int, float] = {}
         self._arrived: dict[int, float] = {}
+        self._parts: dict[int | None, list[int]] = {}
+        self._wakers: set[int] = set()
         self._settled_before = 0
         self._second = self._started
 
@@ -106,35 +112,56 @@ class Figures:
         """The clock stops."""
         self._ended = time.monotonic()
 
-    def committed(self, seqs: range, at: float, *, measured: bool) -> None:
+    def committed(self, seqs: range, at: float, *, healthy: bool, idle: bool) -> None:
         """A transaction of the application was committed.
 
         Args:
             seqs: The places of its rows.
             at: When, by the clock on the wall.
-            measured: Whether their latencies count.
+            healthy: Whether nothing went wrong then.
+            idle: Whether nothing was in flight when it began.
         """
         self.rows += len(seqs)
-        for seq in seqs if measured else ():
+        if healthy and idle and seqs:
+            self._wakers.add(seqs[0])
+        for seq in seqs if healthy else ():
+            self._committed[seq] = at
             if seq in self._arrived:  # the reactor was faster than the news of the commit
-                self.latencies.add(max(0.0, self._arrived.pop(seq) - at))
-            else:
-                self._committed[seq] = at
+                self._joined(seq, self._arrived.pop(seq))
         while len(self._committed) > _REMEMBERED:
-            del self._committed[next(iter(self._committed))]
+            self._wakers.discard(oldest := next(iter(self._committed)))
+            del self._committed[oldest]
 
     def observe(self, exchange: Exchange) -> None:
-        """Google answered a call."""
+        """Google answered a call.
+
+        The parts of a batch come before the batch itself, and only the batch knows when it arrived.
+        """
+        if exchange.operation == "batch":
+            for seq in self._parts.pop(exchange.number, ()):
+                self._requested(seq, exchange.at)
         if exchange.batch is None:
             self.requests += 1
         private = ((exchange.body or {}).get("extendedProperties") or {}).get("private") or {}
-        if SEQ not in private:
-            return
-        seq = int(private[SEQ])
+        if SEQ in private and exchange.batch is None:
+            self._requested(int(private[SEQ]), exchange.at)
+        elif SEQ in private:
+            self._parts.setdefault(exchange.batch, []).append(int(private[SEQ]))
+
+    def _requested(self, seq: int, at: float) -> None:
+        """A request that carries a row has arrived."""
         if seq in self._committed:
-            self.latencies.add(max(0.0, exchange.at - self._committed.pop(seq)))
+            self._joined(seq, at)
         elif seq > self.rows:  # places are given in order, so this one's commit has not been heard of yet
-            self._arrived.setdefault(seq, exchange.at)
+            self._arrived.setdefault(seq, at)
+
+    def _joined(self, seq: int, arrived: float) -> None:
+        """Both the commit and the request of a row are known."""
+        seconds = max(0.0, arrived - self._committed.pop(seq))
+        self.latencies.add(seconds)
+        if seq in self._wakers:
+            self._wakers.remove(seq)
+            self.wakes.add(seconds)
 
     async def look(self, owner: Session) -> None:
         """Ask the outbox."""

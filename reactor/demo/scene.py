@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reactor.demo.figures import Figures, percentile
+from reactor.demo.figures import Figures, Latencies, percentile
 from reactor.demo.google import Account, Google
 from reactor.demo.troubles import Troubles
 
@@ -52,17 +52,21 @@ def when(event: dict[str, Any]) -> str:
 def facts(scene: Scene) -> Iterator[tuple[str, str]]:
     """The figures with their names, in the order of their importance."""
     figures, outbox = scene.figures, scene.figures.outbox
-    recent = sorted(figures.latencies.recent)
     yield "rows", f"{figures.rows}" + (f" of {scene.items}" if scene.items else "")
-    yield "wake p50", milliseconds(recent, 0.5)
+    yield "wake", _latency(figures.wakes)
     yield "done", f"{outbox.done}"
-    yield "wake p95", milliseconds(recent, 0.95)
+    yield "all rows", _latency(figures.latencies)
     yield "superseded", f"{outbox.superseded}"
     yield "requests", f"{figures.requests}"
     yield "in flight", f"{outbox.in_flight}"
     yield "retries", f"{outbox.attempts}"
     yield "waiting", f"{outbox.waiting}"
     yield "dead letters", f"{outbox.dead}"
+
+
+def _latency(latencies: Latencies) -> str:
+    recent = sorted(latencies.recent)
+    return f"p50 {milliseconds(recent, 0.5)}, p95 {milliseconds(recent, 0.95)}"
 
 
 def milliseconds(ordered: list[float], part: float) -> str:

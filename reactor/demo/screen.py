@@ -30,7 +30,7 @@ class Screen:
         steps = _STEPS + max(0, height - _LOW) // 4
         yield self._title()
         figures = Group(self._facts(), self._throughput(width - 24), self._trouble())
-        yield _panel(figures, "reactor; wake: from commit to request")
+        yield _panel(figures, "reactor; wake: from commit to request, when it was asleep")
         yield _panel(self._steps(steps), "application; sample data: CPython's releases (PEP 664, 693, 719, 745)")
         yield self._calendar(max(1, height - _FIXED - steps))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reactor.demo.comparison import Difference
-from reactor.demo.figures import Figures, percentile
+from reactor.demo.figures import Figures, Latencies, percentile
 
 _SHOWN = 10  # differences
 
@@ -52,7 +52,8 @@ class Summary:
             "attempts_failed": outbox.attempts,
             "requests": figures.requests,
             "requests_per_1000_rows": self._per_thousand,
-            "wake_ms": {"p50": self._milliseconds(0.5), "p95": self._milliseconds(0.95)},
+            "wake_ms": _milliseconds(figures.wakes),
+            "latency_ms": _milliseconds(figures.latencies),
             "troubles_healed": dict(self.healed),
             "calls_that_met_trouble": self.calls_met,
             "events": self.events,
@@ -69,7 +70,8 @@ class Summary:
         lines = [
             f"rows            {figures.rows}: {self._states}",
             f"requests        {figures.requests} ({self._per_thousand} per 1,000 rows)",
-            f"wake latency    {self._latency} from commit to request, outside troubles",
+            f"latency         {_shown(figures.wakes)} from commit to request where the reactor was asleep",
+            f"                {_shown(figures.latencies)} of all rows, outside troubles",
             f"faults healed   {troubles}; {self.calls_met} calls met them, {outbox.attempts} attempts counted",
             f"duration        {figures.seconds:.1f} s",
             f"calendars       {self.events} events",
@@ -93,17 +95,14 @@ class Summary:
         return f"{outbox.done} done, {outbox.superseded} superseded, {outbox.dead} dead letters, {outbox.open} open"
 
     @property
-    def _latency(self) -> str:
-        return f"p50 {_shown(self._milliseconds(0.5))}, p95 {_shown(self._milliseconds(0.95))}"
-
-    @property
     def _per_thousand(self) -> int:
         return round(1000 * self.figures.requests / max(1, self.figures.rows))
 
-    def _milliseconds(self, part: float) -> float | None:
-        seconds = percentile(self.figures.latencies.all, part)
-        return None if seconds is None else round(seconds * 1000, 1)
+
+def _milliseconds(latencies: Latencies) -> dict[str, float | None]:
+    found = {name: percentile(latencies.all, part) for name, part in (("p50", 0.5), ("p95", 0.95))}
+    return {name: None if seconds is None else round(seconds * 1000, 1) for name, seconds in found.items()}
 
 
-def _shown(milliseconds: float | None) -> str:
-    return "-" if milliseconds is None else f"{milliseconds:g} ms"
+def _shown(latencies: Latencies) -> str:
+    return ", ".join(f"{name} {'-' if ms is None else f'{ms:g} ms'}" for name, ms in _milliseconds(latencies).items())

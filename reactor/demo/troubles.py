@@ -101,6 +101,7 @@ class Troubles:
         try:
             with trio.move_on_after(_LONGEST):
                 await fired.wait()
+            await trio.sleep(max(fault.latency for fault in faults))  # until the last of them is answered
         finally:
             observers.remove(observe)
             for rule in rules:
