@@ -81,6 +81,36 @@ def test_without_a_terminal_it_writes_plain_lines_that_end_with_the_verdict(dire
     assert "rows 20 of 20" in result.stdout
 
 
+def started(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(directory),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def at_work(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A demo whose people have begun to plan."""
+    process = started(directory, *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "rows 0" not in line and "people plan" in line:
+            break
+    return process
+
+
+@embedded
+def test_killed_it_leaves_nothing_either(directory: Path) -> None:
+    process = at_work(directory)
+    assert leftovers(directory) != []
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: leftovers(directory) == [])
+
+
 @embedded
 @pytest.mark.parametrize(
     ("arguments", "sent", "code"),
@@ -91,35 +121,17 @@ def test_without_a_terminal_it_writes_plain_lines_that_end_with_the_verdict(dire
     ],
 )
 def test_a_signal_stops_everything(directory: Path, arguments: list[str], sent: signal.Signals, code: int) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment(directory),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "rows 0" not in line and "people plan" in line:
-            break
+    process = at_work(directory, *arguments)
     os.killpg(process.pid, sent)  # as a terminal does: the whole group
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (code, "")
-    assert out.splitlines()[-1] == "stopped before the end: nothing was compared"
+    assert out.splitlines()[-1] == "stopped; nothing was compared (--items N compares at the end)"
     wait_until(lambda: leftovers(directory) == [])
 
 
 @embedded
 def test_a_signal_while_the_server_starts_is_a_quiet_end(directory: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "--items", "10"],
-        env=environment(directory),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = started(directory, "--items", "10")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Starting PostgreSQL")
     deadline = time.monotonic() + 30

@@ -97,13 +97,20 @@ def test_the_summary_ends_with_the_verdict() -> None:
     ("changes", "last"),
     [
         ({"settled": False}, "not settled in time: 0 items are open"),
-        ({"stopped": True}, "stopped before the end: nothing was compared"),
+        ({"stopped": True}, "stopped; nothing was compared (--items N compares at the end)"),
         ({"differences": [Difference("c", "task:1", "title")]}, "calendar differs from application"),
     ],
 )
 def test_no_other_end_is_equal(changes: dict[str, Any], last: str) -> None:
     assert summary(**changes).as_text().splitlines()[-1] == last
     assert summary(**changes).as_json()["equal"] is False
+
+
+def test_no_line_is_wider_than_a_terminal() -> None:
+    healed = dict.fromkeys(("503", "consent revoked", "lost answers", "rate limit", "slow answers"), 10)
+    made = summary(healed=healed, calls_met=12_345)
+    made.figures.outbox = Outbox(done=1_234_567, superseded=123_456, dead=1_234, in_flight=1_234)
+    assert max(map(len, made.as_text().splitlines())) <= 80
 
 
 def test_only_the_first_differences_are_shown() -> None:

@@ -86,7 +86,7 @@ def _finish(options: Options, summary: Summary | None, received: list[int]) -> i
 async def _view(options: Options, console: Console, scene: Scene) -> None:
     if options.as_json:
         return
-    if console.is_terminal and not os.environ.get("CI"):
+    if console.is_terminal and not console.is_dumb_terminal and not os.environ.get("CI"):
         await show_screen(scene, console)
     else:
         await show_lines(scene, partial(_say, options))

@@ -122,7 +122,7 @@ class _Run:
 
         def before() -> None:
             nonlocal idle
-            idle = emulator.log.in_flight == 0
+            idle = emulator.log.in_flight == 0 and figures.outbox.open == 0
 
         def committed(seqs: range, at: float) -> None:
             figures.committed(seqs, at, healthy=not troubles.current, idle=idle)

@@ -76,7 +76,7 @@ class Figures:
         requests: HTTP requests that reached Google; a batch is one.
         outbox: The state of the items when last asked.
         wakes: Seconds from a row's commit to the arrival of the first request that carries it, of rows that found the
-            reactor asleep: committed while nothing went wrong and nothing was in flight. A cancel's request does not
+            reactor asleep: committed while nothing went wrong and there was nothing to do. A cancel's request does not
             say which row it is for.
         latencies: The same of all rows that were committed while nothing went wrong. Those that come while requests of
             their workspace are in flight wait for them, and then go out together.
@@ -119,7 +119,7 @@ class Figures:
             seqs: The places of its rows.
             at: When, by the clock on the wall.
             healthy: Whether nothing went wrong then.
-            idle: Whether nothing was in flight when it began.
+            idle: Whether there was nothing to do when it began.
         """
         self.rows += len(seqs)
         if healthy and idle and seqs:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from reactor.demo.comparison import Difference
 from reactor.demo.figures import Figures, Latencies, percentile
 
 _SHOWN = 10  # differences
+_WIDTH = 80
 
 EQUAL = "calendar equals application"
 
@@ -66,21 +68,26 @@ class Summary:
     def as_text(self) -> str:
         """The summary for people; its last line is the verdict."""
         figures, outbox = self.figures, self.figures.outbox
-        troubles = ", ".join(f"{kind} {count}" for kind, count in sorted(self.healed.items())) or "none"
+        troubles = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.healed.items())) or "none"  # noqa: RUF001
         lines = [
-            f"rows            {figures.rows}: {self._states}",
-            f"requests        {figures.requests} ({self._per_thousand} per 1,000 rows)",
-            f"latency         {_shown(figures.wakes)} from commit to request where the reactor was asleep",
-            f"                {_shown(figures.latencies)} of all rows, outside troubles",
-            f"faults healed   {troubles}; {self.calls_met} calls met them, {outbox.attempts} attempts counted",
-            f"duration        {figures.seconds:.1f} s",
-            f"calendars       {self.events} events",
+            f"rows       {figures.rows}: {self._states}",
+            f"requests   {figures.requests}, {self._per_thousand} per 1,000 rows",
+            f"wake       {_shown(figures.wakes)} (commit to request, reactor asleep)",
+            f"all rows   {_shown(figures.latencies)} (commit to request, outside troubles)",
+            *wrap(
+                f"{troubles}; {self.calls_met} calls met them, {outbox.attempts} attempts were counted",
+                width=_WIDTH,
+                initial_indent="healed     ",
+                subsequent_indent=" " * 11,
+            ),
+            f"duration   {figures.seconds:.1f} s",
+            f"calendars  {self.events} events",
         ]
         return "\n".join([*lines, *self._verdict()])
 
     def _verdict(self) -> list[str]:
         if self.stopped:
-            return ["stopped before the end: nothing was compared"]
+            return ["stopped; nothing was compared (--items N compares at the end)"]
         if self.equal:
             return [EQUAL]
         if self.differences:
