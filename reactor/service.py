@@ -33,7 +33,7 @@ from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import TokenExchange, user_account
 from reactor.housekeeping import Housekeeping
 from reactor.http import Page, Server, application
-from reactor.lifecycle import Pauses, cancelled_by, first_of, one_error, watch_signals
+from reactor.lifecycle import Pauses, cancelled_by, first_of, in_thread, one_error, watch_signals
 from reactor.loop import Loop
 from reactor.metrics import CONTENT_TYPE, Counted, Metrics, Reading
 from reactor.postgres.outbox import Outbox
@@ -47,6 +47,7 @@ from reactor.vault import Vault
 
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
+CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
 log = structlog.get_logger(__name__)
@@ -131,7 +132,7 @@ class Service:
             while True:
                 self._beat("connect")
                 try:
-                    await trio.to_thread.run_sync(require_sessions, self._dsn, abandon_on_cancel=True)
+                    await in_thread(partial(require_sessions, self._dsn), seconds=CONNECT_WITHIN)
                     lacking = await self._housekeeping.verify()
                 except TransientError as error:
                     log.warning("database_unreachable", problem=str(error))
