@@ -66,7 +66,9 @@ class Service:
         stop: Set, it drains and ends.
     """
 
-    def __init__(self, settings: Settings, stop: trio.Event, ready: Callable[["Service"], object]) -> None:
+    def __init__(
+        self, settings: Settings, stop: trio.Event, ready: Callable[["Service"], object] = lambda _: None
+    ) -> None:
         self.url = ""
         self.facts = Facts({})
         self.stats = Stats()
@@ -86,6 +88,7 @@ class Service:
         days = settings.calendar_sync_retention_days
         self._housekeeping = Housekeeping(self._dsn, self._pool, self.facts, retention_days=days)
         self._listening: Wakeups | None = None
+        self._accounts: Accounts | None = None
 
     async def run(self) -> None:
         """Work until told to stop.
@@ -118,6 +121,7 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             accounts = Accounts(self._vault, self._pool, TokenExchange(client), account, exchanges)
+            self._accounts = accounts
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(self._housekeeping.run)
@@ -234,6 +238,8 @@ class Service:
         yield from readings.of_the_lanes(self.lanes, self._settings.calendar_sync_concurrency)
         yield from readings.of_the_process(self.facts, self.wakeups)
         yield from readings.of_the_backlog(self._housekeeping)
+        undecipherable = self._accounts.undecipherable if self._accounts else 0
+        yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
         yield Counted("sessions_lost", "Times that the claims session was lost.", self.sessions_lost)
         yield Counted("http_restarts", "Times that the health endpoint was started again.", self._server.restarts)
 
