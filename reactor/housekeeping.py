@@ -9,6 +9,7 @@ import trio
 
 from reactor.core.health import Facts
 from reactor.errors import ReactorError
+from reactor.lifecycle import in_thread
 from reactor.postgres.migrations import missing
 from reactor.postgres.pool import Pool
 from reactor.postgres.statements import statements
@@ -17,6 +18,7 @@ SQL = statements("housekeeping")
 
 INTERVAL = 30.0  # seconds between two rounds: a schema that lacks something makes the replica unready so soon
 CLEAN_EVERY = 60  # rounds
+TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
 PORTION = 5_000  # rows that are deleted in one transaction
 
 log = structlog.get_logger(__name__)
@@ -45,7 +47,6 @@ class Housekeeping:
         self._pool = pool
         self._facts = facts
         self._retention_days = retention_days
-        self._limiter = trio.CapacityLimiter(1)
 
     async def run(self) -> None:
         """Go round for ever; a database that is away is asked again in the next round."""
@@ -53,6 +54,7 @@ class Housekeeping:
         while True:
             self._beat()
             await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
+            self._beat()
             number += 1
             try:
                 await self.verify()
@@ -68,9 +70,7 @@ class Housekeeping:
         Raises:
             ReactorError: The database cannot be asked.
         """
-        found = await trio.to_thread.run_sync(
-            partial(missing, self._dsn), abandon_on_cancel=True, limiter=self._limiter
-        )
+        found = await in_thread(partial(missing, self._dsn), seconds=TIMEOUT)
         self._facts.schema_current = not found
         if found:
             log.error("schema_incomplete", problems=found)

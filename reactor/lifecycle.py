@@ -9,11 +9,15 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import structlog
 import trio
 
 from reactor.core.backoff import backoff
+from reactor.errors import TransientError
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +41,17 @@ async def watch_signals(
                 return
             log.info("stopping", signal=signal.Signals(number).name)
             stop.set()
+
+
+async def in_thread(work: Callable[[], T], *, seconds: float) -> T:
+    """Run what blocks in a thread, which is left behind when it takes too long or the task is cancelled.
+
+    Raises:
+        TransientError: It took too long.
+    """
+    with trio.move_on_after(seconds):
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+    raise TransientError(f"The database did not answer within {seconds:g} s.")
 
 
 @asynccontextmanager

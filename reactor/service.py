@@ -33,7 +33,7 @@ from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import TokenExchange, user_account
 from reactor.housekeeping import Housekeeping
 from reactor.http import Page, Server, application
-from reactor.lifecycle import Pauses, cancelled_by, first_of, one_error, watch_signals
+from reactor.lifecycle import Pauses, cancelled_by, first_of, in_thread, one_error, watch_signals
 from reactor.loop import Loop
 from reactor.metrics import CONTENT_TYPE, Counted, Metrics, Reading
 from reactor.postgres.outbox import Outbox
@@ -47,6 +47,7 @@ from reactor.vault import Vault
 
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
+CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
 log = structlog.get_logger(__name__)
@@ -65,7 +66,9 @@ class Service:
         stop: Set, it drains and ends.
     """
 
-    def __init__(self, settings: Settings, stop: trio.Event, ready: Callable[["Service"], object]) -> None:
+    def __init__(
+        self, settings: Settings, stop: trio.Event, ready: Callable[["Service"], object] = lambda _: None
+    ) -> None:
         self.url = ""
         self.facts = Facts({})
         self.stats = Stats()
@@ -85,6 +88,7 @@ class Service:
         days = settings.calendar_sync_retention_days
         self._housekeeping = Housekeeping(self._dsn, self._pool, self.facts, retention_days=days)
         self._listening: Wakeups | None = None
+        self._accounts: Accounts | None = None
 
     async def run(self) -> None:
         """Work until told to stop.
@@ -117,6 +121,7 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             accounts = Accounts(self._vault, self._pool, TokenExchange(client), account, exchanges)
+            self._accounts = accounts
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(self._housekeeping.run)
@@ -131,7 +136,7 @@ class Service:
             while True:
                 self._beat("connect")
                 try:
-                    await trio.to_thread.run_sync(require_sessions, self._dsn, abandon_on_cancel=True)
+                    await in_thread(partial(require_sessions, self._dsn), seconds=CONNECT_WITHIN)
                     lacking = await self._housekeeping.verify()
                 except TransientError as error:
                     log.warning("database_unreachable", problem=str(error))
@@ -233,6 +238,8 @@ class Service:
         yield from readings.of_the_lanes(self.lanes, self._settings.calendar_sync_concurrency)
         yield from readings.of_the_process(self.facts, self.wakeups)
         yield from readings.of_the_backlog(self._housekeeping)
+        undecipherable = self._accounts.undecipherable if self._accounts else 0
+        yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
         yield Counted("sessions_lost", "Times that the claims session was lost.", self.sessions_lost)
         yield Counted("http_restarts", "Times that the health endpoint was started again.", self._server.restarts)
 

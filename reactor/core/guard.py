@@ -116,6 +116,10 @@ class Whole(Guard):
 
     _witnesses: set[UUID] = field(default_factory=set)
 
+    def has_out(self, part: int) -> bool:
+        """Whether this part of the requests that may be under way is."""
+        return part * self.limits.in_flight >= self.limits.in_flight_cap
+
     def judge_of(self, witness: UUID, permit: Permit, verdict: Verdict, now: float, *, random: float) -> None:
         """Report to the breaker what a request of a workspace came to."""
         if verdict.life:

@@ -49,6 +49,11 @@ class Lane:
     since: int = 0
     alarm_at: float = math.inf
 
+    def clear(self) -> None:
+        """Let go of what is in hand."""
+        self.queue.clear()
+        self.in_hand, self.condemned, self.in_line = 0, None, False
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
@@ -115,13 +120,15 @@ class LaneCache:
             self._lanes.move_to_end(workspace_id)
         return lane
 
-    def drop_idle(self) -> UUID | None:
-        """Forget one lane if there are too many, the least recently used first; busy ones go to the back."""
-        for _ in range(8 if len(self._lanes) > self._kept else 0):
+    def drop_idle(self) -> list[UUID]:
+        """Forget some lanes if there are too many, the least recently used first; busy ones go to the back."""
+        dropped = []
+        for _ in range(min(8, len(self._lanes) - self._kept)):
             workspace_id, lane = next(iter(self._lanes.items()))
-            if not lane.in_hand:
-                del self._lanes[workspace_id]
-                lane.alarm_at = math.inf
-                return workspace_id
-            self._lanes.move_to_end(workspace_id)
-        return None
+            if lane.in_hand:
+                self._lanes.move_to_end(workspace_id)
+                continue
+            del self._lanes[workspace_id]
+            lane.alarm_at = math.inf
+            dropped.append(workspace_id)
+        return dropped

@@ -44,7 +44,9 @@ SHARE = 4
 FILLING = 8
 """Looks for which a lane may wait for the rest of its batch; 10 ms each where there is a backlog."""
 BUSY = 8
-"""The part of the process's requests that must be under way for that."""
+"""An eighth of the process's requests must be under way for that."""
+CROWDED = 2
+"""With half of them under way no lane gets a second one that is not full."""
 
 
 class Lanes:
@@ -91,8 +93,6 @@ class Lanes:
         """The workspaces from which nothing is to be claimed."""
         return self._excluded.keys()
 
-    # Claiming
-
     def slots(self, now: float) -> int:
         """How many items may be claimed."""
         slots = self._slots(now)
@@ -112,7 +112,7 @@ class Lanes:
         lane = self._lanes.use(item.workspace_id)
         lane.in_hand += 1
         self.in_hand += 1
-        if (dropped := self._lanes.drop_idle()) is not None:
+        for dropped in self._lanes.drop_idle():
             self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
@@ -143,14 +143,11 @@ class Lanes:
     def clear(self) -> None:
         """Let go of whatever is in hand: the claims are lost. What was learnt stays."""
         for lane in self._lanes:
-            lane.queue.clear()
-            lane.in_hand, lane.condemned, lane.in_line = 0, None, False
+            lane.clear()
         self.in_hand = 0
         self._surrendered.clear()
         self._waiting.clear()
         self._line.clear()
-
-    # Sending
 
     def next(self, now: float) -> Batch | None:
         """What is to be sent now; ask until there is nothing."""
@@ -167,20 +164,12 @@ class Lanes:
                 self._refresh(lane, now)
         return None
 
-    @property
-    def _crowded(self) -> bool:
-        return 2 * self.whole.in_flight >= self.whole.limits.in_flight_cap
-
     def _waits(self, lane: Lane) -> bool:
         if len(lane.queue) >= self._parts:
             return False
-        if self._crowded and lane.guard.in_flight:
+        if self.whole.has_out(CROWDED) and lane.guard.in_flight:
             return True
-        return self._more and self._busy and self._looks - lane.since < FILLING
-
-    @property
-    def _busy(self) -> bool:
-        return BUSY * self.whole.in_flight >= self.whole.limits.in_flight_cap
+        return self._more and self.whole.has_out(BUSY) and self._looks - lane.since < FILLING
 
     def _stop_waiting(self, now: float) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -189,8 +178,9 @@ class Lanes:
 
     def _take(self, lane: Lane, now: float) -> Batch:
         most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
-        suspect = lane.guard.suspect or self.whole.suspect
-        entries = together(lane.queue, 1 if suspect else most)
+        if suspect := lane.guard.suspect or self.whole.suspect:
+            most = 1
+        entries = together(lane.queue, most)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
         lane.since = self._looks
         if suspect:
@@ -237,8 +227,6 @@ class Lanes:
         lane.condemned = version
         return True
 
-    # What time brings
-
     def tick(self, now: float) -> None:
         """Let the lanes open whose time has come."""
         while self._alarms and self._alarms[0][0] <= now:
@@ -270,7 +258,7 @@ class Lanes:
         return surrendered
 
     def surrender_all(self) -> None:
-        """Give back whatever has not been sent."""
+        """Have all that was not sent given back."""
         for lane in self._lanes:
             self._surrender(lane)
 
@@ -278,12 +266,10 @@ class Lanes:
         self._surrendered += lane.queue
         lane.queue.clear()
 
-    # A lane's place
-
     def _after(self, lane: Lane, now: float) -> None:
         self._waiting.pop(lane.workspace_id, None)
         self._refresh(lane, now)
-        if self._waiting and not (self._crowded or (self._more and self._busy)):
+        if self._waiting and not (self.whole.has_out(CROWDED) or (self._more and self.whole.has_out(BUSY))):
             self._stop_waiting(now)
         if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
             self.surrender_all()

@@ -39,13 +39,8 @@ from reactor.core.work import Work
 from reactor.errors import TransientError
 from reactor.loop.ports import Calendar, Outbox, TokensOf, Wakeups
 from reactor.loop.settler import Settler
+from reactor.loop.sweeper import Sweeper
 
-SWEEP = 1.0
-"""Seconds between sweeps while anything goes on: what a killed peer had in hand is sent again within two seconds."""
-SWEEP_IDLE = 5.0
-"""Seconds between sweeps while nothing goes on; an idle replica has one or two transactions a second in all."""
-LIVELY = 60.0
-"""Seconds after the last claim of anybody for which things go on: a peer may have an item in hand for as long."""
 REFUSED = 0.5
 """Seconds until the next look after the database refused one."""
 LAST_SETTLE = 10.0
@@ -101,13 +96,11 @@ class Loop:
         self._deadline = math.inf
         self._looking = trio.Lock()
         self._freed = False
-        self._active_at = -math.inf
-        self._looked_at = -math.inf
-        self._lively = trio.Event()
         self._alarm = math.inf
         self._stir = trio.Event()
         self._senders: trio.Nursery
         self._settler = Settler(outbox, stats, self._settled)
+        self._sweeper = Sweeper(outbox, stats, self._free)
 
     def drain(self, seconds: float) -> None:
         """Stop claiming, give what is under way so much time, give back the rest, and let `run` return."""
@@ -120,7 +113,7 @@ class Loop:
         What the outbox or the wake-ups raise comes out, in exception groups.
         """
         self._lanes.clear()
-        await self._sweep()
+        await self._sweeper.sweep()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._settler.run)
@@ -137,7 +130,7 @@ class Loop:
             async with trio.open_nursery() as claiming:
                 claiming.start_soon(self._wakeups.run, self.look)
                 claiming.start_soon(self._keep_time)
-                claiming.start_soon(self._keep_sweeping)
+                claiming.start_soon(self._sweeper.run)
                 await self._stop.wait()
                 async with self._looking:
                     claiming.cancel_scope.cancel()
@@ -157,12 +150,12 @@ class Loop:
             try:
                 claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
             except TransientError:
-                self._count_look("REFUSED")
+                self._count_look("REFUSED", Found.NOTHING)
                 return Look(Found.NOTHING, due_in=REFUSED)
             self._take_in(claimed.items)
             self._lanes.looked(trio.current_time(), more=2 * len(claimed.items) >= slots > 0)
             self._pump()
-            self._count_look(claimed.look.found.name)
+            self._count_look(claimed.look.found.name, claimed.look.found)
             again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
             return Look(Found.WORK) if again else claimed.look
 
@@ -177,14 +170,15 @@ class Loop:
             else:
                 self._lanes.add(lane, item, wanted, now)
 
-    def _count_look(self, name: str) -> None:
-        """Count a look; looks that follow each other quickly, or find something, mean that things go on."""
-        now = self.stats.beats["look"] = trio.current_time()
+    def _count_look(self, name: str, found: Found) -> None:
         self.stats.looks[name] += 1
-        if name != Found.NOTHING.name or now - self._looked_at < SWEEP:
-            self._active_at = now
-            self._lively.set()
-        self._looked_at = now
+        self.stats.beats["look"] = trio.current_time()
+        self._sweeper.looked(found)
+
+    def _free(self) -> None:
+        """Have somebody look for what could not be claimed before."""
+        self._freed = True
+        self._wakeups.freed()
 
     # Sending
 
@@ -198,8 +192,7 @@ class Loop:
             self._senders.start_soon(self._send, batch)
         self._give_back()
         if self._lanes.reopened(now):
-            self._freed = True
-            self._wakeups.freed()
+            self._free()
         if self._lanes.alarm_at(now) < self._alarm:
             self._stir.set()
 
@@ -290,29 +283,3 @@ class Loop:
         for settlement in settlements:
             self._lanes.settled(settlement.item.workspace_id, now)
         self._pump()
-
-    # Sweeping
-
-    async def _keep_sweeping(self) -> None:
-        while True:
-            lively = trio.current_time() - self._active_at < LIVELY
-            if not lively:
-                self._lively = trio.Event()
-                with trio.move_on_after(SWEEP_IDLE * random.uniform(0.75, 1.25)):
-                    await self._lively.wait()
-            else:
-                await trio.sleep(SWEEP * random.uniform(0.75, 1.25))
-            await self._sweep()
-
-    async def _sweep(self) -> None:
-        try:
-            recovered = (await self._outbox.sweep()).recovered
-        except TransientError:
-            self.stats.refusals += 1
-        else:
-            self.stats.sweeps += 1
-            self.stats.orphans += recovered
-            if recovered:
-                self._freed = True
-                self._wakeups.freed()
-        self.stats.beats["sweep"] = trio.current_time()

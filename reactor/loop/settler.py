@@ -60,7 +60,7 @@ class Settler:
                 pass
             self._stats.beats["settle"] = trio.current_time()
             await self._write(ends)
-            del self._stats.beats["settle"]
+            self._stats.beats.pop("settle", None)
         self.over.set()
 
     async def _write(self, ends: list[tuple[Settlement, float]]) -> None:

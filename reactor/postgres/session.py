@@ -272,10 +272,11 @@ async def open_session(
 
 
 async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection[Row]:
-    """Connect in a thread; cancelled, leave it to the thread to close what it may still get."""
+    """Connect in a thread; cancelled, close what it has got, or leave it to the thread to close what it still gets."""
     settings = {"name": name, "statement": f"{STATEMENT_TIMEOUT:g}s", "lock": lock_timeout}
     handover = threading.Lock()
     abandoned = False
+    made: list[psycopg.Connection[Row]] = []
 
     def work() -> psycopg.Connection[Row]:
         conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **CLIENT_END)
@@ -288,6 +289,7 @@ async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection
             connection.close()
             raise
         with handover:
+            made.append(connection)
             if abandoned:
                 connection.close()
         return connection
@@ -299,4 +301,6 @@ async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection
     except trio.Cancelled:
         with handover:
             abandoned = True
+            for connection in made:  # the thread had ended, and its result was on its way to us
+                connection.close()
         raise
