@@ -129,6 +129,19 @@ def test_a_signal_stops_everything(directory: Path, arguments: list[str], sent: 
     wait_until(lambda: leftovers(directory) == [])
 
 
+def test_a_signal_while_modules_are_imported_is_a_quiet_end(directory: Path) -> None:
+    interrupted = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    (directory / "typer.py").write_text(interrupted)
+    result = subprocess.run(
+        [*COMMAND],
+        env=environment(directory) | {"PYTHONPATH": str(directory)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 @embedded
 def test_a_signal_while_the_server_starts_is_a_quiet_end(directory: Path) -> None:
     process = started(directory, "--items", "10")

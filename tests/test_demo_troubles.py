@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from reactor.demo import troubles as module
+from reactor.demo.figures import Figures
 from reactor.demo.google import Account, Google
 from reactor.demo.schedule import schedules
 from reactor.demo.story import Story
@@ -114,3 +115,17 @@ async def test_where_nobody_calls_troubles_pass_all_the_same(stage: Stage, monke
         await stage.troubles.play()
     assert set(stage.troubles.healed) == KINDS
     assert stage.troubles.met == 0
+
+
+async def test_patience_that_ends_in_the_middle_of_a_statement_costs_no_session(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONGEST", 0.05)
+    monkeypatch.setattr(module, "_LOOK", 0.0)  # asks all the time
+    for _ in range(3 * len(KINDS)):
+        await stage.troubles.play()
+    figures = Figures()
+    for _ in range(20):
+        with trio.move_on_after(0.0005):
+            await figures.look(stage.owner)
+    stage.owner.check()

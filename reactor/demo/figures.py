@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import trio
+
 from reactor.core.event import SEQ
 from reactor.emulator import Exchange
 from reactor.postgres.session import Session
@@ -165,7 +167,8 @@ class Figures:
 
     async def look(self, owner: Session) -> None:
         """Ask the outbox."""
-        [row] = await owner.execute(_OUTBOX)
+        with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
+            [row] = await owner.execute(_OUTBOX)
         self.outbox = Outbox(*map(int, row))
         now = time.monotonic()
         if now - self._second >= 1:

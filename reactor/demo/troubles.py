@@ -44,12 +44,12 @@ class Troubles:
         await self._coming.pop()(self._random.choice(self._google.accounts))
 
     async def _rate_limit(self, account: Account) -> None:
-        fault = Fault(calendar=account.calendar_id, effect="error", reason="rateLimitExceeded", times=6)
+        fault = Fault(calendar=account.calendar_id, effect="error", reason="rateLimitExceeded", times=3)
         await self._faults("rate limit", f"{account.name}: Google says 403 rateLimitExceeded", [fault])
 
     async def _unavailable(self, account: Account) -> None:
         del account  # everybody is concerned
-        await self._faults("503", "Google answers 503", [Fault(effect="error", status=503, times=8)])
+        await self._faults("503", "Google answers 503", [Fault(effect="error", status=503, times=6)])
 
     async def _lost_answers(self, account: Account) -> None:
         """The server does its work and the answer gets lost; of a batch, some parts were carried out."""
@@ -80,10 +80,11 @@ class Troubles:
         self._over("consent revoked")
 
     async def _valid(self, account: Account) -> bool:
-        rows = await self._owner.execute(
-            "select is_valid from google_connections where workspace_id = %s", (account.workspace_id,)
-        )
-        return bool(rows[0][0])
+        with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
+            [(valid,)] = await self._owner.execute(
+                "select is_valid from google_connections where workspace_id = %s", (account.workspace_id,)
+            )
+        return bool(valid)
 
     async def _faults(self, kind: str, says: str, faults: Sequence[Fault], enough: int = 0) -> None:
         """Put faults into the emulator's plan until they fired often enough."""
