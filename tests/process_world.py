@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+import trio
 from psycopg.types.json import Jsonb
 
 from reactor.vault import Vault
@@ -71,13 +72,13 @@ class Process:
         async with httpx.AsyncClient(timeout=30) as client:
             return await client.get(self.url + path)
 
-    async def is_(self, status: int, path: str = "/readyz") -> None:
+    async def is_(self, status: int, path: str = "/readyz", seconds: float = 60) -> None:
         """Wait until a probe answers so."""
-        async with httpx.AsyncClient(timeout=30) as client:
-            for _ in range(3_000):
-                if (await client.get(self.url + path)).status_code == status:
-                    return
-                await until(lambda: True)
+        with trio.move_on_after(seconds):
+            async with httpx.AsyncClient(timeout=30) as client:
+                while (await client.get(self.url + path)).status_code != status:  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+            return
         raise AssertionError(self.output)
 
     def signal(self, number: signal.Signals) -> None:

@@ -65,3 +65,12 @@ async def test_a_service_that_has_not_begun_is_alive_and_not_ready() -> None:
     service.facts.beats["connect"] = trio.current_time() - 1_000
     assert service._livez().text == "The connect loop has not completed a cycle for 1000 s.\n"
     await service._pool.aclose()
+
+
+async def test_what_ended_with_its_session_is_not_late() -> None:
+    service = Service(Settings.from_environment(**{name.lower(): value for name, value in GIVEN.items()}), trio.Event())
+    service.stats.beats["look"] = trio.current_time() - 1_000
+    assert service._livez().status == 503
+    service._end_session()
+    assert service._livez().status == 200
+    await service._pool.aclose()

@@ -108,3 +108,21 @@ async def test_secrets_stay_out_of_the_log(world: World) -> None:
     assert await process.ended() == 0
     for secret in (world.google.client_secret, world.google.refresh_token, "A" * 43, "only-for-tests", "ya29."):
         assert secret not in process.output
+
+
+async def test_a_rolling_restart_loses_nothing_and_counts_nothing(world: World) -> None:
+    """What the old replica gives back, the new one does at once."""
+    world.connect()
+    old = await world.start(CALENDAR_SYNC_DRAIN_TIMEOUT_MS="500").ready()
+    world.google.emulator.settings.latency = 60.0
+    for number in range(20):
+        world.insert(number)
+    await until(lambda: world.statuses().get("PROCESSING") == 20)
+    new = await world.start().ready()
+    world.google.emulator.settings.latency = 0.0
+    old.signal(signal.SIGTERM)
+    assert await old.ended() == 0
+    await world.all_done(20)
+    assert world.attempts() == 0
+    assert set(world.titles().values()) == {1}
+    assert new.popen.poll() is None

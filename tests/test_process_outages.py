@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -161,7 +162,9 @@ async def test_google_that_cannot_be_reached_burns_no_attempts(
         for workspace in workspaces:
             world.insert(0, workspace=workspace)
         await world.all_done(8)
+        port = int(url.rpartition(":")[2])
         scope.cancel()
+        await until(lambda: refuses(port))
         for workspace in workspaces:
             for number in range(1, 4):
                 world.insert(number, workspace=workspace)
@@ -170,7 +173,7 @@ async def test_google_that_cannot_be_reached_burns_no_attempts(
         )
         assert "DEAD_LETTER" not in world.statuses()
         assert (await process.get("/readyz")).status_code == 200, "an outage of Google is no reason to restart"
-        await nursery.start(_serving, emulator, int(url.rpartition(":")[2]))
+        await nursery.start(_serving, emulator, port)
         await world.all_done(32, seconds=60)
         assert world.attempts() == 0
     finally:
@@ -193,9 +196,40 @@ async def test_google_that_answers_503_burns_few_attempts(world: World) -> None:
     await world.all_done(40, seconds=60)
 
 
+def refuses(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
 async def _serving(
     emulator: Emulator, port: int, *, task_status: trio.TaskStatus[tuple[trio.CancelScope, str]]
 ) -> None:
     async with trio.open_nursery() as nursery:
         url = await nursery.start(partial(serve, application(Service(emulator)), port=port))
         task_status.started((nursery.cancel_scope, url))
+
+
+@pytest.mark.soak
+async def test_a_database_that_freezes_is_noticed_and_waited_for(restartable: World, server: EmbeddedPostgres) -> None:
+    world = restartable
+    world.connect()
+    process = await world.start().ready()
+    frozen = _family(int((server.data / "postmaster.pid").read_text().split()[0]))
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await process.is_(503)
+        await until(lambda: len(process.events("session_lost")) >= 2, seconds=60)
+        assert (await process.get("/livez")).status_code == 200
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    world.insert(1)
+    await world.all_done(1)
+    await process.is_(200)
+    assert world.attempts() <= 1, "a claim that was on its way into the frozen server is carried out for nobody"
+
+
+def _family(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [parent, *map(int, children)]

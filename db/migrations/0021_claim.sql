@@ -116,7 +116,7 @@ begin
   if workspaces is null then
     select jsonb_agg(jsonb_build_array(r.workspace_id, r.first_due_in, r.next_due_in) order by r.workspace_id),
            (array_agg(r.workspace_id order by past is not null and r.workspace_id <= past, r.workspace_id)
-             filter (where r.first_due_in <= 0 and r.workspace_id <> all (excluded)))[:width]
+             filter (where r.first_due_in <= 0 and r.workspace_id not in (select unnest(excluded))))[:width]
       into found_ring, workspaces
       from public.sync_outbox_ring() as r;
     workspaces := coalesce(workspaces, '{}');
@@ -146,7 +146,7 @@ begin
         from newest as n
         join public.sync_outbox as o on o.workspace_id = n.w
        where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING')
-         and o.status <> 'PROCESSING' and o.seq < n.floor and o.id <> all (held)
+         and o.status <> 'PROCESSING' and o.seq < n.floor and o.id not in (select unnest(held))
          for update of o skip locked
     ), superseded as (
       update public.sync_outbox as o
@@ -158,7 +158,7 @@ begin
         join public.sync_outbox as o on o.id = n.id
         join public.google_connections as c on c.workspace_id = n.w and c.is_valid
        where o.status in ('PENDING', 'FAILED') and o.next_attempt_at <= moment and o.seq >= n.floor
-         and o.id <> all (held)
+         and o.id not in (select unnest(held))
          and not exists (
            select from public.sync_outbox as p where p.status = 'PROCESSING' and p.workspace_id = n.w)
        limit slots
@@ -259,7 +259,7 @@ begin
           from heads as h
           join area as a on a.w = h.w
          where h.status in ('PENDING', 'FAILED') and h.seq >= h.floor and h.next_attempt_at <= moment
-           and h.id <> all (held)
+           and h.id not in (select unnest(held))
            and not exists (
              select from public.sync_outbox as p
               where p.status = 'PROCESSING' and p.workspace_id = h.w
@@ -286,7 +286,7 @@ begin
             union
             select h.id from heads as h where h.seq < h.floor and h.next_attempt_at <= moment) as u
       join public.sync_outbox as o on o.id = u.id
-     where o.status in ('PENDING', 'FAILED') and o.id <> all (held)
+     where o.status in ('PENDING', 'FAILED') and o.id not in (select unnest(held))
        for update of o skip locked
   ), superseded as (
     update public.sync_outbox as o

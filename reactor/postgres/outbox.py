@@ -136,7 +136,7 @@ class Outbox:
             TransientError: The server refused; nothing was claimed.
             SessionLostError: The session is gone.
         """
-        ring = self._ring
+        ring, excluded = self._ring, frozenset(excluded)
         if slots <= 0:
             return await self._full(excluded)
         ring.begin()
@@ -165,7 +165,7 @@ class Outbox:
                 "cursors": self._ring.cursors(window) or None,
                 "past": self._ring.past,
                 "width": min(slots, _WIDTH),
-                "excluded": list(excluded),
+                "excluded": [] if window else list(excluded),
                 "slots": slots,
                 "due_rows": 2 * slots,
                 "key_rows": _KEYS,

@@ -105,7 +105,7 @@ with orphans as materialized (
     from public.sync_outbox as o
    where o.status = 'PROCESSING'
      and (o.claim_no is not null or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
-     and o.id <> all (%(held)s::uuid[])
+     and o.id not in (select unnest(%(held)s::uuid[]))
      and not exists (
        select from pg_catalog.pg_locks as l
         where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
