@@ -68,7 +68,7 @@ def test_it_ends_by_itself_with_equal_calendars_and_leaves_nothing(directory: Pa
     assert said["done"] + said["superseded"] == ITEMS
     assert said["events"] > 0
     assert sum(said["troubles_healed"].values()) == 1
-    assert said["wake_ms"]["p50"] > 0
+    assert said["latency_ms"]["p50"] > 0
     wait_until(lambda: leftovers(directory) == [])
 
 

@@ -12,7 +12,7 @@ from reactor.emulator import Exchange
 
 def exchange(seq: int | None, at: float, *, batch: int | None = None) -> Exchange:
     body: dict[str, Any] = {"extendedProperties": {"private": {"reactorSeq": str(seq)}}} if seq else {}
-    return Exchange(1, at, "insert", "POST", "/", {}, batch=batch, body=body or None)
+    return Exchange(1, at, "insert", "POST", "/", {}, calendar="a@example.com", batch=batch, body=body or None)
 
 
 @pytest.mark.parametrize(("part", "expected"), [(0.0, 1.0), (0.5, 2.0), (0.51, 3.0), (0.95, 4.0), (1.0, 4.0)])
@@ -44,13 +44,14 @@ def test_a_row_that_is_committed_in_trouble_is_not_measured() -> None:
 
 def test_a_wake_is_the_first_row_of_a_transaction_that_found_nothing_in_flight() -> None:
     figures = Figures()
-    figures.committed(range(1, 3), 10.0, healthy=True, idle=True)
-    figures.committed(range(3, 4), 10.0, healthy=True, idle=False)
-    figures.committed(range(4, 4), 10.0, healthy=True, idle=True)  # an edit that no calendar shows
-    for seq, at in ((1, 10.25), (2, 10.5), (3, 10.75)):
+    figures.committed(range(1, 2), 10.0, healthy=True, idle=True)  # the calendar's first row
+    figures.committed(range(2, 4), 10.0, healthy=True, idle=True)
+    figures.committed(range(4, 5), 10.0, healthy=True, idle=False)
+    figures.committed(range(5, 5), 10.0, healthy=True, idle=True)  # an edit that no calendar shows
+    for seq, at in ((1, 11.0), (2, 10.25), (3, 10.5), (4, 10.75)):
         figures.observe(exchange(seq, at))
     assert figures.wakes.all == [0.25]
-    assert figures.latencies.all == [0.25, 0.5, 0.75]
+    assert figures.latencies.all == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_batch_is_one_request() -> None:

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from random import Random
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,7 +15,7 @@ from reactor.demo.screen import Screen
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
 from reactor.demo.views import line
-from reactor.emulator import Emulator
+from reactor.emulator import Emulator, Exchange
 
 
 @pytest.fixture
@@ -28,10 +27,11 @@ def scene() -> Scene:
         body = {"summary": f"Event {n:02} " + 200 * "x", "start": {"date": "2024-05-08"}, "end": {"date": "2024-05-09"}}
         calendar.insert(body, who="x", new_id=f"event{n:02}", now=datetime(2030, 1, 1, tzinfo=UTC).timestamp() + n)
     figures = Figures()
-    figures.rows, figures.requests = 31, 16
+    figures.rows, figures.requests = 30, 15
     figures.outbox = Outbox(done=11, superseded=12, dead=13, in_flight=14, waiting=15, attempts=16)
-    figures.committed(range(1, 2), 10.0, healthy=True, idle=True)
-    figures.observe(cast("Any", SimpleNamespace(operation="insert", batch=None, body=_numbered(1), at=10.0042)))
+    for seq in (1, 2):  # a calendar's first row is no wake
+        figures.committed(range(seq, seq + 1), 10.0, healthy=True, idle=True)
+        figures.observe(Exchange(seq, 10.0042, "insert", "POST", "/", {}, calendar="x", body=_numbered(seq)))
     figures.per_second.extend(range(100))
     troubles = Troubles(google, cast("Any", None), 0)
     troubles.current = "Google answers 503"

@@ -78,8 +78,8 @@ class Figures:
         requests: HTTP requests that reached Google; a batch is one.
         outbox: The state of the items when last asked.
         wakes: Seconds from a row's commit to the arrival of the first request that carries it, of rows that found the
-            reactor asleep: committed while nothing went wrong and there was nothing to do. A cancel's request does not
-            say which row it is for.
+            reactor asleep: committed while nothing went wrong and there was nothing to do. Not of a calendar's first
+            row, and not of a cancel, whose request does not say which row it is for.
         latencies: The same of all rows that were committed while nothing went wrong. Those that come while requests of
             their workspace are in flight wait for them, and then go out together.
         per_second: Items settled in each of the last seconds, oldest first.
@@ -98,6 +98,7 @@ class Figures:
         self._arrived: dict[int, float] = {}
         self._parts: dict[int | None, list[int]] = {}
         self._wakers: set[int] = set()
+        self._known: set[str] = set()
         self._settled_before = 0
         self._second = self._started
 
@@ -145,10 +146,16 @@ class Figures:
         if exchange.batch is None:
             self.requests += 1
         private = ((exchange.body or {}).get("extendedProperties") or {}).get("private") or {}
-        if SEQ in private and exchange.batch is None:
-            self._requested(int(private[SEQ]), exchange.at)
-        elif SEQ in private:
-            self._parts.setdefault(exchange.batch, []).append(int(private[SEQ]))
+        if SEQ not in private:
+            return
+        seq = int(private[SEQ])
+        if exchange.calendar not in self._known:
+            self._known.add(exchange.calendar)
+            self._wakers.discard(seq)  # an access token had to be fetched first
+        if exchange.batch is None:
+            self._requested(seq, exchange.at)
+        else:
+            self._parts.setdefault(exchange.batch, []).append(seq)
 
     def _requested(self, seq: int, at: float) -> None:
         """A request that carries a row has arrived."""
