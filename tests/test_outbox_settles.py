@@ -4,6 +4,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -196,27 +197,30 @@ async def test_a_lock_that_is_not_to_be_had_changes_nothing(world: World, outbox
     assert world.status(row) == ("COMPLETED", 0, None)
 
 
-async def test_a_deadlock_is_tried_again(world: World, outbox: Outbox, database: Database) -> None:
-    world.connection.execute(
-        "alter database {} set deadlock_timeout = '50ms'".format(world.one("select current_database()")).encode()
-    )
-    rows = sorted(world.insert(name) for name in ("a", "b"))
-    items = sorted(await claim(outbox), key=lambda item: item.id)
-    with psycopg.connect(database.owner) as other, trio.fail_after(20):
-        other.execute("set deadlock_timeout = '20s'")
-        other.execute("update sync_outbox set last_error = 'x' where id = %s", (rows[1],))
-        pid = other.info.backend_pid
-        blocked = "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
+async def test_a_deadlock_is_tried_again(world: World, database: Database) -> None:
+    name = world.one("select quote_ident(current_database())")
+    world.connection.execute(f"alter database {name} set deadlock_timeout = '50ms'".encode())
+    rows = [world.insert(name, id=UUID(int=n)) for n, name in enumerate("ab")]
+    async with open_session(database.reactor, name="claims") as session:
+        outbox = Outbox(session)
+        items = await claim(outbox)
+        with psycopg.connect(database.owner) as other, trio.fail_after(20):
+            other.execute("set deadlock_timeout = '20s'")
+            other.execute("update sync_outbox set last_error = 'x' where id = %s", (rows[1],))
+            pid = other.info.backend_pid
+            blocked = "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
 
-        def cross() -> None:
-            wait_until(lambda: world.one(blocked, pid) == 1)
-            other.execute("update sync_outbox set last_error = 'x' where id = %s", (rows[0],))
-            other.commit()
+            def cross() -> None:
+                wait_until(lambda: world.one(blocked, pid) == 1)
+                other.execute("update sync_outbox set last_error = 'x' where id = %s", (rows[0],))
+                other.commit()
 
-        thread = threading.Thread(target=cross)
-        thread.start()
-        assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [True, True]
-        await trio.to_thread.run_sync(thread.join)
+            thread = threading.Thread(target=cross)
+            thread.start()
+            assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [True, True]
+            await trio.to_thread.run_sync(thread.join)
+        deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
+    wait_until(lambda: world.one(deadlocks) == 1)
     assert {world.status(row)[0] for row in rows} == {"COMPLETED"}
 
 

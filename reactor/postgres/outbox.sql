@@ -49,17 +49,16 @@ with input as materialized (
          last_error = i.last_error
     from input as i
    where o.id = i.id and o.claim_no = i.claim_no
-  returning o.id, o.workspace_id, o.payload
+  returning o.workspace_id, o.payload, i.*
 ), remembered as (
   insert into public.sync_sources as s (
     workspace_id, source_key, floor_seq, generation, google_event_id, calendar_id, etag, cancelled, reopen, strays,
     payload, updated_at)
-  select o.workspace_id, i.source_key, i.floor, i.generation, i.event_id, i.calendar_id, i.etag, i.cancelled, i.reopen,
-         i.strays, case i.applied when 'row' then o.payload when 'given' then i.applied_payload end, now()
-    from settled as o
-    join input as i on i.id = o.id
+  select i.workspace_id, i.source_key, i.floor, i.generation, i.event_id, i.calendar_id, i.etag, i.cancelled, i.reopen,
+         i.strays, case i.applied when 'row' then i.payload when 'given' then i.applied_payload end, now()
+    from settled as i
    where i.remember
-   order by o.workspace_id, i.source_key
+   order by i.workspace_id, i.source_key
   on conflict (workspace_id, source_key) do update
     set floor_seq = greatest(s.floor_seq, excluded.floor_seq), generation = excluded.generation,
         google_event_id = excluded.google_event_id, calendar_id = excluded.calendar_id, etag = excluded.etag,
@@ -69,22 +68,21 @@ with input as materialized (
   insert into public.calendar_event_bindings (
     workspace_id, google_event_id, calendar_id, source_type, source_id, event_type, event_title, event_start, event_end,
     last_synced_at)
-  select o.workspace_id, i.bound_event_id, i.bound_calendar_id, i.source_type, i.source_id,
+  select i.workspace_id, i.bound_event_id, i.bound_calendar_id, i.source_type, i.source_id,
          i.event_type::public.calendar_event_type, i.title, i.starts::timestamptz, i.ends::timestamptz,
          pg_catalog.clock_timestamp()
-    from settled as o
-    join input as i on i.id = o.id
+    from settled as i
    where i.bind = 'write'
-   order by o.workspace_id, i.source_type, i.source_id
+   order by i.workspace_id, i.source_type, i.source_id
   on conflict (workspace_id, source_type, source_id) do update
     set google_event_id = excluded.google_event_id, calendar_id = excluded.calendar_id,
         event_type = excluded.event_type, event_title = excluded.event_title, event_start = excluded.event_start,
         event_end = excluded.event_end, last_synced_at = excluded.last_synced_at
 ), unbound as (
   delete from public.calendar_event_bindings as b
-   using settled as o, input as i
-   where i.id = o.id and i.bind = 'remove'
-     and b.workspace_id = o.workspace_id and b.source_type = i.source_type and b.source_id = i.source_id
+   using settled as i
+   where i.bind = 'remove' and b.workspace_id = i.workspace_id
+     and b.source_type = i.source_type and b.source_id = i.source_id
 )
 select id from settled;
 
