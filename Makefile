@@ -15,6 +15,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps -e .
 	touch $@
 
+demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and compares
+	$(BIN)/python -m reactor demo $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
+
 test: $(STAMP)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
 	$(BIN)/coverage run -m pytest -m 'not soak' $(ARGS)
 	$(BIN)/coverage report

@@ -34,6 +34,10 @@ grant execute on function
   public.sync_source_key(jsonb, uuid),
   public.sync_outbox_legacy_seq(timestamptz),
   public.sync_outbox_cleanup_chunk(integer, integer),
+  public.sync_outbox_ring(),
+  public.sync_outbox_claim(
+    uuid[], text[], uuid, integer, uuid[], integer, integer, integer, uuid[], integer
+  ),
   public.cleanup_old_outbox_items(integer)
 to calendar_sync_reactor;
 

@@ -8,13 +8,15 @@ import trio
 import typer
 
 import reactor
+from reactor.demo.options import DEFAULT_RATE, Options
 from reactor.emulator import command as emulator_command
 from reactor.errors import ConfigurationError, ReactorError
+from reactor.postgres.dsn import missing_dsn
 
 app = typer.Typer(
     name="python -m reactor",
-    help="Makes Google Calendar agree with a Postgres outbox.",
-    no_args_is_help=True,
+    help="Makes Google Calendar agree with a Postgres outbox. Without a command: `run`.",
+    invoke_without_command=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
 
@@ -27,11 +29,36 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's callback protocol)
 
 @app.callback()
 def main(
-    version: Annotated[  # noqa: FBT002  (an eager option: the callback does its work)
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001, FBT002  (an eager option: the callback does its work)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Makes Google Calendar agree with a Postgres outbox."""
+    """Makes Google Calendar agree with a Postgres outbox. Without a command: `run`."""
+    if context.invoked_subcommand is None:
+        run()
+
+
+@app.command()
+def run() -> None:
+    """Run the service: the same as without a command.
+
+    SIGTERM and Ctrl-C end it: what is under way is finished within CALENDAR_SYNC_DRAIN_TIMEOUT_MS, the rest given back.
+    A second signal stops it at once, and other replicas take over. Everything is set by environment variables:
+    docs/configuration.md.
+
+    Exit codes: 0 stopped as asked; 1 stopped at once, or failed; 2 a person has to change something.
+    """
+    from reactor import logs, service, settings  # noqa: PLC0415  (the other commands need none of it)
+
+    try:
+        read = settings.Settings.from_environment()
+        logs.configure(read.log_format)
+        drained = trio.run(service.run, read)
+    except ConfigurationError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(0 if drained else 1)
 
 
 @app.command()
@@ -68,14 +95,7 @@ def migrate(
 def _database_url(given: str | None) -> str:
     if given:
         return given
-    message = "DATABASE_URL is not set: the connection string of the PostgreSQL database, postgresql://..."
-    if os.environ.get("SUPABASE_URL"):
-        message = (
-            "DATABASE_URL is not set; SUPABASE_URL is not used any more, the reactor speaks SQL. Take the connection "
-            "string of the direct connection or of the session pooler (port 5432) from the project's settings, "
-            "not that of the transaction pooler (port 6543)."
-        )
-    raise ConfigurationError(message)
+    raise ConfigurationError(missing_dsn(os.environ))
 
 
 @app.command()
@@ -100,3 +120,39 @@ def emulator(
     except ConfigurationError as error:
         typer.echo(error, err=True)
         raise typer.Exit(2) from error
+
+
+@app.command()
+def demo(
+    items: Annotated[
+        int | None,
+        typer.Option(min=1, show_default=False, help="End after so many rows of the outbox; without it, go on."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what people do and of what goes wrong.")] = 0,
+    rate: Annotated[float, typer.Option(min=0, help="Rows a second; 0 for as many as there can be.")] = DEFAULT_RATE,
+    as_json: Annotated[  # noqa: FBT002  (an option)
+        bool, typer.Option("--json", help="Print one JSON object at the end and nothing else; needs --items.")
+    ] = False,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False,
+            help="A server to make the demo's database on, as a role that may create databases and roles; "
+            "without it an embedded one is started.",
+        ),
+    ] = None,
+) -> None:
+    """See it work: PostgreSQL, a Google Calendar, an application and the reactor, all of them here.
+
+    Needs no account and no configuration, and leaves nothing behind. With --items it compares every calendar with the
+    application at the end: exit code 0 where they are equal, 1 where they differ.
+
+    Example: python -m reactor demo --items 500
+    """
+    from reactor.demo import command  # noqa: PLC0415  (nothing else needs all of this)
+
+    if as_json and items is None:
+        typer.echo("--json needs --items: a demo without an end has no result.", err=True)
+        raise typer.Exit(2)
+    options = Options(items=items, seed=seed, rate=rate, as_json=as_json, database_url=database_url)
+    raise typer.Exit(command.run(options))

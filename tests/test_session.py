@@ -107,7 +107,9 @@ async def test_a_terminated_backend_cancels_the_block_at_once(empty_database: st
         expect_loss(),
         open_session(empty_database, name="victim", ping_interval=1000) as session,
     ):
-        await killer.execute("select pg_terminate_backend(%s)", (await pid_of(session),))
+        pid = await pid_of(session)
+        with trio.CancelScope(shield=True):  # or the killer would be interrupted itself
+            await killer.execute("select pg_terminate_backend(%s)", (pid,))
         await trio.sleep_forever()
 
 

@@ -74,6 +74,11 @@ class RequestLog:
         self._events: Counter[tuple[str, str]] = Counter()
         self._number = 0
 
+    @property
+    def in_flight(self) -> int:
+        """HTTP requests that are being answered now; a batch is one."""
+        return self._in_flight
+
     def number(self) -> int:
         """The next exchange's number."""
         self._number += 1

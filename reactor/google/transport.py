@@ -65,7 +65,7 @@ class Transport:
     """
 
     def __init__(self, api_root: str, timeouts: Timeouts) -> None:
-        self._root = _checked(api_root)
+        self._root = checked_url(api_root)
         self._timeouts = timeouts
         self._path = self._root.raw_path
         self._timeout = {
@@ -166,7 +166,12 @@ async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
     return bytes(body) if size <= _LARGEST_ANSWER else None
 
 
-def _checked(api_root: str) -> httpx.URL:
+def checked_url(api_root: str) -> httpx.URL:
+    """Read a URL that secrets are sent to.
+
+    Raises:
+        ConfigurationError: It is not https, nor http on loopback.
+    """
     try:
         root = httpx.URL(api_root if api_root.endswith("/") else f"{api_root}/")
     except httpx.InvalidURL as error:

@@ -106,3 +106,8 @@ def triggers() -> Script:
 def roles() -> Script:
     """Return the re-runnable file of the roles."""
     return Script(directory() / "roles.sql")
+
+
+def examples() -> list[Script]:
+    """Return the example application: tables, which come before the migrations, then events and triggers."""
+    return [Script(path) for path in sorted((directory() / "examples").glob("*.sql"))]

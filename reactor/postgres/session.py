@@ -47,7 +47,7 @@ STATEMENT_TIMEOUT = 10.0  # seconds; every statement of ours takes milliseconds
 PING_INTERVAL = 5.0  # seconds of silence before a session is asked whether it lives
 PING_TIMEOUT = 5.0  # seconds
 
-_CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
 # A deployment's time-outs for applications must not end a session that sleeps on purpose. Those that this server does
 # not know (they came with 14, 15 and 17) are left out by the join.
@@ -272,13 +272,14 @@ async def open_session(
 
 
 async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection[Row]:
-    """Connect in a thread; cancelled, leave it to the thread to close what it may still get."""
+    """Connect in a thread; cancelled, close what it has got, or leave it to the thread to close what it still gets."""
     settings = {"name": name, "statement": f"{STATEMENT_TIMEOUT:g}s", "lock": lock_timeout}
     handover = threading.Lock()
     abandoned = False
+    made: list[psycopg.Connection[Row]] = []
 
     def work() -> psycopg.Connection[Row]:
-        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **_CLIENT_END)
+        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **CLIENT_END)
         connection = psycopg.connect(conninfo, autocommit=True)
         try:
             connection.execute(_SERVER_END, settings)
@@ -288,6 +289,7 @@ async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection
             connection.close()
             raise
         with handover:
+            made.append(connection)
             if abandoned:
                 connection.close()
         return connection
@@ -299,4 +301,6 @@ async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection
     except trio.Cancelled:
         with handover:
             abandoned = True
+            for connection in made:  # the thread had ended, and its result was on its way to us
+                connection.close()
         raise

@@ -1,0 +1,103 @@
+"""The workspaces' accounts with Google: from the consent that is stored to access tokens, and back when Google rotates.
+
+What is stored is encrypted by the vault. A token that cannot be decrypted is the operator's fault (a key is missing or
+was replaced) or the row's (it was cut off, changed or moved). The former holds the workspace's items and counts
+nothing; the latter takes a person who connects again, so the connection is marked invalid like one that Google refuses.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from reactor.core.item import Item
+from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.errors import ConfigurationError
+from reactor.google.token_exchange import Account, TokenExchange
+from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
+from reactor.postgres.pool import Pool
+from reactor.postgres.statements import statements
+from reactor.vault import Vault, VaultError
+
+SQL = statements("connections")
+
+KEY_PAUSE = 60.0
+"""Seconds until a token that the keys cannot decrypt is tried again: the keys change with a restart only, and until
+then a replica that already has the new key may take the items."""
+
+log = structlog.get_logger(__name__)
+
+_NO_KEY = Retry("the stored token cannot be decrypted with our keys", counts=False, scope=Scope.LANE, after=KEY_PAUSE)
+_DAMAGED = Dead(
+    FailureCode.AUTH,
+    "the stored token is damaged or of another workspace",
+    scope=Scope.LANE,
+    connection_invalid=True,
+)
+
+
+class Accounts:
+    """Access tokens by workspace and consent.
+
+    A rotated token that we store ourselves is another consent to whoever claims the next item, and yet the same
+    account: it keeps its source. Otherwise, where every refresh rotates, every claim would refresh.
+
+    Args:
+        vault: Encrypts and decrypts.
+        pool: Connections to the database.
+        exchange: Fetches access tokens.
+        account: Makes the account behind a decrypted refresh token.
+        nursery: Where exchanges run; it must outlive every caller.
+
+    Attributes:
+        undecipherable: How often a stored token could not be decrypted.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        pool: Pool,
+        exchange: TokenExchange,
+        account: Callable[[str], Account],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.undecipherable = 0
+        self._vault = vault
+        self._pool = pool
+        self._account = account
+        self._sources = TokenSources(exchange, self._store, nursery)
+        self._origins: OrderedDict[str, str] = OrderedDict()
+
+    def tokens_of(self, item: Item) -> TokenSource | Retry | Dead:
+        """Return where the access tokens for an item come from, or why there can be none."""
+        workspace_id, stored = item.workspace_id, item.consent.token
+        try:
+            return self._sources.get(
+                workspace_id,
+                self._origins.get(stored, stored),
+                lambda: self._account(self._vault.decrypt(workspace_id, stored)),
+            )
+        except VaultError as error:
+            self.undecipherable += 1
+            log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400
+            return _NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED
+
+    async def _store(self, rotated: Rotated) -> None:
+        """Store a rotated token where the one that it replaces is still stored; called again if it raises."""
+        workspace = {"workspace_id": rotated.workspace_id}
+        while rows := await self._pool.execute(SQL["stored_token"], workspace):
+            old: str = rows[0][0]
+            if self._vault.decrypt(rotated.workspace_id, old) != rotated.used:
+                break
+            new = self._vault.encrypt(rotated.workspace_id, rotated.new)
+            self._remember(old, new)  # before anybody can claim with it
+            if await self._pool.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}):
+                log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id))
+                return
+        log.warning("rotated_refresh_token_of_a_former_consent", workspace_id=str(rotated.workspace_id))
+
+    def _remember(self, old: str, new: str) -> None:
+        self._origins[new] = self._origins.get(old, old)
+        while len(self._origins) > CAPACITY:
+            self._origins.popitem(last=False)

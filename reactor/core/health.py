@@ -1,0 +1,76 @@
+"""Is the process alive, and is it ready?
+
+*Alive* says only that the loops go round: a loop that tries to reach a database that is down goes round. A database
+outage must not restart every replica, so liveness knows nothing of the database. *Ready* says that this replica does
+its work: it has its sessions, the schema is the one it needs, and it is not about to stop.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LONGEST_CYCLE = 60.0
+"""Seconds that a cycle may take. It is a look at the outbox or an attempt to connect: milliseconds, bounded by the
+statements' time-out (10 s) and by that of a connection (5 s for each address of the database's name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An answer to a probe.
+
+    Attributes:
+        problems: Why not, a sentence each; empty where all is well.
+    """
+
+    problems: tuple[str, ...]
+
+    @property
+    def well(self) -> bool:
+        """Whether all is well."""
+        return not self.problems
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of the process; kept by whoever wires it.
+
+    Attributes:
+        beats: When each loop last completed a cycle, in seconds of the clock that `now` is from.
+        schema_current: Whether the database has what this version needs, as far as is known.
+        claiming: Whether the session that holds the items' locks is up.
+        listening: Whether the session that is called by writers is up.
+        draining: Whether the process is about to stop.
+    """
+
+    beats: dict[str, float]
+    schema_current: bool = False
+    claiming: bool = False
+    listening: bool = False
+    draining: bool = False
+
+
+def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Verdict:
+    """Judge whether every loop goes round.
+
+    Args:
+        beats: When each loop last completed a cycle.
+        now: The time, by the same clock.
+        rest: Seconds that a loop may sleep between two cycles.
+    """
+    return Verdict(
+        tuple(
+            f"The {name} loop has not completed a cycle for {now - beat:.0f} s."
+            for name, beat in beats.items()
+            if now - beat > rest + LONGEST_CYCLE
+        )
+    )
+
+
+def readiness(facts: Facts) -> Verdict:
+    """Judge whether this replica does its work."""
+    rules = (
+        (facts.draining, "It is stopping."),
+        (not facts.schema_current, "The schema has not been verified yet, or lacks something."),
+        (not facts.claiming, "The database session that claims items is not up."),
+        (not facts.listening, "The database session that listens for new items is not up."),
+    )
+    return Verdict(tuple(problem for broken, problem in rules if broken))

@@ -1,0 +1,134 @@
+"""One workspace's lane: what is ready to be sent for it, what is under way, what holds it back."""
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from reactor.core.breaker import Permit
+from reactor.core.guard import Guard
+from reactor.core.item import Item
+from reactor.core.limits import Limits
+from reactor.core.work import Work
+
+KEPT = 4096
+"""Lanes that are kept, at about 1.5 kB each."""
+
+
+@dataclass(slots=True, eq=False)
+class Ready:
+    """An item, what is wanted for it, and when it was claimed."""
+
+    item: Item
+    work: Work
+    claimed_at: float
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """A workspace's lane.
+
+    Attributes:
+        workspace_id: Whose.
+        guard: What holds it back.
+        queue: What is ready, the oldest first.
+        in_hand: Items in the queue, under way, or on their way to be settled.
+        condemned: The version of a token that turned out dead; until that is settled nothing is claimed.
+        in_line: Whether it stands in the line.
+        since: The look that brought the first item in the queue, or at which the lane last sent.
+        alarm_at: When it is looked at again without anything happening.
+    """
+
+    workspace_id: UUID
+    guard: Guard
+    queue: deque[Ready] = field(default_factory=deque)
+    in_hand: int = 0
+    condemned: str | None = None
+    in_line: bool = False
+    since: int = 0
+    alarm_at: float = math.inf
+
+    def clear(self) -> None:
+        """Let go of what is in hand."""
+        self.queue.clear()
+        self.in_hand, self.condemned, self.in_line = 0, None, False
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What goes out as one request.
+
+    Attributes:
+        lane: Whose.
+        entries: The items, never two of one source, all under the same consent.
+        sent_at: When.
+        permit: The lane's breaker's.
+        whole_permit: The process's breaker's.
+    """
+
+    lane: Lane
+    entries: list[Ready]
+    sent_at: float
+    permit: Permit
+    whole_permit: Permit
+
+
+def together(queue: deque[Ready], most: int) -> list[Ready]:
+    """Take from the queue what may travel as one: of different sources, under one consent."""
+    entries = [queue.popleft()]
+    sources = {entries[0].item.source_key}
+    version = entries[0].item.consent.version
+    while queue and len(entries) < most:
+        item = queue[0].item
+        if item.source_key in sources or item.consent.version != version:
+            break
+        sources.add(item.source_key)
+        entries.append(queue.popleft())
+    return entries
+
+
+class LaneCache:
+    """The lanes that are known: those with items in hand, and for what they have learnt the last that had some.
+
+    Args:
+        limits: Makes the limits of a lane.
+        kept: How many are kept; the number of items in hand bounds those that cannot be dropped.
+    """
+
+    def __init__(self, limits: Callable[[], Limits], kept: int) -> None:
+        self._limits = limits
+        self._kept = kept
+        self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def get(self, workspace_id: UUID) -> Lane:
+        """The lane of a workspace that has items in hand."""
+        return self._lanes[workspace_id]
+
+    def use(self, workspace_id: UUID) -> Lane:
+        """The lane of a workspace, made where there is none."""
+        lane = self._lanes.get(workspace_id)
+        if lane is None:
+            lane = self._lanes[workspace_id] = Lane(workspace_id, Guard(self._limits()))
+        else:
+            self._lanes.move_to_end(workspace_id)
+        return lane
+
+    def drop_idle(self) -> list[UUID]:
+        """Forget some lanes if there are too many, the least recently used first; busy ones go to the back."""
+        dropped = []
+        for _ in range(min(8, len(self._lanes) - self._kept)):
+            workspace_id, lane = next(iter(self._lanes.items()))
+            if lane.in_hand:
+                self._lanes.move_to_end(workspace_id)
+                continue
+            del self._lanes[workspace_id]
+            lane.alarm_at = math.inf
+            dropped.append(workspace_id)
+        return dropped

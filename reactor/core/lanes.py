@@ -1,0 +1,298 @@
+"""Which items are sent next, together with which others, and whose are not even claimed. Values and `now` in.
+
+Each workspace has a *lane*: the items that are ready, and a guard. The lanes that may send stand in a *line*; who has
+sent goes to its end, so a workspace with a million items is one in the line like a workspace with one.
+
+*Natural batching.* No timer waits to fill a batch. A lane with one ready item sends it at once; what becomes ready
+while requests are in flight goes together. Two things make a lane wait with less than a full batch, both only while
+other requests are under way. While more than half of the process's requests are out, a lane that has one of them waits
+for its end: another small request would only take the place of somebody else's first one. And while the outbox has
+more than a claim can carry, a lane waits for a few looks, which bring the rest of its batch within milliseconds: a
+claim of 200 over 50 workspaces is four items each, and requests of four cost five times what requests of 40 do.
+
+*What is not claimed.* An item in hand is a lock in the database and a state that cannot be superseded any more. So a
+lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
+is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
+one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
+
+*Who is told.* A lane that opens with time stands in a heap of alarms; `alarm_at` says when `tick` has something to do.
+`reopened` says, once, that claiming may find something that it could not before.
+"""
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, KeysView
+from itertools import count
+from uuid import UUID
+
+from reactor.core.breaker import State
+from reactor.core.guard import Whole
+from reactor.core.item import Item
+from reactor.core.lane import KEPT, Batch, Lane, LaneCache, Ready, together
+from reactor.core.limits import Limits
+from reactor.core.verdict import Verdict
+from reactor.core.work import Work
+
+PATIENCE = 1.0
+"""Seconds that an item may wait in hand for its lane: as long as a claim that another replica could have made."""
+IN_HAND = 10
+"""Claims' worth of items in hand: 2,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
+carries 500 a second; 5,000 a second need 500 under way, as many ready, and as many being settled."""
+SHARE = 4
+"""One lane may have this part of all items in hand."""
+FILLING = 8
+"""Looks for which a lane may wait for the rest of its batch; 10 ms each where there is a backlog."""
+BUSY = 8
+"""An eighth of the process's requests must be under way for that."""
+CROWDED = 2
+"""With half of them under way no lane gets a second one that is not full."""
+
+
+class Lanes:
+    """All lanes.
+
+    Args:
+        whole: The limits of the process; their cap is the number of requests in flight.
+        limits: Makes the limits of a lane.
+        claim_size: Items per claim.
+        parts: Items per request.
+        kept: Lanes that are kept.
+    """
+
+    def __init__(
+        self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = KEPT
+    ) -> None:
+        self.whole = Whole(whole)
+        self.in_hand = 0
+        self.in_hand_cap = IN_HAND * claim_size
+        self._claim_size = claim_size
+        self._parts = parts
+        self._lanes = LaneCache(limits, kept)
+        self._line: deque[Lane] = deque()
+        self._excluded: dict[UUID, Lane] = {}
+        self._waiting: dict[UUID, Lane] = {}  # for a full batch or for the end of their request
+        self._surrendered: list[Ready] = []
+        self._alarms: list[tuple[float, int, Lane]] = []
+        self._ties = count()
+        self._was_full = False
+        self._reopened = False
+        self._looks = 0
+        self._more = False
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self.whole.in_flight
+
+    @property
+    def excluded(self) -> KeysView[UUID]:
+        """The workspaces from which nothing is to be claimed."""
+        return self._excluded.keys()
+
+    def slots(self, now: float) -> int:
+        """How many items may be claimed."""
+        slots = self._slots(now)
+        self._was_full |= slots == 0
+        return slots
+
+    def _slots(self, now: float) -> int:
+        if self.whole.closed_until(now, PATIENCE) > now:
+            return 0
+        if self.whole.suspect:
+            return int(self.in_hand == 0)
+        room = self.in_hand_cap - self.in_hand
+        return min(self._claim_size, room) if 2 * room >= self._claim_size else 0
+
+    def claimed(self, item: Item) -> Lane:
+        """Take an item in hand; until it is settled it takes up room."""
+        lane = self._lanes.use(item.workspace_id)
+        lane.in_hand += 1
+        self.in_hand += 1
+        for dropped in self._lanes.drop_idle():
+            self._reopened |= self._excluded.pop(dropped, None) is not None
+        return lane
+
+    def add(self, lane: Lane, item: Item, work: Work, now: float) -> None:
+        """Let an item that was claimed be sent."""
+        if not lane.queue:
+            lane.since = self._looks
+        lane.queue.append(Ready(item, work, now))
+        if len(lane.queue) in (1, self._parts, 2 * self._parts):
+            self._refresh(lane, now)
+
+    def looked(self, now: float, *, more: bool) -> None:
+        """Take in that a look is over, and whether it left about as much behind as it took."""
+        self._looks += 1
+        self._more = more
+        self._stop_waiting(now)
+
+    def settled(self, workspace_id: UUID, now: float) -> None:
+        """One item of the workspace is not in hand any more."""
+        lane = self._lanes.get(workspace_id)
+        lane.in_hand -= 1
+        self.in_hand -= 1
+        if lane.in_hand == 0:
+            lane.condemned = None
+        if workspace_id in self._excluded:
+            self._refresh(lane, now)
+
+    def clear(self) -> None:
+        """Let go of whatever is in hand: the claims are lost. What was learnt stays."""
+        for lane in self._lanes:
+            lane.clear()
+        self.in_hand = 0
+        self._surrendered.clear()
+        self._waiting.clear()
+        self._line.clear()
+
+    def next(self, now: float) -> Batch | None:
+        """What is to be sent now; ask until there is nothing."""
+        while self._line and self.whole.ready_at(now) <= now:
+            lane = self._line.popleft()
+            lane.in_line = False
+            if not lane.queue:
+                continue
+            if self._waits(lane):
+                self._waiting[lane.workspace_id] = lane
+            elif lane.guard.ready_at(now) <= now:
+                return self._take(lane, now)
+            else:
+                self._refresh(lane, now)
+        return None
+
+    def _waits(self, lane: Lane) -> bool:
+        if len(lane.queue) >= self._parts:
+            return False
+        if self.whole.has_out(CROWDED) and lane.guard.in_flight:
+            return True
+        return self._more and self.whole.has_out(BUSY) and self._looks - lane.since < FILLING
+
+    def _stop_waiting(self, now: float) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for lane in waiting.values():
+            self._refresh(lane, now)
+
+    def _take(self, lane: Lane, now: float) -> Batch:
+        most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
+        if suspect := lane.guard.suspect or self.whole.suspect:
+            most = 1
+        entries = together(lane.queue, most)
+        batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
+        lane.since = self._looks
+        if suspect:
+            self._surrender(lane)
+        self._refresh(lane, now)
+        return batch
+
+    def ended(self, batch: Batch, verdict: Verdict, now: float, *, random: float) -> bool:
+        """Take in what a request came to.
+
+        Returns:
+            Whether a breaker that it passed is not closed.
+        """
+        lane, guard = batch.lane, batch.lane.guard
+        guard.limits.release()
+        self.whole.limits.release()
+        guard.judge(batch.permit, verdict, now, random=random)
+        self.whole.judge_of(lane.workspace_id, batch.whole_permit, verdict, now, random=random)
+        if verdict.throttled:
+            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.after)
+        for held, side in ((verdict.lane, guard), (verdict.everybody, self.whole)):
+            if held:
+                after = verdict.after if side is guard else None
+                side.hold(now, sent_at=batch.sent_at, random=random, after=after)
+            elif verdict.life:
+                side.works(batch.sent_at)
+        self._after(lane, now)
+        return guard.breaker.state is not State.CLOSED or self.whole.breaker.state is not State.CLOSED
+
+    def broken_off(self, batch: Batch, now: float) -> None:
+        """A request was cancelled; nobody knows what came of it."""
+        batch.lane.guard.give(batch.permit, now)
+        self.whole.give(batch.whole_permit, now)
+        self._after(batch.lane, now)
+
+    def condemn(self, lane: Lane, version: str) -> bool:
+        """A token of the lane is dead.
+
+        Returns:
+            Whether that is news; only the first item that meets it is a dead letter.
+        """
+        if lane.condemned == version:
+            return False
+        lane.condemned = version
+        return True
+
+    def tick(self, now: float) -> None:
+        """Let the lanes open whose time has come."""
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, lane = heapq.heappop(self._alarms)
+            if lane.alarm_at == at:
+                lane.alarm_at = math.inf
+                self._refresh(lane, now)
+        if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
+            self.surrender_all()
+
+    def alarm_at(self, now: float) -> float:
+        """When `tick` and `next` have something to do without anything happening before."""
+        alarm = self._alarms[0][0] if self._alarms else math.inf
+        if self._line or self._was_full:
+            whole = max(self.whole.ready_at(now), self.whole.closed_until(now, PATIENCE))
+            alarm = min(alarm, whole if whole > now else math.inf)
+        return alarm
+
+    def reopened(self, now: float) -> bool:
+        """Whether claiming may find what it could not before; says so once."""
+        reopened = self._reopened or (self._was_full and self._slots(now) > 0)
+        if reopened:
+            self._reopened = self._was_full = False
+        return reopened
+
+    def surrendered(self) -> list[Ready]:
+        """What is to be given back, each once."""
+        surrendered, self._surrendered = self._surrendered, []
+        return surrendered
+
+    def surrender_all(self) -> None:
+        """Have all that was not sent given back."""
+        for lane in self._lanes:
+            self._surrender(lane)
+
+    def _surrender(self, lane: Lane) -> None:
+        self._surrendered += lane.queue
+        lane.queue.clear()
+
+    def _after(self, lane: Lane, now: float) -> None:
+        self._waiting.pop(lane.workspace_id, None)
+        self._refresh(lane, now)
+        if self._waiting and not (self.whole.has_out(CROWDED) or (self._more and self.whole.has_out(BUSY))):
+            self._stop_waiting(now)
+        if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
+            self.surrender_all()
+
+    def _refresh(self, lane: Lane, now: float) -> None:
+        """Put a lane where it belongs: in the line, among the excluded, among the alarms."""
+        guard = lane.guard
+        closed_until = math.inf if lane.condemned else guard.closed_until(now, PATIENCE)
+        if lane.condemned or closed_until > now + PATIENCE:
+            self._surrender(lane)
+        ready_at = max(guard.ready_at(now), closed_until) if lane.queue else closed_until
+        if lane.queue and ready_at <= now and not lane.in_line:
+            self._line.append(lane)
+            lane.in_line = True
+        if closed_until > now or self._has_enough(lane):
+            self._excluded[lane.workspace_id] = lane
+        elif self._excluded.pop(lane.workspace_id, None) is not None:
+            self._reopened = True
+        if now < ready_at < lane.alarm_at:
+            lane.alarm_at = ready_at
+            heapq.heappush(self._alarms, (ready_at, next(self._ties), lane))
+
+    def _has_enough(self, lane: Lane) -> bool:
+        if lane.guard.suspect:
+            return lane.in_hand > 0
+        return len(lane.queue) >= 2 * self._parts or SHARE * lane.in_hand >= self.in_hand_cap

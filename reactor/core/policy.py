@@ -1,0 +1,211 @@
+"""What is sent for a claimed item, and what becomes of it: the rules of retries, dead letters and memory in one place.
+
+*Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
+everybody says nothing about the item: while a breaker is open nothing counts, and rate limits, requests that were never
+sent, a wrong client secret and a key that cannot decrypt never do. What does not count does not spin either: the lane
+is held back, and the row is not due before a pause.
+
+*One exception is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar
+that never do. An item that is older than a day and still meets it has seen every daily quota be refilled once, so from
+then on the attempt counts, and a person gets to see the item as a dead letter.
+
+*The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
+best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away.
+
+*What an attempt may have left behind.* Only `Done` says what Google holds. Every other end may come after a request
+that was carried out: a time-out, a refusal of the second request of two, a task that was cancelled. So every other end
+leaves a note for the next attempt: the payload's calendar may hold the event (`strays`), and after a cancel the
+tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should be
+and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from reactor.core.answers import QUOTA
+from reactor.core.backoff import REBUILD_CAP, backoff
+from reactor.core.item import Binding, Item, Memory, Settlement
+from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope, Superseded
+from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, parse
+from reactor.core.work import Work
+
+AGE_BOUND = 86_400.0
+"""Seconds; an item this old has seen every daily quota be refilled."""
+HOLD_CAP = 60.0
+"""Seconds; the longest that an item waits for what a person has to mend for the whole deployment. The loop asks with a
+single request then, and nobody wants to wait an hour after the mending."""
+LONGEST_ERROR = 500
+"""Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
+
+_CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
+
+
+def prepare(item: Item) -> Work | Settlement:
+    """Say what is wanted from Google for an item, or what becomes of it without asking Google."""
+    try:
+        payload = parse(item.operation, item.workspace_id, item.payload)
+    except BadPayloadError as error:
+        return _dead(item, FailureCode.BAD_PAYLOAD, "; ".join(error.problems)[:LONGEST_ERROR])
+    if isinstance(payload, Rebuild):
+        return Settlement(item, "FAILED", item.attempts, REBUILD_CAP, last_error="rebuilds are not carried out yet")
+    memory = item.memory
+    return Work(
+        workspace_id=payload.workspace_id,
+        source_key=item.source_key,
+        seq=item.seq,
+        payload=payload,
+        generation=memory.generation,
+        bound_event_id=memory.event_id,
+        bound_calendar_id=memory.calendar_id,
+        etag=memory.etag,
+        cancelled=memory.cancelled,
+        reopen=memory.reopen or item.is_child,
+        strays=memory.strays,
+    )
+
+
+def settle(item: Item, work: Work, outcome: Outcome, *, breaker_open: bool, random: float, ceiling: int) -> Settlement:
+    """Say what becomes of an item.
+
+    Args:
+        item: The item.
+        work: What was wanted for it.
+        outcome: What came of that.
+        breaker_open: Whether a breaker that the attempt passed is not closed, this outcome taken into account.
+        random: From [0, 1); the jitter of the pause.
+        ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
+    """
+    match outcome:
+        case Done():
+            return _done(item, work, outcome)
+        case Superseded():
+            return Settlement(
+                item,
+                "COMPLETED",
+                item.attempts,
+                failure_code=FailureCode.SUPERSEDED,
+                moves_floor=not item.is_child,
+                memory=_noted(item, work),
+            )
+        case Dead():
+            return _died(item, work, outcome)
+        case _:
+            return _again(item, work, outcome, breaker_open=breaker_open, random=random, ceiling=ceiling)
+
+
+def hold(item: Item, work: Work) -> Settlement:
+    """Give back an item that was sent, or may have been: nobody learned what came of it, and it is nobody's fault."""
+    return Settlement(item, "PENDING", item.attempts, memory=_noted(item, work))
+
+
+def _done(item: Item, work: Work, done: Done) -> Settlement:
+    moves_floor = not item.is_child
+    if isinstance(work.payload, Cancel):
+        memory = Memory(item.memory.floor_seq, done.generation, cancelled=True)
+        return Settlement(item, "COMPLETED", item.attempts, moves_floor=moves_floor, memory=memory, unbind=True)
+    return Settlement(
+        item,
+        "COMPLETED",
+        item.attempts,
+        moves_floor=moves_floor,
+        memory=Memory(item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag),
+        applied=item.payload,
+        binding=_binding(work.payload, done),
+    )
+
+
+def _binding(payload: Upsert, done: Done) -> Binding:
+    event = payload.event
+    return Binding(
+        event_id=done.event_id,
+        calendar_id=done.calendar_id,
+        source_type=payload.source_type,
+        source_id=payload.source_id,
+        event_type=payload.event_type.value,
+        title=event.title,
+        start=_iso(event.start, event.time_zone),
+        end=_iso(event.end, event.time_zone),
+    )
+
+
+def _iso(moment: date, zone: str | None) -> str:
+    """The moment in the binding's column, a point in time; where only Google knows the zone, it is taken as UTC."""
+    if not isinstance(moment, datetime) or moment.utcoffset() is not None:
+        return moment.isoformat()
+    try:
+        return moment.replace(tzinfo=ZoneInfo(zone or "UTC")).isoformat()
+    except (OSError, ValueError, LookupError):  # what ZoneInfo raises for names that it does not know, or are none
+        return moment.replace(tzinfo=UTC).isoformat()
+
+
+def _died(item: Item, work: Work, dead: Dead) -> Settlement:
+    settlement = _dead(item, dead.code, dead.reason)
+    if dead.code is FailureCode.EVENT_GONE:
+        gone = replace(item.memory, event_id=None, calendar_id=None, etag=None)
+        return replace(settlement, memory=gone, unbind=True)
+    return replace(
+        settlement,
+        memory=None if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
+        invalid_consent=item.consent.version if dead.connection_invalid else None,
+    )
+
+
+def _dead(item: Item, code: FailureCode, reason: str) -> Settlement:
+    moves_floor = item.operation == Operation.CANCEL_EVENT or code not in _CONTENT
+    return Settlement(
+        item,
+        "DEAD_LETTER",
+        item.attempts,
+        failure_code=code,
+        last_error=reason,
+        moves_floor=moves_floor and not item.is_child,
+    )
+
+
+def _again(item: Item, work: Work, retry: Retry, *, breaker_open: bool, random: float, ceiling: int) -> Settlement:
+    memory = _noted(item, work)
+    after = min(retry.after or 0.0, HOLD_CAP) if retry.scope is Scope.ALL else retry.after
+    pause = backoff(item.attempts + 1, random=random, retry_after=after)
+    if not _counts(item, retry, breaker_open=breaker_open):
+        return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.reason, memory=memory)
+    attempts = item.attempts + 1
+    if attempts < min(item.max_attempts, ceiling):
+        return Settlement(item, "FAILED", attempts, pause, last_error=retry.reason, memory=memory)
+    exhausted = _dead(item, FailureCode.EXHAUSTED, retry.reason)
+    return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
+
+
+def _counts(item: Item, retry: Retry, *, breaker_open: bool) -> bool:
+    if breaker_open:
+        return False
+    return retry.counts or (retry.reason == QUOTA.reason and item.age > AGE_BOUND)
+
+
+def _noted(item: Item, work: Work) -> Memory | None:
+    """The memory with a note of an attempt whose outcome nobody learned; None where it says so already."""
+    memory = item.memory
+    calendar_id = work.payload.calendar_id
+    strays = memory.strays if calendar_id in memory.strays else (*memory.strays, calendar_id)
+    noted = replace(memory, strays=strays, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate)
+    return None if noted == memory else noted
+
+
+def blame_one(retries: Sequence[Retry]) -> list[Retry]:
+    """The retries of one request, such that a failure of the whole lane counts against one item, not against each.
+
+    What fails for a lane and counts is the token endpoint: it was asked once, for all of them.
+    """
+    blamed = False
+    fair: list[Retry] = []
+    for retry in retries:
+        common = retry.counts and retry.scope is not Scope.ITEM
+        fair.append(replace(retry, counts=False) if common and blamed else retry)
+        blamed |= common
+    return fair
+
+
+def give_back(item: Item) -> Settlement:
+    """Give back an item for which nothing was sent."""
+    return Settlement(item, "PENDING", item.attempts)

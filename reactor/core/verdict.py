@@ -1,0 +1,59 @@
+"""What the outcomes of one request say about the side that answered, apart from the items they are for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reactor.core.answers import RATE
+from reactor.core.outcome import Dead, Outcome, Retry, Scope
+
+
+def is_condemned(outcome: Outcome) -> bool:
+    """Whether a dead token ended it: the connection is marked invalid, and with that nothing is claimed any more."""
+    return isinstance(outcome, Dead) and outcome.connection_invalid
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The evidence of one request; however many items travelled in it, it is one piece.
+
+    Attributes:
+        life: The other side answered somebody.
+        outage: The other side did not answer somebody.
+        throttled: It limits the rate.
+        lane: Whatever else is sent for the workspace would meet the same.
+        everybody: Whatever else is sent for anybody would meet the same.
+        after: Seconds that it asked to wait, None if it did not say.
+    """
+
+    life: bool = False
+    outage: bool = False
+    throttled: bool = False
+    lane: bool = False
+    everybody: bool = False
+    after: float | None = None
+
+    def take_in(self, outcome: Outcome) -> None:
+        """Add the outcome of one item.
+
+        A retry for the whole lane that is no outage is no sign of life either: it may repeat what a token source
+        remembers, and then nothing was sent.
+        """
+        if isinstance(outcome, Retry):
+            self.outage |= outcome.outage
+            self.life |= not outcome.outage and outcome.scope is Scope.ITEM
+            self.throttled |= outcome.reason == RATE.reason
+            if outcome.after is not None:
+                self.after = max(outcome.after, self.after or 0.0)
+        else:
+            self.life = True
+        if isinstance(outcome, Retry | Dead):
+            self.lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
+            self.everybody |= outcome.scope is Scope.ALL
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> "Verdict":
+        """The verdict of some outcomes."""
+        verdict = cls()
+        for outcome in outcomes:
+            verdict.take_in(outcome)
+        return verdict

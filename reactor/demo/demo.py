@@ -1,0 +1,248 @@
+"""A whole run: database, Google, application, reactor and view, in one process and one Trio run.
+
+The reactor is called as a library and not started as a second process. What is started together then ends together: an
+exception anywhere, a signal, even `kill -9` leaves no half of the demo behind (the embedded server has a janitor of its
+own), and there is no child whose output, exit code and readiness would have to be watched. The price is that
+emulator, application, drawing and reactor share one core, so the latencies shown are the upper end of what it can do.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+
+import trio
+
+from reactor.demo.application import Application
+from reactor.demo.comparison import QUERY, Difference, Wanted, differences
+from reactor.demo.database import Database, demo_database
+from reactor.demo.figures import Figures
+from reactor.demo.google import Google
+from reactor.demo.options import Options
+from reactor.demo.scene import Scene
+from reactor.demo.schedule import schedules
+from reactor.demo.story import Story
+from reactor.demo.summary import Summary
+from reactor.demo.troubles import Troubles
+from reactor.emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
+from reactor.errors import ReactorError
+from reactor.postgres.session import Session, open_session
+
+T = TypeVar("T")
+
+_NEWS = 0.2  # seconds
+_LOOK = 0.1  # seconds between looks at the outbox
+_PATIENCE = 60.0  # seconds without any progress after which the demo gives up; the longest pause of a retry is shorter
+_ROWS_PER_TROUBLE = 60
+_MOST_TROUBLES = 10
+
+
+Reactor = Callable[[dict[str, str], trio.Event, Callable[[], object]], Awaitable[None]]
+"""What the demo shows: given its settings, it calls the third argument once it is ready, and runs until the event is
+set; then it finishes what is in flight and returns."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """One run.
+
+    Attributes:
+        stop: Set from outside to end it early.
+        view: Shows the scene until it is cancelled.
+        say: Called with what is being waited for before there is a scene.
+    """
+
+    options: Options
+    reactor: Reactor
+    view: Callable[[Scene], Awaitable[None]]
+    say: Callable[[str], object]
+    stop: trio.Event = field(default_factory=trio.Event)
+
+    async def play(self) -> Summary | None:
+        """Run to the end.
+
+        Returns:
+            The figures; None where it was stopped before there were any.
+
+        Raises:
+            ReactorError: Something of the demo cannot be started, or broke. It may come in an exception group.
+        """
+        self.say("Starting PostgreSQL and creating the schema ...")
+        async with AsyncExitStack() as stack:
+            database = await self._database(stack)
+            if database is None:
+                return None
+            async with (
+                open_session(database.owner, name="demo application") as writer,
+                open_session(database.owner, name="demo onlooker") as onlooker,
+                trio.open_nursery() as nursery,
+            ):
+                run = await _Run.start(self, writer, onlooker, nursery)
+                await run.with_reactor(database.reactor)
+                summary = await run.summary()
+                nursery.cancel_scope.cancel()
+            return summary
+
+    async def _database(self, stack: AsyncExitStack) -> Database | None:
+        """Enter the database; None where the demo was stopped meanwhile."""
+        try:
+            database = await stack.enter_async_context(_in_thread(demo_database(self.options.database_url)))
+        except Exception:
+            # Ctrl-C also reaches what the start has called, initdb for one; the news of it may come a moment later.
+            with trio.move_on_after(_NEWS):
+                await self.stop.wait()
+            if not self.stop.is_set():
+                raise
+            return None
+        return None if self.stop.is_set() else database
+
+
+class _Run:
+    """A run whose database and Google are there."""
+
+    def __init__(self, demo: Demo, scene: Scene, story: Story, application: Application, onlooker: Session) -> None:
+        self._demo, self._scene, self._story = demo, scene, story
+        self._application, self._onlooker = application, onlooker
+        self._google, self._figures, self._troubles = scene.google, scene.figures, scene.troubles
+        self._url = ""
+        self._settled = False
+
+    @classmethod
+    async def start(cls, demo: Demo, writer: Session, onlooker: Session, nursery: trio.Nursery) -> "_Run":
+        seed = demo.options.seed
+        emulator = Emulator(rng=Random(seed), keep=100)
+        story, figures = Story(schedules(), seed), Figures()
+        google = Google(emulator, story.workspaces)
+        await google.connect(onlooker)
+        troubles = Troubles(google, onlooker, seed)
+        scene = Scene(demo.options.items, figures, google, troubles)
+
+        idle = False
+
+        def before() -> None:
+            nonlocal idle
+            idle = emulator.log.in_flight == 0 and figures.outbox.open == 0
+
+        def committed(seqs: range, at: float) -> None:
+            figures.committed(seqs, at, healthy=not troubles.current, idle=idle)
+
+        run = cls(demo, scene, story, Application(writer, committed, before), onlooker)
+        emulator.log.observers.append(figures.observe)
+        run._url = await nursery.start(serve, application(Service(emulator)))
+        nursery.start_soon(demo.view, scene)
+        nursery.start_soon(run._look)
+        return run
+
+    async def with_reactor(self, dsn: str) -> None:
+        """Let the people work while the reactor runs, and end both."""
+        variables = {
+            "database_url": dsn,
+            "google_client_id": CLIENT_ID,
+            "google_client_secret": CLIENT_SECRET,
+            "google_api_root": f"{self._url}/",
+            "google_token_uri": f"{self._url}/token",
+            "token_encryption_keys": self._google.keys,
+            "health_bind": "127.0.0.1:0",
+            "calendar_sync_requests_per_minute": "0",  # the emulator has no quotas, and the demo may be run at any rate
+            "calendar_sync_lane_requests_per_minute": "0",
+        }
+        stop = trio.Event()
+
+        async def reactor(task_status: trio.TaskStatus[None]) -> None:
+            await self._demo.reactor(variables, stop, task_status.started)
+            if not stop.is_set():
+                raise ReactorError("The reactor stopped by itself.")
+
+        async with trio.open_nursery() as nursery:
+            self._scene.phase = "the reactor starts"
+            await nursery.start(reactor)
+            self._figures.begin()
+            await self._tell()
+            if not self._demo.stop.is_set():
+                self._scene.phase = "settling"
+                await self._settle()
+            self._scene.phase = "stopping"
+            stop.set()
+
+    async def _tell(self) -> None:
+        """People enter plans and change them; now and then something goes wrong."""
+        options, rows = self._demo.options, 0
+        every = _every(options.items)
+        self._scene.phase = "people plan their releases"
+        async with trio.open_nursery() as nursery:
+            over = trio.Event()
+            over.set()
+            while not self._demo.stop.is_set() and (options.items is None or rows < options.items):
+                before, started = rows, trio.current_time()
+                step = self._story.step(options.items - rows if options.items else 50)
+                await self._application.carry_out(step)
+                self._scene.steps.appendleft(step.says)
+                rows += step.rows
+                if rows // every > before // every and rows != options.items:
+                    await over.wait()  # one trouble at a time
+                    over = trio.Event()
+                    nursery.start_soon(self._trouble, over)
+                pause = step.rows / options.rate if options.rate else 0.0
+                with trio.move_on_at(started + pause):
+                    await self._demo.stop.wait()
+
+    async def _trouble(self, over: trio.Event) -> None:
+        await self._troubles.play()
+        over.set()
+
+    async def _settle(self) -> None:
+        """Wait until nothing is left to do, as long as something gets done."""
+        settled, deadline = -1, trio.current_time() + _PATIENCE
+        while not self._demo.stop.is_set() and trio.current_time() < deadline:
+            await self._figures.look(self._onlooker)
+            if not self._figures.outbox.open:
+                self._settled = True
+                return
+            if self._figures.outbox.settled > settled:
+                settled, deadline = self._figures.outbox.settled, trio.current_time() + _PATIENCE
+            await trio.sleep(_LOOK)
+
+    async def _look(self) -> None:
+        while True:
+            await self._figures.look(self._onlooker)
+            await trio.sleep(_LOOK)
+
+    async def summary(self) -> Summary:
+        self._figures.end()
+        await self._figures.look(self._onlooker)
+        emulator = self._google.emulator
+        held = {account.calendar_id: emulator.events(account.calendar_id) for account in self._google.accounts}
+        found: list[Difference] = []
+        if not self._demo.stop.is_set():
+            rows = await self._onlooker.execute(QUERY)
+            found = differences([Wanted(*row) for row in rows], held, self._google.foreign)
+        foreign = sum(map(len, self._google.foreign.values()))
+        return Summary(
+            figures=self._figures,
+            settled=self._settled,
+            stopped=self._demo.stop.is_set(),
+            healed=self._troubles.healed,
+            calls_met=self._troubles.met,
+            events=sum(map(len, held.values())) - foreign,
+            differences=found,
+        )
+
+
+def _every(items: int | None) -> int:
+    """After how many rows something goes wrong; also a short demo shows it once."""
+    if items is None:
+        return 2 * _ROWS_PER_TROUBLE
+    troubles = min(_MOST_TROUBLES, max(1, items // _ROWS_PER_TROUBLE))
+    return max(1, items // (troubles + 1))
+
+
+@asynccontextmanager
+async def _in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """A context manager that blocks, entered and left in a thread; left whatever happens."""
+    value = await trio.to_thread.run_sync(manager.__enter__)
+    try:
+        yield value
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(manager.__exit__, None, None, None)

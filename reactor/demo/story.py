@@ -1,0 +1,167 @@
+"""What the people at the application do: they enter their plans, and then they change their minds.
+
+Pure: the same seed tells the same story. The story keeps its own copy of the rows, and knows how many rows of the
+outbox each step makes, so that a demo of N rows ends after exactly N.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from uuid import UUID
+
+from reactor.demo import plan
+from reactor.demo.row import HIDING, UNSHOWN, Change, Row
+from reactor.demo.schedule import Schedule
+
+_IMPORT = 8  # rows entered in one transaction
+_MOVED = {"tasks": ("due_on",), "milestones": ("reached_on",)}
+_FEW = 12  # tasks that are kept, so that deleting does not empty the plans
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that somebody does, in one or several transactions, one right after the other.
+
+    Attributes:
+        says: What it is, for people.
+        transactions: The changes of each.
+        rows: How many rows of the outbox they make.
+    """
+
+    says: str
+    transactions: Sequence[Sequence[Change]]
+    rows: int
+
+
+class Story:
+    """A never-ending stream of steps."""
+
+    def __init__(self, schedules: Sequence[Schedule], seed: int) -> None:
+        self._random = random.Random(seed)
+        self.workspaces = {self._new_id(): schedule for schedule in schedules}
+        plans = [list(plan.rows(schedule, id_, self._new_id)) for id_, schedule in self.workspaces.items()]
+        longest = max(map(len, plans))
+        # All versions are entered at the same time: whoever looks after a few steps sees something in each calendar.
+        self._waiting = [rows[n] for n in range(longest) for rows in plans if n < len(rows)]
+        self._rows: list[Row] = []
+        self._revision = 1
+
+    def step(self, most: int) -> Step:
+        """The next step.
+
+        Args:
+            most: How many rows of the outbox it may make at most; at least 1.
+        """
+        nothing_shown = not any(row.shown for row in self._rows)
+        if self._waiting and (nothing_shown or self._random.random() < 0.5):
+            return self._enter(most)
+        if nothing_shown:
+            return self._add_task(most)
+        actions: list[tuple[int, Callable[[int], Step]]] = [
+            (34, self._move),
+            (14, self._rename),
+            (12, self._dither),
+            (16, self._hide_or_show),
+            (8, self._note),
+            (6, self._slip),
+            (5, self._add_task),
+            (5, self._delete_task),
+        ]
+        [action] = self._random.choices([act for _, act in actions], [weight for weight, _ in actions])
+        return action(most)
+
+    def _enter(self, most: int) -> Step:
+        rows = [self._waiting.pop(0) for _ in range(min(_IMPORT, most, len(self._waiting)))]
+        self._rows += rows
+        return Step(f"{len(rows)} rows of the release schedules entered", [[row.inserted() for row in rows]], len(rows))
+
+    def _move(self, most: int) -> Step:
+        del most
+        row = self._shown()
+        days = self._random.choice([-14, -7, -3, -2, -1, 1, 2, 3, 7, 14])
+        change = _moved(row, days)
+        return Step(f"{row.title}: {abs(days)} d {'later' if days > 0 else 'earlier'}", [[change]], 1)
+
+    def _rename(self, most: int) -> Step:
+        del most
+        row = self._shown()
+        old = row.title
+        return Step(f"{old}: renamed", [[self._retitled(row)]], 1)
+
+    def _dither(self, most: int) -> Step:
+        """Somebody cannot decide: one row is edited several times at once, and only the last edit matters."""
+        row = self._shown()
+        times = min(most, self._random.randint(3, 8))
+        edits = [[_moved(row, self._random.choice([-1, 1]))] for _ in range(times)]
+        return Step(f"{row.title}: edited {times} times at once", edits, times)
+
+    def _hide_or_show(self, most: int) -> Step:
+        del most
+        hidden = [row for row in self._rows if not row.shown]
+        reopen = bool(hidden) and self._random.random() < 0.5
+        row = self._random.choice(hidden) if reopen else self._shown()
+        column = HIDING[row.table]
+        says = "reopened" if reopen else column
+        return Step(f"{row.title}: {says}", [[row.updated(**{column: not reopen})]], 1)
+
+    def _note(self, most: int) -> Step:
+        """An edit that no calendar shows."""
+        del most
+        rows = [row for row in self._rows if row.table in UNSHOWN]
+        if not rows:
+            return self._move(1)
+        row = self._random.choice(rows)
+        column = UNSHOWN[row.table]
+        note = f"{self._random.randrange(1000)}"
+        return Step(f"{row.title}: {column} noted, no calendar shows it", [[row.updated(**{column: note})]], 0)
+
+    def _slip(self, most: int) -> Step:
+        """A release slips: everything of one version around a day moves by a week, in one transaction."""
+        row = self._shown()
+        rows = [r for r in self._rows if r.shown and r.values["workspace_id"] == row.values["workspace_id"]]
+        slipping = self._random.sample(rows, min(most, len(rows), 6))
+        changes = [_moved(r, 7) for r in slipping]
+        version = self.workspaces[row.values["workspace_id"]].version
+        return Step(f"Python {version} slips: {len(changes)} dates a week later", [changes], len(changes))
+
+    def _add_task(self, most: int) -> Step:
+        del most
+        workspace = self._random.choice(list(self.workspaces))
+        release = self._random.choice(self.workspaces[workspace].releases)
+        number = self._random.randint(90_000, 140_000)
+        row = Row(
+            "tasks",
+            self._new_id(),
+            {"workspace_id": workspace, "title": f"fix gh-{number}", "due_on": _before(release.day), "done": False},
+        )
+        self._rows.append(row)
+        return Step(f"{row.title}: new", [[row.inserted()]], 1)
+
+    def _delete_task(self, most: int) -> Step:
+        tasks = [row for row in self._rows if row.table == "tasks" and row.shown]
+        if len(tasks) < _FEW:
+            return self._add_task(most)
+        row = self._random.choice(tasks)
+        self._rows.remove(row)
+        return Step(f"{row.title}: deleted", [[row.deleted()]], 1)
+
+    def _shown(self) -> Row:
+        return self._random.choice([row for row in self._rows if row.shown])
+
+    def _retitled(self, row: Row) -> Change:
+        self._revision += 1  # never the same title again: that would be no change
+        base = row.title.partition(" (")[0]
+        return row.updated(title=f"{base} (rev {self._revision})")
+
+    def _new_id(self) -> UUID:
+        return UUID(int=self._random.getrandbits(128), version=4)
+
+
+def _moved(row: Row, days: int) -> Change:
+    columns = _MOVED.get(row.table, ("starts_at", "ends_at"))
+    return row.updated(**{column: row.values[column] + timedelta(days=days) for column in columns})
+
+
+def _before(day: date) -> date:
+    return day - timedelta(days=3)

@@ -1,0 +1,115 @@
+"""What goes wrong in the demo now and then, and heals.
+
+One trouble at a time. Each is over after a fixed number of calls that met it, or after a few seconds where nobody
+calls; so a run with the same seed meets the same troubles in the same order, however fast the machine is.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from reactor.demo.google import Account, Google
+from reactor.emulator import Exchange, Fault
+from reactor.postgres.session import Session
+
+_LONGEST = 4.0  # seconds
+_LOOK = 0.02  # seconds
+
+
+class Troubles:
+    """Plays troubles.
+
+    Attributes:
+        current: What is going wrong now, for people; empty when nothing is.
+        met: How many calls met a trouble.
+        healed: How many troubles of each kind are over.
+    """
+
+    def __init__(self, google: Google, owner: Session, seed: int) -> None:
+        self._google = google
+        self._owner = owner
+        self._random = random.Random(seed)
+        self._coming: list[Callable[[Account], Awaitable[None]]] = []
+        self.current = ""
+        self.met = 0
+        self.healed: Counter[str] = Counter()
+
+    async def play(self) -> None:
+        """Play the next trouble until it is over; every kind comes once before one comes twice."""
+        if not self._coming:
+            self._coming = [self._rate_limit, self._unavailable, self._lost_answers, self._revoked, self._slow]
+            self._random.shuffle(self._coming)
+        await self._coming.pop()(self._random.choice(self._google.accounts))
+
+    async def _rate_limit(self, account: Account) -> None:
+        fault = Fault(calendar=account.calendar_id, effect="error", reason="rateLimitExceeded", times=3)
+        await self._faults("rate limit", f"{account.name}: Google says 403 rateLimitExceeded", [fault])
+
+    async def _unavailable(self, account: Account) -> None:
+        del account  # everybody is concerned
+        await self._faults("503", "Google answers 503", [Fault(effect="error", status=503, times=6)])
+
+    async def _lost_answers(self, account: Account) -> None:
+        """The server does its work and the answer gets lost; of a batch, some parts were carried out."""
+        faults = [
+            Fault(operation=name, calendar=account.calendar_id, in_batch=False, effect="drop", commit=1.0, times=1)
+            for name in ("insert", "update", "delete")
+        ]
+        batch = Fault(operation="batch", effect="drop", commit=0.5, times=1)
+        await self._faults("lost answers", "answers get lost after Google did the work", [*faults, batch], enough=2)
+
+    async def _slow(self, account: Account) -> None:
+        del account
+        await self._faults(
+            "slow answers", "Google takes 0.4 s to answer", [Fault(latency=0.4, in_batch=False, times=8)]
+        )
+
+    async def _revoked(self, account: Account) -> None:
+        """Somebody revokes the consent; an administrator is told, and connects again."""
+        self.current = f"{account.name}: consent revoked"
+        self._google.emulator.oauth.revoke(account.refresh_token)
+        with trio.move_on_after(_LONGEST):
+            while await self._valid(account):  # noqa: ASYNC110  (the database is asked; nobody here can set an event)
+                await trio.sleep(_LOOK)
+            self.met += 1
+            self.current = f"{account.name}: consent revoked, its items wait"
+            await trio.sleep(1.0)  # for people to see it
+        await self._google.reconnect(self._owner, account)
+        self._over("consent revoked")
+
+    async def _valid(self, account: Account) -> bool:
+        with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
+            [(valid,)] = await self._owner.execute(
+                "select is_valid from google_connections where workspace_id = %s", (account.workspace_id,)
+            )
+        return bool(valid)
+
+    async def _faults(self, kind: str, says: str, faults: Sequence[Fault], enough: int = 0) -> None:
+        """Put faults into the emulator's plan until they fired often enough."""
+        plan, observers = self._google.emulator.faults, self._google.emulator.log.observers
+        rules = [plan.add(fault) for fault in faults]
+        enough = enough or sum(fault.times or 0 for fault in faults)
+        fired = trio.Event()
+
+        def observe(_: Exchange) -> None:
+            if sum(rule.fired for rule in rules) >= enough:
+                fired.set()
+
+        observers.append(observe)
+        self.current = says
+        try:
+            with trio.move_on_after(_LONGEST):
+                await fired.wait()
+            await trio.sleep(max(fault.latency for fault in faults))  # until the last of them is answered
+        finally:
+            observers.remove(observe)
+            for rule in rules:
+                plan.remove(rule)
+        self.met += sum(rule.fired for rule in rules)
+        self._over(kind)
+
+    def _over(self, kind: str) -> None:
+        self.current = ""
+        self.healed[kind] += 1

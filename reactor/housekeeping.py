@@ -1,0 +1,93 @@
+"""What is done now and then: the schema is verified again, the backlog is measured, what is old is deleted."""
+
+import random
+from functools import partial
+
+import psycopg
+import structlog
+import trio
+
+from reactor.core.health import Facts
+from reactor.errors import ReactorError
+from reactor.lifecycle import in_thread
+from reactor.postgres.migrations import missing
+from reactor.postgres.pool import Pool
+from reactor.postgres.statements import statements
+
+SQL = statements("housekeeping")
+
+INTERVAL = 30.0  # seconds between two rounds: a schema that lacks something makes the replica unready so soon
+CLEAN_EVERY = 60  # rounds
+TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
+PORTION = 5_000  # rows that are deleted in one transaction
+
+log = structlog.get_logger(__name__)
+
+
+class Housekeeping:
+    """The rounds.
+
+    Args:
+        dsn: libpq's connection string or URL.
+        pool: Connections to the database.
+        facts: Told whether the schema is current, and that the rounds go on.
+        retention_days: Days for which settled items are kept.
+
+    Attributes:
+        deleted: Items deleted so far.
+        oldest_due: Seconds for which the item that is due longest has been due, at the last round; 0 for none.
+        due_workspaces: Workspaces with an item that is due, at the last round.
+    """
+
+    def __init__(self, dsn: str, pool: Pool, facts: Facts, *, retention_days: int) -> None:
+        self.deleted = 0
+        self.oldest_due = 0.0
+        self.due_workspaces = 0
+        self._dsn = dsn
+        self._pool = pool
+        self._facts = facts
+        self._retention_days = retention_days
+
+    async def run(self) -> None:
+        """Go round for ever; a database that is away is asked again in the next round."""
+        number = random.randrange(CLEAN_EVERY)  # replicas that start together do not clean together
+        while True:
+            self._beat()
+            await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
+            self._beat()
+            number += 1
+            try:
+                await self.verify()
+                await self.measure()
+                if number % CLEAN_EVERY == 0:
+                    await self.clean()
+            except (ReactorError, psycopg.Error) as error:
+                log.warning("housekeeping_failed", error=type(error).__name__)
+
+    async def verify(self) -> list[str]:
+        """Return what the database lacks, and remember whether that is anything.
+
+        Raises:
+            ReactorError: The database cannot be asked.
+        """
+        found = await in_thread(partial(missing, self._dsn), seconds=TIMEOUT)
+        self._facts.schema_current = not found
+        if found:
+            log.error("schema_incomplete", problems=found)
+        return found
+
+    async def measure(self) -> None:
+        """Measure the backlog; what a workspace without a valid connection holds back does not count."""
+        [[self.oldest_due, self.due_workspaces]] = await self._pool.execute(SQL["backlog"])
+
+    async def clean(self) -> None:
+        """Delete what was settled long ago, in portions."""
+        deleted = None
+        while deleted != 0:
+            params = {"days": self._retention_days, "rows": PORTION}
+            [[deleted]] = await self._pool.execute(SQL["clean"], params)
+            self.deleted += deleted
+            self._beat()
+
+    def _beat(self) -> None:
+        self._facts.beats["housekeeping"] = trio.current_time()

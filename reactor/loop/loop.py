@@ -1,0 +1,285 @@
+"""The loop: claim, send, settle, at the same time and never twice.
+
+    gate ──look──▶ claim ──▶ lanes ──next──▶ senders ──outcomes──▶ settler
+                     ▲                                               │
+                     └────────────── room in hand ◀──────────────────┘
+
+One task looks (the gate calls it), one keeps time for the lanes, one sweeps, one settles; a task per request sends.
+What is decided is decided in `reactor.core.lanes` and `reactor.core.policy`, synchronously, between two checkpoints:
+whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment at which
+something could leave and nobody knows, and no task that has to be woken to find out: the first item after a wake is on
+its way in the step in which its claim returns.
+
+*A look must not miss what opens while it is under way.* The gate takes the answer of a look for the state of things
+and forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is
+repeated.
+
+*Stopping* has two ways. `drain` stops claiming, gives back what was not sent, waits for what is under way until a
+deadline, gives back the rest with a note of what it may have done, and settles all that. Cancelling `run` (the claims
+session is lost) stops everything at once and writes nothing: the locks are gone, somebody else may have the items.
+
+A claim is never cancelled half-way, since what it claimed would be locked and unknown: `drain` waits for it.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+
+import trio
+
+from reactor.core.gate import Found, Look
+from reactor.core.item import Item, Settlement
+from reactor.core.lane import Batch
+from reactor.core.lanes import Lanes
+from reactor.core.outcome import Dead, Outcome, Retry, Scope
+from reactor.core.policy import blame_one, give_back, hold, prepare, settle
+from reactor.core.stats import Stats
+from reactor.core.verdict import Verdict, is_condemned
+from reactor.core.work import Work
+from reactor.errors import TransientError
+from reactor.loop.ports import Calendar, Outbox, TokensOf, Wakeups
+from reactor.loop.settler import Settler
+from reactor.loop.sweeper import Sweeper
+
+REFUSED = 0.5
+"""Seconds until the next look after the database refused one."""
+LAST_SETTLE = 10.0
+"""Seconds for the last transaction after a drain; the session's own time-out is the same."""
+
+_CRASHED = Retry("the exchange ended in an unexpected error", counts=True, scope=Scope.LANE)
+_CRASHED_TOGETHER = Retry("the exchange of a batch ended in an unexpected error", counts=False, scope=Scope.LANE)
+
+
+class _Sending:
+    """A batch under way, and what is known of it."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.outcomes: list[Outcome | None] = [None] * len(batch.entries)
+
+
+class Loop:
+    """The loop, for the lifetime of one claims session.
+
+    Args:
+        outbox: The outbox, by way of that session.
+        calendar: Sends.
+        tokens_of: Finds an item's tokens.
+        wakeups: Calls `look`.
+        lanes: Outlive the session: what they have learnt of Google stays true.
+        stats: Outlive it too.
+        ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
+        on_error: Told what a sender did not expect; it costs an attempt of one item, not the process.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        calendar: Calendar,
+        tokens_of: TokensOf,
+        wakeups: Wakeups,
+        *,
+        lanes: Lanes,
+        stats: Stats,
+        ceiling: int,
+        on_error: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.stats = stats
+        self._outbox = outbox
+        self._calendar = calendar
+        self._tokens_of = tokens_of
+        self._wakeups = wakeups
+        self._lanes = lanes
+        self._ceiling = ceiling
+        self._on_error = on_error
+        self._stop = trio.Event()
+        self._deadline = math.inf
+        self._looking = trio.Lock()
+        self._freed = False
+        self._alarm = math.inf
+        self._stir = trio.Event()
+        self._senders: trio.Nursery
+        self._settler = Settler(outbox, stats, self._settled)
+        self._sweeper = Sweeper(outbox, stats, self._free)
+
+    def drain(self, seconds: float) -> None:
+        """Stop claiming, give what is under way so much time, give back the rest, and let `run` return."""
+        self._deadline = trio.current_time() + seconds
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `drain` has been called and is done. Cancelled, it stops at once and writes nothing.
+
+        What the outbox or the wake-ups raise comes out, in exception groups.
+        """
+        self._lanes.clear()
+        await self._sweeper.sweep()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._settler.run)
+                await self._work()
+                self._settler.close()
+                with trio.move_on_after(LAST_SETTLE):
+                    await self._settler.over.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._lanes.clear()
+
+    async def _work(self) -> None:
+        async with trio.open_nursery() as self._senders:
+            async with trio.open_nursery() as claiming:
+                claiming.start_soon(self._wakeups.run, self.look)
+                claiming.start_soon(self._keep_time)
+                claiming.start_soon(self._sweeper.run)
+                await self._stop.wait()
+                async with self._looking:
+                    claiming.cancel_scope.cancel()
+            self._lanes.surrender_all()
+            self._give_back()
+            self._senders.cancel_scope.deadline = self._deadline
+
+    # Claiming
+
+    async def look(self) -> Look:
+        """Claim what there is room for, and send it."""
+        async with self._looking:
+            if self._stop.is_set():
+                return Look(Found.FULL)
+            self._freed = False
+            slots = self._lanes.slots(trio.current_time())
+            try:
+                claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
+            except TransientError:
+                self._count_look("REFUSED", Found.NOTHING)
+                return Look(Found.NOTHING, due_in=REFUSED)
+            self._take_in(claimed.items)
+            self._lanes.looked(trio.current_time(), more=2 * len(claimed.items) >= slots > 0)
+            self._pump()
+            self._count_look(claimed.look.found.name, claimed.look.found)
+            again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
+            return Look(Found.WORK) if again else claimed.look
+
+    def _take_in(self, items: Sequence[Item]) -> None:
+        now = trio.current_time()
+        self.stats.claimed += len(items)
+        for item in items:
+            lane = self._lanes.claimed(item)
+            wanted = prepare(item)
+            if isinstance(wanted, Settlement):
+                self._settler.put(wanted, now)
+            else:
+                self._lanes.add(lane, item, wanted, now)
+
+    def _count_look(self, name: str, found: Found) -> None:
+        self.stats.looks[name] += 1
+        self.stats.beats["look"] = trio.current_time()
+        self._sweeper.looked(found)
+
+    def _free(self) -> None:
+        """Have somebody look for what could not be claimed before."""
+        self._freed = True
+        self._wakeups.freed()
+
+    # Sending
+
+    def _pump(self) -> None:
+        """Start whatever may leave now; to be called after everything that may have changed what that is."""
+        now = trio.current_time()
+        while not self._stop.is_set() and (batch := self._lanes.next(now)) is not None:
+            self.stats.sends += 1
+            self.stats.sent += len(batch.entries)
+            self.stats.sizes.observe(len(batch.entries))
+            self._senders.start_soon(self._send, batch)
+        self._give_back()
+        if self._lanes.reopened(now):
+            self._free()
+        if self._lanes.alarm_at(now) < self._alarm:
+            self._stir.set()
+
+    def _give_back(self) -> None:
+        """Give back what does not get its turn soon."""
+        for ready in self._lanes.surrendered():
+            self.stats.given_back += 1
+            self._settler.put(give_back(ready.item), ready.claimed_at)
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._alarm = self._lanes.alarm_at(trio.current_time())
+            with trio.move_on_at(self._alarm):
+                await self._stir.wait()
+            self._stir = trio.Event()
+            self._lanes.tick(trio.current_time())
+            self._pump()
+
+    async def _send(self, batch: Batch) -> None:
+        sending = _Sending(batch)
+        over = False
+        try:
+            await self._exchange(sending)
+            over = True
+        finally:
+            if not over:
+                self._break_off(sending)
+        self._end(sending)
+        self._pump()
+
+    async def _exchange(self, sending: _Sending) -> None:
+        def report(place: int, outcome: Outcome) -> None:
+            self._report(sending, place, outcome)
+
+        entries = sending.batch.entries
+        try:
+            tokens = self._tokens_of(entries[0].item)
+            if isinstance(tokens, Retry | Dead):
+                self._report_rest(sending, tokens)
+            else:
+                await self._calendar.send([entry.work for entry in entries], tokens, report)
+        except Exception as error:  # noqa: BLE001  # a bug that one item brings out must not lose all the others
+            self.stats.crashes += 1
+            self._on_error(error)
+            self._report_rest(sending, _CRASHED if len(entries) == 1 else _CRASHED_TOGETHER)
+
+    def _report_rest(self, sending: _Sending, outcome: Outcome) -> None:
+        for place, known in enumerate(sending.outcomes):
+            if known is None:
+                self._report(sending, place, outcome)
+
+    def _report(self, sending: _Sending, place: int, outcome: Outcome) -> None:
+        """Take in an outcome; what is to be tried again waits for the verdict on the whole request."""
+        sending.outcomes[place] = outcome
+        if isinstance(outcome, Retry):
+            return
+        entry = sending.batch.entries[place]
+        if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):
+            end = hold(entry.item, entry.work)
+        else:
+            end = self._decide(entry.item, entry.work, outcome)
+        self._settler.put(end, entry.claimed_at)
+
+    def _decide(self, item: Item, work: Work, outcome: Outcome, *, breaker_open: bool = False) -> Settlement:
+        return settle(item, work, outcome, breaker_open=breaker_open, random=random.random(), ceiling=self._ceiling)
+
+    def _end(self, sending: _Sending) -> None:
+        """Draw the conclusions from a request that is over."""
+        batch = sending.batch
+        outcomes = [outcome for outcome in sending.outcomes if outcome is not None]
+        breaker_open = self._lanes.ended(batch, Verdict.of(outcomes), trio.current_time(), random=random.random())
+        again = [(e, o) for e, o in zip(batch.entries, sending.outcomes, strict=True) if isinstance(o, Retry)]
+        for (entry, _), retry in zip(again, blame_one([o for _, o in again]), strict=True):
+            end = self._decide(entry.item, entry.work, retry, breaker_open=breaker_open)
+            self.stats.retries[retry.reason] += 1
+            self._settler.put(end, entry.claimed_at)
+
+    def _break_off(self, sending: _Sending) -> None:
+        """Note what a request that was cancelled may have done."""
+        self.stats.broken_off += 1
+        self._lanes.broken_off(sending.batch, trio.current_time())
+        for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
+            if outcome is None or isinstance(outcome, Retry):
+                self._settler.put(hold(entry.item, entry.work), entry.claimed_at)
+
+    def _settled(self, settlements: Sequence[Settlement]) -> None:
+        now = trio.current_time()
+        for settlement in settlements:
+            self._lanes.settled(settlement.item.workspace_id, now)
+        self._pump()

@@ -1,0 +1,98 @@
+"""Writes what becomes of items: everything that is ready in one transaction.
+
+While the database writes one lot the next gathers, so a quiet system writes each end at once and a busy one hundreds
+together, without a timer. An item is in hand until it is written, and items in hand are bounded: so is what waits here.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+
+import trio
+
+from reactor.core.backoff import backoff
+from reactor.core.item import Settlement
+from reactor.core.stats import Stats
+from reactor.errors import TransientError
+from reactor.loop.ports import Outbox
+
+AT_MOST = 500
+"""Items per transaction: more makes a transaction of more than 50 ms, and what waits behind it gets old."""
+LONGEST_PAUSE = 4.0
+"""Seconds between attempts to write what the database refuses."""
+
+
+class Settler:
+    """The one task that writes ends.
+
+    Args:
+        outbox: Where.
+        stats: Counts.
+        settled: Told the ends that are off our hands, written or not.
+
+    Attributes:
+        over: Set when everything is written, after `close`.
+    """
+
+    def __init__(self, outbox: Outbox, stats: Stats, settled: Callable[[Sequence[Settlement]], None]) -> None:
+        self.over = trio.Event()
+        self._outbox = outbox
+        self._stats = stats
+        self._settled = settled
+        self._ends, self._ready = trio.open_memory_channel[tuple[Settlement, float]](math.inf)
+
+    def put(self, settlement: Settlement, claimed_at: float) -> None:
+        """Have an end written; `claimed_at` is when its item was claimed."""
+        self._ends.send_nowait((settlement, claimed_at))
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        self._ends.close()
+
+    async def run(self) -> None:
+        """Write what comes, until `close`."""
+        async for first in self._ready:
+            ends = [first]
+            try:
+                while len(ends) < AT_MOST:
+                    ends.append(self._ready.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                pass
+            self._stats.beats["settle"] = trio.current_time()
+            await self._write(ends)
+            self._stats.beats.pop("settle", None)
+        self.over.set()
+
+    async def _write(self, ends: list[tuple[Settlement, float]]) -> None:
+        """Write ends; what the database refused is written again, if it is still ours."""
+        failures = 0
+        while ends:
+            try:
+                written = await self._outbox.settle([settlement for settlement, _ in ends])
+            except TransientError:
+                self._stats.refusals += 1
+                failures += 1
+                await trio.sleep(backoff(failures, random=random.random(), cap=LONGEST_PAUSE))
+                ours = {(item.id, item.claim_no) for item in self._outbox.in_flight}
+                gone = [end for end in ends if (end[0].item.id, end[0].item.claim_no) not in ours]
+                ends = [end for end in ends if (end[0].item.id, end[0].item.claim_no) in ours]
+                self._written(gone, [False] * len(gone))
+            else:
+                self._written(ends, written)
+                return
+
+    def _written(self, ends: list[tuple[Settlement, float]], written: Sequence[bool]) -> None:
+        now = trio.current_time()
+        stats = self._stats
+        stats.settles += 1
+        for (settlement, claimed_at), is_written in zip(ends, written, strict=True):
+            item = settlement.item
+            if not is_written:
+                stats.claims_lost += 1
+                continue
+            stats.settled[settlement.status] += 1
+            if settlement.failure_code is not None:
+                stats.codes[settlement.failure_code] += 1
+            if settlement.status == "COMPLETED":
+                stats.seconds.observe(item.age + now - claimed_at)
+        self._settled([settlement for settlement, _ in ends])

@@ -1,0 +1,71 @@
+"""Takes over what lost its worker: now and then, and often while anything goes on."""
+
+import math
+import random
+from collections.abc import Callable
+
+import trio
+
+from reactor.core.gate import Found
+from reactor.core.stats import Stats
+from reactor.errors import TransientError
+from reactor.loop.ports import Outbox
+
+SWEEP = 1.0
+"""Seconds between sweeps while anything goes on: what a killed peer had in hand is sent again within two seconds."""
+SWEEP_IDLE = 5.0
+"""Seconds between sweeps while nothing goes on; an idle replica has one or two transactions a second in all."""
+LIVELY = 60.0
+"""Seconds after the last sign of work anywhere for which things go on: a peer may have an item in hand for as long."""
+
+
+class Sweeper:
+    """The one task that sweeps.
+
+    Args:
+        outbox: What is swept.
+        stats: Counts.
+        recovered: Called when items are due again; nobody else announces them.
+    """
+
+    def __init__(self, outbox: Outbox, stats: Stats, recovered: Callable[[], None]) -> None:
+        self._outbox = outbox
+        self._stats = stats
+        self._recovered = recovered
+        self._active_at = self._looked_at = -math.inf
+        self._lively = trio.Event()
+
+    def looked(self, found: Found) -> None:
+        """Take in a look; one that finds something, or follows another quickly, means that things go on.
+
+        Every replica is called when an item is inserted, also those that do not get it.
+        """
+        now = trio.current_time()
+        if found is not Found.NOTHING or now - self._looked_at < SWEEP:
+            self._active_at = now
+            self._lively.set()
+        self._looked_at = now
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            if trio.current_time() - self._active_at < LIVELY:
+                await trio.sleep(SWEEP * random.uniform(0.75, 1.25))
+            else:
+                self._lively = trio.Event()
+                with trio.move_on_after(SWEEP_IDLE * random.uniform(0.75, 1.25)):
+                    await self._lively.wait()
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Sweep once."""
+        try:
+            swept = await self._outbox.sweep()
+        except TransientError:
+            self._stats.refusals += 1
+        else:
+            self._stats.sweeps += 1
+            self._stats.orphans += swept.recovered
+            if swept.recovered:
+                self._recovered()
+        self._stats.beats["sweep"] = trio.current_time()

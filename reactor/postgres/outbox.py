@@ -1,0 +1,327 @@
+"""The outbox: items are claimed here, settled, given back, and taken over from workers that died.
+
+An instance belongs to one session, the *claims session*, which holds the advisory lock of every item in flight. When
+the session is lost so are the locks, and with them this object: the next session gets a new one. Nobody else may use
+the session's advisory locks.
+
+**A claim** is one call of a function (db/migrations/0021_claim.sql argues its races). One claimer at a time in a
+database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
+take several passes; only if none found anything, and the ring of workspaces was read meanwhile and gone through, is the
+answer `NOTHING`. The gate's promise that no writer has to notify rests on that.
+
+**A settle** is one transaction for all that is ready, and then the unlocks: an item that is still PROCESSING to others
+when its lock is free would look like an orphan. See `reactor.postgres.settling`.
+
+**A sweep** finds the orphans, PROCESSING rows whose lock nobody holds, and counts the lost attempt.
+
+Every call is shielded from cancellation: an interrupted statement costs the session and all its locks. The session's
+time-out bounds it. When the server refuses a statement, `TransientError` comes out, and nothing has changed.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+import trio
+
+from reactor.core.gate import Found, Look
+from reactor.core.item import Consent, Item, Memory, Settlement
+from reactor.errors import TransientError
+from reactor.postgres.ring import Ring
+from reactor.postgres.session import Row, Session
+from reactor.postgres.settling import settle
+from reactor.postgres.statements import statements
+
+T = TypeVar("T")
+_SQL = statements("outbox")
+
+_WIDTH = 32  # workspaces looked at in one pass, some 50 microseconds each
+_KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
+REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a word
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim came to.
+
+    Attributes:
+        items: The items, ours now.
+        look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep came to.
+
+    Attributes:
+        recovered: Items that are due again.
+        dead: Items that lost their worker as often as attempts are allowed.
+    """
+
+    recovered: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item that we would claim, but somebody else has its lock.
+
+    Attributes:
+        id: The item.
+        seconds: For how long it has been refused.
+        pid: The process id of the backend that has the lock.
+        application: That session's name.
+    """
+
+    id: UUID
+    seconds: float
+    pid: int
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invariants:
+    """What must hold, for metrics and tests.
+
+    Attributes:
+        in_flight: Items that were claimed and not settled.
+        stray_locks: Item locks of this session without an item in flight; 0.
+        missing_locks: Items in flight without their lock; 0.
+        orphans: PROCESSING rows whose lock nobody has; 0 after a sweep.
+        doubled: Sources with two PROCESSING rows; 0.
+    """
+
+    in_flight: int
+    stray_locks: int
+    missing_locks: int
+    orphans: int
+    doubled: int
+
+
+class Outbox:
+    """The outbox, by way of one session.
+
+    Args:
+        session: The claims session.
+        max_attempts: Most attempts for any item, whatever its row says.
+    """
+
+    def __init__(self, session: Session, *, max_attempts: int = 5) -> None:
+        self._session = session
+        self._ceiling = max_attempts
+        self._ring = Ring()
+        self._in_flight: dict[UUID, Item] = {}
+        self._refused: dict[UUID, float] = {}
+
+    @property
+    def in_flight(self) -> list[Item]:
+        """The items that were claimed and not settled."""
+        return list(self._in_flight.values())
+
+    async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
+        """Claim items that are due.
+
+        Args:
+            slots: At most so many. With none it only sees whether something is left for others.
+            excluded: Workspaces to leave alone. Those without a valid connection need not be named.
+
+        Raises:
+            TransientError: The server refused; nothing was claimed.
+            SessionLostError: The session is gone.
+        """
+        ring, excluded = self._ring, frozenset(excluded)
+        if slots <= 0:
+            return await self._full(excluded)
+        ring.begin()
+        read = False
+        began = trio.current_time()
+        while True:
+            refresh = not read and ring.is_stale(began)
+            window = [] if refresh else ring.window(min(slots, _WIDTH), excluded)
+            if not window and read:
+                due_in = ring.due_in(excluded, trio.current_time())
+                return Claimed(look=Look(Found.NOTHING, due_in=due_in))
+            items, report = await self._pass(slots, window, excluded)
+            if report.get("busy"):
+                return Claimed(look=Look(Found.BUSY))
+            read = read or not window
+            if items or report["superseded"]:
+                return Claimed(items, Look(Found.WORK))
+
+    async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> tuple[list[Item], Any]:
+        """Look at some workspaces; at the first of a ring read anew where none are named."""
+        began = trio.current_time()
+        items, report = await self._run(
+            _claim,
+            {
+                "workspaces": window or None,
+                "cursors": self._ring.cursors(window) or None,
+                "past": self._ring.past,
+                "width": min(slots, _WIDTH),
+                "excluded": [] if window else list(excluded),
+                "slots": slots,
+                "due_rows": 2 * slots,
+                "key_rows": _KEYS,
+                "held": list(self._in_flight),
+                "ceiling": self._ceiling,
+            },
+        )
+        if report.get("busy"):
+            return items, report
+        self._in_flight.update((item.id, item) for item in items)
+        now = trio.current_time()
+        if not window:
+            self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
+        successful = {item.workspace_id for item in items} | {UUID(w) for w in report["tidied"]}
+        self._ring.looked([(UUID(w), more, key) for w, more, key in report["looked"]], successful=successful)
+        self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in items), now)
+        return items, report
+
+    async def _full(self, excluded: Collection[UUID]) -> Claimed:
+        began = trio.current_time()
+        if self._ring.is_stale(began):
+            rows = await self._run(_rows, "ring", {})
+            self._ring.fill(((w, first, then) for w, first, then in rows), began=began, now=trio.current_time())
+        return Claimed(look=Look(Found.FULL, left_behind=self._ring.has_due(excluded)))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Write what becomes of items, and give their locks back.
+
+        Returns:
+            For each whether it was written; if not, the claim was lost, and whatever was done in its name is dropped.
+
+        Raises:
+            TransientError: The server refused; items that are still `in_flight` are to be settled again.
+            SessionLostError: The session is gone; what was written is not known.
+        """
+        # What is said of an item that is not in hand must not unlock it: it may be ours again, under another claim.
+        ours = {each.item.id: each for each in settlements if self._holds(each.item)}
+        written: set[UUID] = set()
+        unlocked: set[UUID] = set()
+        try:
+            await self._run(settle, list(ours.values()), written, unlocked)
+        finally:
+            for item_id in unlocked:
+                del self._in_flight[item_id]
+        return [each.item.id in written and ours[each.item.id] is each for each in settlements]
+
+    def _holds(self, item: Item) -> bool:
+        held = self._in_flight.get(item.id)
+        return held is not None and held.claim_no == item.claim_no
+
+    async def give_back(self, items: Iterable[Item]) -> list[bool]:
+        """Make items PENDING again, their attempts as they were: nothing was sent for them. As `settle`."""
+        return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
+
+    async def sweep(self) -> Swept:
+        """Take over what lost its worker: each such attempt counts, and may have had any effect.
+
+        Items that are due again because of that were announced to nobody: look for them.
+
+        Raises:
+            TransientError: The server refused.
+            SessionLostError: The session is gone.
+        """
+        params = {"held": list(self._in_flight), "ceiling": self._ceiling}
+        [[recovered, dead]] = await self._run(_rows, "sweep", params)
+        return Swept(recovered, dead)
+
+    async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
+        """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
+
+        Raises:
+            TransientError: The server refused.
+            SessionLostError: The session is gone.
+        """
+        now = trio.current_time()
+        waiting = {item_id: now - since for item_id, since in self._refused.items() if now - since >= seconds}
+        if not waiting:
+            return []
+        holders = await self._run(_rows, "holders", {"ids": list(waiting)})
+        for item_id in waiting.keys() - {item_id for item_id, _, _ in holders}:
+            del self._refused[item_id]  # it is free now
+        return [Refused(item_id, waiting[item_id], pid, name) for item_id, pid, name in holders]
+
+    def _note_refused(self, refused: Iterable[UUID], claimed: Iterable[UUID], now: float) -> None:
+        for item_id in refused:
+            self._refused.setdefault(item_id, now)
+        for item_id in claimed:
+            self._refused.pop(item_id, None)
+
+    async def invariants(self) -> Invariants:
+        """Look whether locks and items agree.
+
+        Raises:
+            TransientError: The server refused.
+            SessionLostError: The session is gone.
+        """
+        wanted, held, orphans, doubled = await self._run(_invariants, lambda: list(self._in_flight))
+        return Invariants(len(self._in_flight), len(held - wanted), len(wanted - held), orphans, doubled)
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        refusal: psycopg.Error
+        with trio.CancelScope(shield=True):
+            try:
+                return await self._session.run(lambda connection: work(connection, *args))
+            except psycopg.Error as error:
+                refusal = error
+                # A claim may have failed after it took locks, and a session's locks survive a rollback.
+                await self._session.run(lambda connection: _unlock_strays(connection, list(self._in_flight)))
+        raise TransientError(f"The database refused: {refusal.sqlstate or type(refusal).__name__}.") from refusal
+
+
+Connection = psycopg.Connection[Row]
+
+
+def _rows(connection: Connection, name: str, params: dict[str, Any]) -> list[Row]:
+    return connection.execute(_SQL[name], params).fetchall()
+
+
+def _claim(connection: Connection, params: dict[str, Any]) -> tuple[list[Item], Any]:
+    """Claim; return the items and the report, which comes last."""
+    with connection.cursor(binary=True) as cursor:
+        *rows, report = cursor.execute(_SQL["claim"], params).fetchall()
+    return [_item(row) for row in rows], report[6]
+
+
+def _item(row: Row) -> Item:
+    *of_row, floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, strays, token = row
+    memory = Memory(floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays))
+    version = hashlib.md5(token.encode(), usedforsecurity=False).hexdigest()
+    item_id, workspace_id, key, seq, claim_no, operation, payload, attempts, max_attempts, age, is_child = of_row
+    return Item(
+        id=item_id,
+        workspace_id=workspace_id,
+        source_key=key,
+        seq=seq,
+        claim_no=claim_no,
+        operation=operation,
+        payload=payload,
+        attempts=attempts,
+        max_attempts=max_attempts,
+        age=age,
+        is_child=is_child,
+        memory=memory,
+        consent=Consent(token, version),
+    )
+
+
+def _invariants(connection: Connection, in_flight: Callable[[], list[UUID]]) -> tuple[set[int], set[int], int, int]:
+    wanted = {key for (key,) in _rows(connection, "item_keys", {"ids": in_flight()})}
+    held = {key for (key,) in _rows(connection, "own_locks", {})}
+    [[orphans]] = _rows(connection, "orphaned", {})
+    [[doubled]] = _rows(connection, "doubled", {})
+    return wanted, held, orphans, doubled
+
+
+def _unlock_strays(connection: Connection, in_flight: list[UUID]) -> None:
+    wanted, held, _, _ = _invariants(connection, lambda: in_flight)
+    for key in held - wanted:
+        connection.execute(_SQL["unlock_key"], {"key": key})

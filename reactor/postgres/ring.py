@@ -1,0 +1,117 @@
+"""The ring: which workspaces have something due, and which of them to look at next.
+
+It is read from the database now and then, not on every claim: a thousand workspaces cost some 6 ms. In between it only
+gets shorter, by workspaces in which nothing was left to claim. A workspace that is not in it waits for the next
+reading, so it is read again after `PERIOD` (or after twenty times what the last reading took, if that is more), and
+whenever it has been used up. That nothing is to be had may be said only of a ring that was read, and used up, since one
+began to look.
+
+Turns go round: each claim looks at the next few workspaces, and takes the first item of each before the second of any.
+
+*By key.* The oldest due rows of a workspace may all belong to sources that cannot be claimed, because a newer state of
+theirs is being sent or backs off. Such a workspace is then looked through by source key too, a part at a time. The
+place where the last claim stopped is kept, so that what lies behind a hot source gets its turn; the workspace is
+finished with when the keys were looked at from the first to the last and nothing was to be had.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+PERIOD = 0.25  # seconds: what a workspace's first item may have to wait for beside a backlog
+_SHARE = 20  # the part of the time that reading it may take at most
+
+Entry = tuple[UUID, float, float | None]
+"""A workspace, seconds until its first item is due, and until the first that is not due yet."""
+
+
+@dataclass(slots=True)
+class _Scan:
+    """How far a workspace was looked through by key; `whole` when that began before the first."""
+
+    after: str = ""
+    whole: bool = True
+
+
+class Ring:
+    """The workspaces that have something due."""
+
+    def __init__(self) -> None:
+        self._due: list[UUID] = []
+        self._next_due: dict[UUID, float] = {}
+        self._scans: dict[UUID, _Scan] = {}
+        self._fresh_until = -math.inf
+        self.past: UUID | None = None
+        """The workspace that was looked at last."""
+
+    def is_stale(self, now: float) -> bool:
+        """Whether it is time to read it again."""
+        return now >= self._fresh_until
+
+    def fill(self, entries: Iterable[Entry], *, began: float, now: float) -> None:
+        """Take in what was read, between two moments."""
+        self._due = []
+        self._next_due = {}
+        for workspace, first_due_in, next_due_in in entries:
+            if first_due_in <= 0:
+                self._due.append(workspace)
+            if next_due_in is not None:
+                self._next_due[workspace] = now + next_due_in
+        self._due.sort()
+        for workspace in self._scans.keys() - set(self._due):
+            del self._scans[workspace]
+        self._fresh_until = now + max(PERIOD, _SHARE * (now - began))
+
+    def begin(self) -> None:
+        """Somebody begins to look: what was looked through by key before does not count any more."""
+        for scan in self._scans.values():
+            scan.whole = scan.after == ""
+
+    def window(self, width: int, excluded: Collection[UUID]) -> list[UUID]:
+        """The next workspaces."""
+        start = bisect_right(self._due, self.past) if self.past else 0
+        turn = self._due[start:] + self._due[:start]
+        return [workspace for workspace in turn if workspace not in excluded][:width]
+
+    def cursors(self, window: Iterable[UUID]) -> list[str | None]:
+        """For each of the workspaces the key behind which to look, None where the due rows will do."""
+        return [scan.after if (scan := self._scans.get(workspace)) else None for workspace in window]
+
+    def looked(self, looked: Sequence[tuple[UUID, bool, str | None]], *, successful: Collection[UUID]) -> None:
+        """Take in what a claim saw.
+
+        Args:
+            looked: For each workspace in its window whether there may be more due rows than it looked at, and the last
+                key that it looked at, None if that was the end.
+            successful: The workspaces in which something was claimed or superseded.
+        """
+        for workspace, more, last_key in looked:
+            scan = self._scans.get(workspace)
+            if not more:
+                self._finish(workspace)
+            elif scan is None:
+                if workspace not in successful:
+                    self._scans[workspace] = _Scan()
+            elif last_key is not None:
+                scan.after = last_key
+            elif scan.whole and workspace not in successful:
+                self._finish(workspace)
+            else:
+                self._scans[workspace] = _Scan()
+            self.past = workspace
+
+    def _finish(self, workspace: UUID) -> None:
+        self._scans.pop(workspace, None)
+        if workspace in self._due:
+            self._due.remove(workspace)
+
+    def has_due(self, excluded: Collection[UUID]) -> bool:
+        """Whether any workspace has something due."""
+        return any(workspace not in excluded for workspace in self._due)
+
+    def due_in(self, excluded: Collection[UUID], now: float) -> float:
+        """Seconds until something that is not due yet will be."""
+        times = (due_at for workspace, due_at in self._next_due.items() if workspace not in excluded)
+        return max(0.0, min(times, default=math.inf) - now)

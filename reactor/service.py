@@ -1,0 +1,299 @@
+"""The service: the only place where the parts are put together, started, supervised and stopped.
+
+Start. Signals are received before anything slow. The health endpoint comes next, so that probes are answered while a
+database that is down is waited for; a port that is taken ends the process. Then the database: reachable, a session and
+not a transaction pooler, with everything that this version needs. Only what a person has to change ends the process.
+
+Work. Everything that relies on item locks lives inside the session that holds them: lost, all of it is cancelled, and
+after a pause there is a new session, a new outbox and a new loop. What was learnt of Google and what was counted
+outlives it, and so do the sources of access tokens: a rotated refresh token must be stored whatever becomes of the
+sessions. When the database is away for long, the pauses grow to seconds; the process goes on and is alive, not ready.
+
+Stop. Not ready; the loop drains and gives back the rest; the session closes, and with it go the locks; refresh tokens
+that are still to be stored get a moment; the health endpoint ends last.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
+from functools import partial
+
+import httpx
+import structlog
+import trio
+
+import reactor
+from reactor import readings
+from reactor.accounts import Accounts
+from reactor.core.gate import Look, State, Timings
+from reactor.core.health import Facts, Verdict, liveness, readiness
+from reactor.core.stats import Stats
+from reactor.errors import ConfigurationError, ReactorError, TransientError
+from reactor.google.client import GoogleCalendar
+from reactor.google.token_exchange import TokenExchange, user_account
+from reactor.housekeeping import Housekeeping
+from reactor.http import Page, Server, application
+from reactor.lifecycle import Pauses, cancelled_by, first_of, in_thread, one_error, watch_signals
+from reactor.loop import Loop
+from reactor.metrics import CONTENT_TYPE, Counted, Metrics, Reading
+from reactor.postgres.outbox import Outbox
+from reactor.postgres.pool import Pool
+from reactor.postgres.pooler import require_sessions
+from reactor.postgres.session import SessionLostError, open_session
+from reactor.postgres.wakeups import Wakeups
+from reactor.quotas import lanes
+from reactor.settings import Settings, parse_bind
+from reactor.vault import Vault
+
+RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
+RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
+CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
+LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
+
+log = structlog.get_logger(__name__)
+
+
+class Service:
+    """One reactor, from start to stop. Made and run by `run`; what it shows is for whoever embeds or watches it.
+
+    Attributes:
+        url: The health endpoint's base URL.
+        facts: What probes judge.
+        stats: What the loop has done.
+        lanes: What is under way and held back.
+        wakeups: What the gate has done, by name.
+        sessions_lost: How often the claims session was lost.
+        stop: Set, it drains and ends.
+    """
+
+    def __init__(
+        self, settings: Settings, stop: trio.Event, ready: Callable[["Service"], object] = lambda _: None
+    ) -> None:
+        self.url = ""
+        self.facts = Facts({})
+        self.stats = Stats()
+        self.lanes = lanes(settings)
+        self.wakeups: Counter[str] = Counter()
+        self.sessions_lost = 0
+        self._settings = settings
+        self._dsn = settings.database_url.get_secret_value()
+        self.stop = stop
+        self._ready: Callable[[Service], object] | None = ready
+        self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
+        self._metrics = Metrics(reactor.__version__, self._readings)
+        pages = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._scrape}
+        self._server = Server(application(pages))
+        self._vault = Vault.from_setting(settings.token_encryption_keys.get_secret_value())
+        self._pool = Pool(self._dsn)
+        days = settings.calendar_sync_retention_days
+        self._housekeeping = Housekeeping(self._dsn, self._pool, self.facts, retention_days=days)
+        self._listening: Wakeups | None = None
+        self._accounts: Accounts | None = None
+
+    async def run(self) -> None:
+        """Work until told to stop.
+
+        Raises:
+            ConfigurationError: Something that a person has to change (in an exception group).
+        """
+        last = trio.Event()
+        async with trio.open_nursery() as nursery:
+            self.url = await nursery.start(self._server.run, *parse_bind(self._settings.health_bind), last)
+            log.info("started", version=reactor.__version__, health=self.url)
+            await self._work()
+            last.set()
+        log.info("stopped")
+
+    async def _work(self) -> None:
+        """Everything but the health endpoint."""
+        settings = self._settings
+        calendar = GoogleCalendar(settings.google_api_root, batch_parts=settings.calendar_sync_batch_parts)
+        account = partial(
+            user_account,
+            client_id=settings.google_client_id,
+            client_secret=settings.google_client_secret.get_secret_value(),
+            token_uri=settings.google_token_uri,
+        )
+        async with (
+            aclosing(self._pool),
+            httpx.AsyncClient() as client,
+            calendar,
+            trio.open_nursery() as exchanges,
+        ):
+            accounts = Accounts(self._vault, self._pool, TokenExchange(client), account, exchanges)
+            self._accounts = accounts
+            async with trio.open_nursery() as beside:
+                await self._await_database()
+                beside.start_soon(self._housekeeping.run)
+                await self._keep_claiming(calendar, accounts)
+                beside.cancel_scope.cancel()
+            exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
+
+    async def _await_database(self) -> None:
+        """Wait until the database answers, and see whether it is what is needed."""
+        lacking: list[str] = []
+        async with cancelled_by(self.stop):
+            while True:
+                self._beat("connect")
+                try:
+                    await in_thread(partial(require_sessions, self._dsn), seconds=CONNECT_WITHIN)
+                    lacking = await self._housekeeping.verify()
+                except TransientError as error:
+                    log.warning("database_unreachable", problem=str(error))
+                    await self._pauses.after_failure(self.stop)
+                else:
+                    break
+        if lacking:
+            raise ConfigurationError(
+                "The database lacks what this version needs; run `python -m reactor migrate` as the owner of its "
+                "tables. " + " ".join(lacking)
+            )
+
+    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
+        """Hold a claims session and work in it; lost, get another."""
+        while not self.stop.is_set():
+            self._beat("connect")
+            try:
+                await self._claim(calendar, accounts)
+            except* (SessionLostError, TransientError) as losses:
+                self.sessions_lost += 1
+                log.warning("session_lost", problem=str(first_of(losses)))
+            finally:
+                self._end_session()
+            await self._pauses.after_failure(self.stop)
+
+    async def _claim(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
+        """Work in one claims session, until it is lost or the loop has drained."""
+        settings = self._settings
+        loop: Loop | None = None
+
+        async def end_when_told() -> None:
+            await self.stop.wait()
+            if loop is None:
+                nursery.cancel_scope.cancel()
+            else:
+                loop.drain(settings.calendar_sync_drain_timeout_ms / 1000)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end_when_told)
+            async with open_session(self._dsn, name="calendar-sync-reactor claims") as session:
+                poll = settings.calendar_sync_poll_interval_ms / 1000
+                self._listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
+                wakeups.counts = self.wakeups
+                loop = Loop(
+                    Outbox(session, max_attempts=settings.calendar_sync_max_retries),
+                    calendar,
+                    accounts.tokens_of,
+                    _Watched(wakeups, self._looked),
+                    lanes=self.lanes,
+                    stats=self.stats,
+                    ceiling=settings.calendar_sync_max_retries,
+                    on_error=lambda error: log.error("exchange_crashed", exc_info=error),
+                )
+                self.facts.claiming = True
+                await loop.run()
+            nursery.cancel_scope.cancel()
+
+    def _looked(self) -> None:
+        """Take note of a look: the sessions are good."""
+        self._pauses.reset()
+        self.facts.beats.pop("connect", None)
+        if self._ready is not None and self._is_listening():
+            ready, self._ready = self._ready, None
+            log.info("ready")
+            ready(self)
+
+    def _end_session(self) -> None:
+        self.facts.claiming = False
+        self._listening = None
+        self.stats.beats.clear()  # what does not run cannot be late
+
+    def _is_listening(self) -> bool:
+        return self._listening is not None and self._listening.state is not State.DEAF
+
+    def _beat(self, name: str) -> None:
+        self.facts.beats[name] = trio.current_time()
+
+    # What others see
+
+    def _judge(self) -> Verdict:
+        self.facts.draining = self.stop.is_set()
+        self.facts.listening = self._is_listening()
+        return readiness(self.facts)
+
+    def _livez(self) -> Page:
+        beats = {} if self.stop.is_set() else {**self.facts.beats, **self.stats.beats}
+        rest = 1.5 * self._settings.calendar_sync_poll_interval_ms / 1000
+        return _page(liveness(beats, trio.current_time(), rest=rest))
+
+    def _readyz(self) -> Page:
+        return _page(self._judge())
+
+    def _scrape(self) -> Page:
+        self._judge()
+        return Page(200, self._metrics.text(), CONTENT_TYPE)
+
+    def _readings(self) -> Iterator[Reading]:
+        yield from readings.of_the_loop(self.stats)
+        yield from readings.of_the_lanes(self.lanes, self._settings.calendar_sync_concurrency)
+        yield from readings.of_the_process(self.facts, self.wakeups)
+        yield from readings.of_the_backlog(self._housekeeping)
+        undecipherable = self._accounts.undecipherable if self._accounts else 0
+        yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
+        yield Counted("sessions_lost", "Times that the claims session was lost.", self.sessions_lost)
+        yield Counted("http_restarts", "Times that the health endpoint was started again.", self._server.restarts)
+
+
+class _Watched:
+    """Wake-ups that tell of each look."""
+
+    def __init__(self, wakeups: Wakeups, looked: Callable[[], None]) -> None:
+        self._wakeups = wakeups
+        self._looked = looked
+        self.freed = wakeups.freed
+
+    async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
+        async def watched() -> Look:
+            came_to = await look()
+            self._looked()
+            return came_to
+
+        await self._wakeups.run(watched)
+
+
+async def run(
+    settings: Settings, *, stop: trio.Event | None = None, ready: Callable[[Service], object] = lambda _: None
+) -> bool:
+    """Run the reactor until it is told to stop.
+
+    Args:
+        settings: All that can be set.
+        stop: Set by the caller to ask it to drain and end; without one, SIGTERM and SIGINT ask, and a second one
+            stops it at once.
+        ready: Called once, when items are claimed and writers are heard for the first time.
+
+    Returns:
+        Whether it drained; if not, it was stopped at once.
+
+    Raises:
+        ConfigurationError: Something that a person has to change.
+    """
+    service = Service(settings, trio.Event() if stop is None else stop, ready)
+    drained = True
+    with one_error(ReactorError):
+        async with trio.open_nursery() as nursery:
+
+            def stop_at_once() -> None:
+                nonlocal drained
+                drained = False
+                nursery.cancel_scope.cancel()
+
+            if stop is None:
+                await nursery.start(watch_signals, service.stop, stop_at_once)
+            await service.run()
+            nursery.cancel_scope.cancel()
+    return drained
+
+
+def _page(verdict: Verdict) -> Page:
+    return Page(200, "ok\n") if verdict.well else Page(503, "\n".join(verdict.problems) + "\n")

@@ -1,0 +1,201 @@
+"""The settings, read from the environment once and never changed.
+
+A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
+one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
+since any of them may be a secret that was pasted into the wrong place.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from reactor.errors import ConfigurationError
+from reactor.google.token_exchange import TOKEN_URI
+from reactor.google.transport import checked_url
+from reactor.postgres.dsn import check_dsn, missing_dsn
+from reactor.vault import KeySettingError, Vault
+
+API_ROOT = "https://www.googleapis.com/"
+LEAST_QUOTA = 60  # calls a minute
+
+_WHOLE_NUMBER = "must be a whole number"
+_SENTENCES: Mapping[str, str] = {
+    "int_parsing": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "int_parsing_size": _WHOLE_NUMBER,
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of: {expected}",
+}
+
+
+def _reads_as(check: Any) -> AfterValidator:
+    """A check of ours as pydantic wants it."""
+
+    def validate(value: Any) -> Any:
+        try:
+            check(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        except KeySettingError as error:
+            raise ValueError("; ".join(error.problems)) from None
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return AfterValidator(validate)
+
+
+def _check_url(text: str) -> None:
+    try:
+        checked_url(text)
+    except ConfigurationError:
+        raise ConfigurationError(
+            "must be https, with a host and without user, query or fragment; plain http is accepted for loopback only"
+        ) from None
+
+
+def parse_bind(bind: str) -> tuple[str, int]:
+    """Read `host:port`, with an IPv6 address in brackets.
+
+    Raises:
+        ConfigurationError: It is not such a pair.
+    """
+    host, _, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65_535:
+        raise ConfigurationError("must be an address and a port, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+    return host, number
+
+
+class Settings(BaseSettings):
+    """What can be set. `from_environment` reads it."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    database_url: Annotated[SecretStr, _reads_as(check_dsn)]
+    """The PostgreSQL database, postgresql://...: a direct connection, or a pooler in session mode. Required."""
+
+    google_client_id: Annotated[str, Field(min_length=1)]
+    """The OAuth client's id, from Google's console. Required."""
+
+    google_client_secret: SecretStr
+    """The OAuth client's secret. Required."""
+
+    token_encryption_keys: Annotated[SecretStr, _reads_as(Vault.from_setting)]
+    """The keys of the stored refresh tokens, `k2:<base64>,k1:<base64>`: the first encrypts, all decrypt. Required."""
+
+    google_api_root: Annotated[str, _reads_as(_check_url)] = API_ROOT
+    """The URL under which `calendar/v3/` and `batch/calendar/v3` lie; plain http for loopback only.
+    Default: `https://www.googleapis.com/`."""
+
+    google_token_uri: Annotated[str, _reads_as(_check_url), Field(validate_default=True)] = TOKEN_URI
+    """Where access tokens are fetched; plain http for loopback only. Default: `https://oauth2.googleapis.com/token`."""
+
+    calendar_sync_batch_size: Annotated[int, Field(ge=1, le=1_000)] = 200
+    """Items per claim. A full claim is followed by the next at once: it bounds memory, not throughput. Default: 200."""
+
+    calendar_sync_poll_interval_ms: Annotated[int, Field(ge=100, le=60_000)] = 5_000
+    """Milliseconds between looks at the outbox when nobody calls; new items do not wait for it. Default: 5000."""
+
+    calendar_sync_max_retries: Annotated[int, Field(ge=1, le=100)] = 5
+    """Failed attempts after which an item is a dead letter; a ceiling over each row's own `max_attempts`.
+    Default: 5."""
+
+    calendar_sync_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 32
+    """Requests to Google in flight, all workspaces together. Default: 32."""
+
+    calendar_sync_lane_concurrency: Annotated[int, Field(ge=1, le=100)] = 4
+    """Requests to Google in flight for one workspace; not above CALENDAR_SYNC_CONCURRENCY. Default: 4."""
+
+    calendar_sync_batch_parts: Annotated[int, Field(ge=1, le=50)] = 50
+    """Items that share one batch request at most; 1 turns Google's batch endpoint off. Default: 50."""
+
+    calendar_sync_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
+    """Google's quota for the project, in calls a minute; 0 where there is none. Default: 10000."""
+
+    calendar_sync_lane_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 600
+    """Google's quota for a user, in calls a minute (in a batch, too, each call is one); 0 where there is none.
+    Default: 600."""
+
+    calendar_sync_drain_timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = 25_000
+    """Milliseconds that items in flight may take to finish after SIGTERM; the rest is given back. Leave about 15 s
+    more before the process is killed (`terminationGracePeriodSeconds`). Default: 25000."""
+
+    calendar_sync_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """Days for which completed items and dead letters are kept. Default: 30."""
+
+    health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
+    """Address and port of `/livez`, `/readyz` and `/metrics`; port 0 takes any free one. Default: `127.0.0.1:8080`."""
+
+    log_format: Literal["json", "console", "auto"] = "auto"
+    """`json`, `console`, or `auto`: console on a terminal, else json. Default: `auto`."""
+
+    @field_validator("google_client_id", "google_client_secret")
+    @classmethod
+    def _of_one_piece(cls, value: str | SecretStr) -> str | SecretStr:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text.split() != [text]:
+            raise ValueError("must be one word: paste it again, without spaces or line breaks")
+        return value
+
+    @field_validator("google_token_uri", mode="after")
+    @classmethod
+    def _is_as_real_as_the_api(cls, value: str, info: ValidationInfo) -> str:
+        root = info.data.get("google_api_root", value)  # absent where it is wrong itself
+        half = (root == API_ROOT) != (value == TOKEN_URI)
+        if half and (root.startswith("http:") or value.startswith("http:")):
+            raise ValueError(
+                "and GOOGLE_API_ROOT must both be Google's or both be replaced: tokens of one are not for the other"
+            )
+        return value
+
+    @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
+    @classmethod
+    def _is_a_quota(cls, value: int) -> int:
+        if 0 < value < LEAST_QUOTA:
+            raise ValueError(f"must be 0 or at least {LEAST_QUOTA}")
+        return value
+
+    @field_validator("calendar_sync_lane_concurrency")
+    @classmethod
+    def _fits_into_the_whole(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("calendar_sync_concurrency", value):
+            raise ValueError("must not be above CALENDAR_SYNC_CONCURRENCY")
+        return value
+
+    @classmethod
+    def from_environment(cls, **given: Any) -> Self:
+        """Read the settings.
+
+        Args:
+            given: Settings that are not taken from the environment, by their names here.
+
+        Raises:
+            ConfigurationError: With every problem at once, each a line that names the variable.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = [_problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
+        raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
+
+
+def _problem(place: tuple[int | str, ...], kind: str, error: Mapping[str, Any]) -> str:
+    name = str(place[0])
+    if kind == "missing":
+        about = (Settings.model_fields[name].description or "").removesuffix(" Required.")
+        return missing_dsn(os.environ) if name == "database_url" else f"{name.upper()} is not set: {about}"
+    context = error.get("ctx", {})
+    if kind == "value_error":
+        return f"{name.upper()} {context['error']}."
+    return f"{name.upper()} {_SENTENCES.get(kind, 'cannot be read').format(**context)}."

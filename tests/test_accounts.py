@@ -1,0 +1,161 @@
+"""From the stored consent to access tokens, and back when Google rotates: with a real database and the emulator."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from reactor.accounts import Accounts
+from reactor.core.item import Consent, Item, Memory
+from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.errors import TransientError
+from reactor.google.token_exchange import Account, TokenExchange, user_account
+from reactor.google.tokens import TokenSource
+from reactor.postgres.pool import Pool
+from reactor.vault import Vault
+from tests.databases import Database
+from tests.google_fixtures import GoogleServer
+from tests.waiting import until
+
+WORKSPACE = UUID("6f1a2b3c-0000-4000-8000-00000000000a")
+KEY = "k1:" + "A" * 43 + "="
+OTHER_KEY = "k2:" + "B" * 42 + "A="
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return Vault.from_setting(KEY)
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    pool = Pool(database.reactor)
+    yield pool
+    await pool.aclose()
+
+
+@pytest.fixture
+async def accounts(google: GoogleServer, pool: Pool, vault: Vault, nursery: trio.Nursery) -> AsyncIterator[Accounts]:
+    def account(refresh_token: str) -> Account:
+        return user_account(
+            refresh_token,
+            client_id=google.client_id,
+            client_secret=google.client_secret,
+            token_uri=google.token_uri,
+        )
+
+    async with httpx.AsyncClient() as client:
+        yield Accounts(vault, pool, TokenExchange(client), account, nursery)
+
+
+def item(consent: Consent) -> Item:
+    return Item(
+        id=uuid4(),
+        workspace_id=WORKSPACE,
+        source_key="task:1",
+        seq=1,
+        claim_no=1,
+        operation="UPSERT_EVENT",
+        payload={},
+        attempts=0,
+        max_attempts=5,
+        age=0.0,
+        is_child=False,
+        memory=Memory(),
+        consent=consent,
+    )
+
+
+def source(accounts: Accounts, consent: Consent) -> TokenSource:
+    found = accounts.tokens_of(item(consent))
+    assert isinstance(found, TokenSource)
+    return found
+
+
+def connect(database: Database, stored: str) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute(
+            "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id) values (%s, %s, 'x')"
+            " on conflict (workspace_id) do update set refresh_token_encrypted = excluded.refresh_token_encrypted",
+            (WORKSPACE, stored),
+        )
+
+
+def stored_in(database: Database) -> str:
+    with psycopg.connect(database.owner) as owner:
+        [[stored]] = owner.execute("select refresh_token_encrypted from google_connections").fetchall()
+        return str(stored)
+
+
+async def test_a_consent_becomes_a_token(accounts: Accounts, vault: Vault, google: GoogleServer) -> None:
+    consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    with trio.fail_after(30):
+        token = await source(accounts, consent).token()
+        assert await source(accounts, consent).token() == token
+    assert google.emulator.log.count("token", 200) == 1
+
+
+async def test_a_rotated_token_is_stored_and_costs_no_other_refresh(
+    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database
+) -> None:
+    google.emulator.settings.rotate = True
+    before = vault.encrypt(WORKSPACE, google.refresh_token)
+    connect(database, before)
+    with trio.fail_after(30):
+        token = await source(accounts, Consent(before, "1")).token()
+        await until(lambda: stored_in(database) != before)
+        after = stored_in(database)
+        assert vault.decrypt(WORKSPACE, after) != google.refresh_token
+        assert await source(accounts, Consent(after, "2")).token() == token
+    assert google.emulator.log.count("token", 200) == 1
+
+
+async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected_again(
+    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database
+) -> None:
+    google.emulator.settings.rotate = True
+    renewed = vault.encrypt(WORKSPACE, "of another consent")
+    connect(database, renewed)
+    consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    with trio.fail_after(30), capture_logs() as logs:
+        await source(accounts, consent).token()
+        await until(lambda: logs)
+    assert [entry["event"] for entry in logs] == ["rotated_refresh_token_of_a_former_consent"]
+    assert stored_in(database) == renewed
+
+
+async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(accounts: Accounts) -> None:
+    stored = Vault.from_setting(OTHER_KEY).encrypt(WORKSPACE, "secret")
+    outcome = accounts.tokens_of(item(Consent(stored, "1")))
+    assert isinstance(outcome, Retry)
+    assert (outcome.counts, outcome.scope, outcome.outage) == (False, Scope.LANE, False)
+    assert accounts.undecipherable == 1
+
+
+async def test_a_token_of_another_workspace_takes_a_new_consent(accounts: Accounts, vault: Vault) -> None:
+    stored = vault.encrypt(uuid4(), "secret")
+    outcome = accounts.tokens_of(item(Consent(stored, "1")))
+    assert isinstance(outcome, Dead)
+    assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
+
+
+async def test_the_pool_connects_late_and_again(pool: Pool, database: Database) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        ours = "from pg_stat_activity where application_name = 'calendar-sync-reactor'"
+        assert owner.execute(f"select count(*) {ours}").fetchone() == (0,)
+        assert await pool.execute("select 1") == [(1,)]
+        assert owner.execute(f"select count(*) {ours}").fetchone() == (1,)
+        owner.execute(f"select pg_terminate_backend(pid, 5000) {ours}")
+        assert await pool.execute("select 2") == [(2,)]
+
+
+async def test_the_pool_says_that_the_database_is_away(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reactor.postgres.pool._WAIT", 0.2)
+    pool = Pool(f"host={tmp_path} dbname=x")
+    with trio.fail_after(30), pytest.raises(TransientError, match="does not let us in"):
+        await pool.execute("select 1")
+    await pool.aclose()

@@ -1,0 +1,76 @@
+"""What is done now and then, on a real database."""
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from reactor import housekeeping
+from reactor.core.health import Facts
+from reactor.errors import TransientError
+from reactor.housekeeping import Housekeeping
+from reactor.postgres.pool import Pool
+from tests.databases import Database
+from tests.outbox_world import World as Rows
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    pool = Pool(database.reactor)
+    yield pool
+    await pool.aclose()
+
+
+@pytest.fixture
+def rounds(database: Database, pool: Pool) -> Housekeeping:
+    return Housekeeping(database.reactor, pool, Facts({}), retention_days=30)
+
+
+def execute(database: Database, statement: str) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute(statement.encode())
+
+
+async def test_what_is_old_is_deleted_in_portions(
+    database: Database, rounds: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(
+        database,
+        "insert into sync_outbox (workspace_id, operation, payload, status, updated_at)"
+        " select gen_random_uuid(), 'CANCEL_EVENT', '{}', 'COMPLETED', now() - (age - 0.5) * interval '1 day'"
+        " from generate_series(1, 60) as age",
+    )
+    monkeypatch.setattr(housekeeping, "PORTION", 7)
+    await rounds.clean()
+    assert rounds.deleted == 30
+
+
+async def test_the_backlog_is_measured(database: Database, rounds: Housekeeping) -> None:
+    await rounds.measure()
+    assert (rounds.oldest_due, rounds.due_workspaces) == (0.0, 0)
+    rows = Rows(database)
+    rows.connect()
+    rows.insert()
+    execute(database, "update sync_outbox set next_attempt_at = now() - interval '1 hour'")
+    await rounds.measure()
+    assert 3_600 <= rounds.oldest_due < 3_700
+    assert rounds.due_workspaces == 1
+    rows.close()
+
+
+async def test_a_schema_that_lacks_something_is_noticed_and_so_is_its_repair(
+    database: Database, rounds: Housekeeping
+) -> None:
+    seen = []
+    for word in ("enable", "disable", "enable"):
+        execute(database, f"alter table sync_outbox {word} trigger sync_outbox_wake_insert")
+        seen.append((len(await rounds.verify()), rounds._facts.schema_current))
+    assert seen == [(0, True), (1, False), (0, True)]
+
+
+async def test_a_database_that_does_not_answer_holds_nothing_up(
+    rounds: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "TIMEOUT", 0.001)
+    with pytest.raises(TransientError):
+        await rounds.verify()

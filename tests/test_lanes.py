@@ -1,0 +1,504 @@
+"""Lanes, by example and against any sequence of events."""
+
+import math
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNEXPECTED, UNSENT
+from reactor.core.guard import Guard, Whole
+from reactor.core.item import Consent, Item, Memory
+from reactor.core.lane import Batch, LaneCache
+from reactor.core.lanes import IN_HAND, Lanes
+from reactor.core.limits import Limits
+from reactor.core.outcome import Done, Outcome, Retry, Scope
+from reactor.core.policy import prepare
+from reactor.core.stats import Histogram
+from reactor.core.verdict import Verdict
+from reactor.core.work import Work
+from tests.loop_world import payload, source_id, unlimited, workspace
+
+DONE = Done("event", "ada@example.com", 0, '"1"')
+ALL = Retry("the secret is wrong", counts=False, scope=Scope.ALL)
+FOLLOWER = Retry("no token", counts=False, scope=Scope.LANE, after=5.0)
+
+
+def claimed(number: int, source: int, *, version: str = "v1", key: str | None = None) -> Item:
+    return Item(
+        id=UUID(int=number * 1_000_000 + source),
+        workspace_id=workspace(number),
+        source_key=key or f"task:{source_id(source)}",
+        seq=source,
+        claim_no=1,
+        operation="UPSERT_EVENT",
+        payload=payload(workspace(number), source),
+        attempts=0,
+        max_attempts=5,
+        age=0.0,
+        is_child=False,
+        memory=Memory(),
+        consent=Consent("encrypted", version),
+    )
+
+
+def lanes(*, concurrency: int = 8, lane_cap: int = 2, claim_size: int = 20, parts: int = 5, **more: Any) -> Lanes:
+    given: dict[str, Any] = {"limits": lambda: unlimited(lane_cap)} | more
+    return Lanes(whole=unlimited(concurrency), claim_size=claim_size, parts=parts, **given)
+
+
+def add(them: Lanes, number: int, *sources: int, now: float = 0.0, **more: Any) -> None:
+    for source in sources:
+        item = claimed(number, source, **more)
+        work = prepare(item)
+        assert isinstance(work, Work)
+        them.add(them.claimed(item), item, work, now)
+
+
+def send(them: Lanes, now: float = 0.0) -> list[Batch]:
+    batches = []
+    while (batch := them.next(now)) is not None:
+        batches.append(batch)
+    return batches
+
+
+def end(them: Lanes, batch: Batch, outcome: Outcome = DONE, now: float = 0.0) -> bool:
+    """The request is over and its items are settled."""
+    is_open = them.ended(batch, Verdict.of([outcome]), now, random=0.0)
+    for entry in batch.entries:
+        them.settled(entry.item.workspace_id, now)
+    return is_open
+
+
+def sources(batch: Batch) -> list[int]:
+    return [entry.item.seq for entry in batch.entries]
+
+
+def test_one_item_leaves_at_once_and_what_piles_up_goes_together() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1)
+    [first] = send(them)
+    add(them, 1, 2, 3, 4)
+    assert send(them) == [], "the lane is at its cap"
+    end(them, first)
+    assert [sources(batch) for batch in send(them)] == [[2, 3, 4]]
+
+
+def test_a_batch_has_a_limit() -> None:
+    them = lanes()
+    add(them, 1, *range(8))
+    assert [len(batch.entries) for batch in send(them)] == [5, 3]
+
+
+def test_a_crowded_process_does_not_give_a_lane_a_second_small_request() -> None:
+    them = lanes(concurrency=2)
+    add(them, 1, 1)
+    [first] = send(them)
+    add(them, 1, 2)
+    assert send(them) == []
+    add(them, 1, 3, 4, 5, 6)
+    assert [len(batch.entries) for batch in send(them)] == [5], "a full batch is worth it"
+    end(them, first)
+
+
+def test_a_lane_that_waited_goes_when_the_crowd_has_gone() -> None:
+    them = lanes(concurrency=4)
+    add(them, 1, 1)
+    add(them, 2, 1)
+    _, second = send(them)
+    add(them, 1, 2)
+    assert send(them) == []
+    end(them, second)
+    assert [sources(batch) for batch in send(them)] == [[2]]
+
+
+def test_while_the_outbox_has_more_a_batch_is_filled() -> None:
+    them = lanes()
+    add(them, 1, 1)
+    [first] = send(them)
+    them.looked(0.0, more=True)
+    add(them, 2, 1, 2)
+    assert send(them) == []
+    them.looked(0.0, more=True)
+    add(them, 2, 3, 4, 5)
+    assert [sources(batch) for batch in send(them)] == [[1, 2, 3, 4, 5]]
+    end(them, first)
+
+
+@pytest.mark.parametrize("relief", ["nothing more", "nothing under way", "many looks"])
+def test_filling_ends(relief: str) -> None:
+    them = lanes()
+    add(them, 1, 1)
+    [first] = send(them)
+    them.looked(0.0, more=True)
+    add(them, 2, 1)
+    assert send(them) == []
+    if relief == "nothing more":
+        them.looked(0.0, more=False)
+    elif relief == "nothing under way":
+        end(them, first)
+    else:
+        for _ in range(8):
+            them.looked(0.0, more=True)
+    assert [sources(batch) for batch in send(them)] == [[1]]
+
+
+def test_never_two_of_one_source_nor_two_consents_in_a_batch() -> None:
+    them = lanes(lane_cap=9)
+    add(them, 1, 1, 2)
+    add(them, 1, 3, key=f"task:{source_id(1)}")
+    add(them, 1, 4, version="v2")
+    assert [sources(batch) for batch in send(them)] == [[1, 2], [3], [4]]
+
+
+def test_lanes_take_turns() -> None:
+    them = lanes(concurrency=1, lane_cap=1)
+    add(them, 1, *range(20))
+    add(them, 2, 1)
+    add(them, 3, 1)
+    order = []
+    while batches := send(them):
+        order.append(batches[0].lane.workspace_id)
+        end(them, batches[0])
+    assert order[:4] == [workspace(1), workspace(2), workspace(3), workspace(1)]
+
+
+def test_a_lane_with_enough_is_not_claimed_for_and_its_reopening_is_told_once() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, *range(20))
+    assert set(them.excluded) == {workspace(1)}
+    while set(them.excluded):
+        assert not them.reopened(0.0)
+        for batch in send(them):
+            end(them, batch)
+    assert them.reopened(0.0)
+    assert not them.reopened(0.0)
+
+
+def test_room_in_hand_is_told_once() -> None:
+    them = lanes(claim_size=4, concurrency=100, lane_cap=100, parts=1)
+    add(them, 1, *range(4 * IN_HAND))
+    assert them.slots(0.0) == 0
+    batches = send(them)
+    end(them, batches[0])
+    assert not them.reopened(0.0), "not for a single place"
+    for batch in batches[1:5]:
+        end(them, batch)
+    assert them.reopened(0.0)
+    assert them.slots(0.0) == 4
+
+
+def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
+    them = lanes()
+    for number in range(5):
+        add(them, 1, number)
+        [batch] = send(them)
+        assert end(them, batch, SERVER) is (number == 4)
+    assert set(them.excluded) == {workspace(1)}
+    assert them.whole.opens_at(0.0) <= 0, "one workspace is one witness"
+    assert them.alarm_at(0.0) == 1.0
+    them.tick(1.0)
+    assert them.reopened(1.0)
+    add(them, 1, 10, 11, 12, now=1.0)
+    [probe] = send(them, 1.0)
+    assert sources(probe) == [10]
+    assert [ready.item.seq for ready in them.surrendered()] == [11, 12]
+    end(them, probe, DONE, 1.0)
+
+
+def test_outages_of_many_lanes_stop_everything_and_one_item_tries() -> None:
+    them = lanes()
+    for number in range(5):
+        add(them, number, 1)
+    batches = send(them)
+    add(them, 7, 1, 2)
+    add(them, 8, 1)
+    send(them)
+    is_open = [end(them, batch, LOST) for batch in batches]
+    assert is_open == [False] * 4 + [True]
+    assert them.slots(0.0) == 0
+    add(them, 9, 1, 2)
+    assert send(them) == []
+
+
+def test_what_cannot_leave_soon_is_given_back() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1)
+    [batch] = send(them)
+    add(them, 1, 2, 3)
+    end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=30.0))
+    assert [ready.item.seq for ready in them.surrendered()] == [2, 3]
+    assert them.surrendered() == []
+    them.settled(workspace(1), 0.0)
+    them.settled(workspace(1), 0.0)
+    assert set(them.excluded) == {workspace(1)}
+    them.tick(29.0)
+    assert set(them.excluded) == {workspace(1)}
+    them.tick(30.0)
+    assert not them.excluded
+
+
+def test_a_low_rate_is_waited_for_without_claiming() -> None:
+    them = lanes(limits=lambda: Limits(burst=1, ceiling=0.1, floor=0.1, in_flight_cap=4))
+    add(them, 1, 1, 2)
+    [batch] = send(them)
+    end(them, batch)
+    assert set(them.excluded) == {workspace(1)}
+    assert [ready.item.seq for ready in them.surrendered()] == [2]
+    them.tick(10.0)
+    assert not them.excluded
+
+
+def test_a_fault_of_everybody_holds_everything_then_one_item_tries() -> None:
+    them = lanes()
+    for number in range(3):
+        add(them, number, 1)
+    batches = send(them)
+    for batch in batches:
+        end(them, batch, ALL)
+    assert them.slots(0.0) == 0
+    assert them.alarm_at(0.0) == 1.0, "three refusals of one moment are one"
+    them.tick(1.0)
+    assert them.reopened(1.0)
+    assert them.slots(1.0) == 1
+    add(them, 1, 3, now=1.0)
+    [probe] = send(them, 1.0)
+    assert them.slots(1.0) == 0
+    end(them, probe, DONE, 1.0)
+    assert them.slots(1.0) > 1
+
+
+def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1)
+    [batch] = send(them)
+    add(them, 1, 2)
+    add(them, 2, 1)
+    them.whole.limits.pause(30.0)
+    assert send(them) == []
+    them.tick(0.0)
+    assert [ready.item.seq for ready in them.surrendered()] == [2, 1]
+    add(them, 3, 1)
+    end(them, batch)
+    assert [ready.item.seq for ready in them.surrendered()] == [1]
+    assert them.alarm_at(0.0) == 30.0
+
+
+def test_a_condemned_lane_is_claimed_for_again_when_all_of_it_is_settled() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1, 2)
+    [batch] = send(them)
+    add(them, 1, 3)
+    assert them.condemn(batch.lane, "v1")
+    assert not them.condemn(batch.lane, "v1")
+    them.ended(batch, Verdict.of([REVOKED]), 0.0, random=0.0)
+    assert set(them.excluded) == {workspace(1)}
+    assert [ready.item.seq for ready in them.surrendered()] == [3]
+    for _ in range(3):
+        assert set(them.excluded) == {workspace(1)}
+        them.settled(workspace(1), 0.0)
+    assert not them.excluded
+
+
+def test_a_request_that_was_broken_off_frees_its_place() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1, 2)
+    [batch] = send(them)
+    them.broken_off(batch, 0.0)
+    assert them.in_flight == 0
+
+
+def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1)
+    [batch] = send(them)
+    end(them, batch, NO_CALENDAR)
+    add(them, 2, 1, 2)
+    send(them)
+    add(them, 2, 3)
+    them.clear()
+    assert them.in_hand == 0
+    assert set(them.excluded) == {workspace(1)}
+
+
+def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told() -> None:
+    them = lanes(kept=10)
+    add(them, 0, 1)
+    [batch] = send(them)
+    end(them, batch, NO_CALENDAR)
+    add(them, 1, 1)
+    busy = send(them)
+    for number in range(2, 40):
+        add(them, number, 1)
+        for batch in send(them):
+            end(them, batch)
+    assert len(them) <= 10
+    assert them.reopened(0.0)
+    assert not them.excluded
+    end(them, busy[0])
+    assert them.in_hand == 0
+
+
+def test_busy_lanes_are_never_dropped() -> None:
+    cache = LaneCache(lambda: unlimited(1), kept=1)
+    for number in range(20):
+        cache.use(workspace(number)).in_hand = 1
+        assert cache.drop_idle() == []
+    assert len(cache) == 20
+    assert [lane.in_hand for lane in cache] == [1] * 20
+
+
+# Verdicts and guards
+
+
+@pytest.mark.parametrize(
+    ("outcome", "life", "outage"),
+    [
+        (DONE, True, False),
+        (NO_CALENDAR, True, False),
+        (UNEXPECTED, True, False),
+        (SERVER, False, True),
+        (UNSENT, False, True),
+        (FOLLOWER, False, False),
+        (RATE, False, False),
+    ],
+)
+def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:
+    verdict = Verdict.of([outcome])
+    assert (verdict.life, verdict.outage) == (life, outage)
+
+
+def test_the_longest_wait_holds() -> None:
+    after = [Retry("x", counts=False, after=seconds) for seconds in (3.0, 7.0, None, 5.0)]
+    assert Verdict.of(after).after == 7.0
+
+
+def test_holds_grow_and_success_ends_them() -> None:
+    guard = Guard(unlimited(1))
+    now, holds = 0.0, []
+    for _ in range(8):
+        guard.hold(now, sent_at=now - 0.5 if now else 0.0, random=0.0, after=None)
+        holds.append(guard.held_until - now)
+        now = guard.held_until + 1
+    assert holds == [1, 2, 4, 8, 16, 32, 60, 60]
+    guard.works(sent_at=0.0)
+    assert guard.suspect, "an old success is no news"
+    guard.works(sent_at=now)
+    assert not guard.suspect
+
+
+def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
+    guard = Whole(unlimited(4))
+    for number in range(5):
+        permit = guard.take(0.0, 1)
+        guard.limits.release()
+        guard.judge_of(workspace(number), permit, Verdict.of([LOST]), 0.0, random=0.0)
+    assert guard.ready_at(0.0) == 1.0
+    permit = guard.take(1.0, 1)
+    assert guard.ready_at(1.0) == math.inf
+    guard.limits.release()
+    guard.judge_of(workspace(1), permit, Verdict.of([FOLLOWER]), 1.0, random=0.0)
+    assert guard.ready_at(1.0) == 1.0
+
+
+OUTCOMES = st.sampled_from([DONE, DONE, DONE, SERVER, LOST, RATE, NO_CALENDAR, ALL, FOLLOWER, UNSENT, REVOKED])
+
+
+class AnyUse(RuleBasedStateMachine):
+    """Items come, requests end in any way, time passes; in the end everything has been sent or given back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.them = lanes(concurrency=4, lane_cap=2, claim_size=4, parts=3, kept=5)
+        self.under_way: list[Batch] = []
+        self.source = 0
+        self.handed_in = self.handed_out = 0
+
+    def pump(self) -> None:
+        for batch in send(self.them, self.now):
+            self.under_way.append(batch)
+        for ready in self.them.surrendered():
+            self.them.settled(ready.item.workspace_id, self.now)
+            self.handed_out += 1
+
+    @rule(numbers=st.lists(st.integers(0, 9), max_size=4))
+    def claim(self, numbers: list[int]) -> None:
+        allowed = [n for n in numbers if workspace(n) not in self.them.excluded]
+        slots = self.them.slots(self.now)
+        for number in allowed[:slots]:
+            self.source += 1
+            self.handed_in += 1
+            add(self.them, number, self.source, now=self.now)
+        self.them.looked(self.now, more=len(allowed) > slots > 0)
+        self.pump()
+
+    @rule(which=st.integers(0, 100), outcome=OUTCOMES)
+    def end(self, which: int, outcome: Outcome) -> None:
+        if self.under_way:
+            batch = self.under_way.pop(which % len(self.under_way))
+            self.handed_out += len(batch.entries)
+            if outcome is REVOKED:
+                self.them.condemn(batch.lane, "v1")
+            end(self.them, batch, outcome, self.now)
+            self.pump()
+
+    @rule(which=st.integers(0, 100))
+    def break_off(self, which: int) -> None:
+        if self.under_way:
+            batch = self.under_way.pop(which % len(self.under_way))
+            self.handed_out += len(batch.entries)
+            self.them.broken_off(batch, self.now)
+            for entry in batch.entries:
+                self.them.settled(entry.item.workspace_id, self.now)
+            self.pump()
+
+    @rule(seconds=st.floats(0, 5))
+    def wait(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (alarm := self.them.alarm_at(self.now)) <= until:
+            assert alarm > self.now, "an alarm is never now: its time would not pass"
+            self.advance(alarm)
+        self.now = until
+
+    def advance(self, now: float) -> None:
+        self.now = now
+        self.them.tick(now)
+        self.pump()
+
+    @invariant()
+    def the_caps_hold(self) -> None:
+        assert self.them.in_hand == self.handed_in - self.handed_out <= self.them.in_hand_cap
+        assert self.them.in_flight == len(self.under_way) <= 4
+        for batch in self.under_way:
+            assert 1 <= len(batch.entries) <= 3
+            assert len({entry.item.source_key for entry in batch.entries}) == len(batch.entries)
+        for number in range(10):
+            assert sum(batch.lane.workspace_id == workspace(number) for batch in self.under_way) <= 2
+        assert len(self.them) <= 5 + self.them.in_hand_cap
+
+    def teardown(self) -> None:
+        """Nothing starves: with every request answered and time passing, all lanes empty and open again."""
+        for _ in range(500):
+            while self.under_way:
+                self.end(0, DONE)
+            alarm = self.them.alarm_at(self.now)
+            if not self.them.in_hand and not self.them.excluded and self.them.slots(self.now) > 0:
+                break
+            assert alarm < math.inf, "something waits, and nothing will wake it"
+            self.advance(max(alarm, self.now))
+        assert self.them.in_hand == 0
+        assert not self.them.excluded
+
+
+TestAnyUse = AnyUse.TestCase
+TestAnyUse.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_histogram_counts_by_size() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 9.0):
+        histogram.observe(value)
+    assert (histogram.counts, histogram.total) == ([2, 1, 1], 12.0)

@@ -1,0 +1,69 @@
+"""Signals ask once and insist the second time; pauses grow and can be cut short."""
+
+import os
+import signal
+
+import pytest
+import trio
+import trio.testing
+
+from reactor.errors import ConfigurationError, ReactorError
+from reactor.lifecycle import Pauses, cancelled_by, one_error, watch_signals
+
+
+async def test_the_first_signal_asks_and_the_second_insists(nursery: trio.Nursery) -> None:
+    stop, hard_stop = trio.Event(), trio.Event()
+    await nursery.start(watch_signals, stop, hard_stop.set)
+    with trio.fail_after(10):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        assert not hard_stop.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        await hard_stop.wait()
+
+
+async def test_pauses_grow_to_a_cap_and_begin_again(autojump_clock: trio.testing.MockClock) -> None:
+    pauses, never = Pauses(first=0.05, cap=5.0), trio.Event()
+
+    async def pause() -> float:
+        started = trio.current_time()
+        await pauses.after_failure(never)
+        return trio.current_time() - started
+
+    lengths = [await pause() for _ in range(20)]
+    assert 0.05 <= lengths[0] < 0.07
+    assert 0.1 <= lengths[1] < 0.13
+    assert all(5.0 <= length <= 6.26 for length in lengths[7:])
+    pauses.reset()
+    assert await pause() < 0.07
+
+
+async def test_a_pause_ends_when_there_is_something_better_to_do(autojump_clock: trio.testing.MockClock) -> None:
+    pauses, stop = Pauses(first=100.0, cap=100.0), trio.Event()
+    stop.set()
+    await pauses.after_failure(stop)
+    assert trio.current_time() == 0.0
+
+
+async def test_a_block_ends_with_an_event(autojump_clock: trio.testing.MockClock) -> None:
+    event = trio.Event()
+    async with cancelled_by(event):
+        event.set()
+        await trio.sleep(1_000)
+    assert trio.current_time() == 0.0
+    async with cancelled_by(trio.Event()):
+        pass
+
+
+def test_one_expected_error_comes_out_of_a_group() -> None:
+    cause, error = KeyError(1), ConfigurationError("wrong")
+    error.__cause__ = cause
+    with pytest.raises(ConfigurationError) as raised, one_error(ReactorError):
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [error])])
+    assert raised.value is error
+    assert raised.value.__cause__ is cause
+
+
+def test_a_bug_beside_it_is_not_hidden() -> None:
+    with pytest.raises(ExceptionGroup), one_error(ReactorError):
+        raise ExceptionGroup("outer", [ConfigurationError("wrong"), KeyError(1)])

@@ -1,0 +1,109 @@
+"""What a claim touches does not grow with the queue: counted in buffers, under the reactor's role and its policies."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.databases import Server
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Nine of ten in one workspace, 18 states of each source. A claim of 200 updates 200 rows and their entries in a dozen
+# indexes: two thirds of what it touches.
+FILL = """
+insert into sync_outbox (workspace_id, operation, payload, next_attempt_at)
+select md5((case when n %% 10 > 0 then 0 else 1 + n / 10 %% 40 end)::text)::uuid, 'UPSERT_EVENT',
+       jsonb_build_object('sourceType', 'task', 'sourceId', md5('source' || n %% (%(rows)s / 18))::uuid),
+       now() - (100000 - n) * interval '1 ms'
+  from generate_series(1, %(rows)s) as n;
+"""
+REST = """
+insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)
+select md5(n::text)::uuid, 'token', 'primary' from generate_series(0, 40) as n;
+insert into sync_sources (workspace_id, source_key, floor_seq)
+select workspace_id, sync_source_key(payload, id), 0 from sync_outbox group by 1, 2;
+"""
+CLAIM = """
+explain (analyze, buffers, timing off, summary off, format json)
+select * from sync_outbox_claim(%s::uuid[], %s::text[], null, 32, '{}', %s, %s, 512, '{}', 5)
+"""
+BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["analyzed", "no statistics"])
+def sizes(
+    request: pytest.FixtureRequest, postgres: Server, migrated_template: str, reactor_login: dict[str, str]
+) -> Iterator[list[Connection]]:
+    """The reactor's sessions on 4,000 and on 40,000 waiting items."""
+    names = []
+    connections = []
+    for rows in (4_000, 40_000):
+        name = postgres.create_database(migrated_template)
+        names.append(name)
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as owner:
+            if request.param:
+                owner.execute("alter table sync_outbox set (autovacuum_enabled = false)")
+                owner.execute("alter table sync_sources set (autovacuum_enabled = false)")
+            owner.execute(FILL, {"rows": rows})
+            owner.execute(REST)
+            if not request.param:
+                owner.execute("vacuum analyze")
+        connections.append(psycopg.connect(postgres.dsn(name, **reactor_login)))
+    yield connections
+    for connection in connections:
+        connection.close()
+    for name in names:
+        postgres.drop_database(name)
+
+
+def buffers(connection: Connection, workspaces: list[str] | None, cursors: list[str] | None, slots: int) -> int:
+    """Claim, take it back, and say how many buffers it took, the catalogue's aside."""
+    touched = 0
+    for _ in range(2):  # the first one also reads the catalogue
+        [[[plan]]] = connection.execute(CLAIM, (workspaces, cursors, slots, 2 * slots)).fetchall()
+        top = plan["Plan"]
+        assert top["Actual Rows"] > slots * 0.9
+        touched = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+        connection.rollback()
+        connection.execute("select pg_advisory_unlock_all()")
+    return touched
+
+
+@pytest.mark.parametrize(
+    ("workspaces", "slots", "limit"),
+    [
+        (None, 32, 4_500),
+        (None, 200, 12_000),
+        ([BIG], 32, 2_500),
+        ([BIG], 200, 11_000),
+    ],
+    ids=["ring", "ring, 200", "big", "big, 200"],
+)
+def test_a_claim_costs_the_same_beside_ten_times_as_many(
+    sizes: list[Connection], workspaces: list[str] | None, slots: int, limit: int
+) -> None:
+    small, large = (buffers(connection, workspaces, None, slots) for connection in sizes)
+    assert large < limit
+    assert large < 1.5 * small
+
+
+def test_looking_by_key_costs_by_the_number_of_keys_looked_at(sizes: list[Connection]) -> None:
+    """512 of 2,200, each with its newest row and its floor, and then the claim; the trees are three levels deep."""
+    assert buffers(sizes[1], [BIG], ["task:8"], 32) < 512 * 16 + 2_500
+
+
+def test_no_table_is_read_from_end_to_end(sizes: list[Connection]) -> None:
+    """The statistics of tables count sequential scans, those inside a function too."""
+    scans = "select sum(seq_scan) from pg_stat_xact_user_tables where relname in ('sync_outbox', 'sync_sources')"
+    for connection in sizes:
+        for workspaces in (None, [BIG]):
+            for _ in range(7):  # from the sixth call on the plan may be a generic one
+                connection.execute(
+                    re.sub(r"^\s*explain.*", "", CLAIM, flags=re.MULTILINE), (workspaces, None, 200, 400)
+                )
+        assert connection.execute(scans).fetchone() == (0,)
+        connection.rollback()
+        connection.execute("select pg_advisory_unlock_all()")

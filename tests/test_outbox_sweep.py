@@ -1,0 +1,135 @@
+"""What becomes of items whose worker died."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+
+from reactor.core.item import Settlement
+from reactor.postgres.outbox import Outbox, Swept
+from reactor.postgres.session import SessionLostError, open_session
+from tests.databases import Database, wait_until
+from tests.outbox_world import World, source, workspace
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[World]:
+    world = World(database)
+    world.connect()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+async def outbox(database: Database) -> AsyncIterator[Outbox]:
+    async with open_session(database.reactor, name="survivor") as session:
+        yield Outbox(session)
+
+
+async def die_with_all(world: World, database: Database) -> None:
+    """Claim everything in a session that is then terminated."""
+    try:
+        async with open_session(database.reactor, name="victim") as session:
+            await Outbox(session).claim(slots=50)
+            world.connection.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+            await session.execute("select 1")
+    except* SessionLostError:
+        pass
+    wait_until(lambda: world.locks() == 0)
+
+
+async def test_a_lost_attempt_counts_and_its_effects_are_suspected(
+    world: World, outbox: Outbox, database: Database
+) -> None:
+    upsert = world.insert("a")
+    cancel = world.insert("b", operation="CANCEL_EVENT")
+    recreate = world.insert("c", payload={"recreate": True})
+    await die_with_all(world, database)
+    assert await outbox.sweep() == Swept(recovered=3)
+    assert [world.status(row) for row in (upsert, cancel, recreate)] == [("FAILED", 1, None)] * 3
+    by_id = {item.id: item.memory for item in (await outbox.claim(slots=9)).items}
+    assert by_id[upsert].strays == ("primary",)
+    assert [by_id[row].reopen for row in (upsert, cancel, recreate)] == [False, True, True]
+    assert await outbox.sweep() == Swept()
+
+
+async def test_what_is_remembered_stays_and_strays_gather(world: World, outbox: Outbox, database: Database) -> None:
+    world.connection.execute(
+        "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, strays) "
+        "values (%s, %s, 1, 'e', '{primary,away}')",
+        (workspace(), f"task:{source()}"),
+    )
+    world.insert(seq=2)
+    await die_with_all(world, database)
+    await outbox.sweep()
+    [item] = (await outbox.claim(slots=9)).items
+    assert (item.memory.event_id, item.memory.floor_seq, set(item.memory.strays)) == ("e", 1, {"primary", "away"})
+
+
+async def test_the_last_attempt_is_the_end_and_moves_the_floor(
+    world: World, outbox: Outbox, database: Database
+) -> None:
+    older = world.insert("a")
+    newest = world.insert("a", attempts=4, status="FAILED")
+    child = world.insert("b", attempts=1, max_attempts=2, parent_id=older)
+    await die_with_all(world, database)
+    assert await outbox.sweep() == Swept(dead=2)
+    assert world.status(newest) == ("DEAD_LETTER", 5, "WORKER_LOST")
+    assert world.status(child) == ("DEAD_LETTER", 2, "WORKER_LOST")
+    assert (world.memory("a") or {})["floor_seq"] == world.row(newest)["seq"]
+    assert (world.memory("b") or {})["floor_seq"] == 0
+    assert (await outbox.claim(slots=9)).items == []
+    assert world.status(older) == ("COMPLETED", 0, "SUPERSEDED")
+
+
+async def test_a_ceiling_holds_for_rows_that_allow_more(world: World, outbox: Outbox, database: Database) -> None:
+    row = world.insert(max_attempts=9, attempts=1, status="FAILED")
+    await die_with_all(world, database)
+    assert await Outbox(outbox._session, max_attempts=2).sweep() == Swept(dead=1)
+    assert world.status(row) == ("DEAD_LETTER", 2, "WORKER_LOST")
+
+
+async def test_items_in_hand_are_no_orphans(world: World, outbox: Outbox, database: Database) -> None:
+    world.insert()
+    async with open_session(database.reactor, name="peer") as session:
+        peer = Outbox(session)
+        [item] = (await peer.claim(slots=5)).items
+        assert (await outbox.sweep(), await peer.sweep()) == (Swept(), Swept())
+        assert await peer.settle([Settlement(item, "COMPLETED", 0)]) == [True]
+
+
+async def test_a_claim_that_was_swept_is_fenced(world: World, outbox: Outbox, database: Database) -> None:
+    """A worker that lost its locks but not its mind: what it writes in the name of its claim finds no row."""
+    row = world.insert()
+    async with open_session(database.reactor, name="zombie") as session:
+        zombie = Outbox(session)
+        [item] = (await zombie.claim(slots=5)).items
+        await session.execute("select pg_advisory_unlock_all()")
+        assert (await outbox.invariants()).orphans == 1
+        assert (await zombie.invariants()).missing_locks == 1
+        assert await outbox.sweep() == Swept(recovered=1)
+        assert await zombie.settle([Settlement(item, "COMPLETED", 0, moves_floor=True)]) == [False]
+    assert world.status(row) == ("FAILED", 1, None)
+
+
+async def test_an_older_workers_row_gets_ten_minutes(world: World, outbox: Outbox) -> None:
+    row = world.insert()
+    world.connection.execute("update sync_outbox set status = 'PROCESSING'")
+    world.connection.execute("alter table sync_outbox disable trigger sync_outbox_touch")
+    world.connection.execute("update sync_outbox set updated_at = now() - interval '9 minutes'")
+    assert await outbox.sweep() == Swept()
+    world.connection.execute("update sync_outbox set updated_at = now() - interval '11 minutes'")
+    with psycopg.connect(world.connection.info.dsn, password="", autocommit=True) as worker:
+        worker.execute("select try_lock_outbox_item(%s)", (row,))
+        assert await outbox.sweep() == Swept(), "it is alive"
+        worker.execute("select unlock_outbox_item(%s)", (row,))
+    assert await outbox.sweep() == Swept(recovered=1)
+    assert world.status(row) == ("FAILED", 1, None)
+
+
+async def test_a_rebuilds_worker_may_die(world: World, outbox: Outbox, database: Database) -> None:
+    row = world.insert(operation="REBUILD_ALL")
+    await die_with_all(world, database)
+    assert await outbox.sweep() == Swept(recovered=1)
+    assert [item.id for item in (await outbox.claim(slots=5)).items] == [row]
+    assert (world.memory("REBUILD_ALL") or {})["strays"] == []

@@ -1,0 +1,292 @@
+"""What becomes of an item, rule by rule."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from reactor.core import answers
+from reactor.core.item import Consent, Item, Memory, Settlement
+from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope, Superseded
+from reactor.core.policy import AGE_BOUND, HOLD_CAP, LONGEST_ERROR, blame_one, give_back, hold, prepare, settle
+from reactor.core.work import Work
+from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
+
+DONE = Done("event1", CALENDAR, 3, '"etag"')
+BOUND = Memory(floor_seq=4, generation=2, event_id="event0", calendar_id=CALENDAR, etag='"old"')
+
+
+def item(payload: Any = None, **fields: Any) -> Item:
+    payload = upsert_json() if payload is None else payload
+    known: dict[str, Any] = {
+        "id": uuid4(),
+        "workspace_id": UUID(WORKSPACE),
+        "source_key": KEY,
+        "seq": 7,
+        "claim_no": 1,
+        "operation": payload.get("operation", "UPSERT_EVENT"),
+        "payload": payload,
+        "attempts": 0,
+        "max_attempts": 5,
+        "age": 1.0,
+        "is_child": False,
+        "memory": Memory(),
+        "consent": Consent("encrypted", "v1"),
+    }
+    return Item(**known | fields)
+
+
+def prepared(claimed: Item) -> Work:
+    work = prepare(claimed)
+    assert isinstance(work, Work)
+    return work
+
+
+def refused(claimed: Item) -> Settlement:
+    settlement = prepare(claimed)
+    assert isinstance(settlement, Settlement)
+    return settlement
+
+
+def end(claimed: Item, outcome: Outcome, *, breaker_open: bool = False, ceiling: int = 5) -> Settlement:
+    return settle(claimed, prepared(claimed), outcome, breaker_open=breaker_open, random=0.0, ceiling=ceiling)
+
+
+# Before anything is sent
+
+
+def test_what_is_remembered_goes_into_the_work() -> None:
+    memory = Memory(4, 2, "event0", OTHER, '"old"', cancelled=True, reopen=True, strays=(CALENDAR,))
+    work = prepared(item(memory=memory))
+    assert (work.workspace_id, work.source_key, work.seq) == (WORKSPACE, KEY, 7)
+    assert (work.generation, work.bound_event_id, work.bound_calendar_id) == (2, "event0", OTHER)
+    assert (work.etag, work.cancelled, work.reopen, work.strays) == ('"old"', True, True, (CALENDAR,))
+
+
+def test_a_child_of_a_rebuild_may_bring_back_what_a_person_deleted() -> None:
+    assert not prepared(item()).reopen
+    assert prepared(item(is_child=True)).reopen
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workspaceId": str(uuid4())},
+        {"operation": "CANCEL_EVENT"},
+        {"event": {"title": "", "start": "2026-12-01", "end": "x"}},
+    ],
+)
+def test_a_row_that_contradicts_its_payload_is_dead_before_anything_is_sent(wrong: dict[str, Any]) -> None:
+    settlement = refused(item(upsert_json() | wrong, operation="UPSERT_EVENT", attempts=2))
+    assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.BAD_PAYLOAD)
+    assert settlement.attempts == 2
+    assert not settlement.moves_floor, "the next older state is the best there is"
+    assert settlement.memory is None
+    assert str(next(iter(wrong))) in str(settlement.last_error), "it names the field"
+
+
+def test_an_error_text_is_bounded() -> None:
+    settlement = refused(item(upsert_json(recurrence=["x"] * 200)))
+    assert len(str(settlement.last_error)) == LONGEST_ERROR
+
+
+def test_a_cancel_moves_the_floor_even_if_its_payload_is_bad() -> None:
+    settlement = refused(item(cancel_json(googleEventId="..")))
+    assert settlement.failure_code is FailureCode.BAD_PAYLOAD
+    assert settlement.moves_floor, "falling back to an older state would bring back what was to go away"
+
+
+def test_a_rebuild_is_tried_again_within_a_minute_and_counts_nothing() -> None:
+    rebuild = {"operation": "REBUILD_ALL", "workspaceId": WORKSPACE, "calendarId": CALENDAR}
+    settlement = refused(item(rebuild, attempts=1))
+    assert (settlement.status, settlement.attempts) == ("FAILED", 1)
+    assert 0 < settlement.delay <= 60
+
+
+# Done
+
+
+def test_a_written_event_is_remembered_and_bound() -> None:
+    memory = replace(BOUND, strays=(OTHER,), reopen=True)
+    claimed = item(memory=memory, attempts=2)
+    settlement = end(claimed, DONE)
+    assert (settlement.status, settlement.attempts, settlement.failure_code) == ("COMPLETED", 2, None)
+    assert settlement.moves_floor
+    assert settlement.last_error is None
+    assert settlement.memory == Memory(4, 3, "event1", CALENDAR, '"etag"'), "strays and reopen are cleared"
+    assert settlement.applied == claimed.payload
+    assert settlement.binding is not None
+    assert (settlement.binding.event_id, settlement.binding.source_type) == ("event1", "task")
+    assert settlement.binding.start == "2026-12-01T09:00:00+00:00"
+    assert not settlement.unbind
+
+
+@pytest.mark.parametrize(
+    ("start", "zone", "bound"),
+    [
+        ("2026-07-01T09:00:00", "Europe/Berlin", "2026-07-01T09:00:00+02:00"),
+        ("2026-07-01T09:00:00", "Europe/Nowhere", "2026-07-01T09:00:00+00:00"),
+        ("2026-07-01T09:00:00", "Europe", "2026-07-01T09:00:00+00:00"),
+        ("2026-07-01T09:00:00-03:00", "Europe/Berlin", "2026-07-01T09:00:00-03:00"),
+    ],
+)
+def test_a_binding_shows_points_in_time(start: str, zone: str, bound: str) -> None:
+    claimed = item(upsert_json(start=start, end="2026-07-02T09:00:00-03:00", timeZone=zone))
+    binding = end(claimed, DONE).binding
+    assert binding is not None
+    assert binding.start == bound
+
+
+def test_a_binding_of_whole_days_shows_days() -> None:
+    binding = end(item(upsert_json(start="2026-12-01", end="2026-12-02", isAllDay=True)), DONE).binding
+    assert binding is not None
+    assert (binding.start, binding.end) == ("2026-12-01", "2026-12-02")
+
+
+def test_a_cancel_forgets_the_event_and_remembers_that_it_was_ours() -> None:
+    settlement = end(item(cancel_json(), memory=BOUND), Done("event0", CALENDAR, 2))
+    assert settlement.memory == Memory(4, 2, cancelled=True)
+    assert settlement.unbind
+    assert settlement.binding is None
+    assert settlement.applied is None
+
+
+def test_a_newer_state_in_the_calendar_completes_the_item_as_superseded() -> None:
+    settlement = end(item(), Superseded(9))
+    assert (settlement.status, settlement.failure_code) == ("COMPLETED", FailureCode.SUPERSEDED)
+    assert settlement.moves_floor
+
+
+@pytest.mark.parametrize("outcome", [DONE, Superseded(9), answers.NO_CALENDAR])
+def test_a_child_never_moves_the_floor(outcome: Outcome) -> None:
+    assert not end(item(is_child=True), outcome).moves_floor
+
+
+# Dead
+
+
+@pytest.mark.parametrize(
+    ("dead", "moves"),
+    [
+        (answers.BAD_REQUEST, False),
+        (answers.NO_CALENDAR, True),
+        (answers.EVENT_GONE, True),
+        (answers.FORBIDDEN, True),
+        (answers.REVOKED, True),
+    ],
+)
+def test_the_floor_moves_for_all_but_content(dead: Dead, *, moves: bool) -> None:
+    settlement = end(item(attempts=1), dead)
+    assert (settlement.status, settlement.failure_code, settlement.attempts) == ("DEAD_LETTER", dead.code, 1)
+    assert settlement.last_error == dead.reason
+    assert settlement.moves_floor is moves
+    assert end(item(cancel_json()), dead).moves_floor, "a cancel's always does"
+
+
+def test_an_event_that_a_person_deleted_is_unbound() -> None:
+    memory = replace(BOUND, strays=(OTHER,))
+    settlement = end(item(memory=memory), answers.EVENT_GONE)
+    assert settlement.unbind
+    assert settlement.memory == Memory(4, 2, strays=(OTHER,))
+
+
+def test_only_a_dead_token_invalidates_the_connection() -> None:
+    assert end(item(), answers.REVOKED).invalid_consent == "v1"
+    assert end(item(), answers.FORBIDDEN).invalid_consent is None
+
+
+# Again
+
+
+def test_a_counted_attempt_backs_off_and_ends_at_the_maximum() -> None:
+    delays = []
+    for attempts in range(4):
+        settlement = end(item(attempts=attempts), answers.SERVER)
+        assert (settlement.status, settlement.attempts) == ("FAILED", attempts + 1)
+        delays.append(settlement.delay)
+    assert delays == [1, 2, 4, 8]
+    last = end(item(attempts=4), answers.SERVER)
+    assert (last.status, last.attempts, last.failure_code) == ("DEAD_LETTER", 5, FailureCode.EXHAUSTED)
+    assert last.moves_floor
+    assert last.memory == Memory(strays=(CALENDAR,))
+
+
+def test_the_lower_of_the_rows_maximum_and_the_ceiling_holds() -> None:
+    assert end(item(max_attempts=1), answers.SERVER).status == "DEAD_LETTER"
+    assert end(item(max_attempts=9, attempts=2), answers.SERVER, ceiling=3).status == "DEAD_LETTER"
+    assert end(item(max_attempts=2, attempts=2), answers.SERVER).attempts == 2, "never above the row's maximum"
+
+
+def test_a_longer_retry_after_wins() -> None:
+    assert end(item(), replace(answers.SERVER, after=90.0)).delay == 90
+    assert end(item(attempts=3), replace(answers.SERVER, after=0.5)).delay == 8
+
+
+@pytest.mark.parametrize(
+    ("retry", "breaker_open"),
+    [(answers.SERVER, True), (answers.RATE, False), (answers.UNSENT, False), (answers.DISABLED, False)],
+)
+def test_what_the_item_did_not_do_itself_counts_nothing_and_does_not_spin(retry: Retry, *, breaker_open: bool) -> None:
+    settlement = end(item(attempts=4), retry, breaker_open=breaker_open)
+    assert (settlement.status, settlement.attempts, settlement.failure_code) == ("PENDING", 4, None)
+    assert settlement.delay >= 1
+    assert not settlement.moves_floor
+
+
+def test_what_a_person_has_to_mend_for_all_is_asked_again_every_minute() -> None:
+    assert end(item(), answers.DISABLED).delay == HOLD_CAP
+    assert end(item(), answers.QUOTA).delay == 3600
+
+
+def test_a_quota_that_never_comes_back_is_a_dead_letter_in_the_end() -> None:
+    assert end(item(age=AGE_BOUND - 1, attempts=4), answers.QUOTA).status == "PENDING"
+    assert end(item(age=AGE_BOUND + 1, attempts=4), answers.QUOTA).failure_code is FailureCode.EXHAUSTED
+    for other in (answers.RATE, answers.UNSENT, answers.DISABLED):
+        assert end(item(age=AGE_BOUND + 1, attempts=4), other).status == "PENDING"
+
+
+def test_one_failure_of_the_lane_counts_against_one_item() -> None:
+    lane = Retry("the token endpoint failed", counts=True, scope=Scope.LANE, outage=True)
+    fair = blame_one([answers.LOST, lane, lane, answers.LOST, lane])
+    assert [retry.counts for retry in fair] == [True, True, False, True, False]
+
+
+# What may be left behind
+
+
+@pytest.mark.parametrize("outcome", [answers.LOST, answers.SERVER, answers.FORBIDDEN, Superseded(9)])
+def test_an_attempt_that_nobody_learned_of_is_remembered(outcome: Outcome) -> None:
+    settlement = end(item(memory=replace(BOUND, strays=(OTHER,))), outcome)
+    assert settlement.memory == replace(BOUND, strays=(OTHER, CALENDAR))
+
+
+def test_after_a_cancel_the_tombstone_may_be_ours() -> None:
+    settlement = end(item(cancel_json(), memory=BOUND), answers.LOST)
+    assert settlement.memory == replace(BOUND, strays=(CALENDAR,), reopen=True)
+
+
+def test_after_a_recreation_the_tombstone_may_be_ours() -> None:
+    claimed = item(memory=BOUND)
+    settlement = hold(claimed, replace(prepared(claimed), recreate=True))
+    assert settlement.memory == replace(BOUND, strays=(CALENDAR,), reopen=True)
+
+
+def test_what_is_remembered_already_is_not_written_again() -> None:
+    assert end(item(memory=replace(BOUND, strays=(CALENDAR,))), answers.LOST).memory is None
+
+
+def test_a_calendar_that_does_not_exist_holds_nothing() -> None:
+    assert end(item(), answers.NO_CALENDAR).memory is None
+
+
+def test_what_was_sent_is_given_back_with_a_note() -> None:
+    claimed = item(attempts=2)
+    settlement = hold(claimed, prepared(claimed))
+    assert (settlement.status, settlement.attempts, settlement.delay) == ("PENDING", 2, 0)
+    assert settlement.memory == Memory(strays=(CALENDAR,))
+
+
+def test_what_was_not_sent_is_given_back_without() -> None:
+    settlement = give_back(item(attempts=2))
+    assert (settlement.status, settlement.attempts, settlement.memory) == ("PENDING", 2, None)

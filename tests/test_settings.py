@@ -1,0 +1,147 @@
+"""The environment is read whole, or refused whole; what is refused is named and never shown."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from reactor.errors import ConfigurationError
+from reactor.settings import Settings, parse_bind
+
+SECRET = "hunter2hunter2"
+KEY = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+GIVEN: Mapping[str, str] = {
+    "DATABASE_URL": f"postgresql://me:{SECRET}@db.internal/app",
+    "GOOGLE_CLIENT_ID": "client",
+    "GOOGLE_CLIENT_SECRET": SECRET,
+    "TOKEN_ENCRYPTION_KEYS": KEY,
+}
+EMULATED = {"GOOGLE_API_ROOT": "http://127.0.0.1:8085/", "GOOGLE_TOKEN_URI": "http://127.0.0.1:8085/token"}
+CONFIGURATION = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in (*(name.upper() for name in Settings.model_fields), "SUPABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in {**GIVEN, **environment}.items():
+        monkeypatch.setenv(name, value)
+    return Settings.from_environment()
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        read(monkeypatch, **environment)
+    assert refused.value.__cause__ is None, "the cause quotes what was given"
+    return str(refused.value).splitlines()
+
+
+def test_what_deployments_set_keeps_its_name_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(
+        monkeypatch,
+        CALENDAR_SYNC_BATCH_SIZE="10",
+        CALENDAR_SYNC_POLL_INTERVAL_MS="2000",
+        CALENDAR_SYNC_MAX_RETRIES="7",
+    )
+    assert settings.calendar_sync_batch_size == 10
+    assert settings.calendar_sync_poll_interval_ms == 2_000
+    assert settings.calendar_sync_max_retries == 7
+
+
+def test_a_setting_is_never_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch)
+    with pytest.raises(ValidationError):
+        settings.calendar_sync_batch_size = 1  # type: ignore[misc]
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch)
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert SECRET not in shown
+        assert KEY.split(":")[1] not in shown
+
+
+def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOG_FORMAT": "xml", "CALENDAR_SYNC_CONCURRENCY": "0", "HEALTH_BIND": "8080"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment()
+    named = {line.split()[0] for line in str(refused.value).splitlines()}
+    assert named == {*GIVEN, "LOG_FORMAT", "CALENDAR_SYNC_CONCURRENCY", "HEALTH_BIND"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"CALENDAR_SYNC_BATCH_SIZE": "ten"}, "CALENDAR_SYNC_BATCH_SIZE must be a whole number."),
+        ({"CALENDAR_SYNC_BATCH_SIZE": "0"}, "CALENDAR_SYNC_BATCH_SIZE must be at least 1."),
+        ({"CALENDAR_SYNC_BATCH_PARTS": "51"}, "CALENDAR_SYNC_BATCH_PARTS must be at most 50."),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of: 'json', 'console' or 'auto'."),
+        ({"GOOGLE_CLIENT_SECRET": "a b"}, "GOOGLE_CLIENT_SECRET must be one word"),
+        ({"DATABASE_URL": f"me:{SECRET}@db"}, "DATABASE_URL cannot be read"),
+        ({"TOKEN_ENCRYPTION_KEYS": f"k1:{SECRET}"}, "TOKEN_ENCRYPTION_KEYS entry 1 ('k1') is not base64"),
+        ({**EMULATED, "GOOGLE_API_ROOT": "http://calendar.internal/"}, "GOOGLE_API_ROOT must be https"),
+        ({"GOOGLE_API_ROOT": "http://127.0.0.1:1/"}, "GOOGLE_TOKEN_URI and GOOGLE_API_ROOT must both be"),
+        (
+            {"CALENDAR_SYNC_CONCURRENCY": "2", "CALENDAR_SYNC_LANE_CONCURRENCY": "3"},
+            "CALENDAR_SYNC_LANE_CONCURRENCY must not be above CALENDAR_SYNC_CONCURRENCY.",
+        ),
+    ],
+)
+def test_a_problem_is_a_sentence(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], sentence: str) -> None:
+    [problem] = problems(monkeypatch, **environment)
+    assert problem.startswith(sentence)
+    assert problem.endswith(".")
+    assert SECRET not in problem
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, CALENDAR_SYNC_BATCH_SIZE="").calendar_sync_batch_size == 200
+    assert problems(monkeypatch, GOOGLE_CLIENT_ID="")[0].startswith(
+        "GOOGLE_CLIENT_ID is not set: The OAuth client's id"
+    )
+
+
+def test_whoever_comes_from_supabase_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    [problem] = problems(monkeypatch, DATABASE_URL="", SUPABASE_URL="https://x.supabase.co")
+    assert "session pooler" in problem
+
+
+def test_an_emulator_may_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, **EMULATED).google_api_root == EMULATED["GOOGLE_API_ROOT"]
+
+
+def test_what_is_passed_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+    assert Settings.from_environment(health_bind="127.0.0.1:0").health_bind == "127.0.0.1:0"
+
+
+def test_addresses() -> None:
+    assert parse_bind("0.0.0.0:80") == ("0.0.0.0", 80)
+    assert parse_bind("[::1]:0") == ("::1", 0)
+    for wrong in ("", "80", ":80", "host:80", "127.0.0.1", "127.0.0.1:70000", "127.0.0.1:x"):
+        with pytest.raises(ConfigurationError):
+            parse_bind(wrong)
+
+
+def test_the_reference_names_every_setting_and_its_default() -> None:
+    rows = {
+        line.split("|")[1].strip(" `"): line
+        for line in CONFIGURATION.read_text().splitlines()
+        if line.startswith("| `")
+    }
+    assert set(rows) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        about = field.description or ""
+        value = "required" if field.is_required() else f"`{field.default}`"
+        assert value in rows[name.upper()], name
+        assert field.is_required() == about.endswith("Required."), name
+        assert field.is_required() or about.replace("\n", " ").rstrip(".").endswith(
+            (f"Default: {field.default}", f"Default: {value}")
+        ), f"{name}'s docstring names another default"
