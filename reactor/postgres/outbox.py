@@ -20,7 +20,6 @@ time-out bounds it. When the server refuses a statement, `TransientError` comes 
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -30,6 +29,7 @@ import trio
 from reactor.core.gate import Found, Look
 from reactor.core.item import Consent, Item, Memory, Settlement
 from reactor.errors import TransientError
+from reactor.postgres.reports import Claimed, Invariants, Refused, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Row, Session
 from reactor.postgres.settling import settle
@@ -41,68 +41,6 @@ _SQL = statements("outbox")
 _WIDTH = 32  # workspaces looked at in one pass, some 50 microseconds each
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
 REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a word
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a claim came to.
-
-    Attributes:
-        items: The items, ours now.
-        look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
-    """
-
-    items: list[Item] = field(default_factory=list)
-    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep came to.
-
-    Attributes:
-        recovered: Items that are due again.
-        dead: Items that lost their worker as often as attempts are allowed.
-    """
-
-    recovered: int = 0
-    dead: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An item that we would claim, but somebody else has its lock.
-
-    Attributes:
-        id: The item.
-        seconds: For how long it has been refused.
-        pid: The process id of the backend that has the lock.
-        application: That session's name.
-    """
-
-    id: UUID
-    seconds: float
-    pid: int
-    application: str
-
-
-@dataclass(frozen=True, slots=True)
-class Invariants:
-    """What must hold, for metrics and tests.
-
-    Attributes:
-        in_flight: Items that were claimed and not settled.
-        stray_locks: Item locks of this session without an item in flight; 0.
-        missing_locks: Items in flight without their lock; 0.
-        orphans: PROCESSING rows whose lock nobody has; 0 after a sweep.
-        doubled: Sources with two PROCESSING rows; 0.
-    """
-
-    in_flight: int
-    stray_locks: int
-    missing_locks: int
-    orphans: int
-    doubled: int
 
 
 class Outbox:

@@ -1,0 +1,69 @@
+"""What the outbox answers."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from reactor.core.gate import Found, Look
+from reactor.core.item import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim came to.
+
+    Attributes:
+        items: The items, ours now.
+        look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep came to.
+
+    Attributes:
+        recovered: Items that are due again.
+        dead: Items that lost their worker as often as attempts are allowed.
+    """
+
+    recovered: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item that we would claim, but somebody else has its lock.
+
+    Attributes:
+        id: The item.
+        seconds: For how long it has been refused.
+        pid: The process id of the backend that has the lock.
+        application: That session's name.
+    """
+
+    id: UUID
+    seconds: float
+    pid: int
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invariants:
+    """What must hold, for metrics and tests.
+
+    Attributes:
+        in_flight: Items that were claimed and not settled.
+        stray_locks: Item locks of this session without an item in flight; 0.
+        missing_locks: Items in flight without their lock; 0.
+        orphans: PROCESSING rows whose lock nobody has; 0 after a sweep.
+        doubled: Sources with two PROCESSING rows; 0.
+    """
+
+    in_flight: int
+    stray_locks: int
+    missing_locks: int
+    orphans: int
+    doubled: int
