@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from reactor.core.item import Settlement
-from reactor.postgres.outbox import Outbox, Swept
+from reactor.postgres.outbox import Outbox
+from reactor.postgres.reports import Swept
 from reactor.postgres.session import SessionLostError, open_session
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
