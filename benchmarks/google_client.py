@@ -4,14 +4,10 @@ The servers run in processes of their own, so that only the client's CPU is coun
 the turns repeated: what the machine does meanwhile falls on all of them.
 """
 
-import asyncio
-import multiprocessing
-import re
 import ssl
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +16,7 @@ from uuid import UUID
 import httpx
 import trio
 
+from benchmarks.stub import running, serve_stub
 from reactor.core.exchange import exchange
 from reactor.core.outcome import Done
 from reactor.core.payload import parse, source_key
@@ -29,61 +26,7 @@ from reactor.google.client import GoogleCalendar
 
 CALENDAR = "bench@example.com"
 WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
-_ID = re.compile(rb'"id":"([0-9a-v]+)"')
-_NAME = re.compile(rb"content-id: <([0-9]+)>")
-_LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
-_EVENT = b'{"id":"%s","status":"confirmed","etag":"\\"3321539261536000\\""}'
-_PART = b"--b\r\nContent-Type: application/http\r\nContent-ID: <response-%s>\r\n\r\n%s\r\n"
-_HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
-
-
 # Servers
-
-
-class _Stub(asyncio.Protocol):
-    """The least that the client takes for Google: every insert succeeds."""
-
-    def __init__(self, latency: float) -> None:
-        self._latency = latency
-        self._data = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        while (end := self._data.find(b"\r\n\r\n")) >= 0:
-            found = _LENGTH.search(self._data, 0, end)
-            whole = end + 4 + (int(found[1]) if found else 0)
-            if len(self._data) < whole:
-                return
-            answer = _answer(self._data[:end], self._data[end:whole])
-            self._data = self._data[whole:]
-            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
-
-
-def _answer(head: bytes, body: bytes) -> bytes:
-    if not head.startswith(b"POST /batch/"):
-        found = _ID.search(body)
-        return _json(found[1] if found else b"x")
-    parts = zip(_NAME.findall(body), _ID.findall(body), strict=True)
-    answers = b"".join(_PART % (name, _json(event_id)) for name, event_id in parts) + b"--b--\r\n"
-    return _HTTP % (b"multipart/mixed; boundary=b", len(answers), answers)
-
-
-def _json(event_id: bytes) -> bytes:
-    event = _EVENT % event_id
-    return _HTTP % (b"application/json", len(event), event)
-
-
-def _serve_stub(pipe: Any, latency: float) -> None:
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(partial(_Stub, latency), "127.0.0.1", 0)
-        pipe.send((f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "token"))
-        await server.serve_forever()
-
-    asyncio.run(main())
 
 
 def _serve_emulator(pipe: Any, latency: float) -> None:
@@ -96,19 +39,6 @@ def _serve_emulator(pipe: Any, latency: float) -> None:
             pipe.send((url, emulator.issue_access_token(CALENDAR)))
 
     trio.run(main)
-
-
-@contextmanager
-def _running(server: Callable[[Any, float], None], latency: float) -> Iterator[tuple[str, str]]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=server, args=(theirs, latency), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
 
 
 # Clients
@@ -240,12 +170,12 @@ def main() -> None:
     servers = [
         (f"{name}, {latency * 1_000:.0f} ms", server, latency)
         for latency in (0.0, 0.1)
-        for name, server in (("stub", _serve_stub), ("emulator", _serve_emulator))
+        for name, server in (("stub", serve_stub), ("emulator", _serve_emulator))
     ]
     results = [(title, server, latency, _rows()) for title, server, latency in servers]
     for _ in range(turns):
         for _, server, latency, rows in results:
-            with _running(server, latency) as (url, token):
+            with running(server, latency) as (url, token):
                 for row in rows:
                     seconds, cpu = trio.run(partial(row.run, url, token, row.events, row.in_flight))
                     row.seconds.append(seconds)
