@@ -6,6 +6,7 @@ a superuser.
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,10 @@ from tests.databases import Database, Server, deploy
 # Machines are shared: no deadline per example, and a slow first example is not a failure.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+# A shell without job control starts what it puts into the background deaf to Ctrl-C, and so are the processes that tests
+# start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.google_fixtures", "tests.process_world"]
 
