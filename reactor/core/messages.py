@@ -197,8 +197,9 @@ def is_etag(value: object) -> bool:
 
 
 def _write(step: Step, place: Place, body: Mapping[str, Any], etag: str | None = None) -> Request:
-    event = _event(place)
-    method, target = ("POST", _events(place.calendar_id)) if step is Step.INSERT else ("PUT", event)
+    events = _events(place.calendar_id)
+    event = f"{events}/{_segment(place.event_id)}"
+    method, target = ("POST", events) if step is Step.INSERT else ("PUT", event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
     return Request(step, method, f"{target}?{_WRITE}", headers, _ENCODER.encode(body).encode(), event)
 

@@ -56,6 +56,7 @@ class Outbox:
         self._ceiling = max_attempts
         self._ring = Ring()
         self._in_flight: dict[UUID, Item] = {}
+        self._held: dict[UUID, str] = {}  # their ids as text: adapting 2,000 UUIDs is a twentieth of a claim's CPU
         self._refused: dict[UUID, float] = {}
 
     @property
@@ -107,13 +108,14 @@ class Outbox:
                 "slots": slots,
                 "due_rows": 2 * slots,
                 "key_rows": _KEYS,
-                "held": list(self._in_flight),
+                "held": self._held_ids(),
                 "ceiling": self._ceiling,
             },
         )
         if report.get("busy"):
             return items, report
         self._in_flight.update((item.id, item) for item in items)
+        self._held.update((item.id, str(item.id)) for item in items)
         now = trio.current_time()
         if not window:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
@@ -147,8 +149,11 @@ class Outbox:
             await self._run(settle, list(ours.values()), written, unlocked)
         finally:
             for item_id in unlocked:
-                del self._in_flight[item_id]
+                del self._in_flight[item_id], self._held[item_id]
         return [each.item.id in written and ours[each.item.id] is each for each in settlements]
+
+    def _held_ids(self) -> str:
+        return f"{{{','.join(self._held.values())}}}"
 
     def _holds(self, item: Item) -> bool:
         held = self._in_flight.get(item.id)
@@ -167,7 +172,7 @@ class Outbox:
             TransientError: The server refused.
             SessionLostError: The session is gone.
         """
-        params = {"held": list(self._in_flight), "ceiling": self._ceiling}
+        params = {"held": self._held_ids(), "ceiling": self._ceiling}
         [[recovered, dead]] = await self._run(_rows, "sweep", params)
         return Swept(recovered, dead)
 
