@@ -21,8 +21,8 @@ from tests.databases import Database, Server, deploy
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
-# A shell without job control starts what it puts into the background deaf to Ctrl-C, and so are the processes that tests
-# start and interrupt.
+# A shell without job control starts what it puts into the background deaf to Ctrl-C, and so are the processes that
+# tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.google_fixtures", "tests.process_world"]
