@@ -217,7 +217,7 @@ def bench_wake(dsn: str, owner: psycopg.Connection[Any], workspaces: list[UUID])
 
 
 def bench_drain(dsn: str, owner: psycopg.Connection[Any], workspaces: list[UUID]) -> None:
-    for latency in [float(x) for x in os.environ.get("REACTOR_LAT","0.0 0.1").split()]:
+    for latency in [float(x) for x in os.environ.get("REACTOR_LAT", "0.0 0.1").split()]:
         rates, cpus, calls, peaks = [], [], [], []
         for _ in range(ROUNDS):
             with running(serve_stub, latency) as (google, _), reactor(dsn, google) as process:

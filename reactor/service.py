@@ -176,12 +176,20 @@ class Service:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
-            async with open_session(self._dsn, name="calendar-sync-reactor claims") as session:
+            async with (
+                open_session(self._dsn, name="calendar-sync-reactor claims") as session,
+                open_session(self._dsn, name="calendar-sync-reactor settles") as writing,
+            ):
                 poll = settings.calendar_sync_poll_interval_ms / 1000
                 self._listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
                 wakeups.counts = self.wakeups
                 loop = Loop(
-                    Outbox(session, max_attempts=settings.calendar_sync_max_retries),
+                    Outbox(
+                        session,
+                        writing,
+                        max_attempts=settings.calendar_sync_max_retries,
+                        batch=settings.calendar_sync_batch_parts,
+                    ),
                     calendar,
                     accounts.tokens_of,
                     _Watched(wakeups, self._looked),

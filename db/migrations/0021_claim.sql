@@ -64,9 +64,8 @@ end $$;
 --   ceiling     most attempts, whatever the row says
 --
 -- The report: busy (somebody else is claiming: nothing was looked at), ring, looked (for each workspace: its id, whether
--- there may be more, the last key, null at the end), superseded (how many rows), tidied (their
--- workspaces), refused (ids that somebody else has
--- locked).
+-- there may be more, the last key, null at the end, whether more rows are due than were looked at), superseded (how many
+-- rows), tidied (their workspaces), refused (ids that somebody else has locked).
 --
 -- Which items. Due rows of a workspace come from the index by due time: the oldest first, and what is in back-off costs
 -- nothing. A source with thousands of states waiting fills that page; then the caller asks to look by key too, a skip
@@ -330,7 +329,8 @@ begin
                       (select count(*) from page as p where p.w = w.workspace_id) >= page_rows
                         or exists (select from candidates as c where c.w = w.workspace_id and c.choice > slots - taken),
                       case when (select count(*) from by_key as k where k.w = w.workspace_id) >= page_keys
-                           then (select max(k.key) from by_key as k where k.w = w.workspace_id) end
+                           then (select max(k.key) from by_key as k where k.w = w.workspace_id) end,
+                      (select count(*) from page as p where p.w = w.workspace_id) >= page_rows
                     )), '[]')
                from unnest(all_workspaces) as w (workspace_id))),
          null, null, null, null, null, null, null, null, null, null, null, null, null;

@@ -2,7 +2,8 @@
 
 An instance belongs to one session, the *claims session*, which holds the advisory lock of every item in flight. When
 the session is lost so are the locks, and with them this object: the next session gets a new one. Nobody else may use
-the session's advisory locks.
+the session's advisory locks. A second session may do the writing, so that a settle and a claim need not wait for each
+other; it holds nothing.
 
 **A claim** is one call of a function (db/migrations/0021_claim.sql argues its races). One claimer at a time in a
 database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
@@ -10,7 +11,9 @@ take several passes; only if none found anything, and the ring of workspaces was
 answer `NOTHING`. The gate's promise that no writer has to notify rests on that.
 
 **A settle** is one transaction for all that is ready, and then the unlocks: an item that is still PROCESSING to others
-when its lock is free would look like an orphan. See `reactor.postgres.settling`.
+when its lock is free would look like an orphan. See `reactor.postgres.settling`. It may be written by another session
+than the one with the locks because the fence is not the lock: every takeover (a sweep, an older worker's claim) changes
+`claim_no`, and a settle that comes after it finds no row.
 
 **A sweep** finds the orphans, PROCESSING rows whose lock nobody holds, and counts the lost attempt.
 
@@ -31,14 +34,13 @@ from reactor.core.item import Consent, Item, Memory, Settlement
 from reactor.errors import TransientError
 from reactor.postgres.reports import Claimed, Invariants, Refused, Swept
 from reactor.postgres.ring import Ring
-from reactor.postgres.session import Row, Session
-from reactor.postgres.settling import settle
+from reactor.postgres.session import Row, Session, SessionLostError
+from reactor.postgres.settling import settle, transactions
 from reactor.postgres.statements import statements
 
 T = TypeVar("T")
 _SQL = statements("outbox")
 
-_WIDTH = 32  # workspaces looked at in one pass, some 50 microseconds each
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
 REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a word
 
@@ -48,13 +50,18 @@ class Outbox:
 
     Args:
         session: The claims session.
+        writing: The session that settles; without one it is the claims session.
         max_attempts: Most attempts for any item, whatever its row says.
+        batch: Items of a workspace that travel together; a claim takes so many from one that has them.
     """
 
-    def __init__(self, session: Session, *, max_attempts: int = 5) -> None:
+    def __init__(
+        self, session: Session, writing: Session | None = None, *, max_attempts: int = 5, batch: int = 50
+    ) -> None:
         self._session = session
+        self._writing = writing or session
         self._ceiling = max_attempts
-        self._ring = Ring()
+        self._ring = Ring(batch)
         self._in_flight: dict[UUID, Item] = {}
         self._held: dict[UUID, str] = {}  # their ids as text: adapting 2,000 UUIDs is a twentieth of a claim's CPU
         self._refused: dict[UUID, float] = {}
@@ -83,7 +90,7 @@ class Outbox:
         began = trio.current_time()
         while True:
             refresh = not read and ring.is_stale(began)
-            window = [] if refresh else ring.window(min(slots, _WIDTH), excluded)
+            window = [] if refresh else ring.window(slots, excluded)
             if not window and read:
                 due_in = ring.due_in(excluded, trio.current_time())
                 return Claimed(look=Look(Found.NOTHING, due_in=due_in))
@@ -97,13 +104,14 @@ class Outbox:
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> tuple[list[Item], Any]:
         """Look at some workspaces; at the first of a ring read anew where none are named."""
         began = trio.current_time()
+        width = len(window) or self._ring.width(slots)
         items, report = await self._run(
             _claim,
             {
                 "workspaces": window or None,
                 "cursors": self._ring.cursors(window) or None,
                 "past": self._ring.past,
-                "width": min(slots, _WIDTH),
+                "width": width,
                 "excluded": [] if window else list(excluded),
                 "slots": slots,
                 "due_rows": 2 * slots,
@@ -120,7 +128,8 @@ class Outbox:
         if not window:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
         successful = {item.workspace_id for item in items} | {UUID(w) for w in report["tidied"]}
-        self._ring.looked([(UUID(w), more, key) for w, more, key in report["looked"]], successful=successful)
+        looked = [(UUID(w), more, key, full) for w, more, key, full in report["looked"]]
+        self._ring.looked(looked, successful=successful)
         self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in items), now)
         return items, report
 
@@ -144,11 +153,11 @@ class Outbox:
         # What is said of an item that is not in hand must not unlock it: it may be ours again, under another claim.
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
         written: set[UUID] = set()
-        unlocked: set[UUID] = set()
-        try:
-            await self._run(settle, list(ours.values()), written, unlocked)
-        finally:
-            for item_id in unlocked:
+        for transaction in transactions(ours.values()):
+            written |= await self._ask(self._writing, settle, transaction)
+            ids = [each.item.id for each in transaction]
+            await self._run(_rows, "unlock", {"ids": ids})
+            for item_id in ids:
                 del self._in_flight[item_id], self._held[item_id]
         return [each.item.id in written and ours[each.item.id] is each for each in settlements]
 
@@ -209,14 +218,22 @@ class Outbox:
         return Invariants(len(self._in_flight), len(held - wanted), len(wanted - held), orphans, doubled)
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        try:
+            return await self._ask(self._session, work, *args)
+        except SessionLostError:
+            raise
+        except TransientError:
+            # A claim may have failed after it took locks, and a session's locks survive a rollback.
+            await self._ask(self._session, _unlock_strays, list(self._in_flight))
+            raise
+
+    async def _ask(self, session: Session, work: Callable[..., T], *args: Any) -> T:
         refusal: psycopg.Error
         with trio.CancelScope(shield=True):
             try:
-                return await self._session.run(lambda connection: work(connection, *args))
+                return await session.run(lambda connection: work(connection, *args))
             except psycopg.Error as error:
                 refusal = error
-                # A claim may have failed after it took locks, and a session's locks survive a rollback.
-                await self._session.run(lambda connection: _unlock_strays(connection, list(self._in_flight)))
         raise TransientError(f"The database refused: {refusal.sqlstate or type(refusal).__name__}.") from refusal
 
 

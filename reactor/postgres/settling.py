@@ -1,6 +1,6 @@
 """Writes what becomes of items, in a worker thread.
 
-One statement in one transaction for all of them, then the unlocks. What if the statement fails:
+One statement in one transaction for all of them. What if the statement fails:
 
 - A deadlock or a failed serialization is tried again.
 - Bad data or a violated constraint must not hold back the others: they are settled one by one. An item that still
@@ -19,7 +19,7 @@ nobody else waits.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -39,31 +39,27 @@ _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connect
 Connection = psycopg.Connection[Row]
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement], written: set[UUID], unlocked: set[UUID]) -> None:
-    """Settle them.
-
-    Args:
-        connection: The claims session's, in autocommit mode.
-        settlements: What becomes of which item.
-        written: Gets the ids of the items that were written; the others' claims are lost.
-        unlocked: Gets the ids of the items whose locks were given back; also if an exception comes out.
-
-    Raises:
-        psycopg.OperationalError: The server refused; the items that are not unlocked are as they were.
-    """
+def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
+    """Divide settlements into what is to be written together, each in the order of the ids."""
     ordered = sorted(settlements, key=lambda settlement: settlement.item.id)
     plain = [settlement for settlement in ordered if settlement.invalid_consent is None]
-    if plain:
-        written |= _patiently(connection, plain)
-        _unlock(connection, plain, unlocked)
     refused = [settlement for settlement in ordered if settlement.invalid_consent is not None]
-    if refused:
-        written |= _patiently(connection, refused)
-        _unlock(connection, refused, unlocked)
+    return [group for group in (plain, refused) if group]
 
 
-def _patiently(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
-    """Settle in one transaction; where the data is to blame, in one for each."""
+def settle(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
+    """Write one of the `transactions`; where the data is to blame, one for each item.
+
+    Args:
+        connection: In autocommit mode; not necessarily the one that holds the locks.
+        settlements: What becomes of which item.
+
+    Returns:
+        The ids of the items that were written; the others' claims are lost.
+
+    Raises:
+        psycopg.OperationalError: The server refused; all of it may be written again.
+    """
     for _ in range(_TRIES):
         try:
             return _together(connection, settlements)
@@ -73,7 +69,7 @@ def _patiently(connection: Connection, settlements: list[Settlement]) -> set[UUI
             raise
         except psycopg.Error as error:
             if len(settlements) > 1:
-                return {item_id for each in settlements for item_id in _patiently(connection, [each])}
+                return {item_id for each in settlements for item_id in settle(connection, [each])}
             return _without_binding(connection, settlements[0], error)
     return _together(connection, settlements)
 
@@ -135,12 +131,6 @@ def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
 def _write(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
     document = json.dumps([_input(settlement) for settlement in settlements])
     return {item_id for (item_id,) in connection.execute(_SQL["settle"], {"input": document})}
-
-
-def _unlock(connection: Connection, settlements: list[Settlement], unlocked: set[UUID]) -> None:
-    ids = [settlement.item.id for settlement in settlements]
-    connection.execute(_SQL["unlock"], {"ids": ids})
-    unlocked.update(ids)
 
 
 def _input(settlement: Settlement) -> dict[str, Any]:
