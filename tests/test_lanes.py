@@ -114,37 +114,6 @@ def test_a_lane_that_waited_goes_when_the_crowd_has_gone() -> None:
     assert [sources(batch) for batch in send(them)] == [[2]]
 
 
-def test_while_the_outbox_has_more_a_batch_is_filled() -> None:
-    them = lanes()
-    add(them, 1, 1)
-    [first] = send(them)
-    them.looked(0.0, more=True)
-    add(them, 2, 1, 2)
-    assert send(them) == []
-    them.looked(0.0, more=True)
-    add(them, 2, 3, 4, 5)
-    assert [sources(batch) for batch in send(them)] == [[1, 2, 3, 4, 5]]
-    end(them, first)
-
-
-@pytest.mark.parametrize("relief", ["nothing more", "nothing under way", "many looks"])
-def test_filling_ends(relief: str) -> None:
-    them = lanes()
-    add(them, 1, 1)
-    [first] = send(them)
-    them.looked(0.0, more=True)
-    add(them, 2, 1)
-    assert send(them) == []
-    if relief == "nothing more":
-        them.looked(0.0, more=False)
-    elif relief == "nothing under way":
-        end(them, first)
-    else:
-        for _ in range(8):
-            them.looked(0.0, more=True)
-    assert [sources(batch) for batch in send(them)] == [[1]]
-
-
 def test_never_two_of_one_source_nor_two_consents_in_a_batch() -> None:
     them = lanes(lane_cap=9)
     add(them, 1, 1, 2)
@@ -432,7 +401,6 @@ class AnyUse(RuleBasedStateMachine):
             self.source += 1
             self.handed_in += 1
             add(self.them, number, self.source, now=self.now)
-        self.them.looked(self.now, more=len(allowed) > slots > 0)
         self.pump()
 
     @rule(which=st.integers(0, 100), outcome=OUTCOMES)

@@ -36,7 +36,6 @@ class Lane:
         in_hand: Items in the queue, under way, or on their way to be settled.
         condemned: The version of a token that turned out dead; until that is settled nothing is claimed.
         in_line: Whether it stands in the line.
-        since: The look that brought the first item in the queue, or at which the lane last sent.
         alarm_at: When it is looked at again without anything happening.
     """
 
@@ -46,7 +45,6 @@ class Lane:
     in_hand: int = 0
     condemned: str | None = None
     in_line: bool = False
-    since: int = 0
     alarm_at: float = math.inf
 
     def clear(self) -> None:

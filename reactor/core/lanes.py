@@ -4,11 +4,9 @@ Each workspace has a *lane*: the items that are ready, and a guard. The lanes th
 sent goes to its end, so a workspace with a million items is one in the line like a workspace with one.
 
 *Natural batching.* No timer waits to fill a batch. A lane with one ready item sends it at once; what becomes ready
-while requests are in flight goes together. Two things make a lane wait with less than a full batch, both only while
-other requests are under way. While more than half of the process's requests are out, a lane that has one of them waits
-for its end: another small request would only take the place of somebody else's first one. And while the outbox has
-more than a claim can carry, a lane waits for a few looks, which bring the rest of its batch within milliseconds: a
-claim of 200 over 50 workspaces is four items each, and requests of four cost five times what requests of 40 do.
+while requests are in flight goes together, and where there is a backlog, claims bring whole batches. One thing makes a
+lane wait with less: while more than half of the process's requests are out, a lane that has one of them waits for its
+end, since another small request would only take the place of somebody else's first one.
 
 *What is not claimed.* An item in hand is a lock in the database and a state that cannot be superseded any more. So a
 lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
@@ -41,10 +39,6 @@ IN_HAND = 10
 carries 500 a second; 5,000 a second need 500 under way, as many ready, and as many being settled."""
 SHARE = 4
 """One lane may have this part of all items in hand."""
-FILLING = 8
-"""Looks for which a lane may wait for the rest of its batch; 10 ms each where there is a backlog."""
-BUSY = 8
-"""An eighth of the process's requests must be under way for that."""
 CROWDED = 2
 """With half of them under way no lane gets a second one that is not full."""
 
@@ -71,14 +65,12 @@ class Lanes:
         self._lanes = LaneCache(limits, kept)
         self._line: deque[Lane] = deque()
         self._excluded: dict[UUID, Lane] = {}
-        self._waiting: dict[UUID, Lane] = {}  # for a full batch or for the end of their request
+        self._waiting: dict[UUID, Lane] = {}  # for the end of their request
         self._surrendered: list[Ready] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
         self._was_full = False
         self._reopened = False
-        self._looks = 0
-        self._more = False
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -118,17 +110,9 @@ class Lanes:
 
     def add(self, lane: Lane, item: Item, work: Work, now: float) -> None:
         """Let an item that was claimed be sent."""
-        if not lane.queue:
-            lane.since = self._looks
         lane.queue.append(Ready(item, work, now))
         if len(lane.queue) in (1, self._parts, 2 * self._parts):
             self._refresh(lane, now)
-
-    def looked(self, now: float, *, more: bool) -> None:
-        """Take in that a look is over, and whether it left about as much behind as it took."""
-        self._looks += 1
-        self._more = more
-        self._stop_waiting(now)
 
     def settled(self, workspace_id: UUID, now: float) -> None:
         """One item of the workspace is not in hand any more."""
@@ -165,11 +149,7 @@ class Lanes:
         return None
 
     def _waits(self, lane: Lane) -> bool:
-        if len(lane.queue) >= self._parts:
-            return False
-        if self.whole.has_out(CROWDED) and lane.guard.in_flight:
-            return True
-        return self._more and self.whole.has_out(BUSY) and self._looks - lane.since < FILLING
+        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.whole.has_out(CROWDED)
 
     def _stop_waiting(self, now: float) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -182,7 +162,6 @@ class Lanes:
             most = 1
         entries = together(lane.queue, most)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
-        lane.since = self._looks
         if suspect:
             self._surrender(lane)
         self._refresh(lane, now)
@@ -269,7 +248,7 @@ class Lanes:
     def _after(self, lane: Lane, now: float) -> None:
         self._waiting.pop(lane.workspace_id, None)
         self._refresh(lane, now)
-        if self._waiting and not (self.whole.has_out(CROWDED) or (self._more and self.whole.has_out(BUSY))):
+        if self._waiting and not self.whole.has_out(CROWDED):
             self._stop_waiting(now)
         if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
             self.surrender_all()

@@ -153,7 +153,6 @@ class Loop:
                 self._count_look("REFUSED", Found.NOTHING)
                 return Look(Found.NOTHING, due_in=REFUSED)
             self._take_in(claimed.items)
-            self._lanes.looked(trio.current_time(), more=2 * len(claimed.items) >= slots > 0)
             self._pump()
             self._count_look(claimed.look.found.name, claimed.look.found)
             again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
