@@ -48,6 +48,9 @@ from reactor.vault import Vault
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
+PING_SETTLES = (
+    30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
+)
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
 log = structlog.get_logger(__name__)
@@ -178,7 +181,7 @@ class Service:
             nursery.start_soon(end_when_told)
             async with (
                 open_session(self._dsn, name="calendar-sync-reactor claims") as session,
-                open_session(self._dsn, name="calendar-sync-reactor settles") as writing,
+                open_session(self._dsn, name="calendar-sync-reactor settles", ping_interval=PING_SETTLES) as writing,
             ):
                 poll = settings.calendar_sync_poll_interval_ms / 1000
                 self._listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
