@@ -158,7 +158,9 @@ class FakeOutbox:
             else:
                 self.open.move_to_end(workspace_id)
         self.most_in_hand = max(self.most_in_hand, len(self.claimed))
-        return FakeClaimed(items, Look(Found.WORK) if items else Look(Found.NOTHING, due_in=due_in))
+        if items:
+            return FakeClaimed(items, Look(Found.WORK, left_behind=bool(self.open)))
+        return FakeClaimed(items, Look(Found.NOTHING, due_in=due_in))
 
     def _claim(self, row: Row, now: float) -> Item:
         content = row.content or payload(row.workspace_id, row.source, f"state {row.seq}")

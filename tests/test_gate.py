@@ -273,8 +273,17 @@ def test_a_lost_session_makes_deaf_and_looks_go_on(state: State) -> None:
     assert gate.state is State.DEAF
     gate.freed(2.5)
     assert gate.next(2.5).do is Do.LOOK
-    gate.looked(Look(Found.WORK), 2.5)
+    gate.looked(Look(Found.WORK, left_behind=True), 2.5)
     assert (gate.state, gate.next(2.5).do) == (State.DEAF, Do.LOOK)
+
+
+def test_a_look_that_took_everything_leaves_the_stage_to_what_it_took() -> None:
+    gate = gate_at(State.AWAKE)
+    gate.looked(Look(Found.WORK), 2.0)
+    assert gate.next(2.0).do is Do.SLEEP
+    assert gate.next(2.005).do is Do.LOOK
+    gate.looked(Look(Found.WORK, left_behind=True), 2.005)
+    assert gate.next(2.005).do is Do.LOOK
 
 
 @pytest.mark.parametrize("state", list(State))

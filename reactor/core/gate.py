@@ -71,7 +71,7 @@ class Look:
     Attributes:
         found: The result.
         due_in: Seconds until the next row becomes due, as far as the look could tell.
-        left_behind: Whether due rows were left for others (with `Found.FULL`).
+        left_behind: Whether due rows were left: for others (with `Found.FULL`), or for the next look (`Found.WORK`).
     """
 
     found: Found
@@ -183,6 +183,8 @@ class Gate:
         match look.found:
             case Found.WORK:
                 self._wake(now)
+                if not look.left_behind:  # the next look would only compete with what this one found
+                    self._look_at = now + self._timings.awake_poll
             case Found.FULL:
                 self.state = State.DEAF if self.state is State.DEAF else State.FULL
                 self._look_at = self._next_poll(now)

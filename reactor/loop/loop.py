@@ -156,7 +156,7 @@ class Loop:
             self._pump()
             self._count_look(claimed.look.found.name, claimed.look.found)
             again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
-            return Look(Found.WORK) if again else claimed.look
+            return Look(Found.WORK, left_behind=True) if again else claimed.look
 
     def _take_in(self, items: Sequence[Item]) -> None:
         now = trio.current_time()

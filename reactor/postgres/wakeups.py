@@ -55,7 +55,6 @@ class Wakeups:
         self._own_pid = 0
         self._stir = trio.Event()
         self._released = trio.Event()
-        self._look_over = trio.Event()
         self._released.set()
         self._open = partial(
             open_session,
@@ -125,11 +124,7 @@ class Wakeups:
             self.counts[step.do.name] += 1
             if step.do is Do.LOOK:
                 self._gate.looked(await look(), trio.current_time())
-            if step.do is not Do.RELEASE:
-                self._look_over.set()
-            if step.do is Do.LOOK:
-                continue
-            if step.do is Do.SLEEP:
+            elif step.do is Do.SLEEP:
                 with trio.move_on_at(step.until):
                     await self._stir.wait()
                 self._stir = trio.Event()
@@ -158,11 +153,11 @@ class Wakeups:
                 armed = bool(await session.execute(SQL["peer_is_armed"]))
                 self._gate.saw_peer(armed=armed, now=trio.current_time())
             case Do.RELEASE:
-                # After the look that comes next, which is what somebody waits for. The next ask waits for it: the lock
-                # is re-entrant, so an ask that overtook the release would be granted and then be released.
+                # Not waited for: the look that comes next is what somebody waits for. Only the next ask must wait: the
+                # lock is re-entrant, so an ask that overtook the release would be granted and then be released.
                 self._gate.released()
-                self._released, self._look_over = trio.Event(), trio.Event()
-                nursery.start_soon(self._release, session, self._look_over, self._released)
+                self._released = trio.Event()
+                nursery.start_soon(self._say, session, "release", self._released)
             case Do.ANNOUNCE:
                 self._gate.announced(trio.current_time())
                 nursery.start_soon(self._say, session, "announce", trio.Event())
@@ -176,10 +171,6 @@ class Wakeups:
             await session.execute(SQL["release"])
             return Answer.PEER if await session.execute(SQL["peer_is_armed"]) else Answer.WRITER
         return Answer.GRANTED
-
-    async def _release(self, session: Session, look_over: trio.Event, released: trio.Event) -> None:
-        await look_over.wait()
-        await self._say(session, "release", released)
 
     async def _say(self, session: Session, statement: str, said: trio.Event) -> None:
         try:
