@@ -20,6 +20,8 @@ from tests.databases import Database, Server, deploy
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
+# A world's own assertions should say what they found.
+pytest.register_assert_rewrite("tests.history_world")
 pytest_plugins = ["tests.google_fixtures", "tests.process_world"]
 
 

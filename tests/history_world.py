@@ -5,11 +5,9 @@ The reactor is whole and real: its service, PostgreSQL, HTTP. The application wr
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from functools import partial
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any
 
 import psycopg
 import trio
@@ -21,19 +19,15 @@ from reactor.settings import Settings
 from reactor.vault import Vault
 from tests.background import Background
 from tests.databases import Database, wait_until
-from tests.dialogues import cancel_json, upsert_json
 from tests.discovery import Judge
 from tests.google_fixtures import USER, GoogleServer
+from tests.history_model import CALENDARS, SOURCES, TEAM, Edit, Model, Source, source_of
+from tests.holding import Holding
 from tests.process_world import KEYS
 from tests.replica import Replica
 
-TEAM = "team@group.calendar.google.com"
-CALENDARS = (USER, TEAM)
-
-Source = tuple[UUID, UUID]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-SOURCES: tuple[Source, ...] = tuple((UUID(int=w), UUID(int=100 + s)) for w in (1, 2) for s in range(3))
 
 PROCESSING = "select id, hashtext(id::text)::bigint & 4294967295 from sync_outbox where status = 'PROCESSING'"
 HELD = """
@@ -50,36 +44,6 @@ TERMINATE = """
 select pg_terminate_backend(pid, 5000) from pg_stat_activity
  where datname = current_database() and application_name like %s
 """
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What the application wants of a source: an event in a calendar, or none; bad content cannot be shown."""
-
-    calendar: str = USER
-    kind: Literal["upsert", "cancel", "bad for us", "bad for Google"] = "upsert"
-
-    def payload(self, source: Source, title: str) -> dict[str, Any]:
-        bad = {"bad for us": {"start": "tomorrow"}, "bad for Google": {"colorId": "99"}}.get(self.kind, {})
-        shape = cancel_json(self.calendar) if self.kind == "cancel" else upsert_json(title, self.calendar, **bad)
-        return {**shape, "workspaceId": str(source[0]), "sourceId": str(source[1])}
-
-
-@dataclass
-class Model:
-    """What the calendars must show in the end: of each source the newest committed state that can be shown."""
-
-    states: dict[Source, dict[int, tuple[Edit, str]]] = field(default_factory=lambda: defaultdict(dict))
-
-    def commit(self, source: Source, seq: int, edit: Edit, title: str) -> None:
-        if not edit.kind.startswith("bad"):
-            self.states[source][seq] = edit, title
-
-    def calendars(self) -> Counter[tuple[str, Source, str]]:
-        newest = {source: states[max(states)] for source, states in self.states.items()}
-        return Counter(
-            (edit.calendar, source, title) for source, (edit, title) in newest.items() if edit.kind == "upsert"
-        )
 
 
 class Writer:
@@ -113,7 +77,8 @@ class HistoryWorld:
         self.judge = Judge()
         self.emulator.log.observers.append(self.judge)
         self.emulator.add_user(USER, calendars=[TEAM])
-        url = background.start(partial(serve, application(Service(self.emulator))))
+        self.wire = Holding(application(Service(self.emulator)))
+        url = background.start(partial(serve, self.wire))
         self.google = GoogleServer(self.emulator, url, self.emulator.oauth.grant(USER))
         self.owner: Connection = psycopg.connect(database.owner, autocommit=True)
         self.owner.execute("truncate sync_outbox, sync_sources, calendar_event_bindings, google_connections")
@@ -137,6 +102,8 @@ class HistoryWorld:
             google_token_uri=self.google.token_uri,
             calendar_sync_max_retries=100,
             calendar_sync_drain_timeout_ms=300,
+            calendar_sync_requests_per_minute=0,
+            calendar_sync_lane_requests_per_minute=0,
             health_bind="127.0.0.1:0",
         )
 
@@ -164,11 +131,12 @@ class HistoryWorld:
             writer.write(source, edit)
         writer.end(commit=True)
 
-    def requeue(self) -> None:
+    def requeue(self, but: Collection[str] = ()) -> None:
         """What an operator does to dead letters."""
         self.owner.execute(
             "update sync_outbox set status = 'PENDING', attempts = 0, next_attempt_at = now()"
-            " where status = 'DEAD_LETTER'"
+            " where status = 'DEAD_LETTER' and failure_code <> all (%s)",
+            (list(but),),
         )
 
     # The operator, and fate
@@ -235,11 +203,12 @@ class HistoryWorld:
         self.verdict()
 
     def _is_over(self) -> bool:
-        """Whether nothing is open; back-off is not waited for."""
+        """Whether nothing is open; back-off is not waited for, and who died with its worker's last attempt may live."""
         self.owner.execute(
             "update sync_outbox set next_attempt_at = now()"
             " where status in ('PENDING', 'FAILED') and next_attempt_at > now()"
         )
+        self.requeue(but=["BAD_PAYLOAD", "BAD_REQUEST"])
         return self.owner.execute(OPEN).fetchone() == (0,)
 
     def verdict(self) -> None:
@@ -304,9 +273,3 @@ class HistoryWorld:
         for replica in list(self.replicas):
             self.kill(replica)
         self.owner.close()
-
-
-def source_of(event: dict[str, Any]) -> Source:
-    """Whose event it is, by what we wrote into it."""
-    private = event["extendedProperties"]["private"]
-    return UUID(private["reactorWorkspace"]), UUID(private["reactorSource"].removeprefix("task:"))

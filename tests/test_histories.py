@@ -26,7 +26,8 @@ from reactor.emulator import Fault
 from reactor.emulator.faults import Effect
 from tests.background import Background
 from tests.databases import Database
-from tests.history_world import CALENDARS, SOURCES, Edit, HistoryWorld, Source, Writer
+from tests.history_model import CALENDARS, SOURCES, Edit, Source
+from tests.history_world import HistoryWorld, Writer
 
 # What creates an event is never held up on its way to Google: something that does not exist has no version by which
 # whoever comes later could notice it (docs/google.md). Its answer may come as late as it likes.
