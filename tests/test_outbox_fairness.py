@@ -1,0 +1,52 @@
+"""Whatever the backlogs are and however much is claimed at a time: turns go round."""
+
+from collections import Counter
+from uuid import UUID
+
+import trio
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from reactor.postgres.outbox import Outbox
+from reactor.postgres.session import open_session
+from tests.databases import Database
+from tests.outbox_world import World, workspace
+
+
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))  # the database is emptied for every example
+@given(
+    backlogs=st.lists(st.integers(1, 40), min_size=2, max_size=7),
+    slots=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+)
+def test_nobody_is_passed_over(database: Database, backlogs: list[int], slots: list[int]) -> None:
+    """While claims take as many items as there are workspaces waiting, each of these is served at least once."""
+    world = World(database)
+    try:
+        world.connection.execute("truncate sync_outbox, sync_sources, google_connections")
+        waiting: Counter[UUID] = Counter()
+        for number, rows in enumerate(backlogs):
+            waiting[world.connect(str(number))] = rows
+            for row in range(rows):
+                world.insert(f"{number} {row}", of=str(number))
+        assert waiting.keys() == {workspace(str(number)) for number in range(len(backlogs))}
+        trio.run(_drain, database, waiting, slots)
+    finally:
+        world.close()
+
+
+async def _drain(database: Database, waiting: Counter[UUID], slots: list[int]) -> None:
+    async with open_session(database.reactor, name="claims") as session:
+        outbox = Outbox(session)
+        turn: list[UUID] = []
+        claims = 0
+        while waiting:
+            claimed = await outbox.claim(slots=slots[claims % len(slots)])
+            claims += 1
+            assert claimed.items, "there is work, and nothing is in the way of it"
+            before = frozenset(waiting)
+            for item in claimed.items:
+                turn.append(item.workspace_id)
+                waiting[item.workspace_id] -= 1
+            waiting = +waiting
+            while len(turn) >= len(before) + slots[(claims - 1) % len(slots)]:
+                assert waiting.keys() <= set(turn), "somebody waited while others had two turns"
+                turn = []
