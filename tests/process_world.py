@@ -174,7 +174,14 @@ class World:
         return Counter(event["summary"] for event in self.google.emulator.events(self.google.user))
 
     async def all_done(self, items: int, seconds: float = 30) -> None:
+        """Wait until all is done; then nothing is in hand, so no lock may be held."""
         await until(lambda: self.statuses() == {"COMPLETED": items}, seconds)
+        await until(lambda: self.locks() == 0)
+
+    async def in_hand(self, items: int) -> None:
+        """Wait until so many items are in hand; each has its lock, and nothing else has one."""
+        await until(lambda: self.statuses().get("PROCESSING") == items)
+        assert self.locks() == items
 
     def execute(self, statement: str, *params: object) -> list[tuple[Any, ...]]:
         cursor = self._owner.execute(statement, params)
