@@ -65,14 +65,26 @@ def running(data: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, None])
-def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None) -> None:
+@pytest.mark.parametrize(
+    ("sent", "to_all"),
+    [
+        (signal.SIGKILL, False),
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (None, False),
+        (signal.SIGINT, True),
+        (signal.SIGHUP, True),
+    ],
+)
+def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None, *, to_all: bool) -> None:
+    """A terminal sends its Ctrl-C, and its hanging up, to the whole group of processes."""
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        process_group=0,
     )
     assert owner.stdin is not None
     assert owner.stdout is not None
@@ -81,6 +93,8 @@ def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None) -> Non
     assert running(data)
     if sent is None:
         owner.stdin.close()
+    elif to_all:
+        os.killpg(owner.pid, sent)
     else:
         owner.send_signal(sent)
     owner.wait()
