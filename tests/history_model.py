@@ -14,7 +14,8 @@ CALENDARS = (USER, TEAM)
 Source = tuple[UUID, UUID]
 
 """A workspace, and the id of a thing in it."""
-SOURCES: tuple[Source, ...] = tuple((UUID(int=w), UUID(int=100 + s)) for w in (1, 2) for s in range(3))
+WORKSPACES = (UUID(int=1), UUID(int=2))
+SOURCES: tuple[Source, ...] = tuple((workspace, UUID(int=100 + s)) for workspace in WORKSPACES for s in range(3))
 
 
 @dataclass(frozen=True)

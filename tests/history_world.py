@@ -6,8 +6,10 @@ The reactor is whole and real: its service, PostgreSQL, HTTP. The application wr
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import trio
@@ -21,7 +23,7 @@ from tests.background import Background
 from tests.databases import Database, wait_until
 from tests.discovery import Judge
 from tests.google_fixtures import USER, GoogleServer
-from tests.history_model import CALENDARS, SOURCES, TEAM, Edit, Model, Source, source_of
+from tests.history_model import CALENDARS, TEAM, WORKSPACES, Edit, Model, Source, source_of
 from tests.holding import Holding
 from tests.process_world import KEYS
 from tests.replica import Replica
@@ -82,13 +84,10 @@ class HistoryWorld:
         self.google = GoogleServer(self.emulator, url, self.emulator.oauth.grant(USER))
         self.owner: Connection = psycopg.connect(database.owner, autocommit=True)
         self.owner.execute("truncate sync_outbox, sync_sources, calendar_event_bindings, google_connections")
-        vault = Vault.from_setting(KEYS)
-        for workspace_id in sorted({source[0] for source in SOURCES}):
-            self.owner.execute(
-                "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)"
-                " values (%s, %s, %s)",
-                (workspace_id, vault.encrypt(workspace_id, self.google.refresh_token), USER),
-            )
+        self.consents: dict[UUID, str] = {}
+        self.revoked = self.asked_too_much = False
+        for workspace_id in WORKSPACES:
+            self.connect(workspace_id)
         self._floors: dict[tuple[Any, ...], int] = {}
         self._titles = 0
 
@@ -111,6 +110,7 @@ class HistoryWorld:
 
     def insert(self, source: Source, edit: Edit, by: Connection) -> tuple[int, str]:
         """Insert a row; return its seq and its event's title."""
+        edit = self._fitting(edit)
         self._titles += 1
         title = f"{edit.kind} {self._titles}"
         payload = edit.payload(source, title)
@@ -123,6 +123,24 @@ class HistoryWorld:
         ).fetchone()
         assert row
         return row[0], title
+
+    def _fitting(self, edit: Edit) -> Edit:
+        """Once a consent was revoked, what is bad for Google may end for that reason, and settle what is older."""
+        if edit.kind == "bad for Google":
+            edit = replace(edit, kind="bad for us") if self.revoked else edit
+            self.asked_too_much |= not self.revoked
+        return edit
+
+    def connect(self, workspace_id: UUID) -> None:
+        """A person connects a workspace to Google, or connects it again."""
+        self.consents[workspace_id] = self.background.call(self.emulator.oauth.grant, USER)
+        stored = Vault.from_setting(KEYS).encrypt(workspace_id, self.consents[workspace_id])
+        self.owner.execute(
+            "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)"
+            " values (%s, %s, %s) on conflict (workspace_id) do update"
+            " set refresh_token_encrypted = excluded.refresh_token_encrypted, is_valid = true",
+            (workspace_id, stored, USER),
+        )
 
     def write(self, *edits: tuple[Source, Edit]) -> None:
         """One transaction."""
@@ -155,6 +173,11 @@ class HistoryWorld:
         self.replicas.remove(replica)
         self.background.run(replica.kill)
         assert replica.service.stats.crashes == 0
+
+    def revoke(self, workspace_id: UUID) -> None:
+        """A person takes the consent away at Google."""
+        self.revoked = True
+        self.background.call(self.emulator.oauth.revoke, self.consents[workspace_id])
 
     def lose_sessions(self, kind: str) -> None:
         self.owner.execute(TERMINATE, (f"calendar-sync-reactor {kind}",))
@@ -196,6 +219,8 @@ class HistoryWorld:
         self.background.call(self.emulator.faults.clear)
         for replica in list(self.replicas):
             self.kill(replica)
+        for workspace_id in WORKSPACES:
+            self.connect(workspace_id)
         self.requeue()
         self.start()  # it has nothing to hold against Google
         wait_until(self._is_over, seconds=30)

@@ -4,12 +4,13 @@ Hypothesis makes up histories of writers (who commit late or not at all, and who
 that come, go and are killed, of sessions that are lost, and of a Google that fails in every way it can, and shrinks the
 one that goes wrong. The reactor is the whole service on a real server; see `tests.history_world`.
 
-Not among the faults is what ends an item by Google's word (a revoked consent, a calendar that is gone): those are told
-in tests of their own, since an item that was dead for such a reason settles what was older than it.
+Not together in one history are content that Google refuses and a consent that is revoked: an item that was dead for the
+latter settles what is older than it, although it would have turned out to be one that cannot be shown.
 """
 
 from collections import Counter
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
@@ -26,7 +27,7 @@ from reactor.emulator import Fault
 from reactor.emulator.faults import Effect
 from tests.background import Background
 from tests.databases import Database
-from tests.history_model import CALENDARS, SOURCES, Edit, Source
+from tests.history_model import CALENDARS, SOURCES, WORKSPACES, Edit, Source
 from tests.history_world import HistoryWorld, Writer
 
 # What creates an event is never held up on its way to Google: something that does not exist has no version by which
@@ -108,6 +109,15 @@ class History(RuleBasedStateMachine):
     @rule(index=some_index, commit=st.sampled_from([True, True, False]))
     def end(self, index: int, commit: bool) -> None:  # noqa: FBT001
         self.writers.pop(index % len(self.writers)).end(commit=commit)
+
+    @precondition(lambda self: not self.world.asked_too_much)
+    @rule(workspace_id=st.sampled_from(WORKSPACES))
+    def revoke(self, workspace_id: UUID) -> None:
+        self.world.revoke(workspace_id)
+
+    @rule(workspace_id=st.sampled_from(WORKSPACES))
+    def connect(self, workspace_id: UUID) -> None:
+        self.world.connect(workspace_id)
 
     @rule()
     def requeue(self) -> None:
