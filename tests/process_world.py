@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from reactor.vault import Vault
 from tests.databases import Database
-from tests.dialogues import upsert_json
+from tests.dialogues import cancel_json, upsert_json
 from tests.google_fixtures import GoogleServer
 from tests.waiting import until
 
@@ -135,13 +135,20 @@ class World:
 
     def insert(self, number: int, title: str = "", workspace: UUID = WORKSPACE) -> UUID:
         """Ask for the event of a source with a number."""
-        payload = upsert_json(title or f"event {number}", self.google.user)
+        return self._insert(upsert_json(title or f"event {number}", self.google.user), number, workspace)
+
+    def cancel(self, number: int, workspace: UUID = WORKSPACE) -> UUID:
+        """Ask for no event of a source with a number."""
+        return self._insert(cancel_json(self.google.user), number, workspace)
+
+    def _insert(self, payload: dict[str, Any], number: int, workspace: UUID) -> UUID:
         payload |= {"workspaceId": str(workspace), "sourceId": str(UUID(int=number))}
         item_id = uuid4()
         self.execute(
-            "insert into sync_outbox (id, workspace_id, operation, payload) values (%s, %s, 'UPSERT_EVENT', %s)",
+            "insert into sync_outbox (id, workspace_id, operation, payload) values (%s, %s, %s, %s)",
             item_id,
             workspace,
+            payload["operation"],
             Jsonb(payload),
         )
         return item_id
@@ -167,7 +174,14 @@ class World:
         return Counter(event["summary"] for event in self.google.emulator.events(self.google.user))
 
     async def all_done(self, items: int, seconds: float = 30) -> None:
+        """Wait until all is done; then nothing is in hand, so no lock may be held."""
         await until(lambda: self.statuses() == {"COMPLETED": items}, seconds)
+        await until(lambda: self.locks() == 0)
+
+    async def in_hand(self, items: int) -> None:
+        """Wait until so many items are in hand; each has its lock, and nothing else has one."""
+        await until(lambda: self.statuses().get("PROCESSING") == items)
+        assert self.locks() == items
 
     def execute(self, statement: str, *params: object) -> list[tuple[Any, ...]]:
         cursor = self._owner.execute(statement, params)

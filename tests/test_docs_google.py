@@ -1,4 +1,4 @@
-"""The table in the documents: no row without a test, no test that does not exist."""
+"""The tables in the documents: no row without a test, no test that does not exist."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,16 @@ def answer_rows() -> list[str]:
 def test_every_row_names_a_test_and_every_test_exists() -> None:
     rows = answer_rows()
     assert len(rows) > len(TABLE)
+    for row in rows:
+        named = set(re.findall(r"`(test_\w+)`", row))
+        assert named, row
+        assert named <= TESTS, named - TESTS
+
+
+def test_so_does_every_answer_of_the_token_endpoint() -> None:
+    page = (ROOT / "docs" / "tokens.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| Answer")]
+    assert len(rows) > 10
     for row in rows:
         named = set(re.findall(r"`(test_\w+)`", row))
         assert named, row

@@ -3,9 +3,11 @@
 import os
 import pwd
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,24 @@ with embedded_postgres() as server:
 """
 
 
+# What a second interpreter of the same version needs to find us and our dependencies.
+PATHS = os.pathsep.join([str(Path(__file__).resolve().parent.parent), sysconfig.get_path("purelib")])
+
+
+def interpreter_of(user: str) -> str | None:
+    """An interpreter that another user may run: ours, or the system's of the same version."""
+    system = shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path="/usr/local/bin:/usr/bin")
+    for python in filter(None, (sys.executable, system)):
+        environment = {"PYTHONPATH": PATHS}
+        try:
+            command = [python, "-c", "import reactor.embedded"]
+            subprocess.run(command, user=user, cwd="/", env=environment, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return python
+    return None
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -45,14 +65,26 @@ def running(data: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, None])
-def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None) -> None:
+@pytest.mark.parametrize(
+    ("sent", "to_all"),
+    [
+        (signal.SIGKILL, False),
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (None, False),
+        (signal.SIGINT, True),
+        (signal.SIGHUP, True),
+    ],
+)
+def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None, *, to_all: bool) -> None:
+    """A terminal sends its Ctrl-C, and its hanging up, to the whole group of processes."""
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        process_group=0,
     )
     assert owner.stdin is not None
     assert owner.stdout is not None
@@ -61,6 +93,8 @@ def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None) -> Non
     assert running(data)
     if sent is None:
         owner.stdin.close()
+    elif to_all:
+        os.killpg(owner.pid, sent)
     else:
         owner.send_signal(sent)
     owner.wait()
@@ -87,16 +121,15 @@ def test_it_works_for_an_ordinary_user_too(tmp_path: Path) -> None:
     os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
+    python = interpreter_of("nobody")
+    if python is None:
+        pytest.skip("the interpreters lie where nobody else can run them")
     program = "from reactor.embedded import embedded_postgres\nwith embedded_postgres() as s: print(s.url())"
-    try:
-        subprocess.run([sys.executable, "-c", "import reactor"], user="nobody", check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this interpreter lies where nobody else can run it")
     result = subprocess.run(
-        [sys.executable, "-c", program],
+        [python, "-c", program],
         user="nobody",
         cwd=tmp_path,
-        env={"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        env={"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": PATHS},
         capture_output=True,
         text=True,
         check=True,

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import psycopg
@@ -63,23 +62,18 @@ def test_a_damaged_database_is_named(database: Database) -> None:
 
 @pytest.fixture(scope="module")
 def installed_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a virtual environment in which the package came from a wheel, built and installed offline.
-
-    The dependencies are this environment's; its editable install of the package is not seen, because a path file that
-    is found through a path file is not read.
-    """
+    """The interpreter of a clean virtual environment: the pinned requirements by their hashes, then the built wheel."""
     directory = tmp_path_factory.mktemp("wheel")
-    run = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
-    subprocess.run(run, cwd=CHECKOUT, check=True, capture_output=True)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
+    subprocess.run(build, cwd=CHECKOUT, check=True, capture_output=True)
     [wheel] = directory.glob("*.whl")
     uv = str(Path(sys.executable).parent / "uv")
-    clean = directory / "clean"
-    subprocess.run([uv, "venv", "--offline", "-q", "--python", sys.executable, str(clean)], check=True)
-    python = clean / "bin" / "python"
-    install = [uv, "pip", "install", "-q", "--offline", "--no-cache", "--no-deps", "--python", str(python), str(wheel)]
-    subprocess.run(install, check=True)
-    [packages] = clean.glob("lib/*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    python = directory / "clean" / "bin" / "python"
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(directory / "clean")], check=True)
+    install = [uv, "pip", "install", "-q", "--python", str(python)]
+    subprocess.run([*install, "--require-hashes", "-r", "requirements/run.txt"], cwd=CHECKOUT, check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    subprocess.run([uv, "pip", "check", "-q", "--python", str(python)], check=True)
     return python
 
 
@@ -97,7 +91,7 @@ def test_the_installed_package_brings_its_sql(installed_python: Path, empty_data
         ).stdout
 
     where = run("-c", "import reactor.postgres.schema as s; print(s.__file__, s.directory())")
-    assert [Path(path).is_relative_to(installed_python.parent.parent) for path in where.split()] == [True, True]
+    assert all(Path(path).is_relative_to(installed_python.parent.parent) for path in where.split())
     assert run("-m", "reactor", "migrate").startswith("Applying 0001_enums.\n")
     assert run("-m", "reactor", "migrate", "--check") == "Nothing is missing.\n"
     assert run("-c", "import reactor.postgres.schema as s; print(*[script.id for script in s.examples()])").split() == [

@@ -52,7 +52,7 @@ async def test_sigterm_gives_back_what_does_not_finish_in_time(world: World) -> 
     world.google.emulator.settings.latency = 60.0
     for number in range(20):
         world.insert(number)
-    await until(lambda: world.statuses().get("PROCESSING") == 20)
+    await world.in_hand(20)
     started = trio.current_time()
     process.signal(signal.SIGTERM)
     await process.is_(503)
@@ -69,7 +69,7 @@ async def test_a_second_signal_stops_it_at_once(world: World) -> None:
     process = await world.start().ready()
     world.google.emulator.settings.latency = 60.0
     world.insert(1)
-    await until(lambda: world.statuses() == {"PROCESSING": 1})
+    await world.in_hand(1)
     process.signal(signal.SIGTERM)
     await process.is_(503)
     started = trio.current_time()
@@ -89,7 +89,7 @@ async def test_a_killed_replica_is_replaced_within_two_seconds(world: World) -> 
     world.google.emulator.fault(Fault(operation="batch", latency=60.0, times=10, effect="drop"))
     for number in range(10):
         world.insert(number)
-    await until(lambda: world.statuses().get("PROCESSING") == 10)
+    await world.in_hand(10)
     second = await world.start().ready()
     world.google.emulator.faults.clear()
     first.signal(signal.SIGKILL)
@@ -117,7 +117,7 @@ async def test_a_rolling_restart_loses_nothing_and_counts_nothing(world: World) 
     world.google.emulator.settings.latency = 60.0
     for number in range(20):
         world.insert(number)
-    await until(lambda: world.statuses().get("PROCESSING") == 20)
+    await world.in_hand(20)
     new = await world.start().ready()
     world.google.emulator.settings.latency = 0.0
     old.signal(signal.SIGTERM)

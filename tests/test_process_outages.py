@@ -45,7 +45,7 @@ async def test_sessions_lost_with_requests_under_way_send_nothing_twice(world: W
     world.google.emulator.settings.latency = 1.0
     for number in range(5):
         world.insert(number)
-    await until(lambda: world.statuses().get("PROCESSING") == 5)
+    await world.in_hand(5)
     world.execute(f"select pg_terminate_backend(pid, 5000) {OURS} and application_name like '%% claims'")
     await world.all_done(5)
     assert process.popen.poll() is None
@@ -150,9 +150,11 @@ async def test_another_workspace_does_not_notice(world: World) -> None:
     await until(lambda: world.statuses().get("COMPLETED") == 1)
 
 
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.soak)])
 async def test_google_that_cannot_be_reached_burns_no_attempts(
-    database: Database, emulator: Emulator, nursery: trio.Nursery, tmp_path: Path
+    database: Database, emulator: Emulator, nursery: trio.Nursery, tmp_path: Path, seconds: int
 ) -> None:
+    """Down until several items have met it, and for a whole minute."""
     scope, url = await nursery.start(_serving, emulator, 0)
     google = GoogleServer(emulator, url, emulator.oauth.grant(USER))
     world = World(database, google, tmp_path)
@@ -171,11 +173,13 @@ async def test_google_that_cannot_be_reached_burns_no_attempts(
         await until(
             lambda: world.execute("select 1 from sync_outbox where last_error is not null having count(*) >= 5")
         )
+        await trio.sleep(seconds)  # how long the outage lasts
         assert "DEAD_LETTER" not in world.statuses()
         assert (await process.get("/readyz")).status_code == 200, "an outage of Google is no reason to restart"
         await nursery.start(_serving, emulator, port)
-        await world.all_done(32, seconds=60)
+        await world.all_done(32, seconds=120)
         assert world.attempts() == 0
+        assert process.popen.poll() is None
     finally:
         world.close()
 

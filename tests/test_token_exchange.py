@@ -6,7 +6,8 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, cast
 from urllib.parse import parse_qs
 
@@ -240,6 +241,31 @@ async def test_google_auth_does_not_try_again_on_its_own(
     assert isinstance(answer, Retry)
     assert answer.after == 7
     assert refreshes(google) == 1
+
+
+@pytest.mark.parametrize(
+    ("date", "after"),
+    [
+        ("Tue, 01 Dec 2026 08:59:30 GMT", 30.0),
+        ("Tue, 01 Dec 2026 08:59:30 -0000", 30.0),
+        ("Tue, 01 Dec 2026 09:00:01 GMT", 0.0),
+    ],
+)
+async def test_a_date_to_wait_for_is_read_by_the_clock_of_the_answer(date: str, after: float) -> None:
+    """Ours may be off by an hour."""
+    headers = {"retry-after": "Tue, 01 Dec 2026 09:00:00 GMT", "date": date}
+    answer = await asked(answering(429, b"{}", headers)[0])
+    assert isinstance(answer, Retry)
+    assert answer.after == after
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}, {"date": "Tue, 99 Dec 9999 25:61:61 +9999"}])
+async def test_an_answer_without_a_clock_is_read_by_ours(headers: dict[str, str]) -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100))
+    answer = await asked(answering(429, b"{}", {**headers, "retry-after": soon})[0])
+    assert isinstance(answer, Retry)
+    assert answer.after is not None
+    assert 50 < answer.after <= 100
 
 
 async def test_nor_for_an_internal_failure_with_status_400() -> None:

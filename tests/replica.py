@@ -1,0 +1,44 @@
+"""The whole reactor in this process: a replica that can be stopped, or killed as far as that goes from within.
+
+Killed, everything is cancelled at once and nothing is written; the requests that were under way stay on the wire.
+"""
+
+import trio
+
+from reactor.service import Service, run
+from reactor.settings import Settings
+
+
+class Replica:
+    """A reactor; `run` is started in a nursery and reports when items are claimed and writers heard.
+
+    Attributes:
+        service: What it shows, once it is ready.
+    """
+
+    service: Service
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = trio.Event()
+        self._over = trio.Event()
+        self._scope = trio.CancelScope()
+
+    async def run(self, *, task_status: trio.TaskStatus["Replica"] = trio.TASK_STATUS_IGNORED) -> None:
+        def ready(service: Service) -> None:
+            self.service = service
+            task_status.started(self)
+
+        with self._scope:
+            await run(self._settings, stop=self._stop, ready=ready)
+        self._over.set()
+
+    async def stop(self) -> None:
+        """As SIGTERM does."""
+        self._stop.set()
+        await self._over.wait()
+
+    async def kill(self) -> None:
+        """At once."""
+        self._scope.cancel()
+        await self._over.wait()
