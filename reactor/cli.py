@@ -23,6 +23,7 @@ app = typer.Typer(
     name="python -m reactor",
     help="Makes Google Calendar agree with a Postgres outbox. Without a command: `run`.",
     epilog="Exit codes: 0 done, or all is well; 1 it failed, or something was found; 2 wrong use or a wrong setting.",
+    rich_markup_mode="markdown",
     invoke_without_command=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )

@@ -23,7 +23,12 @@ LONGEST_TOKEN = 4_096  # characters; Google's have about 100, and 512 at most
 
 _NO_TOKEN = VERSION
 
-app = typer.Typer(name="connections", help="List and change the workspaces' consents.", no_args_is_help=True)
+app = typer.Typer(
+    name="connections",
+    help="List and change the workspaces' consents.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+)
 
 Calendar = Annotated[
     str, typer.Option("--calendar", show_default=False, help="The calendar's id, or `primary` for the account's own.")

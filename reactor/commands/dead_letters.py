@@ -6,9 +6,9 @@ words. Their lengths are shown, since Google limits those.
 """
 
 import re
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -31,7 +31,12 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Filters = dict[str, Any]
 
-app = typer.Typer(name="dead-letters", help="Look at dead letters and put them back.", no_args_is_help=True)
+app = typer.Typer(
+    name="dead-letters",
+    help="Look at dead letters and put them back.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+)
 
 Code = Annotated[str | None, typer.Option(show_default=False, help="Those that died of this: AUTH, EXHAUSTED, …")]
 Before = Annotated[
@@ -240,10 +245,10 @@ def _put_back(desk: Desk, ids: list[UUID], rate: float) -> int:
     """Put them back in portions, each when its time has come; returns how many were."""
     began = desk.one(SQL["now"])["now"]
     portion = max(1, int(rate / PORTIONS))
-    started, done = time.monotonic(), 0
+    started, done = monotonic(), 0
     with progress("Putting back", len(ids)) as advance:
         for first in range(0, len(ids), portion):
-            time.sleep(max(0.0, started + first / rate - time.monotonic()))
+            sleep(max(0.0, started + first / rate - monotonic()))
             some = ids[first : first + portion]
             done += len(desk.rows(SQL["requeue"], ids=some, began=began))
             advance(len(some))

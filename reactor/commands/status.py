@@ -78,7 +78,7 @@ def _about(desk: Desk) -> int:
 def _show_outbox(document: Document) -> None:
     items, hand, backlog, parked = (document[part] for part in ("items", "in_hand", "backlog", "parked"))
     total = at_least(items["open"], CAP) + (f", about {items['about']:,}" if items["about"] else "")
-    of_these = f"of the first {CAP:,}: " if items["capped"] else ""
+    of_these = f"of the first {items['open']:,}: " if items["capped"] else ""
     workspaces = count(len(parked["workspaces"]), "workspace")
     waits = sum(each["waiting"] for each in parked["workspaces"])
     print_facts(

@@ -23,7 +23,7 @@ SQL = statements("connections")
 PORTION = 200  # rows that are read at a time; each is written by itself
 TRIES = 3  # for a row that changes between the look and the write
 
-app = typer.Typer(name="tokens", help="Refresh tokens at rest.", no_args_is_help=True)
+app = typer.Typer(name="tokens", help="Refresh tokens at rest.", rich_markup_mode="markdown", no_args_is_help=True)
 
 
 @dataclass
