@@ -174,7 +174,7 @@ def _keys(desk: Desk) -> Findings:
         yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}")
     if counts["old"]:
         text = f"{counts['old']:,} decrypt, but not with the first key: run `python -m reactor tokens rotate`"
-        yield Finding("tokens", Verdict.WARN, text)
+        yield Finding("tokens, first key", Verdict.WARN, text)
     if not advice:
         yield Finding("tokens", Verdict.OK, f"all {counts.total():,} stored tokens decrypt")
 
