@@ -50,8 +50,8 @@ def test_what_waits_and_for_whom(database: Database, rows: Rows) -> None:
     rows.insert(of="fine")
     rows.insert(of="fine", about="x", status="DEAD_LETTER", failure_code="BAD_REQUEST")
     found = document(database, "status")
-    counts = {name: found["items"][name] for name in ("open", "pending", "failed", "due")}
-    assert counts == {"open": 7, "pending": 6, "failed": 1, "due": 6}
+    counts = {name: found["items"][name] for name in ("open", "pending", "failed", "later")}
+    assert counts == {"open": 7, "pending": 6, "failed": 1, "later": 1}
     worst = found["backlog"]["worst"]
     assert [(each["workspace"], each["due"]) for each in worst] == [
         (str(workspace("busy")), 3),
@@ -170,3 +170,15 @@ def test_what_a_terminal_would_obey_is_not_shown(database: Database, rows: Rows)
     shown = call(database.reactor, "status", "--rebuild", str(rebuild)).stdout
     assert "\x1b" not in shown
     assert "[2Jgone" in shown
+
+
+def test_nothing_of_a_table_is_cut_off(database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are there to be copied, in a narrow terminal too."""
+    rows.insert()
+    rows.connection.execute("update sync_outbox set status = 'PROCESSING', claim_no = 1")
+    for width in ("40", "400"):
+        for terminal in (False, True):
+            monkeypatch.setattr("rich.console.Console.is_terminal", terminal)
+            shown = call(database.reactor, "locks", COLUMNS=width).stdout
+            assert str(workspace()) in shown
+            assert str(rows.one("select id from sync_outbox")) in shown

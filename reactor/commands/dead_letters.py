@@ -113,8 +113,8 @@ def list_(
     if as_json:
         print_json({"causes": causes, "total": total, "capped": total > CAP})
     elif causes:
-        columns = ("workspace", "code", "error", "items", "first", "last", "newest")
-        print_table(columns, [tuple(cause.values()) for cause in causes])
+        columns = ("workspace", "code", "items", "first", "last", "newest", "error")
+        print_table(columns, [tuple(cause[name] for name in columns) for cause in causes])
         note(f"{at_least(total, CAP)} in all. Next: `dead-letters show ID`, `dead-letters requeue --dry-run`.")
     else:
         note("There are no dead letters.")
@@ -154,7 +154,7 @@ def show(
     if as_json:
         print_json({**letter, "preview": would, "requeue": _fate(letter)})
         return
-    print_facts(letter, title="Item")
+    print_facts({**letter, "seq": str(letter["seq"]), "floor": str(letter["floor"])}, title="Item")
     print_facts(would, title="\nWould be sent")
     note(f"\nA requeue: {_fate(letter)}.")
 

@@ -4,6 +4,7 @@ Nothing printed here is marked up, and control characters are taken out: texts c
 and a terminal obeys what it is shown.
 """
 
+import io
 import json
 import re
 import sys
@@ -22,6 +23,8 @@ from rich.text import Text
 from reactor.errors import ReactorError
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_FOLDED = 24  # characters that a folded column has at least
+_ENDLESS = 10_000
 
 
 @contextmanager
@@ -45,17 +48,23 @@ def print_json(document: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """Print a table for people; where nobody reads it in a terminal, wide enough for everything."""
-    table = Table(*columns, title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(clean(value)) for value in row))
+    """Print a table for people.
+
+    Nothing is cut off, since ids are there to be copied: where a terminal has the room the last column is folded into
+    it, otherwise, and where there is no terminal, lines are as long as they have to be.
+    """
+    cells = [[clean(value) for value in row] for row in rows]
+    fixed = sum(max(map(len, column)) + 2 for column in list(zip(columns, *cells, strict=True))[:-1])
     console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table, width=100_000, crop=False)
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    width = console.width if console.is_terminal and console.width - fixed >= _FOLDED else _ENDLESS
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=width == _ENDLESS or column is not columns[-1], overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    buffer = io.StringIO()
+    Console(file=buffer, width=width, force_terminal=console.is_terminal, highlight=False).print(table)
+    typer.echo("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()))
 
 
 def print_facts(facts: Mapping[str, Any], *, title: str = "") -> None:
