@@ -89,7 +89,7 @@ def _show_outbox(document: Document) -> None:
     print_facts(
         {
             "waiting": total,
-            "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} are not due yet",
+            "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
             "oldest due": _backlog(backlog),
             "in hand": f"{hand['processing']:,} PROCESSING, {count(hand['locks'], 'item lock')}; "
             f"{count(hand['orphans'], 'orphan')}, "
