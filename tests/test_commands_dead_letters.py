@@ -48,17 +48,23 @@ def test_they_are_grouped_by_cause(database: Database, rows: Rows) -> None:
     for about in "abc":
         die(rows, about, last_error="Google is away")
     other = die(rows, "d", "BAD_REQUEST", last_error="a colour that there is not", updated_at="2020-01-01")
+    rows.insert("e", status="DEAD_LETTER", last_error="an older worker's")
     found = document(database, "dead-letters", "list", code=1)
     causes = [(cause["code"], cause["error"], cause["items"]) for cause in found["causes"]]
-    assert causes == [("EXHAUSTED", "Google is away", 3), ("BAD_REQUEST", "a colour that there is not", 1)]
-    assert found["causes"][1]["newest"] == str(other)
+    assert causes == [
+        ("EXHAUSTED", "Google is away", 3),
+        ("NONE", "an older worker's", 1),
+        ("BAD_REQUEST", "a colour that there is not", 1),
+    ]
+    assert found["causes"][2]["newest"] == str(other)
     assert "Google is away" in call(database.reactor, "dead-letters", "list").stdout
     for filters, items in (
         (("--code", "bad_request"), 1),
+        (("--code", "none"), 1),
         (("--age", "1d"), 1),
         (("--before", "2020-01-02"), 1),
         (("--before", "2019-01-01T00:00:00+01:00"), 0),
-        (("--workspace", str(workspace())), 4),
+        (("--workspace", str(workspace())), 5),
     ):
         assert document(database, "dead-letters", "list", *filters, code=min(items, 1))["total"] == items
 

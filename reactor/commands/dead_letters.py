@@ -26,6 +26,7 @@ from reactor.settings import DatabaseSettings
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
 PORTIONS = 5  # a second
+CODES = {*FailureCode, "NONE"} - {FailureCode.SUPERSEDED}
 _AGE = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -38,7 +39,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Code = Annotated[str | None, typer.Option(show_default=False, help="Those that died of this: AUTH, EXHAUSTED, …")]
+Code = Annotated[
+    str | None,
+    typer.Option(show_default=False, help="Those that died of this: AUTH, EXHAUSTED, …; `none`: an older worker's."),
+]
 Before = Annotated[
     str | None,
     typer.Option(show_default=False, metavar="TIME", help="Those that died before: ISO 8601, UTC without an offset."),
@@ -58,8 +62,8 @@ def _filters(
 ) -> Filters:
     """Read the filters; raises ConfigurationError with what they should be."""
     code = code.upper() if code else None
-    if code is not None and code not in set(FailureCode):
-        raise ConfigurationError(f"There is no code {code}. Codes are: {', '.join(sorted(FailureCode))}.")
+    if code is not None and code not in CODES:
+        raise ConfigurationError(f"There is no code {code}. Codes are: {', '.join(sorted(CODES))}.")
     return {"workspace": workspace, "code": code, "before": _time(before), "age": _age(age), "ids": ids or None}
 
 

@@ -1,7 +1,7 @@
 -- Dead letters: what they died of, what would become of them, and back into the outbox.
 --
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
--- of its last update, which is what retention goes by.
+-- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
 
 -- name: causes
 -- By workspace, code and error, of the first `cap` + 1.
@@ -10,13 +10,13 @@ with dead as (
     from public.sync_outbox as o
    where o.status = 'DEAD_LETTER'
      and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-     and (o.failure_code = %(code)s::text or %(code)s::text is null)
+     and (coalesce(o.failure_code, 'NONE') = %(code)s::text or %(code)s::text is null)
      and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
      and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
    limit %(cap)s + 1
 )
-select d.workspace_id as workspace, coalesce(d.failure_code, 'none') as code, d.last_error as error,
+select d.workspace_id as workspace, coalesce(d.failure_code, 'NONE') as code, d.last_error as error,
        count(*)::integer as items, min(d.updated_at) as first, max(d.updated_at) as last,
        (array_agg(d.id order by d.updated_at desc))[1] as newest
   from dead as d
@@ -56,7 +56,7 @@ with chosen as materialized (
     from public.sync_outbox as o
    where o.status = 'DEAD_LETTER'
      and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-     and (o.failure_code = %(code)s::text or %(code)s::text is null)
+     and (coalesce(o.failure_code, 'NONE') = %(code)s::text or %(code)s::text is null)
      and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
      and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)

@@ -79,7 +79,7 @@ select count(*)::integer as total, count(*) filter (where not is_valid)::integer
 
 -- name: dead
 -- Dead letters by code, of the first `cap` + 1.
-select coalesce(d.failure_code, 'none') as code, count(*)::integer as n
+select coalesce(d.failure_code, 'NONE') as code, count(*)::integer as n
   from (select o.failure_code from public.sync_outbox as o
          where o.status = 'DEAD_LETTER' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
          limit %(cap)s + 1) as d
