@@ -17,9 +17,10 @@ import trio
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google import consent
 from reactor.google.token_exchange import SCOPES
+from reactor.postgres.migrations import migrate
 from reactor.vault import Vault
 from tests.commands import call, call_beside, inherited, settings_of
-from tests.databases import Database
+from tests.databases import Database, deploy
 from tests.google_fixtures import GoogleServer
 from tests.process_world import KEYS
 
@@ -181,6 +182,17 @@ async def test_a_client_secret_that_is_wrong(google: GoogleServer, database: Dat
         code, said, _ = await command.end()
     assert code == 2
     assert said.startswith("Google does not accept GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET")
+
+
+async def test_a_workspace_that_is_not_there_is_said_before_anybody_is_asked(
+    google: GoogleServer, empty_database: str
+) -> None:
+    deploy(empty_database, items=0)
+    migrate(empty_database, progress=lambda _: None)
+    arguments = ("connect", "--workspace", str(WORKSPACE), "--calendar", google.user)
+    result = await call_beside(google, empty_database, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr == f"There is no workspace {WORKSPACE} in the application's table; take the id from there.\n"
 
 
 async def test_half_an_emulator(google: GoogleServer, database: Database) -> None:

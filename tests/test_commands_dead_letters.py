@@ -1,5 +1,8 @@
 """`dead-letters`: what died is told without its words, and what a requeue comes to is said before and is so."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,8 +12,8 @@ import pytest
 
 from reactor.commands import dead_letters
 from reactor.postgres.desk import open_desk
-from tests.commands import call, document
-from tests.databases import Database
+from tests.commands import call, document, inherited
+from tests.databases import Database, wait_until
 from tests.outbox_world import World as Rows, source, workspace
 from tests.process_world import WORKSPACE, World
 from tests.waiting import until
@@ -179,6 +182,27 @@ def test_the_rate_is_kept(database: Database, rows: Rows, monkeypatch: pytest.Mo
     monkeypatch.setattr("reactor.commands.dead_letters.sleep", sleep)
     call(database.reactor, "dead-letters", "requeue", "--all", "--rate", "20")
     assert seen == [(0.0, 0), (0.2, 4), (0.4, 8)]
+
+
+def test_it_is_broken_off_and_goes_on(database: Database, rows: Rows) -> None:
+    for number in range(200):
+        die(rows, str(number))
+
+    def put_back() -> int:
+        return int(rows.one("select count(*) from sync_outbox where status = 'PENDING'"))
+
+    command = [sys.executable, "-m", "reactor", "dead-letters", "requeue", "--all", "--rate", "20"]
+    environment = inherited(DATABASE_URL=database.reactor)
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: put_back() > 0)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in said
+    some = put_back()
+    assert 0 < some < 200
+    found = document(database, "dead-letters", "requeue", "--all", "--rate", "10000")
+    assert (found["requeued"], put_back()) == (200 - some, 200)
 
 
 async def test_the_forecast_is_what_happens(world: World) -> None:

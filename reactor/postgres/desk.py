@@ -123,3 +123,8 @@ def errors_as_sentences() -> Iterator[None]:
             f"The database does not let us in: {str(error).strip()} Look at host, port, name and password in "
             "DATABASE_URL, and whether the server runs."
         ) from error
+    except psycopg.Error as error:
+        raise TransientError(
+            f"The database refused ({error.diag.message_primary or type(error).__name__}): `python -m reactor check` "
+            "may say why."
+        ) from error
