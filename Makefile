@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ITEMS ?=
 
-.PHONY: demo test check bench soak pins format clean
+.PHONY: demo test check docs bench soak pins format clean
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
@@ -27,6 +27,9 @@ check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## make the reference in docs/ again from the code
+	$(BIN)/python -m tests.reference
 
 bench: $(STAMP)  ## figures; see docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -5,8 +5,11 @@ was replaced) or the row's (it was cut off, changed or moved). The former holds 
 nothing; the latter takes a person who connects again, so the connection is marked invalid like one that Google refuses.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
 
 import structlog
 import trio
@@ -20,6 +23,7 @@ from reactor.postgres.pool import Pool
 from reactor.postgres.statements import statements
 from reactor.vault import Vault, VaultError
 
+K = TypeVar("K")
 SQL = statements("connections")
 
 KEY_PAUSE = 60.0
@@ -40,8 +44,10 @@ _DAMAGED = Dead(
 class Accounts:
     """Access tokens by workspace and consent.
 
-    A rotated token that we store ourselves is another consent to whoever claims the next item, and yet the same
-    account: it keeps its source. Otherwise, where every refresh rotates, every claim would refresh.
+    Another text in the row is another consent to whoever claims the next item, and may yet be the same account: a
+    token that Google rotated and we stored, or one that was encrypted with another key. It keeps its source, which is
+    found by what is encrypted. Otherwise every claim would refresh where every refresh rotates; and of two sources of
+    one account the second would use a token that the first has used up, and take the answer for a dead consent.
 
     Args:
         vault: Encrypts and decrypts.
@@ -67,7 +73,8 @@ class Accounts:
         self._pool = pool
         self._account = account
         self._sources = TokenSources(exchange, self._store, nursery)
-        self._origins: OrderedDict[str, str] = OrderedDict()
+        self._origins: OrderedDict[str, str] = OrderedDict()  # by stored text: the text that the account was met with
+        self._met: OrderedDict[bytes, str] = OrderedDict()  # the same, by what is encrypted
 
     def tokens_of(self, item: Item) -> TokenSource | Retry | Dead:
         """Return where the access tokens for an item come from, or why there can be none."""
@@ -75,7 +82,7 @@ class Accounts:
         try:
             return self._sources.get(
                 workspace_id,
-                self._origins.get(stored, stored),
+                self._origin(workspace_id, stored),
                 lambda: self._account(self._vault.decrypt(workspace_id, stored)),
             )
         except VaultError as error:
@@ -91,13 +98,31 @@ class Accounts:
             if self._vault.decrypt(rotated.workspace_id, old) != rotated.used:
                 break
             new = self._vault.encrypt(rotated.workspace_id, rotated.new)
-            self._remember(old, new)  # before anybody can claim with it
+            origin = self._origin(rotated.workspace_id, old)
+            _keep(self._origins, new, origin)  # before anybody can claim with it
+            _keep(self._met, _digest(rotated.workspace_id, rotated.new), origin)
             if await self._pool.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}):
                 log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id))
                 return
         log.warning("rotated_refresh_token_of_a_former_consent", workspace_id=str(rotated.workspace_id))
 
-    def _remember(self, old: str, new: str) -> None:
-        self._origins[new] = self._origins.get(old, old)
-        while len(self._origins) > CAPACITY:
-            self._origins.popitem(last=False)
+    def _origin(self, workspace_id: UUID, stored: str) -> str:
+        """The text that the account was met with first; raises VaultError where this one cannot be decrypted."""
+        origin = self._origins.get(stored)
+        if origin is None:
+            digest = _digest(workspace_id, self._vault.decrypt(workspace_id, stored))
+            origin = self._met.get(digest, stored)
+            _keep(self._met, digest, origin)
+        _keep(self._origins, stored, origin)
+        return origin
+
+
+def _digest(workspace_id: UUID, secret: str) -> bytes:
+    return hashlib.sha256(workspace_id.bytes + secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _keep(known: OrderedDict[K, str], key: K, origin: str) -> None:
+    known[key] = origin
+    known.move_to_end(key)
+    while len(known) > CAPACITY:
+        known.popitem(last=False)

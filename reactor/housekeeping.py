@@ -81,11 +81,12 @@ class Housekeeping:
         [[self.oldest_due, self.due_workspaces]] = await self._pool.execute(SQL["backlog"])
 
     async def clean(self) -> None:
-        """Delete what was settled long ago, in portions."""
-        deleted = None
-        while deleted != 0:
-            params = {"days": self._retention_days, "rows": PORTION}
-            [[deleted]] = await self._pool.execute(SQL["clean"], params)
+        """Delete what was settled long ago, in portions, unless another replica is at it."""
+        params = {"days": self._retention_days, "rows": PORTION}
+        deleted = 1
+        while deleted:
+            [[portion]] = await self._pool.execute(SQL["clean"], params)
+            deleted = portion or 0
             self.deleted += deleted
             self._beat()
 

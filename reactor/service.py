@@ -43,7 +43,6 @@ from reactor.postgres.session import SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import lanes
 from reactor.settings import Settings, parse_bind
-from reactor.vault import Vault
 
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
@@ -86,7 +85,7 @@ class Service:
         self._metrics = Metrics(reactor.__version__, self._readings)
         pages = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._scrape}
         self._server = Server(application(pages))
-        self._vault = Vault.from_setting(settings.token_encryption_keys.get_secret_value())
+        self._vault = settings.vault
         self._pool = Pool(self._dsn)
         days = settings.calendar_sync_retention_days
         self._housekeeping = Housekeeping(self._dsn, self._pool, self.facts, retention_days=days)

@@ -1,5 +1,8 @@
 """The settings, read from the environment once and never changed.
 
+The service reads all of them (`Settings`), a command only those that it needs (the classes before it): whoever asks
+for the state of the outbox need not have Google's secret at hand. The table in docs/configuration.md is made from here.
+
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
 one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
 since any of them may be a secret that was pasted into the wrong place.
@@ -7,6 +10,7 @@ since any of them may be a secret that was pasted into the wrong place.
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -20,8 +24,10 @@ from reactor.postgres.dsn import check_dsn, missing_dsn
 from reactor.vault import KeySettingError, Vault
 
 API_ROOT = "https://www.googleapis.com/"
+AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
 LEAST_QUOTA = 60  # calls a minute
 
+_MARKDOWN = re.compile(r"`| \(\[.*?\]\(.*?\)\)")
 _WHOLE_NUMBER = "must be a whole number"
 _SENTENCES: Mapping[str, str] = {
     "int_parsing": _WHOLE_NUMBER,
@@ -75,70 +81,65 @@ def parse_bind(bind: str) -> tuple[str, int]:
     return host, number
 
 
-class Settings(BaseSettings):
-    """What can be set. `from_environment` reads it."""
-
+class _FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
+    @classmethod
+    def from_environment(cls, **given: Any) -> Self:
+        """Read the settings.
+
+        Args:
+            given: Settings that are not taken from the environment, by their names here; None for one that is.
+
+        Raises:
+            ConfigurationError: With every problem at once, each a line that names the variable.
+        """
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            problems = [cls._problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
+        raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
+
+    @classmethod
+    def _problem(cls, place: tuple[int | str, ...], kind: str, error: Mapping[str, Any]) -> str:
+        name = str(place[0])
+        if kind == "missing":
+            about = _MARKDOWN.sub("", " ".join((cls.model_fields[name].description or "").split()))
+            return missing_dsn(os.environ) if name == "database_url" else f"{name.upper()} is not set: {about}."
+        context = error.get("ctx", {})
+        if kind == "value_error":
+            return f"{name.upper()} {context['error']}."
+        return f"{name.upper()} {_SENTENCES.get(kind, 'cannot be read').format(**context)}."
+
+
+class DatabaseSettings(_FromEnvironment):
+    """Where the database is."""
+
     database_url: Annotated[SecretStr, _reads_as(check_dsn)]
-    """The PostgreSQL database, postgresql://...: a direct connection, or a pooler in session mode. Required."""
+    """The PostgreSQL database, `postgresql://…`: a direct connection, or a pooler in session mode. A pooler in
+    transaction mode is found out and refused"""
+
+
+class GoogleSettings(_FromEnvironment):
+    """Where Google is, and who we are to it."""
 
     google_client_id: Annotated[str, Field(min_length=1)]
-    """The OAuth client's id, from Google's console. Required."""
+    """The OAuth client's id, from Google's console"""
 
     google_client_secret: SecretStr
-    """The OAuth client's secret. Required."""
-
-    token_encryption_keys: Annotated[SecretStr, _reads_as(Vault.from_setting)]
-    """The keys of the stored refresh tokens, `k2:<base64>,k1:<base64>`: the first encrypts, all decrypt. Required."""
+    """The OAuth client's secret"""
 
     google_api_root: Annotated[str, _reads_as(_check_url)] = API_ROOT
-    """The URL under which `calendar/v3/` and `batch/calendar/v3` lie; plain http for loopback only.
-    Default: `https://www.googleapis.com/`."""
+    """The URL under which `calendar/v3/` and `batch/calendar/v3` lie. Plain http for loopback only"""
 
     google_token_uri: Annotated[str, _reads_as(_check_url), Field(validate_default=True)] = TOKEN_URI
-    """Where access tokens are fetched; plain http for loopback only. Default: `https://oauth2.googleapis.com/token`."""
+    """Where access tokens are fetched. Plain http for loopback only; where one of the two is http, both must be
+    replaced"""
 
-    calendar_sync_batch_size: Annotated[int, Field(ge=1, le=1_000)] = 200
-    """Items per claim. A full claim is followed by the next at once: it bounds memory, not throughput. Default: 200."""
-
-    calendar_sync_poll_interval_ms: Annotated[int, Field(ge=100, le=60_000)] = 5_000
-    """Milliseconds between looks at the outbox when nobody calls; new items do not wait for it. Default: 5000."""
-
-    calendar_sync_max_retries: Annotated[int, Field(ge=1, le=100)] = 5
-    """Failed attempts after which an item is a dead letter; a ceiling over each row's own `max_attempts`.
-    Default: 5."""
-
-    calendar_sync_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 32
-    """Requests to Google in flight, all workspaces together. Default: 32."""
-
-    calendar_sync_lane_concurrency: Annotated[int, Field(ge=1, le=100)] = 4
-    """Requests to Google in flight for one workspace; not above CALENDAR_SYNC_CONCURRENCY. Default: 4."""
-
-    calendar_sync_batch_parts: Annotated[int, Field(ge=1, le=50)] = 50
-    """Items that share one batch request at most; 1 turns Google's batch endpoint off. Default: 50."""
-
-    calendar_sync_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
-    """Google's quota for the project, in calls a minute; 0 where there is none. Default: 10000."""
-
-    calendar_sync_lane_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 600
-    """Google's quota for a user, in calls a minute (in a batch, too, each call is one); 0 where there is none.
-    Default: 600."""
-
-    calendar_sync_drain_timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = 25_000
-    """Milliseconds that items in flight may take to finish after SIGTERM; the rest is given back. Leave about 15 s
-    more before the process is killed (`terminationGracePeriodSeconds`). Default: 25000."""
-
-    calendar_sync_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
-    """Days for which completed items and dead letters are kept. Default: 30."""
-
-    health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
-    """Address and port of `/livez`, `/readyz` and `/metrics`; port 0 takes any free one. Default: `127.0.0.1:8080`."""
-
-    log_format: Literal["json", "console", "auto"] = "auto"
-    """`json`, `console`, or `auto`: console on a terminal, else json. Default: `auto`."""
+    google_auth_uri: Annotated[str, _reads_as(_check_url)] = AUTH_URI
+    """Where a person consents in the browser; `connect` alone needs it. Plain http for loopback only"""
 
     @field_validator("google_client_id", "google_client_secret")
     @classmethod
@@ -159,6 +160,61 @@ class Settings(BaseSettings):
             )
         return value
 
+
+class VaultSettings(_FromEnvironment):
+    """What refresh tokens are encrypted with."""
+
+    token_encryption_keys: Annotated[SecretStr, _reads_as(Vault.from_setting)]
+    """The keys of the stored refresh tokens, `k2:<base64>,k1:<base64>`: the first encrypts, all decrypt
+    ([secrets.md](secrets.md))"""
+
+    @property
+    def vault(self) -> Vault:
+        """The keys, ready for use."""
+        return Vault.from_setting(self.token_encryption_keys.get_secret_value())
+
+
+class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
+    """What can be set. `from_environment` reads it."""
+
+    calendar_sync_batch_size: Annotated[int, Field(ge=1, le=1_000)] = 200
+    """Items per claim. A full claim is followed by the next at once: it bounds memory, not throughput"""
+
+    calendar_sync_poll_interval_ms: Annotated[int, Field(ge=100, le=60_000)] = 5_000
+    """Milliseconds between looks at the outbox when nobody calls; new items do not wait for it"""
+
+    calendar_sync_max_retries: Annotated[int, Field(ge=1, le=100)] = 5
+    """Failed attempts after which an item is a dead letter; a ceiling over each row's own `max_attempts`"""
+
+    calendar_sync_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 32
+    """Requests to Google in flight, all workspaces together"""
+
+    calendar_sync_lane_concurrency: Annotated[int, Field(ge=1, le=100)] = 4
+    """Requests to Google in flight for one workspace; not above `CALENDAR_SYNC_CONCURRENCY`"""
+
+    calendar_sync_batch_parts: Annotated[int, Field(ge=1, le=50)] = 50
+    """Items that share one batch request at most; 1 turns Google's batch endpoint off"""
+
+    calendar_sync_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
+    """Google's quota for the project, in calls a minute, as its console shows it; 0 where there is none (an emulator).
+    What Google refuses all the same slows the workspace down"""
+
+    calendar_sync_lane_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 600
+    """Google's quota for a user, in calls a minute; a call in a batch is one. 0 where there is none"""
+
+    calendar_sync_drain_timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = 25_000
+    """Milliseconds that items in flight may take to finish after SIGTERM; the rest is given back. Leave about 15 s
+    more before the process is killed (`terminationGracePeriodSeconds`)"""
+
+    calendar_sync_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """Days for which completed items and dead letters are kept"""
+
+    health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
+    """Address and port of `/livez`, `/readyz` and `/metrics`; port 0 takes any free one"""
+
+    log_format: Literal["json", "console", "auto"] = "auto"
+    """`json`, `console`, or `auto`: console on a terminal, else json"""
+
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
     @classmethod
     def _is_a_quota(cls, value: int) -> int:
@@ -172,30 +228,3 @@ class Settings(BaseSettings):
         if value > info.data.get("calendar_sync_concurrency", value):
             raise ValueError("must not be above CALENDAR_SYNC_CONCURRENCY")
         return value
-
-    @classmethod
-    def from_environment(cls, **given: Any) -> Self:
-        """Read the settings.
-
-        Args:
-            given: Settings that are not taken from the environment, by their names here.
-
-        Raises:
-            ConfigurationError: With every problem at once, each a line that names the variable.
-        """
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            problems = [_problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
-        raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
-
-
-def _problem(place: tuple[int | str, ...], kind: str, error: Mapping[str, Any]) -> str:
-    name = str(place[0])
-    if kind == "missing":
-        about = (Settings.model_fields[name].description or "").removesuffix(" Required.")
-        return missing_dsn(os.environ) if name == "database_url" else f"{name.upper()} is not set: {about}"
-    context = error.get("ctx", {})
-    if kind == "value_error":
-        return f"{name.upper()} {context['error']}."
-    return f"{name.upper()} {_SENTENCES.get(kind, 'cannot be read').format(**context)}."

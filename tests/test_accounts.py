@@ -128,6 +128,36 @@ async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected
     assert stored_in(database) == renewed
 
 
+async def test_a_token_that_is_encrypted_anew_is_the_same_account(
+    accounts: Accounts, vault: Vault, google: GoogleServer
+) -> None:
+    """Where every refresh rotates, a second source would refresh with a token that the first has used up."""
+    consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    with trio.fail_after(30):
+        token = await source(accounts, consent).token()
+        renewed = Consent(vault.rotate(WORKSPACE, consent.token), "2")
+        assert source(accounts, renewed) is source(accounts, consent)
+        assert await source(accounts, renewed).token() == token
+        assert source(accounts, Consent(vault.encrypt(WORKSPACE, "another"), "3")) is not source(accounts, consent)
+    assert google.emulator.log.count("token", 200) == 1
+
+
+async def test_a_rotated_token_is_known_however_it_is_encrypted(
+    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database
+) -> None:
+    google.emulator.settings.rotate = True
+    before = vault.encrypt(WORKSPACE, google.refresh_token)
+    connect(database, before)
+    with trio.fail_after(30):
+        first = source(accounts, Consent(before, "1"))
+        renewed = vault.rotate(WORKSPACE, before)
+        connect(database, renewed)  # before the refresh lands
+        await first.token()
+        await until(lambda: stored_in(database) != renewed)
+        for text in (before, renewed, stored_in(database), vault.rotate(WORKSPACE, stored_in(database))):
+            assert source(accounts, Consent(text, "2")) is first
+
+
 async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(accounts: Accounts) -> None:
     stored = Vault.from_setting(OTHER_KEY).encrypt(WORKSPACE, "secret")
     outcome = accounts.tokens_of(item(Consent(stored, "1")))

@@ -286,6 +286,8 @@ async def consent(google: GoogleServer, **more: str) -> tuple[httpx.Response, di
         "state": "s1",
         "code_challenge": CHALLENGE,
         "code_challenge_method": "S256",
+        "access_type": "offline",
+        "prompt": "consent",
         **more,
     }
     async with httpx.AsyncClient(base_url=google.api_root) as client:
@@ -320,6 +322,16 @@ async def test_a_code_is_bound_to_its_request(google: GoogleServer, change: dict
     _, carried = await consent(google)
     form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT, "code_verifier": VERIFIER} | change
     assert (await ask(google, code=carried["code"], **form)).json()["error"] == error
+
+
+@pytest.mark.parametrize("less", [{"access_type": "online"}, {"prompt": ""}])
+async def test_a_refresh_token_comes_only_where_it_is_asked_for(google: GoogleServer, less: dict[str, str]) -> None:
+    """An account that has consented before is asked again, and answered with a refresh token, by `prompt=consent`."""
+    _, carried = await consent(google, **less)
+    form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT, "code_verifier": VERIFIER}
+    token = (await ask(google, **form, code=carried["code"])).json()
+    assert "access_token" in token
+    assert "refresh_token" not in token
 
 
 async def test_consent_may_be_denied(google: GoogleServer) -> None:

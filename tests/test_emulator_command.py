@@ -12,7 +12,7 @@ from reactor.emulator.command import parse_bind
 from reactor.errors import ConfigurationError
 
 COMMAND = (sys.executable, "-u", "-m", "reactor", "emulator")
-LINES = 7
+LINES = 8
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -7,9 +7,12 @@ import pytest
 
 from reactor import housekeeping
 from reactor.core.health import Facts
+from reactor.core.item import Settlement
 from reactor.errors import TransientError
 from reactor.housekeeping import Housekeeping
+from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
+from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World as Rows
 
@@ -43,6 +46,44 @@ async def test_what_is_old_is_deleted_in_portions(
     monkeypatch.setattr(housekeeping, "PORTION", 7)
     await rounds.clean()
     assert rounds.deleted == 30
+
+
+OLD = (
+    "insert into sync_outbox (workspace_id, operation, payload, status, updated_at)"
+    " select gen_random_uuid(), 'CANCEL_EVENT', '{}', 'COMPLETED', now() - interval '31 days'"
+    " from generate_series(1, 30)"
+)
+
+
+async def test_one_replica_at_a_time_deletes(database: Database, rounds: Housekeeping) -> None:
+    execute(database, OLD)
+    with psycopg.connect(database.reactor) as other:
+        deletes = housekeeping.SQL["clean"]
+        assert other.execute(deletes, {"days": 30, "rows": 10}).fetchone() == (10,)
+        await rounds.clean()
+        assert rounds.deleted == 0, "the other one is at it"
+    await rounds.clean()
+    assert rounds.deleted == 20
+
+
+async def test_deleting_waits_for_nobody_and_holds_up_nobody(database: Database, rounds: Housekeeping) -> None:
+    """Claims and settles go on beside a portion that is not committed; a row that is locked is passed over."""
+    execute(database, OLD)
+    rows = Rows(database)
+    rows.connect()
+    with psycopg.connect(database.reactor) as deleting, psycopg.connect(database.reactor) as reading:
+        locked = reading.execute("select id from sync_outbox limit 1 for update").fetchone()
+        assert deleting.execute(housekeeping.SQL["clean"], {"days": 30, "rows": 100}).fetchone() == (29,)
+        item_id = rows.insert()
+        async with open_session(database.reactor, name="claims", lock_timeout="100ms") as session:
+            outbox = Outbox(session)
+            [item] = (await outbox.claim(slots=5)).items
+            assert item.id == item_id
+            assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [True]
+        deleting.commit()
+        assert rows.one("select count(*) from sync_outbox where id = any(%s)", list(locked or ())) == 1
+    assert rows.status(item_id) == ("COMPLETED", 0, None)
+    rows.close()
 
 
 async def test_the_backlog_is_measured(database: Database, rounds: Housekeeping) -> None:

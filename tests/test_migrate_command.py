@@ -1,5 +1,6 @@
 """`python -m reactor migrate` as an operator meets it, in a checkout and installed from the wheel."""
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,18 @@ def test_it_migrates_and_says_what_is_missing(empty_database: str) -> None:
     assert (after.exit_code, after.stdout) == (0, "Nothing is missing.\n")
     again = runner.invoke(app, ["migrate", "--database-url", empty_database], env={"DATABASE_URL": None})
     assert (again.exit_code, again.stdout) == (0, "Nothing is missing.\n")
+
+
+def test_a_program_reads_json(empty_database: str) -> None:
+    runner = CliRunner(env={"DATABASE_URL": empty_database})
+    before = runner.invoke(app, ["migrate", "--check", "--json"])
+    assert before.exit_code == 1
+    assert json.loads(before.stdout)["missing"][0] == "Migration 0001_enums is not applied."
+    done = runner.invoke(app, ["migrate", "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["done"][0] == "Applying 0001_enums."
+    assert done.stderr.startswith("Applying 0001_enums.\n")
+    assert json.loads(runner.invoke(app, ["migrate", "--json"]).stdout)["missing"] == []
 
 
 @pytest.mark.parametrize(

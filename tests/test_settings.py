@@ -1,7 +1,6 @@
 """The environment is read whole, or refused whole; what is refused is named and never shown."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -18,7 +17,6 @@ GIVEN: Mapping[str, str] = {
     "TOKEN_ENCRYPTION_KEYS": KEY,
 }
 EMULATED = {"GOOGLE_API_ROOT": "http://127.0.0.1:8085/", "GOOGLE_TOKEN_URI": "http://127.0.0.1:8085/token"}
-CONFIGURATION = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
 
 @pytest.fixture(autouse=True)
@@ -128,20 +126,3 @@ def test_addresses() -> None:
     for wrong in ("", "80", ":80", "host:80", "127.0.0.1", "127.0.0.1:70000", "127.0.0.1:x"):
         with pytest.raises(ConfigurationError):
             parse_bind(wrong)
-
-
-def test_the_reference_names_every_setting_and_its_default() -> None:
-    rows = {
-        line.split("|")[1].strip(" `"): line
-        for line in CONFIGURATION.read_text().splitlines()
-        if line.startswith("| `")
-    }
-    assert set(rows) == {name.upper() for name in Settings.model_fields}
-    for name, field in Settings.model_fields.items():
-        about = field.description or ""
-        value = "required" if field.is_required() else f"`{field.default}`"
-        assert value in rows[name.upper()], name
-        assert field.is_required() == about.endswith("Required."), name
-        assert field.is_required() or about.replace("\n", " ").rstrip(".").endswith(
-            (f"Default: {field.default}", f"Default: {value}")
-        ), f"{name}'s docstring names another default"

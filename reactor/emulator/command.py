@@ -67,6 +67,7 @@ async def run(host: str, port: int, *, email: str, quota: bool, say: Callable[[s
             for name, value in (
                 ("GOOGLE_API_ROOT", f"{url}/"),
                 ("GOOGLE_TOKEN_URI", f"{url}/token"),
+                ("GOOGLE_AUTH_URI", f"{url}/o/oauth2/v2/auth"),
                 ("GOOGLE_CLIENT_ID", CLIENT_ID),
                 ("GOOGLE_CLIENT_SECRET", CLIENT_SECRET),
                 ("REFRESH_TOKEN", refresh_token),

@@ -103,6 +103,7 @@ class _Code:
     challenge: str
     method: str
     expires: float
+    offline: bool
 
 
 @dataclass(slots=True)
@@ -230,9 +231,15 @@ class OAuth:
                 query.get("code_challenge", ""),
                 query.get("code_challenge_method", "plain"),
                 now + 600,
+                self._is_offline(query, email),
             )
             answer |= {"code": code, "scope": query["scope"]}
         return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(answer)}"
+
+    def _is_offline(self, query: Mapping[str, str], email: str) -> bool:
+        """Whether a refresh token will come of it: asked for, and by the first consent or one that is shown again."""
+        again = any(old.email == email and old.client_id == query["client_id"] for old in self._grants.values())
+        return query.get("access_type") == "offline" and ("consent" in query.get("prompt", "").split() or not again)
 
     def token(self, form: Mapping[str, str], now: float) -> Json:
         """Answer a request to the token endpoint.
@@ -295,7 +302,8 @@ class OAuth:
         answer = self._answer(
             Access(code.grant.email, code.grant.scopes, now + self._settings.token_lifetime, code.grant)
         )
-        answer["refresh_token"] = self._keep(code.grant)
+        if code.offline:
+            answer["refresh_token"] = self._keep(code.grant)
         return answer
 
     def _assertion(self, assertion: str, now: float) -> Json:

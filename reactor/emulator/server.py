@@ -9,6 +9,7 @@ malformed connection can end its Trio worker, with every other connection. Here 
 import contextlib
 import logging
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import partial
 from typing import Any, Final
 
@@ -133,7 +134,8 @@ class _Exchange:
             if message["body"]:
                 await self.stream.send_all(message["body"])
         elif message["type"] == "http.response.start":
-            response = h11.Response(status_code=message["status"], headers=message["headers"])
+            dated = [*message["headers"], (b"date", formatdate(usegmt=True).encode())]  # RFC 9110, 6.6.1
+            response = h11.Response(status_code=message["status"], headers=dated)
             self.head = self.connection.send(response) or b""
         else:
             data = self.connection.send(h11.Data(data=message["body"])) or b""

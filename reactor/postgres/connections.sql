@@ -9,4 +9,65 @@ select refresh_token_encrypted from public.google_connections where workspace_id
 update public.google_connections
    set refresh_token_encrypted = %(new)s, updated_at = now()
  where workspace_id = %(workspace_id)s and refresh_token_encrypted = %(old)s
-returning workspace_id
+returning workspace_id;
+
+-- name: list
+-- All of them with what waits for each, up to `cap` + 1. The stored text is read for the name of its key alone.
+select c.workspace_id as workspace, c.calendar_id as calendar, c.is_valid as valid, c.refresh_token_encrypted as stored,
+       c.updated_at,
+       (select count(*) from (
+          select from public.sync_outbox as o
+           where o.status in ('PENDING', 'FAILED') and o.workspace_id = c.workspace_id limit %(cap)s + 1) as w
+       )::integer as waiting,
+       (select count(*) from (
+          select from public.sync_outbox as o
+           where o.status = 'DEAD_LETTER' and o.workspace_id = c.workspace_id and o.failure_code = 'AUTH'
+           limit %(cap)s + 1) as d)::integer as dead
+  from public.google_connections as c
+ where (c.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+   and (not c.is_valid or not %(invalid)s)
+ order by c.is_valid, c.workspace_id;
+
+-- name: connection
+select workspace_id as workspace, calendar_id as calendar, is_valid as valid
+  from public.google_connections where workspace_id = %(workspace)s;
+
+-- name: dead_of_auth
+-- What died for want of this workspace's consent: a trigger puts it back when the connection is valid again.
+select count(*)::integer as n
+  from public.sync_outbox where status = 'DEAD_LETTER' and workspace_id = %(workspace)s and failure_code = 'AUTH';
+
+-- name: connect
+-- Stores a consent; the workspace's own row where it has one. Triggers put back what died for want of it, and wake the
+-- reactor. `before` is the calendar that was there, null for a new row: the statement's snapshot is older than its write.
+insert into public.google_connections (workspace_id, refresh_token_encrypted, calendar_id, is_valid)
+values (%(workspace)s, %(token)s, %(calendar)s, true)
+on conflict (workspace_id) do update
+  set refresh_token_encrypted = excluded.refresh_token_encrypted, calendar_id = excluded.calendar_id, is_valid = true
+returning (select c.calendar_id from public.google_connections as c where c.workspace_id = %(workspace)s) as before;
+
+-- name: set_valid
+update public.google_connections
+   set is_valid = %(valid)s
+ where workspace_id = %(workspace)s and is_valid is distinct from %(valid)s
+returning workspace_id;
+
+-- name: tokens_after
+-- One portion of the stored tokens, in the order of the workspaces.
+select workspace_id as workspace, refresh_token_encrypted as stored
+  from public.google_connections
+ where workspace_id > %(after)s::uuid or %(after)s::uuid is null
+ order by workspace_id
+ limit %(rows)s;
+
+-- name: how_many
+select count(*)::integer as n from public.google_connections;
+
+-- name: reencrypt
+-- The same token under another key, unless somebody stored another one meanwhile: Google rotated it, or a person connected
+-- again. The trigger for connections that work again fires where the connection is valid: it finds no AUTH dead letter
+-- there (they are put back when a connection becomes valid), and at most wakes a sleeping reactor.
+update public.google_connections
+   set refresh_token_encrypted = %(new)s
+ where workspace_id = %(workspace)s and refresh_token_encrypted = %(old)s
+returning workspace_id;

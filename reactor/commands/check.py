@@ -1,0 +1,286 @@
+"""`check`: the doctor. Looks at everything that the service needs, and says of each what to do.
+
+Nothing is changed and nothing is sent that counts: Google's calendar endpoint is asked without a token, its token
+endpoint with one that does not exist. Google looks at the client's id and secret before it looks at the token, so its
+refusal tells whether those are right.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+import httpx
+import typer
+
+from reactor.commands.options import AsJson, DatabaseUrl
+from reactor.commands.output import duration, print_json, print_table
+from reactor.errors import ConfigurationError, ReactorError
+from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
+from reactor.postgres.pooler import require_sessions
+from reactor.postgres.statements import statements
+from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings
+from reactor.vault import Vault, VaultError
+
+SQL = statements("check")
+CONNECTIONS = statements("connections")
+OLDEST_SERVER = 150_000
+LATE = 5.0  # seconds by which clocks may differ before it is worth a word
+WRONG = 300.0  # seconds; a service account's assertion is refused from here on
+TIMEOUT = httpx.Timeout(10.0)
+PORTION = 1_000
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A line of the report."""
+
+    check: str
+    verdict: Verdict
+    says: str
+
+
+Findings = Iterator[Finding]
+
+
+def check(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """Look whether the service could work here: settings, database, schema, rights, keys, Google, clocks.
+
+    Changes nothing. Run it where the service runs, with the service's settings.
+
+    Exit codes: 0 nothing has failed; 1 something has.
+    """
+    findings = list(_all(database_url))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        print_table(("check", "is", "what it says"), [tuple(asdict(finding).values()) for finding in findings])
+    raise typer.Exit(1 if any(finding.verdict is Verdict.FAIL for finding in findings) else 0)
+
+
+def _all(database_url: str | None) -> Findings:
+    yield from _settings(database_url)
+    yield from _database(database_url)
+    yield from _google()
+
+
+def _settings(database_url: str | None) -> Findings:
+    try:
+        Settings.from_environment(database_url=database_url)
+    except ConfigurationError as error:
+        for line in str(error).splitlines():
+            yield Finding("settings", Verdict.FAIL, line)
+    else:
+        yield Finding("settings", Verdict.OK, "all can be used")
+
+
+def _database(database_url: str | None) -> Findings:
+    try:
+        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+    except ConfigurationError:
+        yield Finding("database", Verdict.FAIL, "not looked at: DATABASE_URL is missing or wrong, see above")
+        return
+    try:
+        require_sessions(dsn)
+    except ReactorError as error:
+        yield Finding("database", Verdict.FAIL, str(error))
+        return
+    yield Finding("database", Verdict.OK, "reachable, and connections are sessions")
+    yield from _guarded("schema", lambda: _schema(dsn))
+    try:
+        with open_desk(dsn, name="check") as desk:
+            yield from _server(desk)
+            yield from _rights(desk)
+            yield from _keys(desk)
+    except ReactorError as error:
+        yield Finding("database", Verdict.FAIL, str(error))
+
+
+def _guarded(name: str, look: Callable[[], Findings]) -> Findings:
+    try:
+        yield from look()
+    except ReactorError as error:
+        yield Finding(name, Verdict.FAIL, str(error))
+
+
+def _schema(dsn: str) -> Findings:
+    from reactor.postgres.migrations import missing  # noqa: PLC0415  (yoyo takes its time to be imported)
+
+    lacking = missing(dsn)
+    if lacking:
+        more = f" And {len(lacking) - 5} more." if len(lacking) > 5 else ""
+        advice = " Run `python -m reactor migrate` as the owner of the tables."
+        yield Finding("schema", Verdict.FAIL, " ".join(lacking[:5]) + more + advice)
+    else:
+        yield Finding("schema", Verdict.OK, "migrations, indexes, triggers and policies are in place")
+
+
+def _server(desk: Desk) -> Findings:
+    before = datetime.now(UTC)
+    server = desk.one(SQL["server"])
+    middle = before + (datetime.now(UTC) - before) / 2
+    if server["version"] < OLDEST_SERVER:
+        yield Finding("server", Verdict.FAIL, f"PostgreSQL {server['text']} is too old: 15 or newer is needed")
+    else:
+        yield Finding("server", Verdict.OK, f"PostgreSQL {server['text']}")
+    yield _clock("clock, database", server["now"] - middle)
+    yield _queue(server)
+    if server["is_superuser"]:
+        advice = "works, and may do far more than it needs; use a login in the role calendar_sync_reactor"
+        yield Finding("role", Verdict.WARN, f"{server['role']} is a superuser: it {advice} (docs/schema.md, Roles)")
+
+
+def _queue(server: Row) -> Finding:
+    share = f"{100 * server['queue']:.0f} % of the server's NOTIFY queue is used"
+    advice = "some session listens and leaves a transaction open: end it, or writers' commits will fail"
+    if server["queue"] > 0.5:
+        return Finding("notify queue", Verdict.FAIL, f"{share}; {advice}")
+    if server["queue"] > 0.1:
+        return Finding("notify queue", Verdict.WARN, f"{share}; {advice}")
+    return Finding("notify queue", Verdict.OK, share)
+
+
+def _rights(desk: Desk) -> Findings:
+    with errors_as_sentences():
+        missing = [row["missing"] for row in desk.rows(SQL["rights"])]
+    if missing:
+        advice = "use a login in the role calendar_sync_reactor (docs/schema.md, Roles)"
+        yield Finding("rights", Verdict.FAIL, f"the role lacks {'; '.join(missing)}: {advice}")
+    else:
+        yield Finding("rights", Verdict.OK, "the role may do all that the reactor does")
+
+
+def _keys(desk: Desk) -> Findings:
+    """Every stored token is decrypted; only counts come out."""
+    try:
+        vault = VaultSettings.from_environment().vault
+    except ConfigurationError:
+        yield Finding("tokens", Verdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above")
+        return
+    counts, advice = _decrypt_all(desk, vault)
+    for kind, text in advice.items():
+        verdict = Verdict.FAIL if issubclass(kind, ConfigurationError) else Verdict.WARN
+        yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}")
+    if counts["old"]:
+        text = f"{counts['old']:,} decrypt, but not with the first key: run `python -m reactor tokens rotate`"
+        yield Finding("tokens, first key", Verdict.WARN, text)
+    if not advice:
+        yield Finding("tokens", Verdict.OK, f"all {counts.total():,} stored tokens decrypt")
+
+
+def _decrypt_all(desk: Desk, vault: Vault) -> tuple[Counter[object], dict[type[VaultError], str]]:
+    counts: Counter[object] = Counter()
+    advice: dict[type[VaultError], str] = {}
+    after = None
+    while portion := desk.rows(CONNECTIONS["tokens_after"], after=after, rows=PORTION):
+        for row in portion:
+            after = row["workspace"]
+            try:
+                vault.decrypt(after, row["stored"])
+            except VaultError as error:
+                counts[type(error)] += 1
+                advice.setdefault(type(error), str(error))
+            else:
+                counts["old" if vault.needs_rotation(row["stored"]) else "current"] += 1
+    return counts, advice
+
+
+def _google() -> Findings:
+    try:
+        settings = GoogleSettings.from_environment()
+    except ConfigurationError:
+        yield Finding("google", Verdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
+        return
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=False) as client:
+        yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(client, settings))
+        yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(client, settings))
+
+
+def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
+    try:
+        yield from look()
+    except httpx.HTTPError as error:  # its text may hold the address, and no more
+        text = f"cannot be reached ({type(error).__name__}): look at the network, at proxies, and at {setting}"
+        yield Finding(name, Verdict.FAIL, text)
+
+
+def _calendar(client: httpx.Client, settings: GoogleSettings) -> Findings:
+    answer = client.get(f"{settings.google_api_root.rstrip('/')}/calendar/v3/calendars/primary/events")
+    now = datetime.now(UTC)
+    if answer.status_code in (401, 403):
+        yield Finding("google, calendar", Verdict.OK, "reachable; asks for a token, as it should")
+    else:
+        text = f"answers {answer.status_code} where 401 is expected: is GOOGLE_API_ROOT right?"
+        yield Finding("google, calendar", Verdict.FAIL, text)
+    with _undated():
+        yield _clock("clock, google", parsedate_to_datetime(answer.headers["date"]) - now + timedelta(seconds=0.5))
+
+
+@contextmanager
+def _undated() -> Iterator[None]:
+    """Whoever stands in for Google need not tell the time."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError):
+        return
+
+
+def _tokens(client: httpx.Client, settings: GoogleSettings) -> Findings:
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": "1//none",
+        "client_id": settings.google_client_id,
+        "client_secret": settings.google_client_secret.get_secret_value(),
+    }
+    answer = client.post(settings.google_token_uri, data=form)
+    match _error(answer):
+        case "invalid_grant":
+            finding = Verdict.OK, "reachable, and accepts our client id and secret"
+        case "invalid_client" | "unauthorized_client" | "deleted_client" | "disabled_client" as error:
+            advice = "compare GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET with Google's console"
+            finding = Verdict.FAIL, f"refuses our client ({error}): {advice}"
+        case error:
+            text = f"answers {answer.status_code} ({error}), which does not tell whether our client is right"
+            finding = Verdict.WARN, f"{text}: try again, and look at GOOGLE_TOKEN_URI"
+    yield Finding("google, tokens", *finding)
+
+
+def _error(answer: httpx.Response) -> str:
+    """The error's name; only what looks like one."""
+    try:
+        error = answer.json()["error"]
+    except (ValueError, LookupError, TypeError):
+        return "no error that could be read"
+    return error if isinstance(error, str) and error.isidentifier() else "an unknown error"
+
+
+def _clock(name: str, ahead: timedelta) -> Finding:
+    seconds = abs(ahead.total_seconds())
+    if seconds < LATE:
+        return Finding(name, Verdict.OK, "agrees with this machine's")
+    side = "ahead of" if ahead > timedelta() else "behind"
+    text = f"{duration(seconds)} {side} this machine's: let NTP set both"
+    return Finding(name, Verdict.FAIL if seconds > WRONG else Verdict.WARN, text)
+
+
+EPILOG = """Examples:
+
+    python -m reactor check
+
+    python -m reactor check --json | jq '.[] | select(.verdict != "ok")'"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(check)

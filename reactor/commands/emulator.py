@@ -1,0 +1,38 @@
+"""`emulator`: a Google Calendar to try things with."""
+
+from functools import partial
+from typing import Annotated
+
+import trio
+import typer
+
+from reactor.commands.output import sentences
+from reactor.emulator import command
+
+
+def emulator(
+    bind: Annotated[str, typer.Option(help="Address and port to listen on; port 0 takes any free one.")] = (
+        "127.0.0.1:8085"
+    ),
+    email: Annotated[str, typer.Option(help="The user to begin with, and the id of their calendar.")] = (
+        "user@example.com"
+    ),
+    quota: Annotated[  # noqa: FBT002  (an option)
+        bool, typer.Option("--quota", help="Apply Google's published limits: 600 requests a minute and user.")
+    ] = False,
+    allow_remote: Annotated[  # noqa: FBT002  (an option)
+        bool, typer.Option("--allow-remote", help="Accept an address that other machines can reach.")
+    ] = False,
+) -> None:
+    """Serve a Google Calendar in memory; prints the settings that point the reactor at it.
+
+    Exit codes: 0 stopped as asked; 2 wrong use, or the port is taken.
+    """
+    with sentences():
+        host, port = command.parse_bind(bind, allow_remote=allow_remote)
+        trio.run(partial(command.run, host, port, email=email, quota=quota, say=typer.echo))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: python -m reactor emulator --bind 127.0.0.1:8085")(emulator)

@@ -1,0 +1,56 @@
+"""`locks`: who holds which item."""
+
+from typing import Any
+
+import typer
+
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
+from reactor.postgres.desk import open_desk
+from reactor.postgres.statements import statements
+from reactor.settings import DatabaseSettings
+
+SQL = statements("locks")
+
+
+def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """Show who holds which item: workspace, key, backend, client, age; the longest held first.
+
+    An item in hand takes seconds. One that is held for minutes belongs to a worker that hangs: its backend's process id
+    is there to be looked up in pg_stat_activity, and `select pg_terminate_backend(pid)` frees its items for others. An
+    orphan has lost its worker; the next sweep, within seconds, makes it due again. Items of an older worker that has
+    lost its lock are taken over after ten minutes.
+
+    Exit codes: 0 shown; 2 wrong use or no database.
+    """
+    with sentences():
+        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        with open_desk(dsn, name="locks") as desk:
+            if workspace:
+                desk.know(workspace)
+            found = desk.rows(SQL["locks"], workspace=workspace)
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(("workspace", "item", "source", "key", "pid", "client", "age", "holder"), map(_line, found))
+    else:
+        note("Nobody holds an item.")
+
+
+def _line(row: dict[str, Any]) -> tuple[Any, ...]:
+    client = f"{row['application'] or '?'} at {row['client'] or 'local'}" if row["pid"] else None
+    age = None if row["age"] is None else duration(row["age"])
+    key, pid = str(row["key"]), None if row["pid"] is None else str(row["pid"])
+    return (clean(row["workspace"]), row["item"], row["source"], key, pid, client, age, row["holder"])
+
+
+EPILOG = """Examples:
+
+    python -m reactor locks
+
+    python -m reactor locks --json | jq '.[] | select(.age > 60)'"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(locks)

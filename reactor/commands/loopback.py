@@ -1,0 +1,112 @@
+"""Receives the answer of Google's consent page: a small HTTP server on loopback, for one answer.
+
+Each connection has a thread: browsers open some that they never use. An answer with another `state` than ours is
+somebody else's and changes nothing. What is answered carries nothing of the request, and is not to be stored or to be
+told to other pages: the address holds the code.
+"""
+
+import hmac
+import html
+import queue
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl, urlsplit
+
+from reactor.errors import PermanentError
+
+_TIMEOUT = 10.0  # seconds for a request on an open connection
+_PAGE = "<!DOCTYPE html><meta charset=utf-8><title>Calendar sync</title><p>{}</p>"
+
+
+class Loopback:
+    """The server; a context manager.
+
+    Attributes:
+        url: Where the answer has to come to.
+    """
+
+    def __init__(self) -> None:
+        self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+        self._state = ""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def wait(self, state: str, seconds: float) -> str:
+        """Wait for the answer; return the code.
+
+        Args:
+            state: What the answer must carry.
+            seconds: How long to wait.
+
+        Raises:
+            PermanentError: The person said no, or nothing came.
+        """
+        self._state = state
+        try:
+            answer = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            raise PermanentError(
+                f"Nobody consented within {seconds:g} s. Run it again, and open the address in a browser on this "
+                "machine; --timeout gives more time."
+            ) from None
+        if "code" in answer:
+            return answer["code"]
+        if answer.get("error") == "access_denied":
+            raise PermanentError("Consent was denied on Google's page. Nothing was stored; run it again to ask again.")
+        raise PermanentError("Google refused the request. Look at GOOGLE_CLIENT_ID: it must be a 'Desktop app' client.")
+
+    def _take(self, path: str) -> tuple[HTTPStatus, str]:
+        """Take a request; returns what the browser is told."""
+        target = urlsplit(path)
+        answer = dict(parse_qsl(target.query))
+        if target.path != "/" or not ("code" in answer or "error" in answer):
+            return HTTPStatus.NOT_FOUND, "There is nothing here."
+        if not self._state or not hmac.compare_digest(answer.get("state", "").encode(), self._state.encode()):
+            return HTTPStatus.BAD_REQUEST, "This answers another question. Open the address that the command printed."
+        self._state = ""  # one answer
+        self._answers.put(answer)
+        if "code" in answer:
+            return HTTPStatus.OK, "Thank you. You may close this window; the terminal says what came of it."
+        return HTTPStatus.OK, "Consent was not given. You may close this window."
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        take = self._take
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = _TIMEOUT
+            server_version, sys_version = "calendar-sync-reactor", ""
+
+            def do_GET(self) -> None:
+                status, text = take(self.path)
+                page = _PAGE.format(html.escape(text)).encode()
+                self.send_response(status)
+                for name, value in {
+                    "Content-Type": "text/html; charset=utf-8",
+                    "Content-Length": str(len(page)),
+                    "Cache-Control": "no-store",
+                    "Referrer-Policy": "no-referrer",
+                    "Content-Security-Policy": "default-src 'none'",
+                    "Connection": "close",
+                }.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing: the request's line holds the code."""
+
+        return Handler

@@ -1,0 +1,39 @@
+"""What would be sent for an item, without the words of it."""
+
+from typing import Any
+
+from reactor.core.event import body
+from reactor.core.ids import event_id
+from reactor.core.payload import BadPayloadError, Cancel, Rebuild, parse
+
+_TEXTS = ("summary", "description", "location")
+
+Document = dict[str, Any]
+
+
+def preview(letter: Document, payload: object, *, show_texts: bool) -> Document:
+    """What a requeue would make of the item: the request's kind, its event and its body.
+
+    Args:
+        letter: The row, with `operation`, `workspace`, `source`, `generation` and `event_id`.
+        payload: The row's payload.
+        show_texts: Whether titles, descriptions and places are shown; otherwise their lengths.
+    """
+    workspace = str(letter["workspace"])
+    try:
+        read = parse(letter["operation"], workspace, payload)
+    except BadPayloadError as error:
+        return {"nothing": "the payload cannot be used", "problems": "; ".join(error.problems)}
+    if isinstance(read, Rebuild):
+        return {"calendar": read.calendar_id, "what": "the workspace's events are all compared and put right"}
+    event = letter["event_id"] or event_id(workspace, letter["source"], letter["generation"])
+    place = {"calendar": read.calendar_id, "event": event}
+    if isinstance(read, Cancel):
+        return {"what": "the event is removed", **place}
+    wanted = body(read.event, {})
+    texts = {name: wanted.pop(name) for name in _TEXTS if name in wanted}
+    wanted.pop("extendedProperties")
+    shown = texts if show_texts else {name: f"({len(text):,} characters)" for name, text in texts.items()}
+    for end in ("start", "end"):
+        wanted[end] = " ".join(wanted[end].values())
+    return {"what": f"the event is written ({read.event_type})", **place, **shown, **wanted}

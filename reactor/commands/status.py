@@ -1,0 +1,213 @@
+"""`status`: how the outbox is, and how far a rebuild."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
+from reactor.errors import ConfigurationError
+from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.statements import statements
+from reactor.settings import DatabaseSettings
+
+SQL = statements("status")
+CAP = 10_000  # rows that are counted of anything
+TOP = 5  # workspaces that are named
+
+Document = dict[str, Any]
+
+
+def status(
+    *,
+    rebuild: Annotated[
+        UUID | None, typer.Option(show_default=False, help="How far this REBUILD_ALL is: the id of its row.")
+    ] = None,
+    workspace: OneWorkspace = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show how the outbox is: what waits and for how long, who waits for a person, dead letters, replicas.
+
+    Cheap at any size: of each kind no more than 10,000 rows are counted, and never the finished ones. What waits
+    for a valid connection is parked; the oldest due item is one that could be sent.
+
+    Exit codes: 0 shown; 2 wrong use or no database.
+    """
+    with sentences():
+        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        with open_desk(dsn, name="status") as desk:
+            if workspace:
+                desk.know(workspace)
+            document = _rebuild(desk, rebuild, workspace) if rebuild else _outbox(desk, workspace)
+    if as_json:
+        print_json(document)
+    elif rebuild:
+        _show_rebuild(document)
+    else:
+        _show_outbox(document)
+
+
+def _outbox(desk: Desk, workspace: UUID | None) -> Document:
+    where = {"workspace": workspace}
+    counts = desk.one(SQL["open_items"], **where, cap=CAP)
+    capped, due = counts["open"] > CAP, counts.pop("due")
+    dead = {row["code"]: row["n"] for row in desk.rows(SQL["dead"], **where, cap=CAP)}
+    backlog = desk.one(SQL["backlog"], **where)
+    parked = desk.rows(SQL["parked"], **where, cap=CAP, top=1_000)
+    return {
+        "items": {
+            **counts,
+            "later": counts["open"] - due,
+            "capped": capped,
+            "about": _about(desk) if capped and not workspace else None,
+        },
+        "in_hand": {**desk.one(SQL["in_hand"], **where), "locks": desk.one(SQL["item_locks"])["held"]},
+        "backlog": {
+            "oldest_due_seconds": backlog["oldest"],
+            "workspaces": backlog["workspaces"],
+            "worst": desk.rows(SQL["worst"], **where, cap=CAP, top=TOP),
+        },
+        "parked": {**desk.one(SQL["connections"], **where), "workspaces": parked},
+        "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
+        "replicas": desk.rows(SQL["replicas"]),
+    }
+
+
+def _about(desk: Desk) -> int:
+    found = desk.row(SQL["estimate"])
+    return int(found["about"]) if found else 0
+
+
+def _show_outbox(document: Document) -> None:
+    items, hand, backlog, parked = (document[part] for part in ("items", "in_hand", "backlog", "parked"))
+    total = at_least(items["open"], CAP) + (f", about {items['about']:,}" if items["about"] else "")
+    of_these = f"of the first {items['open']:,}: " if items["capped"] else ""
+    workspaces = count(len(parked["workspaces"]), "workspace")
+    waits = sum(each["waiting"] for each in parked["workspaces"])
+    print_facts(
+        {
+            "waiting": total,
+            "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
+            "oldest due": _backlog(backlog),
+            "in hand": f"{hand['processing']:,} PROCESSING, {count(hand['locks'], 'item lock')}; "
+            f"{count(hand['orphans'], 'orphan')}, "
+            f"{hand['of_older_workers']:,} of an older worker",
+            "parked": f"{count(waits, 'item')} of {workspaces} without a valid connection",
+            "connections": f"{parked['total']:,}, of which {parked['invalid']:,} invalid",
+            "dead letters": _dead(document["dead_letters"]),
+            **({} if document["replicas"] else {"replicas": "none is connected: nothing is sent"}),
+        },
+        title="Outbox",
+    )
+    if backlog["worst"]:
+        rows = [(each["workspace"], duration(each["waited"]), at_least(each["due"], CAP)) for each in backlog["worst"]]
+        print_table(("workspace", "waits for", "due"), rows, title="\nWaiting longest")
+    if parked["workspaces"]:
+        shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[:TOP]
+        rows = [(e["workspace"], "invalid" if e["connected"] else "none", at_least(e["waiting"], CAP)) for e in shown]
+        print_table(("workspace", "connection", "waiting"), rows, title="\nParked: connect them again")
+    if document["replicas"]:
+        _show_replicas(document["replicas"])
+
+
+def _backlog(backlog: Document) -> str:
+    if not backlog["workspaces"]:
+        return "nothing"
+    return f"{duration(backlog['oldest_due_seconds'])}, in {count(backlog['workspaces'], 'workspace')}"
+
+
+def _dead(dead: Document) -> str:
+    codes = ", ".join(f"{count:,} {code}" for code, count in dead["codes"].items())
+    return (f"over {CAP:,}, of which at least " if dead["capped"] else "") + (codes or "none")
+
+
+def _show_replicas(sessions: list[Document]) -> None:
+    rows = [
+        (
+            each["application"].rpartition(" ")[2],
+            str(each["pid"]),
+            each["client"] or ("local" if each["since"] else "not shown to this role"),
+            each["since"],
+            "the gate: sleeps" if each["has_gate"] else count(each["item_locks"], "item lock"),
+        )
+        for each in sessions
+    ]
+    print_table(("session", "pid", "client", "since", "has"), rows, title="\nReplicas")
+
+
+def _rebuild(desk: Desk, rebuild: UUID, workspace: UUID | None) -> Document:
+    found = desk.row(SQL["rebuild"], id=rebuild)
+    if found is None:
+        raise ConfigurationError(
+            f"There is no item {rebuild}: it was mistyped, or retention has deleted it (CALENDAR_SYNC_RETENTION_DAYS)."
+        )
+    if found["operation"] != "REBUILD_ALL":
+        raise ConfigurationError(f"Item {rebuild} is {found['operation']}, not REBUILD_ALL; give the rebuild's own id.")
+    if workspace not in (None, found["workspace"]):
+        raise ConfigurationError(f"Rebuild {rebuild} is of another workspace; leave --workspace out.")
+    children = desk.rows(SQL["children"], id=rebuild)
+    by_status: dict[str, int] = {}
+    for child in children:
+        by_status[child["status"]] = by_status.get(child["status"], 0) + child["n"]
+    total = sum(by_status.values())
+    done = by_status.get("COMPLETED", 0)
+    dead = {child["code"] or "none": child["n"] for child in children if child["status"] == "DEAD_LETTER"}
+    over = found["status"] == "COMPLETED" and done + sum(dead.values()) == total
+    overtaken = sum(child["n"] for child in children if child["code"] == "SUPERSEDED")
+    return {
+        "rebuild": found,
+        "expanded": found["status"] == "COMPLETED",
+        "over": over,
+        "children": {"total": total, "done": done, "overtaken": overtaken, "by_status": by_status, "dead": dead},
+    }
+
+
+def _show_rebuild(document: Document) -> None:
+    row, children = document["rebuild"], document["children"]
+    total, done, dead = children["total"], children["done"], sum(children["dead"].values())
+    left = total - done - dead
+    share = f" ({100 * (done + dead) // total} %)" if total else ""
+    codes = ", ".join(f"{count:,} {code}" for code, count in children["dead"].items())
+    print_facts(
+        {
+            "workspace": row["workspace"],
+            "asked for": row["created_at"],
+            "expansion": _expansion(row),
+            "events": f"{done + dead:,} of {total:,} settled{share}, {left:,} to go",
+            "overtaken": f"{children['overtaken']:,} by newer states",
+            "dead letters": codes or "none",
+            "over": document["over"],
+        },
+        title=f"Rebuild {row['id']}",
+    )
+
+
+def _expansion(row: Document) -> str:
+    match row["status"]:
+        case "COMPLETED" if row["code"] == "SUPERSEDED":
+            return "not done: a newer rebuild took its place"
+        case "COMPLETED":
+            return f"done at {clean(row['processed_at'])}"
+        case "DEAD_LETTER":
+            return f"dead letter {row['code']}: {clean(row['last_error'])}"
+        case "PROCESSING":
+            return "under way"
+        case _:
+            error = f" after: {clean(row['last_error'])}" if row["last_error"] else ""
+            return f"waits until {clean(row['next_attempt_at'])}{error}"
+
+
+EPILOG = """Examples:
+
+    python -m reactor status
+
+    python -m reactor status --json | jq .backlog.oldest_due_seconds
+
+    python -m reactor status --rebuild 0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(status)

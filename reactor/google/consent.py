@@ -1,0 +1,186 @@
+"""A person's consent: from the address to open in a browser to a refresh token.
+
+OAuth 2 for installed applications (https://developers.google.com/identity/protocols/oauth2/native-app): the answer
+comes to a loopback address, with the `state` that proves that it answers our question, and a code that is worth nothing
+without the verifier whose hash went out with the question (PKCE, RFC 7636). `access_type=offline` asks for a refresh
+token, and `prompt=consent` for one even where the account has consented before.
+
+Synchronous: a person waits for it, and nothing else.
+"""
+
+import base64
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from reactor.errors import ConfigurationError, PermanentError, TransientError
+from reactor.google.token_exchange import SCOPES
+
+_TIMEOUT: Final = httpx.Timeout(10.0)
+_WRITERS: Final = ("owner", "writer")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, and whom.
+
+    Attributes:
+        id: The OAuth client's id.
+        secret: Its secret.
+        auth_uri: Where people consent.
+        token_uri: Where codes are exchanged.
+        api_root: Where calendars are.
+    """
+
+    id: str
+    secret: str = field(repr=False)
+    auth_uri: str
+    token_uri: str
+    api_root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked, once.
+
+    Attributes:
+        url: To be opened in a browser.
+        redirect_uri: Where the answer comes to.
+        state: Comes back with the answer.
+        verifier: Proves that whoever exchanges the code is who asked.
+    """
+
+    url: str
+    redirect_uri: str
+    state: str = field(repr=False)
+    verifier: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What came of it."""
+
+    refresh_token: str = field(repr=False)
+    access_token: str = field(repr=False)
+
+
+def ask(client: Client, redirect_uri: str) -> Question:
+    """Make a question."""
+    verifier, state = secrets.token_urlsafe(64), secrets.token_urlsafe(32)
+    digest = hashlib.sha256(verifier.encode()).digest()
+    query = {
+        "client_id": client.id,
+        "redirect_uri": redirect_uri,
+        "response_type": "code",
+        "scope": " ".join(SCOPES),
+        "state": state,
+        "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+        "code_challenge_method": "S256",
+        "access_type": "offline",
+        "prompt": "consent",
+    }
+    return Question(f"{client.auth_uri}?{urlencode(query)}", redirect_uri, state, verifier)
+
+
+def exchange(client: Client, question: Question, code: str) -> Granted:
+    """Turn the code into tokens.
+
+    Raises:
+        ConfigurationError: The client's id, secret or redirect is wrong.
+        PermanentError: The consent is not what is needed.
+        TransientError: Google cannot be reached or does not answer as it should.
+    """
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "client_id": client.id,
+        "client_secret": client.secret,
+        "redirect_uri": question.redirect_uri,
+        "code_verifier": question.verifier,
+    }
+    answer = _send("POST", client.token_uri, data=form)
+    read = _read(answer)
+    if answer.status_code != httpx.codes.OK:
+        raise _refusal(read.get("error"), answer.status_code)
+    granted = str(read.get("scope", "")).split()
+    if not set(SCOPES) <= set(granted):
+        raise PermanentError(
+            "The consent does not cover calendar events: the box on Google's page was not ticked. Do it again, tick it."
+        )
+    refresh_token, access_token = read.get("refresh_token"), read.get("access_token")
+    if not isinstance(access_token, str):
+        raise TransientError("Google's answer holds no token; try again.")
+    if not isinstance(refresh_token, str):
+        raise PermanentError(
+            "Google gave no refresh token. Take the application's access away at "
+            "https://myaccount.google.com/permissions and do it again."
+        )
+    return Granted(refresh_token, access_token)
+
+
+def require_calendar(client: Client, granted: Granted, calendar: str) -> None:
+    """Make sure that the account that consented may write the calendar.
+
+    Raises:
+        PermanentError: It may not.
+        TransientError: Google cannot be reached or does not answer as it should.
+    """
+    url = f"{client.api_root.rstrip('/')}/calendar/v3/calendars/{quote(calendar, safe='')}/events"
+    answer = _send(
+        "GET",
+        url,
+        params={"maxResults": "1", "fields": "accessRole"},
+        headers={"Authorization": f"Bearer {granted.access_token}"},
+    )
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise PermanentError(
+            "The account that consented does not know this calendar. Look at --calendar, share the calendar with the "
+            "account, or do it again with the account that owns it."
+        )
+    if answer.status_code != httpx.codes.OK:
+        raise TransientError(f"Google did not show the calendar (status {answer.status_code}); try again.")
+    if _read(answer).get("accessRole") not in _WRITERS:
+        raise PermanentError(
+            "The account that consented may read this calendar and not change it. Share it with the right to make "
+            "changes, or do it again with the account that owns it."
+        )
+
+
+def _send(method: str, url: str, **parts: object) -> httpx.Response:
+    try:
+        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False) as client:
+            return client.request(method, url, **parts)  # type: ignore[arg-type]
+    except httpx.HTTPError as error:
+        raise TransientError(
+            f"Google cannot be reached ({type(error).__name__}): look at the network and at GOOGLE_TOKEN_URI and "
+            "GOOGLE_API_ROOT, and do it again."
+        ) from None  # the request holds the secret
+
+
+def _read(answer: httpx.Response) -> dict[str, object]:
+    try:
+        read = answer.json()
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise TransientError(f"Google's answer (status {answer.status_code}) cannot be read; try again.")
+    return read
+
+
+def _refusal(error: object, status: int) -> Exception:
+    match error:
+        case "invalid_client" | "unauthorized_client" | "deleted_client":
+            return ConfigurationError("Google does not accept GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET: compare them.")
+        case "redirect_uri_mismatch":
+            return ConfigurationError(
+                "Google does not accept a loopback address for this client: make an OAuth client of the type "
+                "'Desktop app' in its console."
+            )
+        case "invalid_grant":
+            return PermanentError("The code was used before, or is too old. Do it again.")
+        case _:
+            return TransientError(f"Google refused the code (status {status}); try again.")

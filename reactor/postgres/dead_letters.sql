@@ -1,0 +1,97 @@
+-- Dead letters: what they died of, what would become of them, and back into the outbox.
+--
+-- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
+-- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
+
+-- name: causes
+-- By workspace, code and error, of the first `cap` + 1.
+with dead as (
+  select o.*
+    from public.sync_outbox as o
+   where o.status = 'DEAD_LETTER'
+     and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+     and (coalesce(o.failure_code, 'NONE') = %(code)s::text or %(code)s::text is null)
+     and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
+     and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
+   limit %(cap)s + 1
+)
+select d.workspace_id as workspace, coalesce(d.failure_code, 'NONE') as code, d.last_error as error,
+       count(*)::integer as items, min(d.updated_at) as first, max(d.updated_at) as last,
+       (array_agg(d.id order by d.updated_at desc))[1] as newest
+  from dead as d
+ group by 1, 2, 3
+ order by 4 desc, 6 desc;
+
+-- name: letter
+-- One, with its source's floor and whether a newer state of the source is on its way.
+select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, o.failure_code as code,
+       o.last_error as error, o.attempts, o.max_attempts, o.seq, o.parent_id as rebuild, o.created_at, o.updated_at,
+       public.sync_source_key(o.payload, o.id) as source, o.payload, coalesce(s.floor_seq, 0) as floor,
+       coalesce(s.generation, 0) as generation, s.google_event_id as event_id, c.is_valid as connection_is_valid,
+       exists (select from public.sync_outbox as n
+                where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = o.workspace_id
+                  and public.sync_source_key(n.payload, n.id) = public.sync_source_key(o.payload, o.id)
+                  and n.seq > o.seq) as newer_waits
+  from public.sync_outbox as o
+  left join public.sync_sources as s on s.workspace_id = o.workspace_id
+    and s.source_key = case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
+                            else public.sync_source_key(o.payload, o.id) end
+  left join public.google_connections as c on c.workspace_id = o.workspace_id
+ where o.id = %(id)s;
+
+-- name: fates
+-- What a requeue comes to for each of the first `cap` letters, the newest state first: older ones of the same source,
+-- requeued later, are then below the floor and are not sent.
+--
+--   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
+--   overtaken   a newer state of the source is open or among these letters, which will be applied instead
+--   parked      its workspace has no valid connection: it waits for somebody to connect
+--   sent        none of these
+with chosen as materialized (
+  select o.id, o.workspace_id as w, o.seq, o.operation,
+         case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
+              else public.sync_source_key(o.payload, o.id) end as key,
+         public.sync_source_key(o.payload, o.id) as open_key
+    from public.sync_outbox as o
+   where o.status = 'DEAD_LETTER'
+     and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+     and (coalesce(o.failure_code, 'NONE') = %(code)s::text or %(code)s::text is null)
+     and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
+     and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
+   order by o.seq desc
+   limit %(cap)s
+)
+select t.id,
+       case when t.seq < coalesce(s.floor_seq, 0) then 'outdated'
+            when t.place > 1 or exists (
+              select from public.sync_outbox as n
+               where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = t.w
+                 and public.sync_source_key(n.payload, n.id) = t.open_key and n.seq > t.seq) or (
+              t.operation = 'REBUILD_ALL' and exists (
+                select from public.sync_outbox as n
+                 where n.operation = 'REBUILD_ALL' and n.status in ('PENDING', 'FAILED', 'PROCESSING')
+                   and n.workspace_id = t.w and n.seq > t.seq)) then 'overtaken'
+            when c.is_valid is not true then 'parked'
+            else 'sent' end as fate
+  from (select ch.*, row_number() over (partition by ch.w, ch.key order by ch.seq desc) as place from chosen as ch) as t
+  left join public.sync_sources as s on s.workspace_id = t.w and s.source_key = t.key
+  left join public.google_connections as c on c.workspace_id = t.w
+ order by t.seq desc;
+
+-- name: now
+select clock_timestamp() as now;
+
+-- name: requeue
+-- One portion. Only what is still a dead letter and died before this run began: what fails again while it runs is left
+-- for a person to look at. Rows that somebody has locked are passed over. The same columns as when a connection comes
+-- back (db/triggers.sql); a trigger wakes the reactor.
+update public.sync_outbox as o
+   set status = 'PENDING', attempts = 0, next_attempt_at = now(), processed_at = null, failure_code = null,
+       last_error = null
+ where o.id = any (array(
+         select d.id from public.sync_outbox as d
+          where d.id = any (%(ids)s::uuid[]) and d.status = 'DEAD_LETTER' and d.updated_at < %(began)s
+            for no key update skip locked))
+returning o.id;

@@ -1,0 +1,25 @@
+-- What every command asks first.
+
+-- name: session
+select set_config('application_name', %(name)s, false),
+       set_config('statement_timeout', %(statement)s, false),
+       set_config('lock_timeout', %(lock)s, false);
+
+-- name: standing
+-- Where we are, and whether this role would see rows: it owns the table, row level security is not for it, or it has the
+-- reactor's policy.
+select current_database() as database,
+       current_user as role,
+       to_regclass('public.sync_outbox') is not null as has_outbox,
+       coalesce(row_security_active(to_regclass('public.sync_outbox')::oid), false)
+         and not coalesce((
+           select pg_catalog.pg_has_role(current_user, r.oid, 'usage')
+             from pg_catalog.pg_roles as r where r.rolname = 'calendar_sync_reactor'), false) as is_blind;
+
+-- name: is_known
+-- By the partial indexes: finished items of a workspace cannot be found without reading the table.
+select exists (select from public.google_connections where workspace_id = %(workspace)s)
+    or exists (select from public.sync_outbox
+                where workspace_id = %(workspace)s and status in ('PENDING', 'FAILED', 'PROCESSING'))
+    or exists (select from public.sync_outbox where workspace_id = %(workspace)s and status = 'DEAD_LETTER')
+    or exists (select from public.sync_sources where workspace_id = %(workspace)s) as known;

@@ -1,0 +1,122 @@
+-- The state of the outbox, at a bounded cost: nothing here counts more than `cap` rows of anything, by partial indexes
+-- that hold open or dead rows only. A million waiting items make no difference.
+
+-- name: open_items
+-- Open rows by status, of the first `cap` + 1.
+select coalesce(sum(n), 0)::integer as open,
+       coalesce(sum(n) filter (where status = 'PENDING'), 0)::integer as pending,
+       coalesce(sum(n) filter (where status = 'FAILED'), 0)::integer as failed,
+       coalesce(sum(due), 0)::integer as due
+  from (select s.status, count(*) as n, count(*) filter (where s.next_attempt_at <= now()) as due
+          from (select o.status, o.next_attempt_at
+                  from public.sync_outbox as o
+                 where o.status in ('PENDING', 'FAILED')
+                   and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+                 limit %(cap)s + 1) as s
+         group by s.status) as t;
+
+-- name: estimate
+-- About how many are open, as the last VACUUM or ANALYZE saw it.
+select greatest(reltuples, 0)::bigint as about
+  from pg_catalog.pg_class where oid = to_regclass('public.sync_outbox_due');
+
+-- name: in_hand
+-- PROCESSING rows, and those of them whose lock nobody has. There are as many as workers have in hand.
+select count(*)::integer as processing,
+       count(*) filter (where o.claim_no is null)::integer as of_older_workers,
+       count(*) filter (where o.claim_no is not null and h.key is null)::integer as orphans
+  from public.sync_outbox as o
+  left join (
+    select distinct ((l.classid::bigint << 32) | l.objid::bigint) as key
+      from pg_catalog.pg_locks as l
+     where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+       and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+  ) as h on h.key = pg_catalog.hashtext(o.id::text)::bigint
+ where o.status = 'PROCESSING' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
+
+-- name: worst
+-- The workspaces that have waited longest, with what they have due (up to `cap` + 1 each).
+select r.workspace_id as workspace, -r.first_due_in as waited,
+       (select count(*) from (
+          select from public.sync_outbox as o
+           where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.workspace_id and o.next_attempt_at <= now()
+           limit %(cap)s + 1) as d)::integer as due
+  from (select * from public.sync_outbox_ring() as r
+         where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+         order by r.first_due_in limit %(top)s) as r
+ order by r.first_due_in;
+
+-- name: backlog
+-- Workspaces with something due, and the oldest; without those that have no valid connection.
+select count(*)::integer as workspaces, coalesce(max(-first_due_in), 0)::double precision as oldest
+  from public.sync_outbox_ring() as r
+ where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
+
+-- name: parked
+-- Workspaces that wait for a person: something is open, and the connection is missing or invalid. One look-up in the
+-- index for each workspace.
+with recursive ring as (
+  (select o.workspace_id as w from public.sync_outbox as o
+    where o.status in ('PENDING', 'FAILED') order by o.workspace_id limit 1)
+  union all
+  select n.w from ring cross join lateral (
+    select o.workspace_id as w from public.sync_outbox as o
+     where o.status in ('PENDING', 'FAILED') and o.workspace_id > ring.w order by o.workspace_id limit 1) as n
+)
+select r.w as workspace, c.workspace_id is not null as connected,
+       (select count(*) from (
+          select from public.sync_outbox as o
+           where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.w limit %(cap)s + 1) as d)::integer as waiting
+  from ring as r
+  left join public.google_connections as c on c.workspace_id = r.w
+ where c.is_valid is not true and (r.w = %(workspace)s::uuid or %(workspace)s::uuid is null)
+ limit %(top)s + 1;
+
+-- name: connections
+select count(*)::integer as total, count(*) filter (where not is_valid)::integer as invalid
+  from public.google_connections
+ where workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null;
+
+-- name: dead
+-- Dead letters by code, of the first `cap` + 1.
+select coalesce(d.failure_code, 'NONE') as code, count(*)::integer as n
+  from (select o.failure_code from public.sync_outbox as o
+         where o.status = 'DEAD_LETTER' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+         limit %(cap)s + 1) as d
+ group by 1 order by 2 desc, 1;
+
+-- name: replicas
+-- The reactor's sessions. One that claims and one that listens make a replica; whoever listens and holds the gate's key
+-- sleeps until a writer calls. Of other roles' sessions Postgres tells the name and not the address.
+select a.pid, a.application_name as application, host(a.client_addr) as client, a.backend_start as since,
+       exists (select from pg_catalog.pg_locks as l
+                where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 718300 and l.objid = 1
+                  and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
+                  and l.database = a.datid) as has_gate,
+       (select count(*) from pg_catalog.pg_locks as l
+         where l.pid = a.pid and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+           and l.database = a.datid)::integer as item_locks
+  from pg_catalog.pg_stat_activity as a
+ where a.datname = current_database()
+   and a.application_name in ('calendar-sync-reactor claims', 'calendar-sync-reactor listen')
+ order by a.client_addr nulls first, a.backend_start, a.pid;
+
+-- name: item_locks
+-- Item locks that anybody holds.
+select count(*)::integer as held
+  from pg_catalog.pg_locks as l
+ where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+   and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database());
+
+-- name: rebuild
+select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, o.failure_code as code, o.last_error,
+       o.created_at, o.processed_at, o.next_attempt_at
+  from public.sync_outbox as o
+ where o.id = %(id)s;
+
+-- name: children
+-- What a rebuild made, by what became of it. A child that was superseded was overtaken by a newer state: that is success.
+select o.status::text, coalesce(o.failure_code, '') as code, count(*)::integer as n, min(o.created_at) as first
+  from public.sync_outbox as o
+ where o.parent_id = %(id)s
+ group by 1, 2 order by 1, 2;

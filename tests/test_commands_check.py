@@ -1,0 +1,137 @@
+"""`check`: says of everything whether it is well, and what to do where it is not."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from reactor.commands import check
+from tests.commands import call, call_beside
+from tests.databases import Database
+from tests.google_fixtures import GoogleServer
+from tests.outbox_world import World as Rows
+from tests.process_world import KEYS, World
+
+
+async def findings(google: GoogleServer, dsn: str | None, code: int = 0, **environment: str) -> dict[str, Any]:
+    result = await call_beside(google, dsn, "check", "--json", **environment)
+    assert result.exit_code == code, result.output
+    return {finding["check"]: (finding["verdict"], finding["says"]) for finding in json.loads(result.stdout)}
+
+
+@pytest.fixture
+def rows(database: Database) -> Iterator[Rows]:
+    rows = Rows(database)
+    yield rows
+    rows.close()
+
+
+async def test_all_is_well(world: World) -> None:
+    world.connect()
+    found = await findings(world.google, world.database.reactor)
+    assert {verdict for verdict, _ in found.values()} == {"ok"}
+    assert set(found) == {
+        "settings",
+        "database",
+        "schema",
+        "server",
+        "clock, database",
+        "notify queue",
+        "rights",
+        "tokens",
+        "google, calendar",
+        "clock, google",
+        "google, tokens",
+    }
+    assert found["google, tokens"][1] == "reachable, and accepts our client id and secret"
+    assert found["tokens"][1] == "all 1 stored tokens decrypt"
+
+
+async def test_nothing_is_set() -> None:
+    result = call(None, "check", TOKEN_ENCRYPTION_KEYS="")
+    assert result.exit_code == 1
+    for name in ("DATABASE_URL", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS"):
+        assert f"{name} is not set" in result.stdout
+
+
+async def test_what_is_away(google: GoogleServer) -> None:
+    found = await findings(
+        google,
+        "postgresql://me:hunter2@127.0.0.1:1/app",
+        1,
+        GOOGLE_API_ROOT="http://127.0.0.1:1/",
+        GOOGLE_TOKEN_URI="http://127.0.0.1:1/token",
+    )
+    assert found["database"][0] == "fail"
+    assert found["google, calendar"] == (
+        "fail",
+        "cannot be reached (ConnectError): look at the network, at proxies, and at GOOGLE_API_ROOT",
+    )
+    assert found["google, tokens"][0] == "fail"
+    assert "hunter2" not in str(found)
+
+
+async def test_a_client_that_google_does_not_know(google: GoogleServer, database: Database) -> None:
+    found = await findings(google, database.reactor, 1, GOOGLE_CLIENT_SECRET="wrong")
+    assert found["google, tokens"][0] == "fail"
+    assert "refuses our client (invalid_client): compare GOOGLE_CLIENT_ID" in found["google, tokens"][1]
+
+
+async def test_a_root_that_leads_elsewhere(google: GoogleServer, database: Database) -> None:
+    found = await findings(google, database.reactor, 1, GOOGLE_API_ROOT=f"{google.url}/elsewhere/")
+    assert found["google, calendar"] == ("fail", "answers 404 where 401 is expected: is GOOGLE_API_ROOT right?")
+
+
+async def test_a_schema_and_a_role_that_lack_something(google: GoogleServer, database: Database) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("drop trigger sync_outbox_wake_insert on sync_outbox")
+        owner.execute("revoke delete on sync_outbox from calendar_sync_reactor")
+    found = await findings(google, database.reactor, 1)
+    assert found["schema"][0] == "fail"
+    assert "Trigger sync_outbox_wake_insert on sync_outbox is missing. Run `python -m reactor" in found["schema"][1]
+    assert found["rights"][0] == "fail"
+    assert found["rights"][1].startswith("the role lacks select, insert, update, delete on sync_outbox: use a login")
+
+
+async def test_an_empty_database(google: GoogleServer, empty_database: str) -> None:
+    found = await findings(google, empty_database, 1)
+    assert found["schema"][1].endswith("Run `python -m reactor migrate` as the owner of the tables.")
+    assert "has no sync_outbox" in found["database"][1]
+
+
+async def test_the_owner_is_more_than_is_needed(google: GoogleServer, database: Database) -> None:
+    found = await findings(google, database.owner)
+    assert found["role"][0] == "warn"
+    assert "is a superuser" in found["role"][1]
+
+
+async def test_tokens_that_do_not_decrypt(world: World, rows: Rows) -> None:
+    world.connect()
+    old = await findings(world.google, world.database.reactor, TOKEN_ENCRYPTION_KEYS=f"k2:{'B' * 42}A=,{KEYS}")
+    assert old["tokens"] == ("ok", "all 1 stored tokens decrypt")
+    advice = "1 decrypt, but not with the first key: run `python -m reactor tokens rotate`"
+    assert old["tokens, first key"] == ("warn", advice)
+    lost = await findings(world.google, world.database.reactor, 1, TOKEN_ENCRYPTION_KEYS=f"k2:{'B' * 42}A=")
+    assert lost["tokens"][0] == "fail"
+    assert lost["tokens"][1].startswith("1 of 1: the stored token was encrypted with key 'k1'")
+    rows.connect("damaged", "v1:k1:AAAA")
+    damaged = await findings(world.google, world.database.reactor)
+    assert damaged["tokens"][0] == "warn"
+    assert damaged["tokens"][1].startswith("1 of 2: ")
+
+
+def test_clocks() -> None:
+    def verdict(seconds: float) -> tuple[str, str]:
+        finding = check._clock("clock", timedelta(seconds=seconds))
+        return str(finding.verdict), finding.says
+
+    assert verdict(1.0)[0] == "ok"
+    assert verdict(-60.0) == ("warn", "1 min behind this machine's: let NTP set both")
+    assert verdict(600.0) == ("fail", "10 min ahead of this machine's: let NTP set both")
+
+
+def test_a_notify_queue_that_fills() -> None:
+    assert [str(check._queue({"queue": share}).verdict) for share in (0.0, 0.2, 0.6)] == ["ok", "warn", "fail"]

@@ -1,0 +1,118 @@
+"""Whatever is wrong is a sentence that says what to do, with exit code 2; secrets are not in it."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.commands import call
+from tests.databases import Database, Server
+
+W = str(uuid4())
+ALL = (
+    ("status",),
+    ("locks",),
+    ("dead-letters", "list"),
+    ("dead-letters", "show", W),
+    ("dead-letters", "requeue", "--all"),
+    ("connections", "list"),
+    ("connections", "enable", "--workspace", W),
+    ("connections", "disable", "--workspace", W),
+    ("tokens", "rotate"),
+)
+each_command = pytest.mark.parametrize("arguments", ALL, ids=" ".join)
+
+
+@each_command
+def test_no_address(arguments: tuple[str, ...]) -> None:
+    result = call(None, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("DATABASE_URL is not set: the connection string"), "and nothing else is asked for"
+    assert len(result.stderr.splitlines()) == 1
+
+
+@each_command
+def test_a_database_that_is_away(arguments: tuple[str, ...]) -> None:
+    result = call("postgresql://me:hunter2@127.0.0.1:1/app", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("The database does not let us in: ")
+    assert "Look at host, port, name and password in DATABASE_URL" in result.stderr
+    assert "hunter2" not in result.output
+
+
+@each_command
+def test_a_database_without_the_schema(arguments: tuple[str, ...], empty_database: str) -> None:
+    result = call(empty_database, *arguments)
+    assert result.exit_code == 2
+    assert "has no sync_outbox" in result.stderr
+    assert "run `python -m reactor migrate`" in result.stderr
+
+
+def test_a_schema_of_before(database: Database) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("drop function sync_outbox_ring()")
+    result = call(database.owner, "status")
+    assert result.exit_code == 2
+    assert "The database lacks what this needs" in result.stderr
+    assert "run `python -m reactor migrate`" in result.stderr
+
+
+@pytest.fixture
+def stranger(postgres: Server, database: Database) -> Iterator[str]:
+    """A login that may read the tables, and that row level security shows nothing."""
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("create role stranger login password 'x'")
+        owner.execute("grant select on sync_outbox, google_connections to stranger")
+        yield make_conninfo(database.owner, user="stranger", password="x")
+        owner.execute(sql.SQL("drop owned by {0}").format(sql.Identifier("stranger")))
+        owner.execute("drop role stranger")
+
+
+def test_a_role_that_would_see_nothing(stranger: str) -> None:
+    result = call(stranger, "status")
+    assert result.exit_code == 2
+    assert "Row level security hides the outbox from 'stranger'" in result.stderr
+    assert "calendar_sync_reactor" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("locks",), ("dead-letters", "list"), ("connections", "list")], ids=" ".join
+)
+def test_a_workspace_that_is_not_known(arguments: tuple[str, ...], database: Database) -> None:
+    result = call(database.reactor, *arguments, "--workspace", W)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Nothing is known of workspace {W}")
+
+
+def test_what_is_no_uuid() -> None:
+    result = call(None, "status", "--workspace", "7d1f")
+    assert result.exit_code == 2
+    assert "Invalid value for '--workspace'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("requeue",), "Say which: --workspace, --code, --before, --age or --id; or --all."),
+        (("list", "--code", "SAD"), "There is no code SAD. Codes are: AUTH, "),
+        (("list", "--age", "1 week"), "--age is a number and a unit, such as 90s"),
+        (("list", "--before", "yesterday"), "--before is a date or a time in ISO 8601"),
+        (("show", W), f"There is no item {W}: it was mistyped, or retention has deleted it"),
+    ],
+)
+def test_wrong_filters(database: Database, arguments: tuple[str, ...], sentence: str) -> None:
+    result = call(database.reactor, "dead-letters", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(sentence)
+
+
+def test_help_has_examples_and_exit_codes() -> None:
+    for arguments in (*ALL, ("check",), ("connect",), ("migrate",), ("connections", "add")):
+        words = [word for word in arguments if not word.startswith("-") and word != W]
+        result = call(None, *words, "--help")
+        assert result.exit_code == 0
+        assert "Example" in result.stdout, words
+        assert "Exit codes" in result.stdout, words
