@@ -11,14 +11,12 @@ ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
 WORKDIR /src
-COPY requirements/run.txt requirements/dev.txt requirements/
+COPY requirements/run.txt requirements/build.txt requirements/
 # Wheels only, each by its hash: no code of a package runs at its installation.
 RUN python -m venv /opt/reactor \
- && /opt/reactor/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: --require-hashes -r requirements/run.txt
-# What builds our own wheel, by its hash too, beside what is shipped.
-RUN python -m venv /opt/build \
- && awk '/^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/{on=1; print; next} on && /^    /{print; next} {on=0}' \
-        requirements/dev.txt > requirements/build.txt \
+ && /opt/reactor/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: \
+        --require-hashes -r requirements/run.txt \
+ && python -m venv /opt/build \
  && /opt/build/bin/python -m pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY reactor reactor

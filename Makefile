@@ -52,8 +52,9 @@ pins: $(STAMP)  ## renew the pinned requirements
 		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --upgrade --all-extras pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --upgrade --group manifests -o requirements/manifests.txt
+	for group in build manifests; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--no-annotate --python-version 3.11 --no-emit-index-url --no-emit-find-links --upgrade --group $$group \
+		-o requirements/$$group.txt; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
