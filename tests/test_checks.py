@@ -171,15 +171,16 @@ def test_every_alert_says_what_it_means_and_where_to_read_on() -> None:
     for rule in promql.rules():
         if "alert" not in rule:
             continue
-        assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook"] == "docs/operations.md#alerts"
         assert rule["annotations"]["summary"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
 
 
 @pytest.mark.skipif(not OPERATIONS.exists(), reason="docs/operations.md is not there")
 @pytest.mark.parametrize("alert", ALERTS)
-def test_every_alert_has_a_section_in_the_run_book(alert: str) -> None:
-    assert f"# {alert}\n" in OPERATIONS.read_text()
+def test_every_alert_has_a_line_in_the_run_book(alert: str) -> None:
+    [_, alerts] = OPERATIONS.read_text().split("\n## Alerts\n")
+    assert f"| {alert} |" in alerts
 
 
 def test_the_dashboard_can_be_imported_anywhere() -> None:
