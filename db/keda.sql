@@ -9,7 +9,7 @@
 --
 -- It costs the same at a million waiting items. The ring (0021_claim.sql) is a skip scan: a few index pages for each
 -- workspace that has an open item. Only workspaces with a valid connection and a due item are looked into, by the index
--- by due time, and counting stops at `most`: a scaler that knows "20,000 or more" knows enough.
+-- by due time, and counting stops at `most`: a scaler that knows "10,000 or more" knows enough.
 create or replace function public.sync_outbox_due_depth(most integer)
 returns bigint
 language plpgsql

@@ -7,14 +7,21 @@ from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.databases import Database
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-KEDA = (Path(__file__).resolve().parent.parent / "db" / "keda.sql").read_bytes()
-DEPTH = "select public.sync_outbox_due_depth(20000)"
+ROOT = Path(__file__).resolve().parent.parent
+KEDA = (ROOT / "db" / "keda.sql").read_bytes()
+[TRIGGER] = [
+    trigger
+    for document in yaml.safe_load_all((ROOT / "k8s" / "components" / "keda" / "scaled-object.yaml").read_text())
+    for trigger in document["spec"].get("triggers", ())
+]
+DEPTH = TRIGGER["metadata"]["query"]
 
 FILL = """
 insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id, is_valid)
@@ -53,7 +60,7 @@ def test_it_counts_what_is_due_and_can_be_done(scaler: Connection) -> None:
 
 
 def test_it_stops_counting(scaler: Connection) -> None:
-    assert scaler.execute("select public.sync_outbox_due_depth(7)").fetchone() == (7,)
+    assert scaler.execute(DEPTH.replace("10000", "7")).fetchone() == (7,)
 
 
 @pytest.mark.parametrize(
