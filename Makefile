@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+TOOLS := .venv/.tools
 ITEMS ?=
 
 .PHONY: demo test check docs bench soak pins format clean
@@ -18,15 +19,23 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and compares
 	$(BIN)/python -m reactor demo $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
 
-test: $(STAMP)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
+test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
 	$(BIN)/coverage run -m pytest -m 'not soak' $(ARGS)
 	$(BIN)/coverage report
 
-check: $(STAMP)  ## format, lint, types, import contracts
+# What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
+$(TOOLS): $(STAMP) requirements/manifests.txt .ci/tools
+	test -x .venv/manifests/bin/python || $(PYTHON) -m venv .venv/manifests
+	$(BIN)/uv pip sync --quiet --python .venv/manifests/bin/python --require-hashes requirements/manifests.txt
+	.ci/tools .venv/tools
+	touch $@
+
+check: $(STAMP) $(TOOLS)  ## format, lint, types, import contracts, manifests, alerts; no network once it is set up
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m checks
 
 docs: $(STAMP)  ## make the reference in docs/ again from the code
 	$(BIN)/python -m tests.reference
@@ -46,6 +55,9 @@ pins: $(STAMP)  ## renew the pinned requirements
 		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --upgrade --all-extras pyproject.toml -o requirements/dev.txt
+	for group in build manifests; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--no-annotate --python-version 3.11 --no-emit-index-url --no-emit-find-links --upgrade --group $$group \
+		-o requirements/$$group.txt; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
