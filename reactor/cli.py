@@ -53,7 +53,7 @@ def run() -> None:
 
     try:
         read = settings.Settings.from_environment()
-        logs.configure(read.log_format)
+        logs.configure(read.log_format, level=read.log_level)
         drained = trio.run(service.run, read)
     except ConfigurationError as error:
         typer.echo(error, err=True)

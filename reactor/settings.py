@@ -135,10 +135,15 @@ class Settings(BaseSettings):
     """Days for which completed items and dead letters are kept. Default: 30."""
 
     health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
-    """Address and port of `/livez`, `/readyz` and `/metrics`; port 0 takes any free one. Default: `127.0.0.1:8080`."""
+    """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`; port 0 takes any free one. Default:
+    `127.0.0.1:8080`."""
 
     log_format: Literal["json", "console", "auto"] = "auto"
     """`json`, `console`, or `auto`: console on a terminal, else json. Default: `auto`."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level of our own lines: `debug` tells of each item and request; libraries speak from `warning`.
+    Default: `info`."""
 
     @field_validator("google_client_id", "google_client_secret")
     @classmethod

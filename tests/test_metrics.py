@@ -30,7 +30,7 @@ def test_numbers_are_told_as_they_are() -> None:
         histogram.observe(value)
     readings: list[Reading] = [
         Counted("things", "Things.", 3),
-        Counted("ends", "Ends.", {"B": 2, "A": 1}, "status"),
+        Counted("ends", "Ends.", {"B": 2, "A": 1}, ("status",)),
         Gauged("level", "Level.", 1.5),
         Distribution("size_items", "Sizes.", histogram),
     ]
@@ -50,27 +50,27 @@ def test_numbers_are_told_as_they_are() -> None:
 
 async def test_the_documentation_names_every_metric_and_no_other() -> None:
     service = Service(Settings.from_environment(**{name.lower(): value for name, value in GIVEN.items()}), trio.Event())
-    service.stats.settled["COMPLETED"] += 1
-    text = service._scrape().text
+    service.known.stats.settled["COMPLETED"] += 1
+    text = service.told.metrics().text
     told = set(re.findall(r"^# HELP (\S+)", text, re.MULTILINE))
-    assert set(re.findall(r"`(reactor_\w+)(?:\{\w+\})?`", RUNNING)) == told
+    assert set(re.findall(r"`(reactor_\w+)(?:\{[\w,]+\})?`", RUNNING)) == told
     assert len(text) < 32_000
     await service._pool.aclose()
 
 
 async def test_a_service_that_has_not_begun_is_alive_and_not_ready() -> None:
     service = Service(Settings.from_environment(**{name.lower(): value for name, value in GIVEN.items()}), trio.Event())
-    assert service._livez().status == 200
-    assert service._readyz().status == 503
+    assert service.told.livez().status == 200
+    assert service.told.readyz().status == 503
     service.facts.beats["connect"] = trio.current_time() - 1_000
-    assert service._livez().text == "The connect loop has not completed a cycle for 1000 s.\n"
+    assert service.told.livez().text == "The connect loop has not completed a cycle for 1000 s.\n"
     await service._pool.aclose()
 
 
 async def test_what_ended_with_its_session_is_not_late() -> None:
     service = Service(Settings.from_environment(**{name.lower(): value for name, value in GIVEN.items()}), trio.Event())
-    service.stats.beats["look"] = trio.current_time() - 1_000
-    assert service._livez().status == 503
+    service.known.stats.beats["look"] = trio.current_time() - 1_000
+    assert service.told.livez().status == 503
     service._end_session()
-    assert service._livez().status == 200
+    assert service.told.livez().status == 200
     await service._pool.aclose()
