@@ -20,7 +20,7 @@ from tests.databases import Database, Server, deploy
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
-pytest_plugins = ["tests.google_fixtures", "tests.process_world"]
+pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collector"]
 
 
 @pytest.fixture(scope="session")
