@@ -49,7 +49,7 @@ GRACE = 45  # terminationGracePeriodSeconds
 # time-out. Nothing of the reactor's own is made for this.
 STUCK = f"""
 import trio
-from reactor import logs, service
+from reactor import housekeeping, logs, service
 from reactor.core import health
 from reactor.postgres.outbox import Outbox
 from reactor.settings import Settings
@@ -64,6 +64,7 @@ async def claim_until_stuck(self, *, slots, excluded=()):
 
 Outbox.claim = claim_until_stuck
 health.LONGEST_CYCLE /= {FASTER}
+housekeeping.INTERVAL /= {FASTER}
 logs.configure("json")
 trio.run(service.run, Settings.from_environment())
 """

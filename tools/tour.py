@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -59,6 +59,8 @@ class Tour:
     process: Process
     text: str = ""
     numbers: int = 0
+    before: Samples = field(default_factory=dict)
+    logged: int = 0
 
     def insert(self, *workspaces: UUID) -> None:
         for workspace in workspaces:
@@ -83,7 +85,11 @@ class Tour:
             for sample in family.samples
         }
 
-    async def saw(self, what: str, before: Samples, logged: int) -> None:
+    async def look(self) -> None:
+        """Take down how things are, for what moves from here on."""
+        self.before, self.logged = await self.samples(), len(self.process.output.splitlines())
+
+    async def saw(self, what: str) -> None:
         """Write down what is to be seen now."""
         self.text += f"\n{what}\n\n```console\n"
         for path in ("/livez", "/readyz"):
@@ -92,10 +98,12 @@ class Tour:
             self.text += f"$ curl -w '%{{http_code}}\\n' localhost:8080{path}\n{answer.text}{status}\n"
         now = await self.samples()
         moved = [
-            f"{name} {before.get(name, 0):g} -> {value:g}" for name, value in now.items() if _moved(name, before, value)
+            f"{name} {self.before.get(name, 0):g} -> {value:g}"
+            for name, value in now.items()
+            if _moved(name, self.before, value)
         ]
         self.text += "```\n\n```text\n" + "\n".join(moved or ["(no metric moved)"]) + "\n```\n"
-        lines = list(_shortened(self.process.output.splitlines()[logged:]))
+        lines = list(_shortened(self.process.output.splitlines()[self.logged :]))
         self.text += "\n```json\n" + "\n".join(lines) + "\n```\n" if lines else "\nNothing in the log.\n"
 
     async def fault(
@@ -108,12 +116,12 @@ class Tour:
         """Break something, look, mend it, look again."""
         sys.stderr.write(f"{title}\n")
         self.text += f"\n### {title}\n"
-        before, logged = await self.samples(), len(self.process.output.splitlines())
+        await self.look()
         await break_it()
-        await self.saw(said[0], before, logged)
-        before, logged = await self.samples(), len(self.process.output.splitlines())
+        await self.saw(said[0])
+        await self.look()
         await mend_it()
-        await self.saw(said[1], before, logged)
+        await self.saw(said[1])
 
     # The five
 
@@ -172,6 +180,7 @@ class Tour:
         self.process.signal(signal.SIGTERM)
         await self.process.ended()
         self.process = await self.world.start(TOKEN_ENCRYPTION_KEYS=keys).ready()
+        self.before, self.logged = {}, 0
 
     async def run(self) -> None:
         for workspace in WORKSPACES:
