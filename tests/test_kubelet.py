@@ -7,6 +7,7 @@ as they are, since machines that run tests are slow.
 """
 
 import contextlib
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ class Probe:
     timeout: float
 
 
-# k8s/base/deployment.yaml has the same numbers.
+# k8s/base/deployment.yaml has the same numbers; the first test compares them.
+MANIFEST = Path(__file__).resolve().parent.parent / "k8s" / "base" / "deployment.yaml"
 STARTUP = Probe("/startupz", period=2, failures=60, timeout=2)
 LIVENESS = Probe("/livez", period=10, failures=3, timeout=5)
 READINESS = Probe("/readyz", period=5, failures=2, timeout=2)
@@ -150,6 +152,24 @@ def restartable(server: EmbeddedPostgres, google: GoogleServer, tmp_path: Path) 
     world = World(Database(owner=server.url(), reactor=server.url()), google, tmp_path)
     yield world
     world.close()
+
+
+@pytest.mark.skipif(not MANIFEST.exists(), reason="there is no manifest in this tree")
+@pytest.mark.parametrize(("name", "probe"), [("startup", STARTUP), ("liveness", LIVENESS), ("readiness", READINESS)])
+def test_the_probes_are_the_manifests(name: str, probe: Probe) -> None:
+    text = MANIFEST.read_text()
+    block = text.partition(f"{name}Probe:")[2]
+
+    def number(key: str) -> int:
+        found = re.search(rf"{key}: (\d+)", block)
+        assert found, key
+        return int(found[1])
+
+    assert re.search(r"path: ([/\w]+)", block).group(1) == probe.path  # type: ignore[union-attr]  # fails where there is none
+    assert number("periodSeconds") == probe.period
+    assert number("failureThreshold") == probe.failures
+    assert number("timeoutSeconds") == probe.timeout
+    assert f"terminationGracePeriodSeconds: {GRACE}" in text
 
 
 async def test_it_starts_works_and_stops_in_time(world: World, nursery: trio.Nursery) -> None:
