@@ -19,6 +19,7 @@ SQL = statements("housekeeping")
 INTERVAL = 30.0  # seconds between two rounds: a schema that lacks something makes the replica unready so soon
 CLEAN_EVERY = 60  # rounds
 TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
+COUNTED = 10_000  # items that wait; to count millions of them takes seconds, and says nothing more
 PORTION = 5_000  # rows that are deleted in one transaction
 
 log = structlog.get_logger(__name__)
@@ -37,12 +38,20 @@ class Housekeeping:
         deleted: Items deleted so far.
         oldest_due: Seconds for which the item that is due longest has been due, at the last round; 0 for none.
         due_workspaces: Workspaces with an item that is due, at the last round.
+        pending: Items that wait, counted up to `COUNTED`, at the last round.
+        oldest_pending: The age in seconds of the oldest of them.
+        invalid: Connections that are invalid, at the last round.
+        notify_usage: How full the server's queue of notifications was, from 0 to 1.
     """
 
     def __init__(self, dsn: str, pool: Pool, facts: Facts, *, retention_days: int) -> None:
         self.deleted = 0
         self.oldest_due = 0.0
         self.due_workspaces = 0
+        self.pending = 0
+        self.oldest_pending = 0.0
+        self.invalid = 0
+        self.notify_usage = 0.0
         self._dsn = dsn
         self._pool = pool
         self._facts = facts
@@ -78,7 +87,8 @@ class Housekeeping:
 
     async def measure(self) -> None:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
-        [[self.oldest_due, self.due_workspaces]] = await self._pool.execute(SQL["backlog"])
+        [row] = await self._pool.execute(SQL["backlog"], {"most": COUNTED})
+        self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending, self.invalid, self.notify_usage = row
 
     async def clean(self) -> None:
         """Delete what was settled long ago, in portions, unless another replica is at it."""

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 Format = Literal["json", "console", "auto"]
+Level = Literal["debug", "info", "warning", "error"]
 
 
-def configure(form: Format, stream: TextIO | None = None) -> None:
+def configure(form: Format, stream: TextIO | None = None, *, level: Level = "info") -> None:
     """Set up logging for the process.
 
     Args:
         form: `json`, `console`, or `auto` for console on a terminal and JSON elsewhere.
         stream: Where lines go; standard error by default.
+        level: The least of our own lines.
     """
     out = stream or sys.stderr
     shared: list[Processor] = [
@@ -56,4 +58,4 @@ def configure(form: Format, stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("reactor").setLevel(logging.INFO)
+    logging.getLogger("reactor").setLevel(level.upper())

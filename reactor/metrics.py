@@ -17,6 +17,9 @@ from reactor.core.stats import Histogram
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+Value = float | Mapping[str, int] | Mapping[tuple[str, str], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """A counter.
@@ -24,14 +27,14 @@ class Counted:
     Attributes:
         name: Without prefix and `_total`.
         help: What it counts.
-        value: How much, or how much by the values of the label.
-        label: The label's name, where there is one.
+        value: How much, or how much by the values of the labels.
+        labels: The labels' names, where there are any; with more than one, a key of `value` is a tuple.
     """
 
     name: str
     help: str
-    value: float | Mapping[str, int]
-    label: str = ""
+    value: Value
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Gauged:
 
     name: str
     help: str
-    value: float
+    value: Value
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +87,14 @@ class Metrics(Collector):
 
 def _family(reading: Reading) -> Metric:
     name = f"reactor_{reading.name}"
-    if isinstance(reading, Gauged):
-        return GaugeMetricFamily(name, reading.help, value=reading.value)
     if isinstance(reading, Distribution):
         return _histogram(name, reading)
+    kind = GaugeMetricFamily if isinstance(reading, Gauged) else CounterMetricFamily
     if not isinstance(reading.value, Mapping):
-        return CounterMetricFamily(name, reading.help, value=reading.value)
-    family = CounterMetricFamily(name, reading.help, labels=[reading.label])
-    for label, value in sorted(reading.value.items()):
-        family.add_metric([label], value)
+        return kind(name, reading.help, value=reading.value)
+    family = kind(name, reading.help, labels=reading.labels)
+    for key, value in sorted(reading.value.items()):
+        family.add_metric([key] if isinstance(key, str) else key, value)
     return family
 
 

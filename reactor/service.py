@@ -13,8 +13,7 @@ Stop. Not ready; the loop drains and gives back the rest; the session closes, an
 that are still to be stored get a moment; the health endpoint ends last.
 """
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 
@@ -23,19 +22,18 @@ import structlog
 import trio
 
 import reactor
-from reactor import readings
 from reactor.accounts import Accounts
 from reactor.core.gate import Look, State, Timings
-from reactor.core.health import Facts, Verdict, liveness, readiness
-from reactor.core.stats import Stats
+from reactor.core.health import Facts
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import TokenExchange, user_account
 from reactor.housekeeping import Housekeeping
-from reactor.http import Page, Server, application
+from reactor.http import Server, application
+from reactor.journal import Journal
 from reactor.lifecycle import Pauses, cancelled_by, first_of, in_thread, one_error, watch_signals
 from reactor.loop import Loop
-from reactor.metrics import CONTENT_TYPE, Counted, Metrics, Reading
+from reactor.pages import Known, Told
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
@@ -43,6 +41,7 @@ from reactor.postgres.session import SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import lanes
 from reactor.settings import Settings, parse_bind
+from reactor.traces import traces
 
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
@@ -61,36 +60,31 @@ class Service:
     Attributes:
         url: The health endpoint's base URL.
         facts: What probes judge.
-        stats: What the loop has done.
-        lanes: What is under way and held back.
-        wakeups: What the gate has done, by name.
-        sessions_lost: How often the claims session was lost.
+        known: All that is known of the process.
         stop: Set, it drains and ends.
+        told: What the health endpoint says.
     """
 
     def __init__(
         self, settings: Settings, stop: trio.Event, ready: Callable[["Service"], object] = lambda _: None
     ) -> None:
         self.url = ""
-        self.facts = Facts({})
-        self.stats = Stats()
-        self.lanes = lanes(settings)
-        self.wakeups: Counter[str] = Counter()
-        self.sessions_lost = 0
+        self.stop = stop
         self._settings = settings
         self._dsn = settings.database_url.get_secret_value()
-        self.stop = stop
         self._ready: Callable[[Service], object] | None = ready
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
-        self._metrics = Metrics(reactor.__version__, self._readings)
-        pages = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._scrape}
-        self._server = Server(application(pages))
         self._vault = settings.vault
         self._pool = Pool(self._dsn)
         days = settings.calendar_sync_retention_days
+        self.facts = Facts({})
         self._housekeeping = Housekeeping(self._dsn, self._pool, self.facts, retention_days=days)
-        self._listening: Wakeups | None = None
-        self._accounts: Accounts | None = None
+        self.known = Known(settings, stop, self.facts, lanes(settings), self._housekeeping)
+        self.told = Told(self.known)
+        self._server = Server(application(self.told.pages))
+        self.known.http_restarts = lambda: self._server.restarts
+        self._traces = traces()
+        self._journal = Journal(self._traces)
 
     async def run(self) -> None:
         """Work until told to stop.
@@ -102,14 +96,23 @@ class Service:
         async with trio.open_nursery() as nursery:
             self.url = await nursery.start(self._server.run, *parse_bind(self._settings.health_bind), last)
             log.info("started", version=reactor.__version__, health=self.url)
-            await self._work()
+            async with trio.open_nursery() as measuring:
+                measuring.start_soon(self.known.lag.run)
+                await self._work()
+                measuring.cancel_scope.cancel()
+            await self._traces.aclose()
             last.set()
         log.info("stopped")
 
     async def _work(self) -> None:
         """Everything but the health endpoint."""
         settings = self._settings
-        calendar = GoogleCalendar(settings.google_api_root, batch_parts=settings.calendar_sync_batch_parts)
+        calendar = GoogleCalendar(
+            settings.google_api_root,
+            batch_parts=settings.calendar_sync_batch_parts,
+            calls=self.known.calls,
+            requested=self._journal.requested,
+        )
         account = partial(
             user_account,
             client_id=settings.google_client_id,
@@ -122,8 +125,8 @@ class Service:
             calendar,
             trio.open_nursery() as exchanges,
         ):
-            accounts = Accounts(self._vault, self._pool, TokenExchange(client), account, exchanges)
-            self._accounts = accounts
+            self.known.exchange = exchange = TokenExchange(client)
+            self.known.accounts = accounts = Accounts(self._vault, self._pool, exchange, account, exchanges)
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(self._housekeeping.run)
@@ -158,7 +161,7 @@ class Service:
             try:
                 await self._claim(calendar, accounts)
             except* (SessionLostError, TransientError) as losses:
-                self.sessions_lost += 1
+                self.known.sessions_lost += 1
                 log.warning("session_lost", problem=str(first_of(losses)))
             finally:
                 self._end_session()
@@ -183,25 +186,30 @@ class Service:
                 open_session(self._dsn, name="calendar-sync-reactor settles", ping_interval=PING_SETTLES) as writing,
             ):
                 poll = settings.calendar_sync_poll_interval_ms / 1000
-                self._listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
-                wakeups.counts = self.wakeups
+                self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
+                wakeups.counts, wakeups.sources = self.known.wakeups, self.known.sources
+                wakeups.heard = self._heard
+                outbox = Outbox(
+                    session,
+                    writing,
+                    max_attempts=settings.calendar_sync_max_retries,
+                    batch=settings.calendar_sync_batch_parts,
+                )
                 loop = Loop(
-                    Outbox(
-                        session,
-                        writing,
-                        max_attempts=settings.calendar_sync_max_retries,
-                        batch=settings.calendar_sync_batch_parts,
-                    ),
+                    outbox,
                     calendar,
                     accounts.tokens_of,
                     _Watched(wakeups, self._looked),
-                    lanes=self.lanes,
-                    stats=self.stats,
+                    lanes=self.known.lanes,
+                    stats=self.known.stats,
                     ceiling=settings.calendar_sync_max_retries,
-                    on_error=lambda error: log.error("exchange_crashed", exc_info=error),
+                    observer=self._journal,
                 )
                 self.facts.claiming = True
-                await loop.run()
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(self.known.locks.run, outbox)
+                    await loop.run()
+                    watching.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
 
     def _looked(self) -> None:
@@ -210,48 +218,28 @@ class Service:
         self.facts.beats.pop("connect", None)
         if self._ready is not None and self._is_listening():
             ready, self._ready = self._ready, None
+            self.facts.has_been_ready = True
             log.info("ready")
             ready(self)
 
     def _end_session(self) -> None:
         self.facts.claiming = False
-        self._listening = None
-        self.stats.beats.clear()  # what does not run cannot be late
+        self.known.listening = None
+        self.known.stats.beats.clear()  # what does not run cannot be late
+        self._heard(False)
+        self._traces.abandon()
 
     def _is_listening(self) -> bool:
-        return self._listening is not None and self._listening.state is not State.DEAF
+        return self.known.gate is not State.DEAF
+
+    def _heard(self, hears: bool) -> None:  # noqa: FBT001  (the wake-ups' protocol)
+        if hears:
+            self.known.deafness.heard(trio.current_time())
+        elif self.facts.has_been_ready:
+            self.known.deafness.lost(trio.current_time())
 
     def _beat(self, name: str) -> None:
         self.facts.beats[name] = trio.current_time()
-
-    # What others see
-
-    def _judge(self) -> Verdict:
-        self.facts.draining = self.stop.is_set()
-        self.facts.listening = self._is_listening()
-        return readiness(self.facts)
-
-    def _livez(self) -> Page:
-        beats = {} if self.stop.is_set() else {**self.facts.beats, **self.stats.beats}
-        rest = 1.5 * self._settings.calendar_sync_poll_interval_ms / 1000
-        return _page(liveness(beats, trio.current_time(), rest=rest))
-
-    def _readyz(self) -> Page:
-        return _page(self._judge())
-
-    def _scrape(self) -> Page:
-        self._judge()
-        return Page(200, self._metrics.text(), CONTENT_TYPE)
-
-    def _readings(self) -> Iterator[Reading]:
-        yield from readings.of_the_loop(self.stats)
-        yield from readings.of_the_lanes(self.lanes, self._settings.calendar_sync_concurrency)
-        yield from readings.of_the_process(self.facts, self.wakeups)
-        yield from readings.of_the_backlog(self._housekeeping)
-        undecipherable = self._accounts.undecipherable if self._accounts else 0
-        yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
-        yield Counted("sessions_lost", "Times that the claims session was lost.", self.sessions_lost)
-        yield Counted("http_restarts", "Times that the health endpoint was started again.", self._server.restarts)
 
 
 class _Watched:
@@ -303,7 +291,3 @@ async def run(
             await service.run()
             nursery.cancel_scope.cancel()
     return drained
-
-
-def _page(verdict: Verdict) -> Page:
-    return Page(200, "ok\n") if verdict.well else Page(503, "\n".join(verdict.problems) + "\n")

@@ -210,10 +210,13 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     """Days for which completed items and dead letters are kept"""
 
     health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
-    """Address and port of `/livez`, `/readyz` and `/metrics`; port 0 takes any free one"""
+    """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`; port 0 takes any free one"""
 
     log_format: Literal["json", "console", "auto"] = "auto"
     """`json`, `console`, or `auto`: console on a terminal, else json"""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level of our own lines. `debug` tells of each item and request; libraries speak from `warning`"""
 
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
     @classmethod

@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A world's own assertions should say what they found.
 pytest.register_assert_rewrite("tests.history_world")
-pytest_plugins = ["tests.google_fixtures", "tests.process_world"]
+pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collector"]
 
 
 @pytest.fixture(scope="session")

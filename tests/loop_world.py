@@ -18,7 +18,7 @@ from reactor.core.outcome import Dead, Done, Outcome, Retry
 from reactor.core.stats import Stats
 from reactor.core.work import Work
 from reactor.errors import TransientError
-from reactor.loop import Loop, Tokens
+from reactor.loop import Loop, Observer, Tokens
 
 SPACE = UUID("2b1c6d1e-0a4f-4c7e-9a55-6f3f0c6d7e10")
 CALENDAR = "ada@example.com"
@@ -67,6 +67,17 @@ class Row:
 class FakeClaimed:
     items: list[Item]
     look: Look
+    superseded: int = 0
+
+
+class Listener(Observer):
+    """Takes down what crashed."""
+
+    def __init__(self, errors: list[Exception]) -> None:
+        self._errors = errors
+
+    def crashed(self, error: Exception) -> None:
+        self._errors.append(error)
 
 
 @dataclass(frozen=True)
@@ -342,7 +353,7 @@ class World:
             lanes=self.lanes,
             stats=self.stats,
             ceiling=5,
-            on_error=self.errors.append,
+            observer=Listener(self.errors),
         )
 
     @asynccontextmanager

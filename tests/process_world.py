@@ -35,12 +35,15 @@ class Process:
         url: The health endpoint, once it is up.
     """
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, program: str = "") -> None:
         self._log = log
         self.url = ""
         with log.open("wb") as out:
             self.popen = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "reactor"], env=environment, stdout=out, stderr=out
+                [sys.executable, "-W", "error", *(["-c", program] if program else ["-m", "reactor"])],
+                env=environment,
+                stdout=out,
+                stderr=out,
             )
 
     @property
@@ -100,7 +103,9 @@ class World:
         self._owner = psycopg.connect(database.owner, autocommit=True)
 
     def environment(self, **more: str) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE", "GOOGLE"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE", "GOOGLE", "OTEL_"))
+        }
         return {
             **inherited,
             "DATABASE_URL": self.database.reactor,
@@ -114,9 +119,10 @@ class World:
             **more,
         }
 
-    def start(self, **environment: str) -> Process:
+    def start(self, program: str = "", **environment: str) -> Process:
+        """Start a reactor, or a program that makes one in its own way."""
         log = self._directory / f"reactor-{len(self.processes)}.log"
-        process = Process(self.environment(**environment), log)
+        process = Process(self.environment(**environment), log, program)
         self.processes.append(process)
         return process
 
@@ -133,9 +139,12 @@ class World:
         )
         return workspace
 
-    def insert(self, number: int, title: str = "", workspace: UUID = WORKSPACE) -> UUID:
-        """Ask for the event of a source with a number."""
-        return self._insert(upsert_json(title or f"event {number}", self.google.user), number, workspace)
+    def insert(
+        self, number: int, title: str = "", workspace: UUID = WORKSPACE, extra: dict[str, Any] | None = None
+    ) -> UUID:
+        """Ask for the event of a source with a number; `extra` goes into the payload."""
+        payload = upsert_json(title or f"event {number}", self.google.user) | (extra or {})
+        return self._insert(payload, number, workspace)
 
     def cancel(self, number: int, workspace: UUID = WORKSPACE) -> UUID:
         """Ask for no event of a source with a number."""

@@ -155,13 +155,6 @@ def test_a_metric_that_is_not_told_is_found() -> None:
     assert problem.startswith("C: ")
 
 
-def test_a_metric_that_was_to_come_and_came_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promql, "COMING", frozenset({"new"}))
-    assert promql.name_problems([("A", "new")], "") == []
-    [problem] = promql.name_problems([("A", "new")], "# TYPE new gauge\n")
-    assert "take it out of COMING" in problem
-
-
 @pytest.mark.tool("promtool")
 def test_a_metric_with_a_bad_name_is_found() -> None:
     assert promql.scrape_problems("# HELP a_ms Time.\n# TYPE a_ms counter\na_ms 1\n")

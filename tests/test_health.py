@@ -1,6 +1,6 @@
 """Alive and ready are two questions."""
 
-from reactor.core.health import LONGEST_CYCLE, Facts, liveness, readiness
+from reactor.core.health import LONGEST_CYCLE, Facts, liveness, readiness, startup
 
 
 def test_loops_that_go_round_are_alive() -> None:
@@ -25,3 +25,10 @@ def test_ready_takes_everything() -> None:
 
 def test_what_is_not_ready_is_said() -> None:
     assert len(readiness(Facts({})).problems) == 3
+
+
+def test_it_has_started_once_it_was_ready_whatever_comes_later() -> None:
+    facts = Facts({})
+    assert startup(facts).problems == ("It has not been ready yet.", *readiness(facts).problems)
+    facts.has_been_ready = True
+    assert startup(facts).well

@@ -99,6 +99,31 @@ async def test_the_backlog_is_measured(database: Database, rounds: Housekeeping)
     rows.close()
 
 
+async def test_what_waits_is_counted_so_far_and_its_age_is_that_of_the_insert(
+    database: Database, rounds: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is not due yet; not what waits for a person to connect again, who is counted instead."""
+    rows = Rows(database)
+    rows.connect("w")
+    rows.connect("parked", valid=False)
+    for number in range(5):
+        rows.insert(f"s{number}")
+        rows.insert(f"s{number}", of="parked")
+    rows.insert("done", status="COMPLETED")
+    execute(
+        database,
+        "update sync_outbox set created_at = now() - interval '2 hours', next_attempt_at = now() + interval '1 hour'",
+    )
+    await rounds.measure()
+    assert (rounds.pending, rounds.invalid, rounds.oldest_due) == (5, 1, 0.0)
+    assert 7_200 <= rounds.oldest_pending < 7_300
+    assert 0 <= rounds.notify_usage < 1
+    monkeypatch.setattr(housekeeping, "COUNTED", 3)
+    await rounds.measure()
+    assert rounds.pending == 3
+    rows.close()
+
+
 async def test_a_schema_that_lacks_something_is_noticed_and_so_is_its_repair(
     database: Database, rounds: Housekeeping
 ) -> None:

@@ -303,7 +303,7 @@ def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told()
         add(them, number, 1)
         for batch in send(them):
             end(them, batch)
-    assert len(them) <= 10
+    assert len(list(them)) <= 10
     assert them.reopened(0.0)
     assert not them.excluded
     end(them, busy[0])
@@ -445,7 +445,7 @@ class AnyUse(RuleBasedStateMachine):
             assert len({entry.item.source_key for entry in batch.entries}) == len(batch.entries)
         for number in range(10):
             assert sum(batch.lane.workspace_id == workspace(number) for batch in self.under_way) <= 2
-        assert len(self.them) <= 5 + self.them.in_hand_cap
+        assert len(list(self.them)) <= 5 + self.them.in_hand_cap
 
     def teardown(self) -> None:
         """Nothing starves: with every request answered and time passing, all lanes empty and open again."""

@@ -1,7 +1,11 @@
 """`python -m reactor` as its operator meets it: start, work, stop, crash."""
 
+import re
 import signal
+from uuid import uuid4
 
+import httpx
+import pytest
 import trio
 
 from reactor.emulator import Fault
@@ -99,15 +103,39 @@ async def test_a_killed_replica_is_replaced_within_two_seconds(world: World) -> 
     assert world.attempts() == 10, "each lost worker counts once"
 
 
-async def test_secrets_stay_out_of_the_log(world: World) -> None:
+@pytest.mark.parametrize("form", ["json", "console"])
+async def test_secrets_and_titles_stay_out_of_what_it_says(world: World, form: str) -> None:
+    """With everything that it can say at debug, while things go well and while they go wrong."""
     world.connect()
-    world.insert(1)
-    process = await world.start().ready()
+    world.insert(1, "a private matter")
+    process = world.start(LOG_LEVEL="debug", LOG_FORMAT=form)
     await world.all_done(1)
+    world.google.emulator.fault(Fault(operation="insert", effect="error", status=503, reason="backendError", times=3))
+    world.google.emulator.fault(Fault(operation="update", effect="garbage", times=1))
+    world.insert(1, "a private matter, moved")
+    world.insert(2, "another private matter", extra={"sourceType": 7, "traceparent": "a private matter"})
+    world.insert(3, "a third private matter")
+    await until(lambda: world.statuses() == {"COMPLETED": 3, "DEAD_LETTER": 1})
+    world.google.emulator.oauth.revoke(world.google.refresh_token)
+    world.insert(4, "a fourth private matter")
+    await until(lambda: world.execute("select is_valid from google_connections") == [(False,)])
+    wrong = world.connect(uuid4(), refresh_token="1//a-secret-token")
+    world.execute("update google_connections set refresh_token_encrypted = %s where workspace_id = %s", "oops", wrong)
+    world.insert(5, "a fifth private matter", workspace=wrong)
+    await until(lambda: "token_not_decrypted" in process.output)
+    url = next(word for word in re.findall(r"http://127[.\d]+:\d+", process.output) if word != world.google.url)
+    async with httpx.AsyncClient() as client:
+        scrape = (await client.get(f"{url}/metrics")).text
     process.signal(signal.SIGINT)
     assert await process.ended() == 0
-    for secret in (world.google.client_secret, world.google.refresh_token, "A" * 43, "only-for-tests", "ya29."):
+    for event in ("google_answered", "item_completed", "dead_letter", "connection_invalid", "item_failed"):
+        assert event in process.output
+    for secret in (
+        *(world.google.client_secret, world.google.refresh_token, "A" * 43, "only-for-tests", "ya29.", "a-secret"),
+        *("private matter", world.google.user, "oops", "postgresql://", "password"),
+    ):
         assert secret not in process.output
+        assert secret not in scrape
 
 
 async def test_a_rolling_restart_loses_nothing_and_counts_nothing(world: World) -> None:

@@ -21,7 +21,7 @@ def run() -> None:
 
     try:
         read = settings.Settings.from_environment()
-        logs.configure(read.log_format)
+        logs.configure(read.log_format, level=read.log_level)
         _spare_the_collector()
         drained = trio.run(service.run, read)
     except ConfigurationError as error:

@@ -1,8 +1,9 @@
-"""Is the process alive, and is it ready?
+"""Has the process started, is it alive, and is it ready?
 
 *Alive* says only that the loops go round: a loop that tries to reach a database that is down goes round. A database
 outage must not restart every replica, so liveness knows nothing of the database. *Ready* says that this replica does
-its work: it has its sessions, the schema is the one it needs, and it is not about to stop.
+its work: it has its sessions, the schema is the one it needs, and it is not about to stop. *Started* says that it was
+ready once; what is lost later is readiness' business.
 """
 
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ class Facts:
         claiming: Whether the session that holds the items' locks is up.
         listening: Whether the session that is called by writers is up.
         draining: Whether the process is about to stop.
+        has_been_ready: Whether it ever was ready.
     """
 
     beats: dict[str, float]
@@ -46,6 +48,7 @@ class Facts:
     claiming: bool = False
     listening: bool = False
     draining: bool = False
+    has_been_ready: bool = False
 
 
 def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Verdict:
@@ -74,3 +77,8 @@ def readiness(facts: Facts) -> Verdict:
         (not facts.listening, "The database session that listens for new items is not up."),
     )
     return Verdict(tuple(problem for broken, problem in rules if broken))
+
+
+def startup(facts: Facts) -> Verdict:
+    """Judge whether this replica has ever been ready."""
+    return Verdict(() if facts.has_been_ready else ("It has not been ready yet.", *readiness(facts).problems))

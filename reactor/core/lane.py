@@ -4,9 +4,10 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum, auto
 from uuid import UUID
 
-from reactor.core.breaker import Permit
+from reactor.core.breaker import Permit, State
 from reactor.core.guard import Guard
 from reactor.core.item import Item
 from reactor.core.limits import Limits
@@ -23,6 +24,21 @@ class Ready:
     item: Item
     work: Work
     claimed_at: float
+
+
+class Standing(StrEnum):
+    """Where a lane stands."""
+
+    IDLE = auto()
+    BUSY = auto()
+    LIMITED = auto()
+    """It waits for its rate."""
+    HELD = auto()
+    """It waits after an answer that whatever is sent next would meet."""
+    BROKEN = auto()
+    """Its breaker is not closed."""
+    CONDEMNED = auto()
+    """Its token is dead, and that is being written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +62,22 @@ class Lane:
     condemned: str | None = None
     in_line: bool = False
     alarm_at: float = math.inf
+
+    def standing(self, now: float) -> Standing:
+        """Where it stands, in one word: what holds it back, or whether it has work."""
+        if self.condemned:
+            return Standing.CONDEMNED
+        if self.guard.breaker.state is not State.CLOSED:
+            return Standing.BROKEN
+        if self.guard.held_until > now:
+            return Standing.HELD
+        if self.queue and self.limited(now):
+            return Standing.LIMITED
+        return Standing.BUSY if self.in_hand else Standing.IDLE
+
+    def limited(self, now: float) -> bool:
+        """Whether its rate lets nothing leave now; requests under way do not count, they end any moment."""
+        return now < self.guard.limits.ready_at(now) < math.inf
 
     def clear(self) -> None:
         """Let go of what is in hand."""

@@ -20,7 +20,7 @@ one item that it tries with. All items in hand together are bounded, and a quart
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, KeysView
+from collections.abc import Callable, Iterator, KeysView
 from itertools import count
 from uuid import UUID
 
@@ -59,6 +59,7 @@ class Lanes:
     ) -> None:
         self.whole = Whole(whole)
         self.in_hand = 0
+        self.quota_waits = 0  # times that a lane with something ready had to wait for its rate
         self.in_hand_cap = IN_HAND * claim_size
         self._claim_size = claim_size
         self._parts = parts
@@ -72,8 +73,8 @@ class Lanes:
         self._was_full = False
         self._reopened = False
 
-    def __len__(self) -> int:
-        return len(self._lanes)
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes)
 
     @property
     def in_flight(self) -> int:
@@ -269,6 +270,7 @@ class Lanes:
             self._reopened = True
         if now < ready_at < lane.alarm_at:
             lane.alarm_at = ready_at
+            self.quota_waits += bool(lane.queue) and lane.limited(now)
             heapq.heappush(self._alarms, (ready_at, next(self._ties), lane))
 
     def _has_enough(self, lane: Lane) -> bool:

@@ -4,10 +4,19 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from reactor.core.item import Settlement
+from reactor.core.messages import Answer, Reply, Step
+from reactor.core.outcome import FailureCode
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86_400.0)
 """Bounds for the time from insert to settled: from a wake on a quiet machine to a backlog of a day."""
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 """Bounds for items per request; Google's batches end at 50."""
+ANSWERS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds for the time that Google takes; a request is given up after 60 s."""
+KNOWN_CODES = frozenset({200, 204, 400, 401, 403, 404, 409, 410, 412, 429, 500, 502, 503, 504})
+"""Statuses that Google documents or proxies send; others are told together, since a label must be bounded."""
+KNOWN_OPERATIONS = frozenset({"UPSERT_EVENT", "CANCEL_EVENT", "REBUILD_ALL"})
 
 
 class Histogram:
@@ -41,12 +50,16 @@ class Stats:
         looks: Looks at the outbox, by what they came to (`Found`'s names, and "REFUSED" by the database).
         claimed: Items claimed.
         settled: Items whose end was written, by status.
+        processed: The same, by operation and outcome.
+        attempts: Attempts that counted, of all items.
+        superseded: Items that needed no request, since a newer state of their source was there.
         codes: The same, by failure code, where there is one.
         retries: Items that will be tried again, by reason.
         claims_lost: Items whose end was not written, because the claim was not ours any more.
         given_back: Items given back without an attempt.
         sends: Requests begun; a batch is one.
         sent: Items in them.
+        throttled: Requests that were refused for a rate or a quota.
         broken_off: Requests cancelled under way.
         crashes: Requests that ended in an error that nobody expected.
         settles: Transactions of settling.
@@ -55,6 +68,7 @@ class Stats:
         orphans: Items taken over from lost workers.
         sizes: Items per request.
         seconds: From insert to completion, of completed items.
+        waits: From insert to the departure of a claim's first request.
         beats: When the loops "look" and "sweep" last completed a cycle, on the loop's clock; and, only while it writes,
             since when "settle" does.
     """
@@ -62,12 +76,16 @@ class Stats:
     looks: Counter[str] = field(default_factory=Counter)
     claimed: int = 0
     settled: Counter[str] = field(default_factory=Counter)
+    processed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    attempts: int = 0
+    superseded: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     claims_lost: int = 0
     given_back: int = 0
     sends: int = 0
     sent: int = 0
+    throttled: int = 0
     broken_off: int = 0
     crashes: int = 0
     settles: int = 0
@@ -76,4 +94,80 @@ class Stats:
     orphans: int = 0
     sizes: Histogram = field(default_factory=lambda: Histogram(SIZES))
     seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    waits: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     beats: dict[str, float] = field(default_factory=dict)
+
+    def written(self, settlement: Settlement) -> None:
+        """Count an end that was written."""
+        item, status, code = settlement.item, settlement.status, settlement.failure_code
+        self.settled[status] += 1
+        operation = item.operation if item.operation in KNOWN_OPERATIONS else "other"
+        self.processed[operation, _outcome(settlement)] += 1
+        self.attempts += max(0, settlement.attempts - item.attempts)
+        if code is not None:
+            self.codes[code] += 1
+        if code is FailureCode.SUPERSEDED:
+            self.superseded += 1
+
+
+def _outcome(settlement: Settlement) -> str:
+    match settlement.status:
+        case "COMPLETED":
+            return "superseded" if settlement.failure_code is FailureCode.SUPERSEDED else "applied"
+        case "FAILED":
+            return "retried"
+        case "PENDING":
+            return "given_back"
+        case _:  # DEAD_LETTER
+            return "dead"
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls of Google's API. A batch counts as one, and each of its parts as well.
+
+    Attributes:
+        counts: By method and code.
+        seconds: From the departure of a request to the whole answer; parts have none of their own.
+    """
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: Histogram = field(default_factory=lambda: Histogram(ANSWERS))
+
+    def part(self, step: Step, reply: Reply) -> str:
+        """Count a call; return its code, as a label."""
+        code = "none"
+        if isinstance(reply, Answer):
+            code = str(reply.status) if reply.status in KNOWN_CODES else "other"
+        self.counts[step.value, code] += 1
+        return code
+
+    def request(self, step: Step, reply: Reply, seconds: float) -> str:
+        """Count a call that travelled as a request of its own."""
+        self.seconds.observe(seconds)
+        return self.part(step, reply)
+
+
+@dataclass(slots=True)
+class Deafness:
+    """For how long nobody has heard writers, from the first time that somebody did.
+
+    Attributes:
+        total: Seconds, up to the last time that somebody heard again.
+    """
+
+    total: float = 0.0
+    _since: float | None = None
+
+    def lost(self, now: float) -> None:
+        """Nobody hears from now on."""
+        if self._since is None:
+            self._since = now
+
+    def heard(self, now: float) -> None:
+        """Somebody hears from now on."""
+        self.total, self._since = self.seconds(now), None
+
+    def seconds(self, now: float) -> float:
+        """Seconds up to now."""
+        return self.total + (0.0 if self._since is None else now - self._since)

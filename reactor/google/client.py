@@ -19,6 +19,7 @@ from reactor.core.exchange import exchange, inventory
 from reactor.core.messages import Answer, NoAnswer, Remote, Reply, Request, Step
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
 from reactor.core.rounds import Rounds
+from reactor.core.stats import Calls
 from reactor.core.work import Work
 from reactor.google import batch
 from reactor.google.errors import TokenUnavailable
@@ -51,13 +52,25 @@ class GoogleCalendar:
         api_root: The URL under which `calendar/v3/` and `batch/calendar/v3` lie.
         batch_parts: How many requests go into one batch at most, 50 or fewer; 1 turns batching off.
         timeouts: How long a request may take.
+        calls: Counts.
+        requested: Told of each request, in the task that sent it: what it did, its code, the seconds that it took.
 
     Raises:
         ConfigurationError: The root is not https, nor http on loopback.
     """
 
-    def __init__(self, api_root: str, *, batch_parts: int = batch.MOST_PARTS, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        api_root: str,
+        *,
+        batch_parts: int = batch.MOST_PARTS,
+        timeouts: Timeouts | None = None,
+        calls: Calls | None = None,
+        requested: Callable[[Step, str, float], object] = lambda *_: None,
+    ) -> None:
         self._transport = Transport(api_root, timeouts or Timeouts())
+        self._calls = calls or Calls()
+        self._requested = requested
         self._parts = max(1, min(batch_parts, batch.MOST_PARTS))
 
     async def send(self, works: Sequence[Work], tokens: AccessTokens, report: Report | None = None) -> list[Outcome]:
@@ -110,14 +123,20 @@ class GoogleCalendar:
     async def _carry(self, rounds: Rounds[T], group: dict[int, Ask], token: str) -> None:
         """Send one group and hand out the replies."""
         requests = [ask.request for ask in group.values()]
-        replies = (
-            await self._batch(requests, token) if len(group) > 1 else [await self._transport.send(requests[0], token)]
-        )
+        replies = await self._batch(requests, token) if len(group) > 1 else [await self._request(requests[0], token)]
         for place, reply in zip(group, replies, strict=True):
             if reply is None:
                 rounds.alone(place)
             else:
                 rounds.answer(place, reply)
+
+    async def _request(self, request: Request, token: str) -> Reply:
+        """Send one request, and tell."""
+        began = trio.current_time()
+        reply = await self._transport.send(request, token)
+        seconds = trio.current_time() - began
+        self._requested(request.step, self._calls.request(request.step, reply, seconds), seconds)
+        return reply
 
     async def _batch(self, requests: Sequence[Request], token: str) -> Sequence[Reply | None]:
         """Send requests as one; None stands for a request that has to be sent alone.
@@ -127,13 +146,17 @@ class GoogleCalendar:
         """
         content_type, body = batch.write(requests, f"batch{secrets.token_hex(16)}")
         outer = Request(Step.BATCH, "POST", batch.PATH, {"content-type": content_type}, body)
-        reply = await self._transport.send(outer, token)
+        reply = await self._request(outer, token)
         means = meaning(Step.BATCH, reply)
         if means is Means.SUCCESS and isinstance(reply, Answer):
             try:
-                return batch.read(reply.headers.get("content-type", ""), reply.body, len(requests))
+                parts = batch.read(reply.headers.get("content-type", ""), reply.body, len(requests))
             except batch.BatchAnswerError:
                 return [_UNREADABLE] * len(requests)
+            for request, part in zip(requests, parts, strict=True):
+                if part is not None:
+                    self._calls.part(request.step, part)
+            return parts
         if means is Means.UNAUTHORIZED or isinstance(means, Retry):
             return [reply] * len(requests)
         return [None] * len(requests)

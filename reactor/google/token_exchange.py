@@ -15,6 +15,7 @@ Only `refresh` is called. `before_request` may ask other endpoints about regiona
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -123,17 +124,23 @@ class TokenExchange:
     Args:
         client: Sends the requests; its owner closes it.
         threads: How many exchanges may run at once.
+
+    Attributes:
+        outcomes: How often a token was `granted`, was `refused` for good, or is to be asked for again (`failed`).
     """
 
     def __init__(self, client: httpx.AsyncClient, *, threads: int = THREADS) -> None:
+        self.outcomes: Counter[str] = Counter()
         self._client = client
         self._limiter = trio.CapacityLimiter(threads)
 
     async def refresh(self, account: Account) -> Answer:
         """Fetch a new access token; failures are values, nothing is raised but cancellation."""
+        answer: Answer = NO_THREAD
         with trio.move_on_after(TOTAL_SECONDS):
-            return await self._refresh(account)
-        return NO_THREAD
+            answer = await self._refresh(account)
+        self.outcomes[_outcome(answer)] += 1
+        return answer
 
     async def _refresh(self, account: Account) -> Answer:
         request = _TrioRequest(self._client, account.grant)
@@ -145,6 +152,12 @@ class TokenExchange:
             log.error("token_exchange_failed", error=type(error).__name__)  # noqa: TRY400  # a traceback shows them too
             return BROKEN
         return request.granted or BROKEN
+
+
+def _outcome(answer: Answer) -> str:
+    if isinstance(answer, Granted):
+        return "granted"
+    return "refused" if isinstance(answer, Dead) else "failed"
 
 
 class _RefusedError(Exception):

@@ -23,7 +23,7 @@ A claim is never cancelled half-way, since what it claimed would be locked and u
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -37,7 +37,7 @@ from reactor.core.stats import Stats
 from reactor.core.verdict import Verdict, is_condemned
 from reactor.core.work import Work
 from reactor.errors import TransientError
-from reactor.loop.ports import Calendar, Outbox, TokensOf, Wakeups
+from reactor.loop.ports import Calendar, Observer, Outbox, TokensOf, Wakeups
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
 
@@ -69,7 +69,7 @@ class Loop:
         lanes: Outlive the session: what they have learnt of Google stays true.
         stats: Outlive it too.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
-        on_error: Told what a sender did not expect; it costs an attempt of one item, not the process.
+        observer: Told what happens.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Loop:
         lanes: Lanes,
         stats: Stats,
         ceiling: int,
-        on_error: Callable[[Exception], None] = lambda _: None,
+        observer: Observer | None = None,
     ) -> None:
         self.stats = stats
         self._outbox = outbox
@@ -91,7 +91,7 @@ class Loop:
         self._wakeups = wakeups
         self._lanes = lanes
         self._ceiling = ceiling
-        self._on_error = on_error
+        self._observer = observer or Observer()
         self._stop = trio.Event()
         self._deadline = math.inf
         self._looking = trio.Lock()
@@ -99,7 +99,7 @@ class Loop:
         self._alarm = math.inf
         self._stir = trio.Event()
         self._senders: trio.Nursery
-        self._settler = Settler(outbox, stats, self._settled)
+        self._settler = Settler(outbox, stats, self._observer, self._settled)
         self._sweeper = Sweeper(outbox, stats, self._free)
 
     def drain(self, seconds: float) -> None:
@@ -152,6 +152,7 @@ class Loop:
             except TransientError:
                 self._count_look("REFUSED", Found.NOTHING)
                 return Look(Found.NOTHING, due_in=REFUSED)
+            self.stats.superseded += claimed.superseded
             self._take_in(claimed.items)
             self._pump()
             self._count_look(claimed.look.found.name, claimed.look.found)
@@ -188,6 +189,8 @@ class Loop:
             self.stats.sends += 1
             self.stats.sent += len(batch.entries)
             self.stats.sizes.observe(len(batch.entries))
+            for entry in batch.entries:
+                self.stats.waits.observe(entry.item.age + now - entry.claimed_at)
             self._senders.start_soon(self._send, batch)
         self._give_back()
         if self._lanes.reopened(now):
@@ -232,10 +235,12 @@ class Loop:
             if isinstance(tokens, Retry | Dead):
                 self._report_rest(sending, tokens)
             else:
-                await self._calendar.send([entry.work for entry in entries], tokens, report)
+                now = trio.current_time()
+                with self._observer.sending([(entry.item, now - entry.claimed_at) for entry in entries]):
+                    await self._calendar.send([entry.work for entry in entries], tokens, report)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out must not lose all the others
             self.stats.crashes += 1
-            self._on_error(error)
+            self._observer.crashed(error)
             self._report_rest(sending, _CRASHED if len(entries) == 1 else _CRASHED_TOGETHER)
 
     def _report_rest(self, sending: _Sending, outcome: Outcome) -> None:
@@ -262,7 +267,14 @@ class Loop:
         """Draw the conclusions from a request that is over."""
         batch = sending.batch
         outcomes = [outcome for outcome in sending.outcomes if outcome is not None]
-        breaker_open = self._lanes.ended(batch, Verdict.of(outcomes), trio.current_time(), random=random.random())
+        verdict = Verdict.of(outcomes)
+        self.stats.throttled += verdict.throttled
+        breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.whole.breaker))
+        before = [breaker.state for _, breaker in breakers]
+        breaker_open = self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
+        for (whose, breaker), state in zip(breakers, before, strict=True):
+            if breaker.state is not state:
+                self._observer.breaker(whose, state, breaker.state)
         again = [(e, o) for e, o in zip(batch.entries, sending.outcomes, strict=True) if isinstance(o, Retry)]
         for (entry, _), retry in zip(again, blame_one([o for _, o in again]), strict=True):
             end = self._decide(entry.item, entry.work, retry, breaker_open=breaker_open)

@@ -1,9 +1,11 @@
 """What the loop needs from the world; adapters fit by shape and do not import this."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
+from reactor.core.breaker import State
 from reactor.core.gate import Look
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Dead, Outcome, Retry
@@ -21,6 +23,11 @@ class Claimed(Protocol):
     @property
     def look(self) -> Look:
         """What to tell the gate."""
+        ...
+
+    @property
+    def superseded(self) -> int:
+        """Items that were put away, since a newer state of their source is there."""
         ...
 
 
@@ -85,3 +92,21 @@ class Wakeups(Protocol):
     def freed(self) -> None:
         """There may be something to claim that could not be claimed before."""
         ...
+
+
+class Observer:
+    """Who is told what happens; nothing depends on it. This one keeps it to itself."""
+
+    def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
+        """A request is about to leave, with these items, each claimed so many seconds ago; until its answer."""
+        del items
+        return nullcontext()
+
+    def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
+        """What becomes of an item was written so many seconds after its claim, or was not: the claim was lost."""
+
+    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+        """A workspace's breaker, or the process's, changed with an answer."""
+
+    def crashed(self, error: Exception) -> None:
+        """A sender met what it did not expect; it costs an attempt of one item, not the process."""

@@ -14,7 +14,7 @@ from reactor.core.backoff import backoff
 from reactor.core.item import Settlement
 from reactor.core.stats import Stats
 from reactor.errors import TransientError
-from reactor.loop.ports import Outbox
+from reactor.loop.ports import Observer, Outbox
 
 AT_MOST = 500
 """Items per transaction: more makes a transaction of more than 50 ms, and what waits behind it gets old."""
@@ -28,16 +28,20 @@ class Settler:
     Args:
         outbox: Where.
         stats: Counts.
+        observer: Told each end.
         settled: Told the ends that are off our hands, written or not.
 
     Attributes:
         over: Set when everything is written, after `close`.
     """
 
-    def __init__(self, outbox: Outbox, stats: Stats, settled: Callable[[Sequence[Settlement]], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, stats: Stats, observer: Observer, settled: Callable[[Sequence[Settlement]], None]
+    ) -> None:
         self.over = trio.Event()
         self._outbox = outbox
         self._stats = stats
+        self._observer = observer
         self._settled = settled
         self._ends, self._ready = trio.open_memory_channel[tuple[Settlement, float]](math.inf)
 
@@ -86,13 +90,11 @@ class Settler:
         stats = self._stats
         stats.settles += 1
         for (settlement, claimed_at), is_written in zip(ends, written, strict=True):
-            item = settlement.item
+            self._observer.ended(settlement, seconds=now - claimed_at, written=is_written)
             if not is_written:
                 stats.claims_lost += 1
                 continue
-            stats.settled[settlement.status] += 1
-            if settlement.failure_code is not None:
-                stats.codes[settlement.failure_code] += 1
+            stats.written(settlement)
             if settlement.status == "COMPLETED":
-                stats.seconds.observe(item.age + now - claimed_at)
+                stats.seconds.observe(settlement.item.age + now - claimed_at)
         self._settled([settlement for settlement, _ in ends])

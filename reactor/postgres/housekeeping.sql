@@ -8,7 +8,31 @@ select case when pg_catalog.pg_try_advisory_xact_lock(718300, 3)
             then public.sync_outbox_cleanup_chunk(%(days)s::integer, %(rows)s::integer) end
 
 -- name: backlog
--- For how long the oldest due item has waited, and how many workspaces have one.
-select coalesce(max(-first_due_in), 0)::double precision, count(*)
-  from public.sync_outbox_ring()
- where first_due_in <= 0
+-- For how long the oldest due item has waited, and how many workspaces have one; how many items wait and how old the
+-- oldest is, counted so far and no further; how many consents do not work; how full the queue of notifications is.
+-- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions.
+with ring as materialized (
+  select r.workspace_id, r.first_due_in from public.sync_outbox_ring() as r
+), due as (
+  select coalesce(max(-r.first_due_in), 0)::double precision as oldest, count(*) as workspaces
+    from ring as r
+   where r.first_due_in <= 0
+), counted as materialized (
+  select o.created_at
+    from ring as r
+   cross join lateral (
+     select o.created_at
+       from public.sync_outbox as o
+      where o.workspace_id = r.workspace_id and o.status in ('PENDING', 'FAILED')
+      order by o.next_attempt_at
+      limit %(most)s) as o
+   limit %(most)s
+), pending as (
+  select count(*) as items,
+         coalesce(extract(epoch from pg_catalog.clock_timestamp() - min(c.created_at)), 0)::double precision as oldest
+    from counted as c
+)
+select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.oldest),
+       (select count(*) from public.google_connections where not is_valid),
+       pg_catalog.pg_notification_queue_usage()
+  from due, pending;

@@ -99,7 +99,8 @@ class Outbox:
                 return Claimed(look=Look(Found.BUSY))
             read = read or not window
             if items or report["superseded"]:
-                return Claimed(items, Look(Found.WORK, left_behind=ring.has_due(excluded)))
+                look = Look(Found.WORK, left_behind=ring.has_due(excluded))
+                return Claimed(items, look, report["superseded"])
 
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> tuple[list[Item], Any]:
         """Look at some workspaces; at the first of a ring read anew where none are named."""

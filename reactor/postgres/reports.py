@@ -14,10 +14,12 @@ class Claimed:
     Attributes:
         items: The items, ours now.
         look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
+        superseded: How many outdated ones were.
     """
 
     items: list[Item] = field(default_factory=list)
     look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+    superseded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

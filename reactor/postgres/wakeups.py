@@ -6,6 +6,7 @@ lock and never opens a transaction: a listener that does fills the server's noti
 the writers' commits fail.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,9 @@ class Wakeups:
     Attributes:
         counts: How often each thing was done (`Do`'s names), answered (`Answer`'s) or happened ("NOTIFIED",
             "CONNECTED").
+        sources: Why it looked after a sleep: "notify", "due", "freed", "connected"; "poll" where nobody called, and
+            "linger" for the polls that follow work.
+        heard: Called whenever it begins to hear writers (True), or ceases to (False).
     """
 
     def __init__(
@@ -49,6 +53,10 @@ class Wakeups:
         ping_timeout: float = PING_TIMEOUT,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.heard: Callable[[bool], object] = lambda _: None
+        self._cause = ""  # of the next look, empty where there was no sleep before it
+        self._due_at = math.inf
         self._timings = timings or Timings()
         self._gate = Gate(self._timings, random.random)
         self._session: Session | None = None
@@ -85,18 +93,23 @@ class Wakeups:
     def freed(self) -> None:
         """Say that there is capacity again after a look that was `FULL`."""
         self._gate.freed(trio.current_time())
-        self._stir.set()
+        self._wake("freed")
 
     def due(self, at: float) -> None:
         """Say that something becomes claimable at that time (on Trio's clock) without a writer's call."""
         self._gate.due(at)
+        self._due_at = min(self._due_at, at)
+        self._stir.set()
+
+    def _wake(self, cause: str) -> None:
+        self._cause = cause
         self._stir.set()
 
     def _notified(self, pid: int) -> None:
         if pid != self._own_pid:  # our own announcements are meant for the others
             self.counts["NOTIFIED"] += 1
             self._gate.notified(trio.current_time())
-            self._stir.set()
+            self._wake("notify")
 
     async def _keep_listening(self) -> None:
         pause = 0.0
@@ -110,12 +123,12 @@ class Wakeups:
                     self._session = session
                     self.counts["CONNECTED"] += 1
                     self._gate.connected(trio.current_time())
-                    self._stir.set()
+                    self.heard(True)
+                    self._wake("connected")
                     pause = 0.0
                     await trio.sleep_forever()
             except* (SessionLostError, psycopg.Error):
-                self._session = None
-                self._gate.disconnected(trio.current_time())
+                self._lose_session()
                 self._stir.set()
 
     async def _work(self, look: Callable[[], Awaitable[Look]], nursery: trio.Nursery) -> None:
@@ -123,11 +136,9 @@ class Wakeups:
             step = self._gate.next(trio.current_time())
             self.counts[step.do.name] += 1
             if step.do is Do.LOOK:
-                self._gate.looked(await look(), trio.current_time())
+                await self._look(look)
             elif step.do is Do.SLEEP:
-                with trio.move_on_at(step.until):
-                    await self._stir.wait()
-                self._stir = trio.Event()
+                await self._sleep(step.until)
             elif self._session is None:
                 self._gate.disconnected(trio.current_time())
             else:
@@ -135,13 +146,36 @@ class Wakeups:
 
     async def _act(self, step: Step, session: Session, nursery: trio.Nursery) -> None:
         """Do what needs the session; should that fail, its keeper replaces it and tells the gate."""
+        if self._cause in ("poll", "linger"):
+            self._cause = ""  # the sleep ended for this, not for a look
         try:
             await self._tell(step, session, nursery)
         except (SessionLostError, psycopg.Error):
             session.discard("it does not do what it is told")
             if self._session is session:
-                self._session = None
-                self._gate.disconnected(trio.current_time())
+                self._lose_session()
+
+    def _lose_session(self) -> None:
+        self._session = None
+        self._gate.disconnected(trio.current_time())
+        self.heard(False)
+
+    async def _look(self, look: Callable[[], Awaitable[Look]]) -> None:
+        if self._cause:
+            self.sources[self._cause] += 1
+        self._cause, self._due_at = "", math.inf
+        found = await look()
+        self._due_at = min(self._due_at, trio.current_time() + found.due_in)
+        self._gate.looked(found, trio.current_time())
+
+    async def _sleep(self, until: float) -> None:
+        lingers = self._gate.state is State.AWAKE
+        with trio.move_on_at(until):
+            await self._stir.wait()
+        self._stir = trio.Event()
+        if self._cause in ("", "poll", "linger"):
+            nobody = "linger" if lingers else "poll"
+            self._cause = "due" if trio.current_time() >= self._due_at else nobody
 
     async def _tell(self, step: Step, session: Session, nursery: trio.Nursery) -> None:
         match step.do:

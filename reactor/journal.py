@@ -1,0 +1,75 @@
+"""What happens to items, as lines of the log and, where wanted, as spans.
+
+A dead letter is a warning, since somebody may have to do something; a retry is not, since nobody has. What was done as
+it should be is told at `debug`: metrics count it.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from uuid import UUID
+
+import structlog
+
+from reactor.core.breaker import State
+from reactor.core.item import Item, Settlement
+from reactor.core.messages import Step
+from reactor.loop import Observer
+from reactor.traces import Traces
+
+log = structlog.get_logger(__name__)
+
+
+class Journal(Observer):
+    """Keeps it.
+
+    Args:
+        traces: Where spans go.
+    """
+
+    def __init__(self, traces: Traces) -> None:
+        self._traces = traces
+
+    def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
+        """A request is about to leave."""
+        return self._traces.sending(items)
+
+    def requested(self, step: Step, code: str, seconds: float) -> None:
+        """A request was answered, or was not."""
+        log.debug("google_answered", method=step.value, code=code, seconds=round(seconds, 4))
+        self._traces.requested(step, code, seconds)
+
+    def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
+        """What becomes of an item was written, or was not."""
+        item = settlement.item
+        self._traces.ended(settlement, seconds=seconds, written=written)
+        about = {"workspace_id": str(item.workspace_id), "item_id": str(item.id), "operation": item.operation}
+        if not written:
+            log.warning("claim_lost", **about)
+            return
+        if settlement.invalid_consent is not None:
+            log.warning("connection_invalid", workspace_id=str(item.workspace_id), problem=settlement.last_error)
+        match settlement.status:
+            case "DEAD_LETTER":
+                log.warning("dead_letter", **about, code=settlement.failure_code, problem=settlement.last_error)
+            case "FAILED":
+                delay = round(settlement.delay, 3)
+                say = log.info if settlement.attempts > item.attempts else log.debug
+                say("item_failed", **about, attempts=settlement.attempts, delay=delay, problem=settlement.last_error)
+            case "PENDING":
+                log.debug("item_given_back", **about, problem=settlement.last_error)
+            case _:  # COMPLETED
+                log.debug("item_completed", **about, seconds=round(item.age + seconds, 4), code=settlement.failure_code)
+
+    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+        """A breaker changed; a probe that met the same outage again is no news."""
+        whose = {"scope": "process"} if workspace_id is None else {"scope": "lane", "workspace_id": str(workspace_id)}
+        if after is State.CLOSED:
+            log.info("breaker_closed", **whose)
+        elif before is State.CLOSED:
+            log.warning("breaker_opened", **whose)
+        else:
+            log.debug("breaker_probe_failed", **whose)
+
+    def crashed(self, error: Exception) -> None:
+        """A sender met what it did not expect."""
+        log.error("exchange_crashed", exc_info=error)
