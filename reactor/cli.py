@@ -8,6 +8,7 @@ import trio
 import typer
 
 import reactor
+from reactor.commands import brake
 from reactor.demo.options import DEFAULT_RATE, Options
 from reactor.emulator import command as emulator_command
 from reactor.errors import ConfigurationError, ReactorError
@@ -19,6 +20,7 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
+app.add_typer(brake.app)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's callback protocol)

@@ -37,12 +37,14 @@ class Housekeeping:
         deleted: Items deleted so far.
         oldest_due: Seconds for which the item that is due longest has been due, at the last round; 0 for none.
         due_workspaces: Workspaces with an item that is due, at the last round.
+        brakes: Workspaces that the brake has stopped, at the last round.
     """
 
     def __init__(self, dsn: str, pool: Pool, facts: Facts, *, retention_days: int) -> None:
         self.deleted = 0
         self.oldest_due = 0.0
         self.due_workspaces = 0
+        self.brakes = 0
         self._dsn = dsn
         self._pool = pool
         self._facts = facts
@@ -79,6 +81,7 @@ class Housekeeping:
     async def measure(self) -> None:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
         [[self.oldest_due, self.due_workspaces]] = await self._pool.execute(SQL["backlog"])
+        [[self.brakes]] = await self._pool.execute(SQL["brakes"])
 
     async def clean(self) -> None:
         """Delete what was settled long ago, in portions."""

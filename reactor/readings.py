@@ -57,4 +57,5 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     """Facts of the database, the same from every replica."""
     yield Gauged("outbox_oldest_due_seconds", "How long the oldest due item has waited.", housekeeping.oldest_due)
     yield Gauged("outbox_due_workspaces", "Workspaces with a due item.", housekeeping.due_workspaces)
+    yield Gauged("brakes", "Workspaces that are stopped since too much would be deleted.", housekeeping.brakes)
     yield Counted("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)

@@ -41,7 +41,8 @@ from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.session import SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
-from reactor.quotas import lanes
+from reactor.quotas import brake, lanes
+from reactor.rebuilding import Rebuilds, tell_pulled
 from reactor.settings import Settings, parse_bind
 from reactor.vault import Vault
 
@@ -79,6 +80,7 @@ class Service:
         self._dsn = settings.database_url.get_secret_value()
         self.stop = stop
         self._ready: Callable[[Service], object] | None = ready
+        self._brake = brake(settings)
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
         self._metrics = Metrics(reactor.__version__, self._readings)
         pages = {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._scrape}
@@ -164,7 +166,7 @@ class Service:
 
     async def _claim(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
-        settings = self._settings
+        settings, retries = self._settings, self._settings.calendar_sync_max_retries
         loop: Loop | None = None
 
         async def end_when_told() -> None:
@@ -181,13 +183,14 @@ class Service:
                 self._listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
                 wakeups.counts = self.wakeups
                 loop = Loop(
-                    Outbox(session, max_attempts=settings.calendar_sync_max_retries),
+                    Outbox(session, max_attempts=retries, brake=self._brake, on_pull=tell_pulled),
                     calendar,
+                    Rebuilds(self._pool, calendar, self._brake),
                     accounts.tokens_of,
                     _Watched(wakeups, self._looked),
                     lanes=self.lanes,
                     stats=self.stats,
-                    ceiling=settings.calendar_sync_max_retries,
+                    ceiling=retries,
                     on_error=lambda error: log.error("exchange_crashed", exc_info=error),
                 )
                 self.facts.claiming = True
@@ -213,8 +216,6 @@ class Service:
 
     def _beat(self, name: str) -> None:
         self.facts.beats[name] = trio.current_time()
-
-    # What others see
 
     def _judge(self) -> Verdict:
         self.facts.draining = self.stop.is_set()

@@ -17,6 +17,7 @@ from reactor.core.dialogue import Dialogue, End, ask, defer, read
 from reactor.core.messages import Place, Remote
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
+from reactor.core.stray import Stray
 from reactor.core.work import Work
 
 _ROUNDS = 4  # the first delete, and three more after it met another version
@@ -97,3 +98,11 @@ def remove(work: Work, place: Place, etag: str | None, *, named: bool = False) -
             return Fate.REMOVED
         etag = None
     raise End(CHANGING)
+
+
+def remove_stray(stray: Stray) -> Dialogue[Done]:
+    """Remove an event if it still is the version that was listed; if it is not, it stays."""
+    means, answer = yield from ask(messages.delete(Place(stray.calendar_id, stray.event_id), etag=stray.etag))
+    if means is Means.SUCCESS and answer.body.strip():
+        raise End(UNREADABLE)  # Google answers a delete with nothing at all
+    return Done(stray.event_id, stray.calendar_id, 0)

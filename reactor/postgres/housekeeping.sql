@@ -9,3 +9,6 @@ select public.sync_outbox_cleanup_chunk(%(days)s::integer, %(rows)s::integer)
 select coalesce(max(-first_due_in), 0)::double precision, count(*)
   from public.sync_outbox_ring()
  where first_due_in <= 0
+
+-- name: brakes
+select count(*) from public.sync_brakes where released_at is null

@@ -14,10 +14,12 @@ class Claimed:
     Attributes:
         items: The items, ours now.
         look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
+        held: Items, ours too, that the brake has stopped: to be given back.
     """
 
     items: list[Item] = field(default_factory=list)
     look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+    held: list[Item] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
