@@ -31,8 +31,9 @@ create table app_events (
 VIEW = """
 create view calendar_source_events as
 select workspace_id, calendar_id, 'task' as source_type, source_id, 'MILESTONE'::calendar_event_type as event_type,
-       title, null::text as description, 'Here' as location, starts as start_at,
-       starts + hours * interval '1 h' as end_at, all_day as is_all_day, recurrence, '5' as color_id, 'Europe/Berlin' as time_zone
+       title, null::text as description, 'Here' as location,
+       starts as start_at, starts + hours * interval '1 h' as end_at, all_day as is_all_day,
+       recurrence, '5' as color_id, 'Europe/Berlin' as time_zone
   from app_events;
 revoke all on calendar_source_events from public;
 grant select on calendar_source_events to calendar_sync_reactor;

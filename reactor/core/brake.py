@@ -55,9 +55,9 @@ class Limit:
 
 @dataclass(slots=True)
 class _Recent:
-    """The cancels of one workspace, by item: when they were claimed."""
+    """The cancels of one workspace, by item: when they were claimed, and their places."""
 
-    items: dict[UUID, float] = field(default_factory=dict)
+    items: dict[UUID, tuple[float, int]] = field(default_factory=dict)
     passes: int = 0
     count_at: int = 0
 
@@ -84,14 +84,14 @@ class Tally:
                 recent = self._workspaces.setdefault(item.workspace_id, _Recent(count_at=self._first))
                 self._workspaces.move_to_end(item.workspace_id)
                 if item.seq > recent.passes:
-                    recent.items[item.id] = now
+                    recent.items[item.id] = now, item.seq
                     touched[item.workspace_id] = recent
         self._forget(now - WINDOW)
         return [workspace for workspace, recent in touched.items() if len(recent.items) >= recent.count_at]
 
-    def recent(self, workspace_id: UUID) -> list[UUID]:
-        """The items that were claimed within the window."""
-        return list(self._workspaces[workspace_id].items)
+    def recent(self, workspace_id: UUID) -> dict[UUID, int]:
+        """The items that were claimed within the window, and their places."""
+        return {item_id: seq for item_id, (_, seq) in self._workspaces[workspace_id].items.items()}
 
     def counted(self, workspace_id: UUID, passes: int, *, stopped: bool) -> None:
         """Take in that the database was asked.
@@ -111,7 +111,7 @@ class Tally:
         """Let go of what is too old to be part of a burst."""
         while self._workspaces:
             workspace_id, recent = next(iter(self._workspaces.items()))
-            for item_id, at in list(recent.items.items()):
+            for item_id, (at, _) in list(recent.items.items()):
                 if at >= before:
                     break
                 del recent.items[item_id]

@@ -79,8 +79,9 @@ class Brakes:
             recent = self._tally.recent(workspace_id)
             params = {
                 "workspace": workspace_id,
-                "recent": recent,
-                "done": sum(item_id not in in_flight for item_id in recent),
+                "recent": list(recent),
+                "places": list(recent.values()),
+                "over": [item_id not in in_flight for item_id in recent],
                 "share": self._limit.share,
                 "least": self._limit.least,
             }

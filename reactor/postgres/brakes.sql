@@ -4,10 +4,14 @@
 -- What waits to be deleted in a workspace, and whether that is too much; then it is stopped. Bounded: the rows that are
 -- due first, 20,000 of them (some 50 ms), are a sample large enough for any burst.
 --
--- A source's newest row decides what becomes of it, and it counts if there is an event to delete. Children of a rebuild
+-- `recent` is what the caller has claimed, whose end it knows (`over`) or has in hand. A source's newest row decides what becomes of it, and it counts if there is an event to delete. Children of a rebuild
 -- were counted before they were made.
 with released as materialized (
   select coalesce(max(b.passes), 0) as seq from public.sync_brakes as b where b.workspace_id = %(workspace)s
+), recent as materialized (
+  select count(*) as n, count(*) filter (where c.over) as over
+    from unnest(%(recent)s::uuid[], %(places)s::bigint[], %(over)s::boolean[]) as c (id, seq, over)
+   where c.seq > (select r.seq from released as r)
 ), page as materialized (
   select o.id, public.sync_source_key(o.payload, o.id) as key, o.seq, o.operation, o.parent_id
     from public.sync_outbox as o
@@ -30,12 +34,12 @@ with released as materialized (
                  when split_part(w.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
                  then split_part(w.key, ':', 2)::uuid end))
 ), facts as materialized (
-  select w.n + cardinality(%(recent)s::uuid[]) as deletes,
-         %(done)s + greatest(
+  select w.n + c.n as deletes,
+         c.over + greatest(
            (select count(*) from public.calendar_event_bindings as b where b.workspace_id = %(workspace)s),
            (select count(*) from public.sync_sources as s
              where s.workspace_id = %(workspace)s and s.google_event_id is not null)) as events
-    from waiting as w
+    from waiting as w, recent as c
 ), pulled as (
   insert into public.sync_brakes as b (workspace_id, cause, deletes, events)
   select %(workspace)s, 'BURST', f.deletes, f.events
