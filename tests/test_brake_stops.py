@@ -1,7 +1,9 @@
 """The brake, end to end: who is stopped, who is not, and what a release lets pass."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from tests.waiting import until
 __all__ = ["world"]
 
 OTHER = UUID(int=77)
+ARCHITECTURE = Path(__file__).parent.parent / "docs" / "architecture.md"
 
 
 def brake(world: RebuildWorld, *arguments: str) -> Result:
@@ -191,6 +194,22 @@ async def test_the_gauge_counts_the_workspaces_that_are_stopped(running: Rebuild
     await housekeeping.measure()
     assert housekeeping.brakes == 1
     await pool.aclose()
+
+
+async def test_a_mistake_is_mended_as_the_documentation_says(running: RebuildWorld) -> None:
+    world = running
+    before = world.wanted()
+    bulk(world, range(60))
+    await until(lambda: stopped(world))
+    await until(lambda: "PROCESSING" not in world.statuses())
+    for number in range(60):
+        world.write(number, f"event {number}", enqueue=False)
+    [remedy] = re.findall(r"\n    (delete from sync_outbox\n.*?);\n", ARCHITECTURE.read_text(), re.DOTALL)
+    world.execute(remedy.replace("<the workspace>", str(WORKSPACE)))
+    world.rebuild()
+    release(world)
+    await world.quiet()
+    assert world.shown() == world.wanted() == before
 
 
 # The command

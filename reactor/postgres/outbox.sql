@@ -150,6 +150,7 @@ with orphans as materialized (
          coalesce(array_agg(distinct o.payload ->> 'calendarId') filter (
            where o.operation <> 'REBUILD_ALL' and o.payload ->> 'calendarId' is not null), '{}')
     from swept as o
+   where o.parent_id is null or not o.payload ? 'stray'  -- which has no source
    group by 1, 2
    order by 1, 2
   on conflict (workspace_id, source_key) do update
