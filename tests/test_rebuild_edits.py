@@ -81,6 +81,28 @@ async def test_an_edit_that_commits_between_the_expansion_and_its_childs_turn_su
     assert world.status(rebuild)[0] == "COMPLETED"
 
 
+async def test_a_child_that_died_and_is_requeued_after_an_edit_is_superseded(world: RebuildWorld) -> None:
+    """With a place of its own instead of its source's floor it would be the newest, and bring the old state back."""
+    world.define_view()
+    world.connect()
+    world.write(1, "old")
+    await world.start().ready()
+    await world.quiet()
+    with world.writer() as writer:
+        world.write(1, "new", by=writer)
+        world.google.emulator.fault(Fault(operation="update", effect="error", reason="badRequest", times=1))
+        rebuild = world.rebuild()
+        await world.quiet()
+        writer.commit()
+    await world.quiet()
+    [(child, code)] = world.execute("select id, failure_code from sync_outbox where parent_id = %s", rebuild)
+    assert (code, world.shown()) == ("BAD_REQUEST", {"new": 1})
+    world.execute("update sync_outbox set status = 'PENDING', failure_code = null where id = %s", child)
+    await world.quiet()
+    assert world.shown() == {"new": 1}
+    assert world.status(child)[2] == "SUPERSEDED"
+
+
 @pytest.fixture
 async def outbox(world: RebuildWorld) -> AsyncIterator[Outbox]:
     world.define_view()
