@@ -112,12 +112,13 @@ async def test_children_of_a_rebuild_were_counted_before(world: World, outbox: O
     world.connect()
     await bind(world, outbox, "abcdef")
     parent = world.insert(operation="REBUILD_ALL", status="COMPLETED")
+    own = world.insert("f", operation="CANCEL_EVENT")
     for name in "abcde":
         world.insert(
             name, operation="CANCEL_EVENT", parent_id=parent, seq=world.one("select max(seq) from sync_outbox")
         )
-    own = world.insert("f", operation="CANCEL_EVENT")
-    assert own in await ids(outbox)
+    assert [item.id for item in (await outbox.claim(slots=1)).items] == [own]
+    assert len(await ids(outbox)) == 5
     assert pulled == []
 
 
