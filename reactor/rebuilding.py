@@ -40,6 +40,8 @@ _GRANTS = {
     "function": "GRANT EXECUTE ON FUNCTION public.calendar_source_events(uuid) TO calendar_sync_reactor",
     "memory": "python -m reactor migrate",
 }
+_INSIDE = "let it run with its owner's rights, or grant that too"
+_MINUTE = REBUILD_CAP  # seconds; what a person has to mend is tried again so soon
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
 _LOST = Retry("the claim was lost while the rebuild was carried out", counts=False)
 _REFUSED = Retry("the database refused a portion of the rebuild", counts=False, scope=Scope.LANE)
@@ -82,7 +84,9 @@ class Rebuilds:
         except TransientError:
             return _REFUSED
         except psycopg.errors.InsufficientPrivilege:
-            return run.unreadable()
+            return Retry(
+                f"{run.where} reads what calendar_sync_reactor may not: {_INSIDE}", counts=False, after=_MINUTE
+            )
         except psycopg.Error as error:
             log.warning("rebuild_refused", rebuild=str(item.id), sqlstate=error.sqlstate)
             return Retry(f"{run.where} cannot be read: SQLSTATE {error.sqlstate}", counts=True)
@@ -105,7 +109,7 @@ class _Run:
 
     def unreadable(self) -> Retry:
         grant = _GRANTS[self._expansion.source]
-        return Retry(f"{self.where} may not be read; run: {grant}", counts=False, after=REBUILD_CAP)
+        return Retry(f"{self.where} may not be read; run: {grant}", counts=False, after=_MINUTE)
 
     async def expand(self, tokens: AccessTokens) -> Outcome:
         expansion, run = self._expansion, self._run

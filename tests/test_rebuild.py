@@ -117,6 +117,23 @@ async def test_a_change_of_calendar_moves_the_events(running: RebuildWorld) -> N
     assert world.execute("select distinct calendar_id from calendar_event_bindings") == [(TEAM,)]
 
 
+async def test_a_calendar_that_gets_its_other_name_keeps_its_events(world: RebuildWorld) -> None:
+    """`primary` and the address are one calendar; listed twice, each event is still one."""
+    world.define_view()
+    world.connect()
+    for number in range(3):
+        world.write(number, f"event {number}", calendar="primary")
+    await world.start().ready()
+    await world.quiet()
+    before = event_ids(world)
+    world.execute("update app_events set calendar_id = %s", USER)
+    world.rebuild()
+    await world.quiet()
+    assert world.shown() == world.wanted()
+    assert event_ids(world) == before
+    assert world.execute("select distinct calendar_id from calendar_event_bindings") == [(USER,)]
+
+
 async def test_recreate_makes_every_event_anew(running: RebuildWorld) -> None:
     world = running
     before = event_ids(world)
@@ -202,6 +219,17 @@ async def test_a_missing_right_is_named_and_waited_for(world: RebuildWorld) -> N
     world.execute("update sync_outbox set next_attempt_at = now() where id = %s", rebuild)
     await world.quiet()
     assert world.shown() == {"event 1": 1}
+
+
+async def test_a_right_that_is_missing_inside_is_told_apart(world: RebuildWorld) -> None:
+    world.define_view()
+    world.execute("alter view calendar_source_events set (security_invoker = true)")
+    world.connect()
+    await world.start().ready()
+    rebuild = world.rebuild()
+    await until(lambda: world.status(rebuild)[3] is not None)
+    assert world.status(rebuild)[:2] == ("PENDING", 0)
+    assert "let it run with its owner's rights" in world.status(rebuild)[3]
 
 
 async def test_a_view_that_fails_is_tried_again_and_does_not_hold_the_workspace(world: RebuildWorld) -> None:
