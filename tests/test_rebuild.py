@@ -234,7 +234,7 @@ async def test_a_right_that_is_missing_inside_is_told_apart(world: RebuildWorld)
 
 async def test_a_view_that_fails_is_tried_again_and_does_not_hold_the_workspace(world: RebuildWorld) -> None:
     world.execute(
-        "create view calendar_source_events as select *, 1 / 0 as event_type from app_events;"
+        "create view calendar_source_events as select *, 'task' as source_type, 1 / 0 as event_type from app_events;"
         " grant select on calendar_source_events to calendar_sync_reactor"
     )
     world.connect()
@@ -286,6 +286,25 @@ async def test_a_rebuild_is_given_back_when_the_process_is_told_to_stop(world: R
     await world.start().ready()
     await world.quiet()
     assert world.shown() == {"event 1": 1}
+
+
+async def test_a_rebuild_whose_session_is_lost_begins_again(world: RebuildWorld) -> None:
+    world.define_view()
+    world.connect()
+    world.write(1, "event 1", enqueue=False)
+    process = await world.start().ready()
+    listing = world.google.emulator.fault(Fault(operation="list", latency=2.0, times=1))
+    rebuild = world.rebuild()
+    await until(lambda: listing.fired)
+    world.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like '%% claims'"
+    )
+    await world.quiet()
+    assert process.popen.poll() is None
+    assert len(process.events("session_lost")) == 1
+    assert (world.status(rebuild)[0], world.shown()) == ("COMPLETED", {"event 1": 1})
+    assert world.execute("select count(*) from sync_outbox where parent_id = %s", rebuild) == [(1,)]
+    assert len(process.events("rebuild_expanded")) == 1
 
 
 async def kill(process: Process) -> None:

@@ -10,14 +10,17 @@ select case when v.oid is not null then 'view' when f.oid is not null then 'func
        (select to_regprocedure('public.calendar_source_events(uuid)')::oid as oid) as f;
 
 -- name: state_of_view
--- As JSON, so that a column which the application does not have is a field that is not there.
+-- As JSON, so that a column which the application does not have is a field that is not there. The key is not read out of
+-- that: then it is made for the rows of a portion only.
 with source as (
-  select to_jsonb(e) as e from public.calendar_source_events as e where e.workspace_id = %(workspace)s
+  select coalesce(e.source_type::text, '') || ':' || coalesce(e.source_id::text, '') as key, to_jsonb(e) as e
+    from public.calendar_source_events as e where e.workspace_id = %(workspace)s
 )
 
 -- name: state_of_function
 with source as (
-  select to_jsonb(e) as e from public.calendar_source_events(%(workspace)s) as e
+  select coalesce(e.source_type::text, '') || ':' || coalesce(e.source_id::text, '') as key, to_jsonb(e) as e
+    from public.calendar_source_events(%(workspace)s) as e
    where e.workspace_id = %(workspace)s
 )
 
@@ -25,7 +28,7 @@ with source as (
 -- In the form of the contract. A whole day is a date and has no zone; a time is an instant, written in UTC. (The
 -- transaction's time zone is UTC, for columns without one.)
 , state as (
-  select coalesce(e ->> 'source_type', '') || ':' || coalesce(e ->> 'source_id', '') as key,
+  select key,
          e ->> 'calendar_id' as calendar_id,
          true as is_known,
          jsonb_strip_nulls(jsonb_build_object(
