@@ -77,7 +77,7 @@ def _work() -> Work:
             },
         },
     )
-    return Work(WORKSPACE, source_key("task", source), number, payload)  # type: ignore[arg-type]
+    return Work(WORKSPACE, source_key("task", source), number, payload)
 
 
 async def _ours(url: str, token: str, events: int, in_flight: int, parts: int) -> tuple[float, float]:

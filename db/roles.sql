@@ -1,7 +1,7 @@
 -- The reactor's rights: a group role without a login. Run again and again, after the migrations. Operators give it a
 -- member: create role my_reactor login password '...' in role calendar_sync_reactor;
 --
--- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its four tables and
+-- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its five tables and
 -- not BYPASSRLS: that attribute opens every table of the database it has a grant on, and until PostgreSQL 16 only a
 -- superuser could give it, which a managed database's owner is not.
 --
@@ -22,6 +22,9 @@ grant usage on schema public to calendar_sync_reactor;
 grant select, insert, update, delete on public.sync_outbox to calendar_sync_reactor;
 grant select, insert, update, delete on public.calendar_event_bindings to calendar_sync_reactor;
 grant select, insert, update, delete on public.sync_sources to calendar_sync_reactor;
+
+-- No delete: what a workspace was released for is remembered.
+grant select, insert, update on public.sync_brakes to calendar_sync_reactor;
 
 -- insert and update: tokens that Google rotates, is_valid, and the commands that add a connection.
 grant select, insert, update on public.google_connections to calendar_sync_reactor;
@@ -87,6 +90,18 @@ begin
      where polrelid = 'public.sync_sources'::regclass and polname = 'calendar_sync_reactor'
   ) then
     create policy calendar_sync_reactor on public.sync_sources
+      to calendar_sync_reactor using (true) with check (true);
+  end if;
+end $$;
+
+do $$
+begin
+  perform set_config('lock_timeout', '2s', true);
+  if not exists (
+    select from pg_catalog.pg_policy
+     where polrelid = 'public.sync_brakes'::regclass and polname = 'calendar_sync_reactor'
+  ) then
+    create policy calendar_sync_reactor on public.sync_brakes
       to calendar_sync_reactor using (true) with check (true);
   end if;
 end $$;

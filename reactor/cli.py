@@ -6,6 +6,7 @@ import typer
 
 import reactor
 from reactor.commands import (
+    brake,
     check,
     connect,
     connections,
@@ -27,6 +28,7 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
+app.add_typer(brake.app)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's callback protocol)

@@ -42,6 +42,7 @@ class Housekeeping:
         oldest_pending: The age in seconds of the oldest of them.
         invalid: Connections that are invalid, at the last round.
         notify_usage: How full the server's queue of notifications was, from 0 to 1.
+        brakes: Workspaces that the brake has stopped, at the last round.
     """
 
     def __init__(self, dsn: str, pool: Pool, facts: Facts, *, retention_days: int) -> None:
@@ -52,6 +53,7 @@ class Housekeeping:
         self.oldest_pending = 0.0
         self.invalid = 0
         self.notify_usage = 0.0
+        self.brakes = 0
         self._dsn = dsn
         self._pool = pool
         self._facts = facts
@@ -89,6 +91,7 @@ class Housekeeping:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
         [row] = await self._pool.execute(SQL["backlog"], {"most": COUNTED})
         self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending, self.invalid, self.notify_usage = row
+        [[self.brakes]] = await self._pool.execute(SQL["brakes"])
 
     async def clean(self) -> None:
         """Delete what was settled long ago, in portions, unless another replica is at it."""

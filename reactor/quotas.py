@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from reactor.core.brake import Limit
 from reactor.core.lanes import Lanes
 from reactor.core.limits import Limits
 from reactor.settings import Settings
@@ -32,3 +33,8 @@ def _limits(quota: int, *, burst: int, in_flight_cap: int) -> Limits:
     if quota == 0:
         return Limits(burst=NO_QUOTA, ceiling=NO_QUOTA, floor=0.1, in_flight_cap=in_flight_cap)
     return Limits.per_minute(quota, burst=min(burst, quota // 2), in_flight_cap=in_flight_cap)
+
+
+def brake(settings: Settings) -> Limit:
+    """What may be deleted without a question."""
+    return Limit(settings.calendar_sync_brake_share, settings.calendar_sync_brake_events)

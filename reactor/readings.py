@@ -99,6 +99,7 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield Gauged("outbox_due_workspaces", "Workspaces with a due item.", housekeeping.due_workspaces)
     yield Gauged("connections_invalid", "Workspaces whose consent does not work.", housekeeping.invalid)
     yield Gauged("notify_queue_usage_ratio", "How full the queue of notifications is.", housekeeping.notify_usage)
+    yield Gauged("brakes", "Workspaces that are stopped since too much would be deleted.", housekeeping.brakes)
     yield Counted("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 

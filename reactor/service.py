@@ -39,7 +39,8 @@ from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.session import SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
-from reactor.quotas import lanes
+from reactor.quotas import brake, lanes
+from reactor.rebuilding import Rebuilds, tell_pulled
 from reactor.settings import Settings, parse_bind
 from reactor.traces import traces
 
@@ -73,6 +74,7 @@ class Service:
         self._settings = settings
         self._dsn = settings.database_url.get_secret_value()
         self._ready: Callable[[Service], object] | None = ready
+        self._brake = brake(settings)
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
         self._vault = settings.vault
         self._pool = Pool(self._dsn)
@@ -194,10 +196,13 @@ class Service:
                     writing,
                     max_attempts=settings.calendar_sync_max_retries,
                     batch=settings.calendar_sync_batch_parts,
+                    brake=self._brake,
+                    on_pull=tell_pulled,
                 )
                 loop = Loop(
                     outbox,
                     calendar,
+                    Rebuilds(self._pool, calendar, self._brake),
                     accounts.tokens_of,
                     _Watched(wakeups, self._looked),
                     lanes=self.known.lanes,

@@ -33,6 +33,8 @@ _SENTENCES: Mapping[str, str] = {
     "int_parsing": _WHOLE_NUMBER,
     "int_from_float": _WHOLE_NUMBER,
     "int_parsing_size": _WHOLE_NUMBER,
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be one of: {expected}",
@@ -208,6 +210,13 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
 
     calendar_sync_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
     """Days for which completed items and dead letters are kept"""
+
+    calendar_sync_brake_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    """The part of a workspace's events beyond which deletes stop the workspace until somebody releases it
+    ([architecture.md](architecture.md#the-brake)); 1 turns the brake off"""
+
+    calendar_sync_brake_events: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """Fewer deletes than that never stop a workspace"""
 
     health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
     """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`; port 0 takes any free one"""

@@ -14,7 +14,8 @@ from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
 from reactor.core.item import Consent, Item, Memory, Settlement
 from reactor.core.lanes import Lanes
 from reactor.core.limits import Limits
-from reactor.core.outcome import Dead, Done, Outcome, Retry
+from reactor.core.outcome import Dead, Done, Expanded, Outcome, Retry
+from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
 from reactor.core.work import Work
 from reactor.errors import TransientError
@@ -68,6 +69,7 @@ class FakeClaimed:
     items: list[Item]
     look: Look
     superseded: int = 0
+    held: list[Item] = field(default_factory=list)
 
 
 class Listener(Observer):
@@ -275,6 +277,22 @@ class FakeCalendar:
         return [at for at, works in self.requests if works[0].workspace_id == str(workspace_id)]
 
 
+@dataclass
+class FakeRebuilds:
+    """A rebuild takes `latency` and comes to `outcome`."""
+
+    latency: float = 1.0
+    outcome: Outcome = field(default_factory=lambda: Expanded(3))
+    begun: list[Item] = field(default_factory=list)
+
+    async def expand(self, item: Item, payload: Rebuild, tokens: Tokens) -> Outcome:
+        assert item.payload["calendarId"] == payload.calendar_id
+        assert isinstance(tokens, FakeTokens)
+        self.begun.append(item)
+        await trio.sleep(self.latency)
+        return self.outcome
+
+
 class FakeWakeups:
     """The real gate; who asks is granted at once, since no writer is ever in the middle of something."""
 
@@ -335,6 +353,7 @@ class World:
     ) -> None:
         self.outbox = FakeOutbox()
         self.calendar = FakeCalendar()
+        self.rebuilds = FakeRebuilds()
         self.wakeups = FakeWakeups()
         self.outbox.inserted = self.wakeups.inserted
         self.lanes = Lanes(
@@ -348,6 +367,7 @@ class World:
         self.loop = Loop(
             self.outbox,
             self.calendar,
+            self.rebuilds,
             tokens_of,
             self.wakeups,
             lanes=self.lanes,

@@ -1,8 +1,8 @@
 """Random histories with three replicas, against a calendar that remembers what it was shown.
 
 Writers commit late or not at all, workers die with items in hand (some after Google took the item), attempts fail for
-every reason, dead letters are requeued, rebuilds come between. Whatever happens: no older state follows a newer one, no
-source is worked on twice at a time, floors never fall, locks are held for what is in flight and nothing else, and in
+every reason, dead letters are requeued, rebuilds expand between. Whatever happens: no older state follows a newer one,
+no source is worked on twice at a time, floors never fall, locks are held for what is in flight and nothing else, and in
 the end nothing is left open and every source shows its newest state that could be shown.
 """
 
@@ -13,17 +13,27 @@ from typing import Any
 import psycopg
 import pytest
 import trio
+from psycopg import sql
 
 from reactor.core.gate import Found
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import FailureCode
+from reactor.core.payload import Rebuild, parse
 from reactor.postgres.outbox import Outbox
+from reactor.postgres.rebuilds import Expansion
 from reactor.postgres.session import Session
 from tests.databases import Database, wait_until
-from tests.outbox_world import World, workspace
+from tests.outbox_world import World, source, workspace
 
 WORKSPACES = ("x", "y")
 SOURCES = ("a", "b", "c", "d", "e", "f")
+
+STATE = """
+create view calendar_source_events as
+select workspace_id, 'primary' as calendar_id, 'task' as source_type, source_id
+  from unnest({}::uuid[]) as workspace_id, unnest({}::uuid[]) as source_id;
+grant select on calendar_source_events to calendar_sync_reactor;
+"""
 
 
 class History:
@@ -35,6 +45,9 @@ class History:
         self.world = World(database)
         for name in WORKSPACES:
             self.world.connect(name)
+        spaces, sources = [str(workspace(name)) for name in WORKSPACES], [source(name) for name in SOURCES]
+        self.world.connection.execute(sql.SQL(STATE).format(spaces, sources))
+        self.expanding = psycopg.connect(database.reactor, autocommit=True)
         self.replicas = [self.start() for _ in range(3)]
         self.writers: list[psycopg.Connection[Any]] = []
         self.shown: dict[tuple[object, str], int] = {}
@@ -97,6 +110,7 @@ class History:
         chance = self.random.random()
         if chance < 0.6:
             self.show(item)
+            self.expand(item)
             return Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=item.memory)
         if chance < 0.8 and item.attempts + 1 < item.max_attempts:
             return Settlement(item, "FAILED", item.attempts + 1)
@@ -104,6 +118,17 @@ class History:
             code = FailureCode.EXHAUSTED
             return Settlement(item, "DEAD_LETTER", item.attempts, failure_code=code, moves_floor=True)
         return Settlement(item, "PENDING", item.attempts)
+
+    def expand(self, item: Item) -> None:
+        """A rebuild becomes children; sometimes it was half-way through before."""
+        if item.operation != "REBUILD_ALL":
+            return
+        payload = parse(item.operation, item.workspace_id, item.payload)
+        assert isinstance(payload, Rebuild)
+        expansion = Expansion(item, payload)
+        expansion.open(self.expanding)
+        self.did["children"] += expansion.upserts(self.expanding, "")[1]
+        expansion.put_away(self.expanding)
 
     def show(self, item: Item) -> None:
         """The calendar takes the item."""
@@ -114,6 +139,8 @@ class History:
     async def crash(self) -> None:
         outbox = self.replicas.pop(self.random.randrange(3))
         for item in outbox.in_flight:
+            if self.random.random() < 0.5:
+                self.expand(item)
             if not item.payload.get("bad") and self.random.random() < 0.5:
                 self.show(item)
         [[pid]] = await outbox._session.execute("select pg_backend_pid()")
@@ -167,6 +194,7 @@ class History:
             for item in in_hand:
                 if not item.payload.get("bad"):
                     self.show(item)
+                    self.expand(item)
             await outbox.settle(
                 [
                     Settlement(item, "DEAD_LETTER", item.attempts, failure_code=FailureCode.BAD_REQUEST)
@@ -185,7 +213,7 @@ class History:
         newest = self.world.connection.execute(
             "select distinct on (workspace_id, sync_source_key(payload, id)) "
             "workspace_id, sync_source_key(payload, id), seq, failure_code from sync_outbox "
-            "where operation <> 'REBUILD_ALL' and not (payload ? 'bad') "
+            "where operation <> 'REBUILD_ALL' and not (payload ? 'bad') and parent_id is null "
             "order by workspace_id, sync_source_key(payload, id), seq desc"
         ).fetchall()
         for workspace_id, key, seq, failure_code in newest:
@@ -205,9 +233,11 @@ async def test_random_histories(database: Database, seed: int) -> None:
     finally:
         for outbox in history.replicas:
             await outbox._session.aclose()
+        history.expanding.close()
         history.world.close()
     assert history.did["claimed"] > 30, history.did
     assert history.did["swept"] > 0, history.did
+    assert history.did["children"] > 0, history.did
 
 
 @pytest.mark.soak
@@ -222,4 +252,6 @@ async def test_many_random_histories(database: Database) -> None:
         for outbox in history.replicas:
             await outbox._session.aclose()
         history.world.connection.execute("truncate sync_outbox, sync_sources, google_connections")
+        history.world.connection.execute("drop view calendar_source_events")
+        history.expanding.close()
         history.world.close()

@@ -134,3 +134,12 @@ async def test_a_rebuilds_worker_may_die(world: World, outbox: Outbox, database:
     assert await outbox.sweep() == Swept(recovered=1)
     assert [item.id for item in (await outbox.claim(slots=5)).items] == [row]
     assert (world.memory("REBUILD_ALL") or {})["strays"] == []
+
+
+async def test_a_stray_leaves_no_memory(world: World, outbox: Outbox) -> None:
+    """It is about an event and not about a source."""
+    parent = world.insert(operation="REBUILD_ALL", status="COMPLETED")
+    payload = {"sourceType": None, "sourceId": None, "stray": {"eventId": "e", "etag": '"1"'}}
+    world.insert(operation="CANCEL_EVENT", parent_id=parent, payload=payload, status="PROCESSING", claim_no=1)
+    assert await outbox.sweep() == Swept(recovered=1)
+    assert world.one("select count(*) from sync_sources") == 0

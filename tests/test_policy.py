@@ -8,8 +8,9 @@ import pytest
 
 from reactor.core import answers
 from reactor.core.item import Consent, Item, Memory, Settlement
-from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope, Superseded
+from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import AGE_BOUND, HOLD_CAP, LONGEST_ERROR, blame_one, give_back, hold, prepare, settle
+from reactor.core.stray import Stray
 from reactor.core.work import Work
 from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
 
@@ -97,11 +98,60 @@ def test_a_cancel_moves_the_floor_even_if_its_payload_is_bad() -> None:
     assert settlement.moves_floor, "falling back to an older state would bring back what was to go away"
 
 
-def test_a_rebuild_is_tried_again_within_a_minute_and_counts_nothing() -> None:
-    rebuild = {"operation": "REBUILD_ALL", "workspaceId": WORKSPACE, "calendarId": CALENDAR}
-    settlement = refused(item(rebuild, attempts=1))
-    assert (settlement.status, settlement.attempts) == ("FAILED", 1)
-    assert 0 < settlement.delay <= 60
+def test_only_a_child_recreates_its_event_and_overrules_what_the_calendar_shows() -> None:
+    work = prepared(item(upsert_json() | {"recreate": True}, is_child=True))
+    assert (work.recreate, work.repairs) == (True, True)
+    work = prepared(item(upsert_json() | {"recreate": True}))
+    assert (work.recreate, work.repairs) == (False, False)
+
+
+def test_only_a_child_is_about_a_stray() -> None:
+    stray = Stray(WORKSPACE, CALENDAR, "event9", '"1"')
+    assert prepared(item(stray.as_json(), is_child=True)).payload == stray
+    assert refused(item(stray.as_json())).failure_code is FailureCode.BAD_PAYLOAD
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stray": 1},
+        {"stray": {"eventId": "", "etag": '"1"'}},
+        {"stray": {"eventId": "e", "etag": "1"}},
+        {"calendarId": 1},
+    ],
+)
+def test_a_stray_that_somebody_has_changed_is_refused(wrong: dict[str, Any]) -> None:
+    payload = Stray(WORKSPACE, CALENDAR, "event9", '"1"').as_json() | wrong
+    assert refused(item(payload, is_child=True)).failure_code is FailureCode.BAD_PAYLOAD
+
+
+# Rebuilds
+
+REBUILD = {"operation": "REBUILD_ALL", "workspaceId": WORKSPACE, "calendarId": CALENDAR}
+
+
+def test_a_rebuild_is_done_when_it_has_become_items() -> None:
+    settlement = end(item(REBUILD, attempts=2), Expanded(10))
+    assert (settlement.status, settlement.attempts, settlement.moves_floor) == ("COMPLETED", 2, True)
+    assert settlement.memory is None
+    assert settlement.last_error is None
+    assert "3 events" in str(end(item(REBUILD), Expanded(10, left_alone=3)).last_error)
+
+
+def test_a_rebuild_that_keeps_failing_is_tried_again_within_a_minute_and_notes_nothing() -> None:
+    settlement = end(item(REBUILD, attempts=50, max_attempts=100), Retry("no", counts=True), ceiling=100)
+    assert (settlement.status, settlement.attempts) == ("FAILED", 51)
+    assert settlement.delay == 60
+    assert settlement.memory is None
+
+
+def test_a_removed_stray_is_nothing_to_remember() -> None:
+    claimed = item(Stray(WORKSPACE, CALENDAR, "event9", '"1"').as_json(), is_child=True)
+    settlement = end(claimed, DONE)
+    assert (settlement.status, settlement.memory, settlement.applied) == ("COMPLETED", None, None)
+    assert not settlement.moves_floor
+    assert not settlement.unbind
+    assert hold(claimed, prepared(claimed)).memory is None
 
 
 # Done

@@ -1,5 +1,6 @@
 """The dialogue that removes an event."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from reactor.core import answers
 from reactor.core.dialogue import Ask
 from reactor.core.messages import Answer, Step
-from reactor.core.outcome import Done, Superseded
-from tests.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
+from reactor.core.outcome import Done, Retry, Superseded
+from reactor.core.stray import Stray
+from tests.dialogues import CALENDAR, OTHER, WORKSPACE, Google, cancel_json, upsert_json, work
 from tests.test_answers import refusal
 from tests.test_upsert import Script, bound, done
 
@@ -162,3 +164,32 @@ def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests
     outcome = google.run(work(cancel_json()), lambda _: refusal(410, "deleted"))
     assert outcome == answers.CHANGING
     assert len(google.asked) < 40
+
+
+def test_a_stray_is_removed_in_the_version_that_was_listed() -> None:
+    google = Google()
+    assert isinstance(google.run(work(upsert_json())), Done)
+    [event] = google.emulator.events(CALENDAR)
+    stray = replace(work(cancel_json()), payload=Stray(WORKSPACE, CALENDAR, event["id"], event["etag"]))
+    google.emulator.edit_by_hand(CALENDAR, event["id"], {"summary": "Mine"})
+    assert isinstance(google.run(stray), Done)
+    assert google.titles() == ["Mine"], "somebody has written it since"
+    [event] = google.emulator.events(CALENDAR)
+    stray = replace(stray, payload=Stray(WORKSPACE, CALENDAR, event["id"], event["etag"]))
+    assert isinstance(google.run(stray), Done)
+    assert google.titles() == []
+    assert isinstance(google.run(stray), Done), "it is gone already"
+
+
+def test_a_page_of_a_proxy_is_no_removal_of_a_stray() -> None:
+    stray = replace(work(cancel_json()), payload=Stray(WORKSPACE, CALENDAR, "event1", '"1"'))
+    outcome = Google().run(stray, lambda _: Answer(200, {}, b"<html>"))
+    assert isinstance(outcome, Retry)
+
+
+def test_a_repair_removes_what_shows_a_newer_state() -> None:
+    google = Google()
+    google.run(work(upsert_json(), seq=9))
+    assert isinstance(google.run(work(cancel_json(), seq=3)), Superseded)
+    assert isinstance(google.run(work(cancel_json(), seq=3, repairs=True)), Done)
+    assert google.titles() == []

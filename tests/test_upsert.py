@@ -507,3 +507,24 @@ def test_a_retry_ends_the_dialogue_wherever_it_is(google: Google) -> None:
     outcome = google.run(work(upsert_json("second"), seq=2, **memory), Script(GET, refusal(429, "rateLimitExceeded")))
     assert isinstance(outcome, Retry)
     assert google.titles() == ["edited"]
+
+
+def test_a_calendar_that_gets_its_other_name_keeps_the_event() -> None:
+    """`primary` and the address are one calendar: what looks like the old copy is the event itself."""
+    google = Google()
+    first = google.run(work(upsert_json("old", "primary")))
+    assert isinstance(first, Done)
+    memory = {"bound_event_id": first.event_id, "bound_calendar_id": "primary", "etag": first.etag}
+    second = google.run(work(upsert_json("new", CALENDAR), seq=2, **memory))
+    assert isinstance(second, Done)
+    assert (second.calendar_id, google.titles()) == (CALENDAR, ["new"])
+
+
+def test_a_move_that_broke_off_after_it_had_written_removes_the_old_copy() -> None:
+    google = Google()
+    first = google.run(work(upsert_json("old", OTHER)))
+    google.run(work(upsert_json("new", CALENDAR), seq=2))
+    assert isinstance(first, Done)
+    memory = {"bound_event_id": first.event_id, "bound_calendar_id": OTHER, "etag": first.etag}
+    assert isinstance(google.run(work(upsert_json("new", CALENDAR), seq=2, **memory)), Done)
+    assert (google.titles(), google.titles(OTHER)) == (["new"], [])

@@ -84,5 +84,5 @@ def read(place: Place, *, pause: float = 0.0) -> Dialogue[Remote | Means]:
 
 def defer(work: Work, found: Remote) -> None:
     """End the dialogue if Google already shows a newer state of the source: we are late."""
-    if found.seq is not None and found.seq > work.seq:
+    if found.seq is not None and found.seq > work.seq and not work.repairs:
         raise End(Superseded(found.seq))

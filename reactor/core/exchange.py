@@ -5,8 +5,9 @@ from reactor.core.answers import CHANGING, UNREADABLE
 from reactor.core.dialogue import Dialogue, End, ask
 from reactor.core.messages import Remote
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
-from reactor.core.payload import Cancel
-from reactor.core.removal import cancel
+from reactor.core.payload import Cancel, Upsert
+from reactor.core.removal import cancel, remove_stray
+from reactor.core.stray import Stray
 from reactor.core.upsert import upsert
 from reactor.core.work import Work
 
@@ -15,10 +16,14 @@ _PAGES = 1_000  # of 2,500 events each
 
 def exchange(work: Work) -> Dialogue[Outcome]:
     """Make Google agree with an item."""
+    payload = work.payload
     try:
-        if isinstance(work.payload, Cancel):
-            return (yield from cancel(work, work.payload))
-        return (yield from upsert(work, work.payload))
+        if isinstance(payload, Cancel):
+            return (yield from cancel(work, payload))
+        if isinstance(payload, Stray):
+            return (yield from remove_stray(payload))
+        assert isinstance(payload, Upsert), "a rebuild is carried out elsewhere"  # noqa: S101
+        return (yield from upsert(work, payload))
     except End as end:
         return end.outcome
 

@@ -105,4 +105,17 @@ class Dead:
     connection_invalid: bool = False
 
 
-Outcome = Done | Superseded | Retry | Dead
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A rebuild has become items.
+
+    Attributes:
+        children: How many it made this time.
+        left_alone: Events that it left alone, since nobody knows what they should be.
+    """
+
+    children: int
+    left_alone: int = 0
+
+
+Outcome = Done | Superseded | Expanded | Retry | Dead

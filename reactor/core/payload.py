@@ -223,13 +223,14 @@ class _Addressed(_Model):
 
 
 class Upsert(_Addressed):
-    """Make the calendar hold this event."""
+    """Make the calendar hold this event; `recreate` counts where a rebuild wrote it."""
 
     operation: Literal["UPSERT_EVENT"]
     source_type: SourceType
     source_id: SourceId
     event_type: Annotated[EventType, Field(strict=False)]
     event: Event
+    recreate: bool = False
 
 
 class Cancel(_Addressed):

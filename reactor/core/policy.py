@@ -17,6 +17,7 @@ that was carried out: a time-out, a refusal of the second request of two, a task
 leaves a note for the next attempt: the payload's calendar may hold the event (`strays`), and after a cancel the
 tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should be
 and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
+Rebuilds and the removal of strays write nothing that a source would have to know.
 """
 
 from collections.abc import Sequence
@@ -25,10 +26,11 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from reactor.core.answers import QUOTA
-from reactor.core.backoff import REBUILD_CAP, backoff
+from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
 from reactor.core.item import Binding, Item, Memory, Settlement
-from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope, Superseded
+from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, parse
+from reactor.core.stray import Stray, parse_stray
 from reactor.core.work import Work
 
 AGE_BOUND = 86_400.0
@@ -44,12 +46,13 @@ _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
 
 def prepare(item: Item) -> Work | Settlement:
     """Say what is wanted from Google for an item, or what becomes of it without asking Google."""
+    stray = None
     try:
-        payload = parse(item.operation, item.workspace_id, item.payload)
+        if item.is_child:
+            stray = parse_stray(item.workspace_id, item.payload)
+        payload = stray or parse(item.operation, item.workspace_id, item.payload)
     except BadPayloadError as error:
         return _dead(item, FailureCode.BAD_PAYLOAD, "; ".join(error.problems)[:LONGEST_ERROR])
-    if isinstance(payload, Rebuild):
-        return Settlement(item, "FAILED", item.attempts, REBUILD_CAP, last_error="rebuilds are not carried out yet")
     memory = item.memory
     return Work(
         workspace_id=payload.workspace_id,
@@ -62,7 +65,9 @@ def prepare(item: Item) -> Work | Settlement:
         etag=memory.etag,
         cancelled=memory.cancelled,
         reopen=memory.reopen or item.is_child,
+        recreate=item.is_child and isinstance(payload, Upsert) and payload.recreate,
         strays=memory.strays,
+        repairs=item.is_child,
     )
 
 
@@ -80,6 +85,10 @@ def settle(item: Item, work: Work, outcome: Outcome, *, breaker_open: bool, rand
     match outcome:
         case Done():
             return _done(item, work, outcome)
+        case Expanded():
+            left = outcome.left_alone
+            note = f"left alone: {left} events of which nobody knows what they should be" if left else None
+            return Settlement(item, "COMPLETED", item.attempts, last_error=note, moves_floor=True)
         case Superseded():
             return Settlement(
                 item,
@@ -102,6 +111,8 @@ def hold(item: Item, work: Work) -> Settlement:
 
 def _done(item: Item, work: Work, done: Done) -> Settlement:
     moves_floor = not item.is_child
+    if not isinstance(work.payload, Cancel | Upsert):
+        return Settlement(item, "COMPLETED", item.attempts)
     if isinstance(work.payload, Cancel):
         memory = Memory(item.memory.floor_seq, done.generation, cancelled=True)
         return Settlement(item, "COMPLETED", item.attempts, moves_floor=moves_floor, memory=memory, unbind=True)
@@ -167,7 +178,8 @@ def _dead(item: Item, code: FailureCode, reason: str) -> Settlement:
 def _again(item: Item, work: Work, retry: Retry, *, breaker_open: bool, random: float, ceiling: int) -> Settlement:
     memory = _noted(item, work)
     after = min(retry.after or 0.0, HOLD_CAP) if retry.scope is Scope.ALL else retry.after
-    pause = backoff(item.attempts + 1, random=random, retry_after=after)
+    cap = REBUILD_CAP if isinstance(work.payload, Rebuild) else ITEM_CAP
+    pause = backoff(item.attempts + 1, random=random, cap=cap, retry_after=after)
     if not _counts(item, retry, breaker_open=breaker_open):
         return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.reason, memory=memory)
     attempts = item.attempts + 1
@@ -186,6 +198,8 @@ def _counts(item: Item, retry: Retry, *, breaker_open: bool) -> bool:
 def _noted(item: Item, work: Work) -> Memory | None:
     """The memory with a note of an attempt whose outcome nobody learned; None where it says so already."""
     memory = item.memory
+    if isinstance(work.payload, Rebuild | Stray):
+        return None
     calendar_id = work.payload.calendar_id
     strays = memory.strays if calendar_id in memory.strays else (*memory.strays, calendar_id)
     noted = replace(memory, strays=strays, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate)

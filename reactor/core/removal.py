@@ -17,6 +17,7 @@ from reactor.core.dialogue import Dialogue, End, ask, defer, read
 from reactor.core.messages import Place, Remote
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
+from reactor.core.stray import Stray
 from reactor.core.work import Work
 
 _ROUNDS = 4  # the first delete, and three more after it met another version
@@ -31,6 +32,8 @@ class Fate(Enum):
     """A tombstone, or somebody else's event: there may be a next generation."""
     NOTHING = auto()
     """Never there, as far as Google knows."""
+    SPARED = auto()
+    """It is the event that was just written: the calendar has two names, `primary` and an address."""
 
 
 def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
@@ -51,8 +54,8 @@ def _elsewhere(work: Work, payload: Cancel, home: Place) -> list[Place]:
     return list(dict.fromkeys(places))
 
 
-def clear(work: Work, place: Place, etag: str | None = None) -> Dialogue[int]:
-    """Remove an event, and what an attempt that was never settled may have put in its stead.
+def clear(work: Work, place: Place, etag: str | None = None, *, spare: str | None = None) -> Dialogue[int]:
+    """Remove an event, and what an attempt that was never settled may have put in its stead; not the version `spare`.
 
     Returns:
         The highest generation that Google knows.
@@ -60,17 +63,20 @@ def clear(work: Work, place: Place, etag: str | None = None) -> Dialogue[int]:
     expected = place == work.bound
     highest = generation = work.generation
     for _ in range(_GENERATIONS):
-        fate = yield from remove(work, place, etag, named=place != work.place(place.calendar_id, generation))
+        named = place != work.place(place.calendar_id, generation)
+        fate = yield from remove(work, place, etag, named=named, spare=spare)
         if fate is not Fate.NOTHING:
             highest = generation
-        if fate is Fate.REMOVED or (fate is Fate.NOTHING and not expected):
+        if fate in (Fate.REMOVED, Fate.SPARED) or (fate is Fate.NOTHING and not expected):
             return highest
         generation = work.after(place, generation)
         place, etag, expected = work.place(place.calendar_id, generation), None, False
     raise End(CHANGING)
 
 
-def remove(work: Work, place: Place, etag: str | None, *, named: bool = False) -> Dialogue[Fate]:
+def remove(
+    work: Work, place: Place, etag: str | None, *, named: bool = False, spare: str | None = None
+) -> Dialogue[Fate]:
     """Remove one event, if it is this source's and shows no newer state.
 
     Args:
@@ -78,6 +84,7 @@ def remove(work: Work, place: Place, etag: str | None, *, named: bool = False) -
         place: Where.
         etag: Its version, None to read it first.
         named: Whether a binding or a payload names the event, and not only we ourselves.
+        spare: The version that stays.
     """
     for _ in range(_ROUNDS):
         if etag is None:
@@ -86,6 +93,8 @@ def remove(work: Work, place: Place, etag: str | None, *, named: bool = False) -
                 return Fate.DEAD if found is Means.GONE else Fate.NOTHING
             if found.cancelled or found.etag is None or not work.owns(found, named=named):
                 return Fate.DEAD
+            if found.etag == spare:
+                return Fate.SPARED
             defer(work, found)
             etag = found.etag
         means, answer = yield from ask(messages.delete(place, etag=etag))
@@ -97,3 +106,11 @@ def remove(work: Work, place: Place, etag: str | None, *, named: bool = False) -
             return Fate.REMOVED
         etag = None
     raise End(CHANGING)
+
+
+def remove_stray(stray: Stray) -> Dialogue[Done]:
+    """Remove an event if it still is the version that was listed; if it is not, it stays."""
+    means, answer = yield from ask(messages.delete(Place(stray.calendar_id, stray.event_id), etag=stray.etag))
+    if means is Means.SUCCESS and answer.body.strip():
+        raise End(UNREADABLE)  # Google answers a delete with nothing at all
+    return Done(stray.event_id, stray.calendar_id, 0)

@@ -53,7 +53,7 @@ def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
     written = yield from _Writing(work, payload).start()
     try:
         for place, etag in _leftovers(work, payload):
-            yield from clear(work, place, etag)
+            yield from clear(work, place, etag, spare=written.etag)
     except End as end:
         if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
             yield from remove(work, written.place, written.etag)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from reactor.core import event, ids
 from reactor.core.messages import Place, Remote, is_etag
-from reactor.core.payload import Cancel, Upsert
+from reactor.core.payload import Cancel, Rebuild, Upsert
+from reactor.core.stray import Stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class Work:
             recreate of this source may have reached Google without being settled.
         recreate: Whether the bound event is to be removed and made anew under its next id. A move does that anyway.
         strays: The calendars that attempts which were never settled were for; they may have left the event there.
+        repairs: Whether a newer state in the calendar is no reason to stand back. So it is for a rebuild's: any newer
+            row that is open would have come first, so what the calendar shows is known to nobody (a restored backup).
     """
 
     workspace_id: str
     source_key: str
     seq: int
-    payload: Upsert | Cancel
+    payload: Upsert | Cancel | Stray | Rebuild
     generation: int = 0
     bound_event_id: str | None = None
     bound_calendar_id: str | None = field(default=None, repr=False)
@@ -39,6 +42,7 @@ class Work:
     reopen: bool = False
     recreate: bool = False
     strays: tuple[str, ...] = field(default=(), repr=False)
+    repairs: bool = False
 
     @property
     def bound(self) -> Place | None:

@@ -32,12 +32,13 @@ from reactor.core.item import Item, Settlement
 from reactor.core.lane import Batch
 from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
+from reactor.core.payload import Rebuild
 from reactor.core.policy import blame_one, give_back, hold, prepare, settle
 from reactor.core.stats import Stats
 from reactor.core.verdict import Verdict, is_condemned
 from reactor.core.work import Work
 from reactor.errors import TransientError
-from reactor.loop.ports import Calendar, Observer, Outbox, TokensOf, Wakeups
+from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
 
@@ -64,6 +65,7 @@ class Loop:
     Args:
         outbox: The outbox, by way of that session.
         calendar: Sends.
+        rebuilds: Carries rebuilds out; to a lane one is a request like any other.
         tokens_of: Finds an item's tokens.
         wakeups: Calls `look`.
         lanes: Outlive the session: what they have learnt of Google stays true.
@@ -72,10 +74,11 @@ class Loop:
         observer: Told what happens.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - four ports, and what outlives a session
         self,
         outbox: Outbox,
         calendar: Calendar,
+        rebuilds: Rebuilds,
         tokens_of: TokensOf,
         wakeups: Wakeups,
         *,
@@ -87,6 +90,7 @@ class Loop:
         self.stats = stats
         self._outbox = outbox
         self._calendar = calendar
+        self._rebuilds = rebuilds
         self._tokens_of = tokens_of
         self._wakeups = wakeups
         self._lanes = lanes
@@ -154,6 +158,7 @@ class Loop:
                 return Look(Found.NOTHING, due_in=REFUSED)
             self.stats.superseded += claimed.superseded
             self._take_in(claimed.items)
+            self._hand_back(claimed.held)
             self._pump()
             self._count_look(claimed.look.found.name, claimed.look.found)
             again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
@@ -169,6 +174,14 @@ class Loop:
                 self._settler.put(wanted, now)
             else:
                 self._lanes.add(lane, item, wanted, now)
+
+    def _hand_back(self, items: Sequence[Item]) -> None:
+        """Give back what the brake has stopped."""
+        now = trio.current_time()
+        for item in items:
+            self._lanes.claimed(item)
+            self.stats.given_back += 1
+            self._settler.put(give_back(item), now)
 
     def _count_look(self, name: str, found: Found) -> None:
         self.stats.looks[name] += 1
@@ -234,6 +247,8 @@ class Loop:
             tokens = self._tokens_of(entries[0].item)
             if isinstance(tokens, Retry | Dead):
                 self._report_rest(sending, tokens)
+            elif isinstance(payload := entries[0].work.payload, Rebuild):  # nothing else travels with it
+                report(0, await self._rebuilds.expand(entries[0].item, payload, tokens))
             else:
                 now = trio.current_time()
                 with self._observer.sending([(entry.item, now - entry.claimed_at) for entry in entries]):

@@ -9,6 +9,7 @@ from reactor.core.breaker import State
 from reactor.core.gate import Look
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Dead, Outcome, Retry
+from reactor.core.payload import Rebuild
 from reactor.core.work import Work
 
 
@@ -18,6 +19,11 @@ class Claimed(Protocol):
     @property
     def items(self) -> Sequence[Item]:
         """The items, ours now."""
+        ...
+
+    @property
+    def held(self) -> Sequence[Item]:
+        """Items that are ours too, and to be given back."""
         ...
 
     @property
@@ -79,6 +85,14 @@ class Calendar(Protocol):
 
     async def send(self, works: Sequence[Work], tokens: Tokens, report: Report | None = None) -> Sequence[Outcome]:
         """Make Google agree with some items; tell each outcome as soon as it is known."""
+        ...
+
+
+class Rebuilds(Protocol):
+    """Who carries rebuilds out."""
+
+    async def expand(self, item: Item, payload: Rebuild, tokens: Tokens) -> Outcome:
+        """Turn a rebuild into an item for each event; may be cancelled at any moment."""
         ...
 
 

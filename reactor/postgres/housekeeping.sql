@@ -36,3 +36,7 @@ select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.o
        (select count(*) from public.google_connections where not is_valid),
        pg_catalog.pg_notification_queue_usage()
   from due, pending;
+
+-- name: brakes
+-- Workspaces that are stopped.
+select count(*) from public.sync_brakes where released_at is null;

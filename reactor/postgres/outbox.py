@@ -29,9 +29,11 @@ from uuid import UUID
 import psycopg
 import trio
 
+from reactor.core.brake import Limit
 from reactor.core.gate import Found, Look
 from reactor.core.item import Consent, Item, Memory, Settlement
 from reactor.errors import TransientError
+from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.reports import Claimed, Invariants, Refused, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Row, Session, SessionLostError
@@ -42,6 +44,7 @@ T = TypeVar("T")
 _SQL = statements("outbox")
 
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
+_BRAKE = Limit()
 REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a word
 
 
@@ -53,14 +56,24 @@ class Outbox:
         writing: The session that settles; without one it is the claims session.
         max_attempts: Most attempts for any item, whatever its row says.
         batch: Items of a workspace that travel together; a claim takes so many from one that has them.
+        brake: How much of a workspace may be deleted at once (`reactor.core.brake`).
+        on_pull: Told of each workspace that is stopped here.
     """
 
     def __init__(
-        self, session: Session, writing: Session | None = None, *, max_attempts: int = 5, batch: int = 50
+        self,
+        session: Session,
+        writing: Session | None = None,
+        *,
+        max_attempts: int = 5,
+        batch: int = 50,
+        brake: Limit = _BRAKE,
+        on_pull: Callable[[Pulled], object] = lambda _: None,
     ) -> None:
         self._session = session
         self._writing = writing or session
         self._ceiling = max_attempts
+        self._brakes = Brakes(brake, on_pull)
         self._ring = Ring(batch)
         self._in_flight: dict[UUID, Item] = {}
         self._held: dict[UUID, str] = {}  # their ids as text: adapting 2,000 UUIDs is a twentieth of a claim's CPU
@@ -84,29 +97,47 @@ class Outbox:
         """
         ring, excluded = self._ring, frozenset(excluded)
         if slots <= 0:
-            return await self._full(excluded)
+            return await self._full(excluded | self._brakes.stopped)
         ring.begin()
         read = False
         began = trio.current_time()
         while True:
+            stopped = self._brakes.stopped
+            barred = excluded | stopped
             refresh = not read and ring.is_stale(began)
-            window = [] if refresh else ring.window(slots, excluded)
+            window = [] if refresh else ring.window(slots, barred)
             if not window and read:
-                due_in = ring.due_in(excluded, trio.current_time())
+                due_in = ring.due_in(barred, trio.current_time())
                 return Claimed(look=Look(Found.NOTHING, due_in=due_in))
-            items, report = await self._pass(slots, window, excluded)
+            items, report = await self._pass(slots, window, barred)
             if report.get("busy"):
                 return Claimed(look=Look(Found.BUSY))
             read = read or not window
-            if items or report["superseded"]:
-                look = Look(Found.WORK, left_behind=ring.has_due(excluded))
-                return Claimed(items, look, report["superseded"])
+            if items or report["superseded"] or stopped - self._brakes.stopped:  # released: it was not looked at
+                look = Look(Found.WORK, left_behind=ring.has_due(barred))
+                return await self._braked(items, look, report["superseded"])
+
+    async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
+        """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
+        suspects = self._brakes.suspects(items)
+        barred = set(suspects)
+        if suspects:
+            try:
+                pulled = await self._run(self._brakes.count, suspects, list(self._in_flight))
+            except TransientError:
+                pass
+            else:
+                self._brakes.pulled(pulled)
+                barred = {each.workspace_id for each in pulled}
+        kept = [item for item in items if item.workspace_id not in barred]
+        held = [item for item in items if item.workspace_id in barred]
+        return Claimed(kept, look, superseded, held)
 
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> tuple[list[Item], Any]:
         """Look at some workspaces; at the first of a ring read anew where none are named."""
         began = trio.current_time()
         width = len(window) or self._ring.width(slots)
-        items, report = await self._run(
+        items, report, stopped = await self._run(
             _claim,
             {
                 "workspaces": window or None,
@@ -123,6 +154,7 @@ class Outbox:
         )
         if report.get("busy"):
             return items, report
+        self._brakes.stopped = frozenset(stopped)
         self._in_flight.update((item.id, item) for item in items)
         self._held.update((item.id, str(item.id)) for item in items)
         now = trio.current_time()
@@ -245,11 +277,11 @@ def _rows(connection: Connection, name: str, params: dict[str, Any]) -> list[Row
     return connection.execute(_SQL[name], params).fetchall()
 
 
-def _claim(connection: Connection, params: dict[str, Any]) -> tuple[list[Item], Any]:
-    """Claim; return the items and the report, which comes last."""
+def _claim(connection: Connection, params: dict[str, Any]) -> tuple[list[Item], Any, list[UUID]]:
+    """Claim; return the items, the report, which comes last, and the workspaces that are stopped."""
     with connection.cursor(binary=True) as cursor:
         *rows, report = cursor.execute(_SQL["claim"], params).fetchall()
-    return [_item(row) for row in rows], report[6]
+    return [_item(row[:-1]) for row in rows], report[6], report[-1]
 
 
 def _item(row: Row) -> Item:

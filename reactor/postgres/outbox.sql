@@ -2,9 +2,21 @@
 -- as one JSON document: however many items, one statement with one plan.
 
 -- name: claim
-select * from public.sync_outbox_claim(
-  %(workspaces)s::uuid[], %(cursors)s::text[], %(past)s::uuid, %(width)s, %(excluded)s::uuid[],
-  %(slots)s, %(due_rows)s, %(key_rows)s, %(held)s::uuid[], %(ceiling)s);
+-- Not from workspaces that the brake has stopped; in the last column which those are.
+with stopped as materialized (
+  select coalesce(array_agg(b.workspace_id), '{}') as ids from public.sync_brakes as b where b.released_at is null
+), area as materialized (
+  select coalesce(array_agg(w.workspace_id order by w.place), '{}') as workspaces,
+         coalesce(array_agg(w.key order by w.place), '{}') as cursors
+    from unnest(%(workspaces)s::uuid[], %(cursors)s::text[]) with ordinality as w (workspace_id, key, place)
+   where w.workspace_id <> all (select unnest(s.ids) from stopped as s)
+)
+select c.*, s.ids
+  from stopped as s, area as a, lateral public.sync_outbox_claim(
+    case when %(workspaces)s::uuid[] is not null then a.workspaces end,
+    case when %(workspaces)s::uuid[] is not null then a.cursors end,
+    %(past)s::uuid, %(width)s, %(excluded)s::uuid[] || s.ids,
+    %(slots)s, %(due_rows)s, %(key_rows)s, %(held)s::uuid[], %(ceiling)s) as c;
 
 -- name: ring
 select * from public.sync_outbox_ring();
@@ -138,6 +150,7 @@ with orphans as materialized (
          coalesce(array_agg(distinct o.payload ->> 'calendarId') filter (
            where o.operation <> 'REBUILD_ALL' and o.payload ->> 'calendarId' is not null), '{}')
     from swept as o
+   where o.parent_id is null or not o.payload ? 'stray'  -- which has no source
    group by 1, 2
    order by 1, 2
   on conflict (workspace_id, source_key) do update

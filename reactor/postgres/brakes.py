@@ -1,0 +1,108 @@
+"""The brake's part in the database; `reactor.core.brake` argues it."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+import trio
+
+from reactor.core.brake import Limit, Tally
+from reactor.core.item import Item
+from reactor.postgres.session import Row
+from reactor.postgres.statements import statements
+
+SQL = statements("brakes")
+
+Connection = psycopg.Connection[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A workspace was stopped: so many events were to go, out of so many."""
+
+    workspace_id: UUID
+    cause: str
+    deletes: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A workspace that is stopped.
+
+    Attributes:
+        workspace_id: Which.
+        cause: BURST or REBUILD.
+        rebuild_id: The rebuild.
+        deletes: How many events were to go when it was stopped.
+        events: Out of how many.
+        since: Since when.
+        waiting: How many items wait now.
+    """
+
+    workspace_id: UUID
+    cause: str
+    rebuild_id: UUID | None
+    deletes: int
+    events: int
+    since: datetime
+    waiting: int
+
+
+class Brakes:
+    """The brake on bursts of cancels, for whoever claims.
+
+    Args:
+        limit: What may be deleted without a question.
+        on_pull: Told of each workspace that is stopped here.
+
+    Attributes:
+        stopped: The workspaces that were stopped at the last claim.
+    """
+
+    def __init__(self, limit: Limit, on_pull: Callable[[Pulled], object] = lambda _: None) -> None:
+        self.stopped: frozenset[UUID] = frozenset()
+        self._limit = limit
+        self._tally = Tally(limit)
+        self._on_pull = on_pull
+
+    def suspects(self, items: Collection[Item]) -> list[UUID]:
+        """The workspaces whose cancels are so many that they are to be counted."""
+        return self._tally.note(items, trio.current_time())
+
+    def count(self, connection: Connection, suspects: Collection[UUID], in_flight: Collection[UUID]) -> list[Pulled]:
+        """Count what is to be deleted, and stop the workspaces for which it is too much (in a thread)."""
+        pulled = []
+        for workspace_id in suspects:
+            recent = self._tally.recent(workspace_id)
+            params = {
+                "workspace": workspace_id,
+                "recent": list(recent),
+                "places": list(recent.values()),
+                "over": [item_id not in in_flight for item_id in recent],
+                "share": self._limit.share,
+                "least": self._limit.least,
+            }
+            [[passes, deletes, events, stopped]] = connection.execute(SQL["count"], params).fetchall()
+            self._tally.counted(workspace_id, passes, stopped=stopped)
+            if stopped:
+                pulled.append(Pulled(workspace_id, "BURST", deletes, events))
+        return pulled
+
+    def pulled(self, pulled: Collection[Pulled]) -> None:
+        """Take in what was stopped."""
+        self.stopped |= {each.workspace_id for each in pulled}
+        for each in pulled:
+            self._on_pull(each)
+
+
+def stopped(connection: Connection, workspace_id: UUID | None = None) -> list[Stopped]:
+    """Return the workspaces that are stopped, or the one if it is."""
+    return [Stopped(*row) for row in connection.execute(SQL["stopped"], {"workspace": workspace_id})]
+
+
+def release(connection: Connection, workspace_id: UUID) -> bool:
+    """Let pass what waits in a stopped workspace; say whether it was stopped."""
+    return bool(connection.execute(SQL["release"], {"workspace": workspace_id}).fetchall())

@@ -1,0 +1,213 @@
+"""A rebuild in the database: what the current state is, and portions of the items that make the calendar agree with it.
+
+Three places to read the state from: a view `calendar_source_events`, a function of that name which is given the
+workspace, or, where the application has neither, what was applied last (`sync_sources`). The first two are *complete*:
+what is not in them is not to be there. The memory is not: an event that only an older worker made has a binding and
+nothing else, and is left alone.
+
+**Why no edit is lost.** A child's place is its source's floor, read in the statement that reads the state. An edit that
+was committed and not applied lies above the floor; so does one that is still open, and whose old state is what the
+statement read: both beat the child, before it is sent or after. Once one of them is applied the floor has risen, and
+the child is superseded. Nothing has to be locked for that, and it does not matter how long an expansion takes.
+
+**Why nothing is made twice.** A child's id follows from its parent and its source. What is killed and begins again from
+the start writes the same ids, and those that are there stay as they are.
+
+**Why it may be killed at any moment.** Each portion is a transaction that first locks the rebuild's row and sees
+whether the claim is still ours. So it runs on any connection: should the claims session be lost while a portion is
+under way, whoever takes the rebuild over waits for the portion or finds it undone. A portion of a thousand takes some
+100 ms.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+
+from reactor.core.item import Item
+from reactor.core.leftovers import Known
+from reactor.core.payload import Cancel, Rebuild, source_key
+from reactor.core.stray import Stray
+from reactor.postgres.brakes import SQL as BRAKES
+from reactor.postgres.session import Row
+from reactor.postgres.statements import statements
+
+_SQL = statements("rebuilds")
+
+PORTION = 1_000  # children in one transaction
+
+Connection = psycopg.Connection[Row]
+
+
+class ClaimLostError(Exception):
+    """The rebuild is somebody else's by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a rebuild is about to do.
+
+    Attributes:
+        events: Events that are remembered.
+        deletes: How many of them are not to be there.
+        left_alone: How many are of nobody knows what.
+    """
+
+    events: int
+    deletes: int
+    left_alone: int
+
+
+class Expansion:
+    """One rebuild, while its claim is ours; every method runs in a thread, with any connection in autocommit mode.
+
+    Args:
+        item: The claimed item.
+        payload: What it says.
+
+    Attributes:
+        source: `view`, `function` or `memory`.
+        is_readable: Whether our role may read it; known after `open`.
+    """
+
+    def __init__(self, item: Item, payload: Rebuild) -> None:
+        self.source = "memory"
+        self.is_readable = True
+        self._item = item
+        self._params: dict[str, Any] = {
+            "parent": item.id,
+            "claim": item.claim_no,
+            "workspace": item.workspace_id,
+            "calendar": payload.calendar_id,
+            "recreate": payload.recreate,
+            "max_attempts": item.max_attempts,
+            "rows": PORTION,
+        }
+
+    @property
+    def _state(self) -> LiteralString:
+        if self.source == "memory":
+            return _SQL["state_of_memory"]
+        return _SQL["state_of_view" if self.source == "view" else "state_of_function"] + _SQL["state_of_application"]
+
+    def open(self, connection: Connection) -> None:
+        """Find the state."""
+        [[self.source, self.is_readable]] = connection.execute(_SQL["source"]).fetchall()
+        self._params["complete"] = self.source != "memory"
+
+    def calendars(self, connection: Connection) -> list[str]:
+        """Every calendar that may hold something, without the one that the rebuild names."""
+        rows = self._read(connection, _SQL["known"] + _SQL["calendars"])
+        own = self._params["calendar"]
+        return sorted(name for (name,) in rows if name is not None and name.strip(".") and name != own)
+
+    def survey(self, connection: Connection) -> Survey:
+        """Count."""
+        [row] = self._read(connection, _SQL["known"] + _SQL["survey"])
+        return Survey(*row)
+
+    def facts(self, connection: Connection, keys: Iterable[str]) -> dict[str, Known]:
+        """What is known of some sources."""
+        rows = self._read(connection, _SQL["facts"], keys=list(keys))
+        return {key: Known(*of_key) for key, *of_key in rows}
+
+    def is_stopped(self, connection: Connection, *, deletes: int, events: int, least: int) -> bool:
+        """Pull the brake, unless it was released for this; say whether the workspace is stopped."""
+        params = {"rebuild": self._item.id, "seq": self._item.seq, "deletes": deletes, "events": events, "least": least}
+        connection.execute(BRAKES["pull"], self._params | params)
+        [[stopped]] = connection.execute(BRAKES["is_stopped"], self._params).fetchall()
+        return bool(stopped)
+
+    def upserts(self, connection: Connection, after: str) -> tuple[str | None, int]:
+        """Write the portion after a source; return its last source, None at the end, and how many are new."""
+        return self._portion(connection, _SQL["upserts"], after)
+
+    def cancels(self, connection: Connection, after: str) -> tuple[str | None, int]:
+        """As `upserts`, for what is not to be there."""
+        return self._portion(connection, _SQL["known"] + _SQL["cancels"], after)
+
+    def removals(self, connection: Connection, removals: Sequence[Cancel | Stray]) -> int:
+        """Write a portion of what was found in calendars; return how many are new."""
+        document = json.dumps([_removal(each) for each in removals])
+        [[made]] = self._write(connection, self._state + _SQL["removals"], removals=document)
+        return int(made)
+
+    def put_away(self, connection: Connection) -> int:
+        """End a portion of the children of older rebuilds; return how many."""
+        [[ended]] = self._write(connection, _SQL["put_away"])
+        return int(ended)
+
+    def _portion(self, connection: Connection, statement: LiteralString, after: str) -> tuple[str | None, int]:
+        [[last, made]] = self._write(connection, self._state + statement, after=after)
+        return last, made
+
+    def _read(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
+        return connection.execute(self._state + statement, self._params | more).fetchall()
+
+    def _write(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
+        with connection.transaction():
+            if [row[0] for row in connection.execute(_SQL["fence"], self._params)] != ["PROCESSING"]:
+                raise ClaimLostError
+            rows = connection.execute(statement, self._params | more).fetchall()
+            if rows[0][-1]:
+                connection.execute(_SQL["progressed"], self._params)
+        return rows
+
+
+def _removal(removal: Cancel | Stray) -> dict[str, Any]:
+    if isinstance(removal, Stray):
+        return {"name": f"{removal.calendar_id} {removal.event_id}", "key": None, "payload": removal.as_json()}
+    key = source_key(removal.source_type, removal.source_id)
+    return {"name": key, "key": key, "payload": removal.model_dump(mode="json", by_alias=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a rebuild is.
+
+    Attributes:
+        workspace_id: Whose.
+        status: Its own status: COMPLETED once all of its children are made.
+        attempts: How often it failed.
+        due: When it is tried again.
+        note: What went wrong, or what was left alone.
+        failure_code: Why it ended without being carried out.
+        children: Its children by status.
+        ended: Those that ended without being applied, by failure code; SUPERSEDED is one.
+    """
+
+    workspace_id: UUID
+    status: str
+    attempts: int
+    due: Any
+    note: str | None
+    failure_code: str | None
+    children: dict[str, int]
+    ended: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """How many children there are."""
+        return sum(self.children.values())
+
+    @property
+    def left(self) -> int:
+        """How many of them are still to be sent."""
+        return self.total - self.children.get("COMPLETED", 0) - self.children.get("DEAD_LETTER", 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.status in ("COMPLETED", "DEAD_LETTER") and not self.left
+
+
+def progress(connection: Connection, rebuild_id: UUID) -> Progress | None:
+    """Return how far a rebuild is, None where there is none of that id."""
+    row = connection.execute(_SQL["progress"], {"rebuild": rebuild_id}).fetchone()
+    if row is None:
+        return None
+    status, workspace_id, attempts, due, note, code, children, ended = row
+    return Progress(workspace_id, status, attempts, due, note, code, children, ended)

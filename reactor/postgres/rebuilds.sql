@@ -1,0 +1,224 @@
+-- Rebuilds: what the application's current state is, and the items that make a calendar agree with it. The module
+-- reactor/postgres/rebuilds.py tells how these are put together: a statement here that begins with a comma follows one
+-- of the three `state_of_...`.
+
+-- name: source
+-- Where the current state comes from, and whether we may read it.
+select case when v.oid is not null then 'view' when f.oid is not null then 'function' else 'memory' end,
+       coalesce(has_table_privilege(v.oid, 'select'), has_function_privilege(f.oid, 'execute'), true)
+  from (select to_regclass('public.calendar_source_events')::oid as oid) as v,
+       (select to_regprocedure('public.calendar_source_events(uuid)')::oid as oid) as f;
+
+-- name: state_of_view
+-- As JSON, so that a column which the application does not have is a field that is not there. The key is not read out of
+-- that: then it is made for the rows of a portion only.
+with source as (
+  select coalesce(e.source_type::text, '') || ':' || coalesce(e.source_id::text, '') as key, to_jsonb(e) as e
+    from public.calendar_source_events as e where e.workspace_id = %(workspace)s
+)
+
+-- name: state_of_function
+with source as (
+  select coalesce(e.source_type::text, '') || ':' || coalesce(e.source_id::text, '') as key, to_jsonb(e) as e
+    from public.calendar_source_events(%(workspace)s) as e
+   where e.workspace_id = %(workspace)s
+)
+
+-- name: state_of_application
+-- In the form of the contract. A whole day is a date and has no zone; a time is an instant, written in UTC. (The
+-- transaction's time zone is UTC, for columns without one.)
+, state as (
+  select key,
+         e ->> 'calendar_id' as calendar_id,
+         true as is_known,
+         jsonb_strip_nulls(jsonb_build_object(
+           'operation', 'UPSERT_EVENT',
+           'workspaceId', %(workspace)s::uuid,
+           'calendarId', e ->> 'calendar_id',
+           'sourceType', e ->> 'source_type',
+           'sourceId', e ->> 'source_id',
+           'eventType', e ->> 'event_type',
+           'event', jsonb_build_object(
+             'title', e ->> 'title',
+             'description', e ->> 'description',
+             'location', e ->> 'location',
+             'start', case when (e ->> 'is_all_day')::boolean
+                           then to_jsonb(((e ->> 'start_at')::timestamptz at time zone 'UTC')::date)
+                           else to_jsonb(to_char((e ->> 'start_at')::timestamptz at time zone 'UTC',
+                                                 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
+             'end', case when (e ->> 'is_all_day')::boolean
+                         then to_jsonb(((e ->> 'end_at')::timestamptz at time zone 'UTC')::date)
+                         else to_jsonb(to_char((e ->> 'end_at')::timestamptz at time zone 'UTC',
+                                               'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
+             'isAllDay', coalesce((e ->> 'is_all_day')::boolean, false),
+             'recurrence', e -> 'recurrence',
+             'colorId', e ->> 'color_id',
+             'timeZone', e ->> 'time_zone'
+           ))) as payload
+    from source
+)
+
+-- name: state_of_memory
+-- What was applied last, in the calendar that the rebuild names. What we removed is not part of it, nor what was to be
+-- removed by a cancel that died.
+with refused as (
+  select public.sync_source_key(o.payload, o.id) as key, max(o.seq) as seq
+    from public.sync_outbox as o
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation = 'CANCEL_EVENT'
+     and o.parent_id is null
+   group by 1
+), state as (
+  select s.source_key as key,
+         %(calendar)s::text as calendar_id,
+         r.key is null as is_known,
+         s.payload - 'recreate' || jsonb_build_object('calendarId', %(calendar)s::text) as payload
+    from public.sync_sources as s
+    left join refused as r on r.key = s.source_key and r.seq >= s.floor_seq
+   where s.workspace_id = %(workspace)s and s.payload is not null and not s.cancelled
+)
+
+-- name: known
+-- What has an event, as far as we remember, or may have one.
+, known as (
+  select s.source_key as key, s.google_event_id, s.calendar_id
+    from public.sync_sources as s
+   where s.workspace_id = %(workspace)s and position(':' in s.source_key) > 0
+     and (s.google_event_id is not null or cardinality(s.strays) > 0)
+  union all
+  select b.source_type || ':' || b.source_id, b.google_event_id, b.calendar_id
+    from public.calendar_event_bindings as b
+   where b.workspace_id = %(workspace)s
+     and not exists (
+       select from public.sync_sources as s
+        where s.workspace_id = b.workspace_id and s.source_key = b.source_type || ':' || b.source_id
+          and (s.google_event_id is not null or cardinality(s.strays) > 0 or s.cancelled))
+)
+
+-- name: calendars
+-- Every calendar that may hold something of the workspace, beside the one that the rebuild names.
+select calendar_id from state where is_known
+ union
+select calendar_id from known
+ union
+select unnest(s.strays) from public.sync_sources as s where s.workspace_id = %(workspace)s
+ union
+select c.calendar_id from public.google_connections as c where c.workspace_id = %(workspace)s
+
+-- name: survey
+-- How many events there are, how many of them would go, and how many nobody knows what to do with.
+select count(*) filter (where k.google_event_id is not null),
+       count(*) filter (where k.google_event_id is not null and s.key is not null and not s.is_known
+                           or k.google_event_id is not null and s.key is null and %(complete)s),
+       count(*) filter (where s.key is null and not %(complete)s)
+  from known as k
+  left join state as s on s.key = k.key
+
+-- name: facts
+-- What is known of the sources that listed events name.
+select l.key, s.calendar_id, coalesce(m.google_event_id, b.google_event_id),
+       case when m.google_event_id is null then b.calendar_id else m.calendar_id end, coalesce(m.generation, 0)
+  from unnest(%(keys)s::text[]) as l (key)
+  left join state as s on s.key = l.key and s.is_known
+  left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = l.key
+  left join public.calendar_event_bindings as b
+    on b.workspace_id = %(workspace)s and b.source_type = split_part(l.key, ':', 1)
+   and b.source_id = case when split_part(l.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+                          then split_part(l.key, ':', 2)::uuid end
+   and m.cancelled is not true
+
+-- name: fence
+-- Whose the rebuild is. The row stays locked until the portion is written: whoever takes the claim away waits, and
+-- whoever has lost it finds another number. Not by status = 'PROCESSING' (sync_outbox_processing says why).
+select o.status::text, set_config('TimeZone', 'UTC', true)
+  from public.sync_outbox as o
+ where o.id = %(parent)s and o.claim_no = %(claim)s
+   for no key update
+
+-- name: upserts
+-- The next portion of what is to be there. A child's place is its source's floor, read together with the state.
+, page as materialized (
+  select s.key, s.payload from state as s where s.is_known and s.key > %(after)s order by s.key limit %(rows)s
+), made as (
+  insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
+  select md5(%(parent)s::uuid || ' ' || p.key)::uuid, %(workspace)s, 'UPSERT_EVENT',
+         p.payload || case when %(recreate)s then '{"recreate": true}' else '{}' end::jsonb,
+         coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
+    from page as p
+    left join public.sync_sources as m
+      on m.workspace_id = %(workspace)s and m.source_key = public.sync_source_key(p.payload, %(parent)s)
+  on conflict (id) do nothing
+  returning 1
+)
+select (select max(p.key) from page as p), (select count(*) from made)
+
+-- name: cancels
+-- The next portion of what is remembered and not to be there.
+, page as materialized (
+  select k.key, k.calendar_id from known as k where k.key > %(after)s order by k.key limit %(rows)s
+), made as (
+  insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
+  select md5(%(parent)s::uuid || ' ' || p.key)::uuid, %(workspace)s, 'CANCEL_EVENT',
+         jsonb_build_object(
+           'operation', 'CANCEL_EVENT', 'workspaceId', %(workspace)s::uuid,
+           'calendarId', coalesce(p.calendar_id, %(calendar)s), 'sourceType', split_part(p.key, ':', 1),
+           'sourceId', substr(p.key, position(':' in p.key) + 1)),
+         coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
+    from page as p
+    left join state as s on s.key = p.key
+    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = p.key
+   where case when s.key is null then %(complete)s else not s.is_known end
+  on conflict (id) do nothing
+  returning 1
+)
+select (select max(p.key) from page as p), (select count(*) from made)
+
+-- name: removals
+-- What was found in calendars: cancels of sources that nobody knows (and still nobody does), and strays, which are
+-- sources of their own.
+, made as (
+  insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
+  select md5(%(parent)s::uuid || ' ' || i.name)::uuid, %(workspace)s, 'CANCEL_EVENT', i.payload,
+         coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
+    from jsonb_to_recordset(%(removals)s::jsonb) as i (name text, key text, payload jsonb)
+    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = i.key
+   where i.key is null or not exists (select from state as s where s.key = i.key and s.is_known)
+  on conflict (id) do nothing
+  returning 1
+)
+select count(*) from made
+
+-- name: progressed
+-- An expansion that gets on has not failed, whatever became of its workers; one that kills them always in the same place
+-- writes nothing new there, and ends as a dead letter.
+update public.sync_outbox set attempts = 0 where id = %(parent)s and attempts > 0
+
+-- name: put_away
+-- A portion of the children of older rebuilds that nobody has begun: ours cover what they were for.
+with old_ones as materialized (
+  select o.id
+    from public.sync_outbox as o
+   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
+     and o.parent_id is not null and o.parent_id <> %(parent)s
+   limit %(rows)s
+     for update skip locked
+), put_away as (
+  update public.sync_outbox as o
+     set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
+    from old_ones where o.id = old_ones.id
+  returning 1
+)
+select count(*) from put_away
+
+-- name: progress
+-- How far a rebuild is: its own state, and its children by status and by why they ended without being applied.
+select r.status::text, r.workspace_id, r.attempts, r.next_attempt_at, r.last_error, r.failure_code,
+       coalesce((
+         select jsonb_object_agg(c.status, c.n)
+           from (select o.status::text, count(*) as n from public.sync_outbox as o
+                  where o.parent_id = r.id group by 1) as c), '{}'),
+       coalesce((
+         select jsonb_object_agg(c.failure_code, c.n)
+           from (select o.failure_code, count(*) as n from public.sync_outbox as o
+                  where o.parent_id = r.id and o.failure_code is not null group by 1) as c), '{}')
+  from public.sync_outbox as r
+ where r.id = %(rebuild)s and r.operation = 'REBUILD_ALL'
