@@ -70,6 +70,22 @@ def test_what_waits_and_for_whom(database: Database, rows: Rows) -> None:
     assert "2 items of 2 workspaces without a valid connection" in shown
 
 
+def test_who_is_stopped_by_the_brake(database: Database, rows: Rows) -> None:
+    rows.connection.execute(
+        "insert into sync_brakes (workspace_id, cause, deletes, events) values (%s, 'BURST', 40, 50), "
+        "(%s, 'BURST', 30, 50)",
+        (workspace("stopped"), workspace("released")),
+    )
+    rows.connection.execute(
+        "update sync_brakes set released_at = now() where workspace_id = %s", (workspace("released"),)
+    )
+    [found] = document(database, "status")["stopped"]
+    assert found == {"workspace": str(workspace("stopped")), "cause": "BURST", "deletes": 40, "events": 50}
+    shown = call(database.reactor, "status").stdout
+    assert "40 of 50" in shown
+    assert "brake list" in shown
+
+
 def test_it_never_counts_everything(database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "CAP", 3)
     rows.connect()

@@ -11,7 +11,13 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 SILENT = ("demo", "emulator")  # not the service
 ALERTS = (
     *("ReactorAbsent", "ReactorNotReady", "ReactorStalled", "ReactorErrorRatio", "ReactorDeadLetters"),
-    *("ReactorGoogleUnreachable", "ReactorConnectionsInvalid", "ReactorClaimsLost", "ReactorRestartLoop"),
+    *(
+        "ReactorGoogleUnreachable",
+        "ReactorConnectionsInvalid",
+        "ReactorBrakePulled",
+        "ReactorClaimsLost",
+        "ReactorRestartLoop",
+    ),
     *("ReactorDeaf", "ReactorKeysMissing", "ReactorNotifyQueueFilling", "ReactorLoopLag"),
 )
 

@@ -70,6 +70,7 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
             "worst": desk.rows(SQL["worst"], **where, cap=CAP, top=TOP),
         },
         "parked": {**desk.one(SQL["connections"], **where), "workspaces": parked},
+        "stopped": desk.rows(SQL["stopped"], **where),
         "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
         "replicas": desk.rows(SQL["replicas"]),
     }
@@ -108,6 +109,10 @@ def _show_outbox(document: Document) -> None:
         shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[:TOP]
         rows = [(e["workspace"], "invalid" if e["connected"] else "none", at_least(e["waiting"], CAP)) for e in shown]
         print_table(("workspace", "connection", "waiting"), rows, title="\nParked: connect them again")
+    if document["stopped"]:
+        rows = [(e["workspace"], e["cause"], f"{e['deletes']:,} of {e['events']:,}") for e in document["stopped"]]
+        title = "\nStopped by the brake: see `python -m reactor brake list`"
+        print_table(("workspace", "cause", "would delete"), rows, title=title)
     if document["replicas"]:
         _show_replicas(document["replicas"])
 

@@ -52,6 +52,13 @@ select count(*)::integer as workspaces, coalesce(max(-first_due_in), 0)::double 
   from public.sync_outbox_ring() as r
  where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
 
+-- name: stopped
+-- Workspaces that the brake has stopped.
+select b.workspace_id as workspace, b.cause, b.deletes, b.events
+  from public.sync_brakes as b
+ where b.released_at is null and (%(workspace)s::uuid is null or b.workspace_id = %(workspace)s)
+ order by b.stopped_at;
+
 -- name: parked
 -- Workspaces that wait for a person: something is open, and the connection is missing or invalid. One look-up in the
 -- index for each workspace.
@@ -98,7 +105,7 @@ select a.pid, a.application_name as application, host(a.client_addr) as client, 
            and l.database = a.datid)::integer as item_locks
   from pg_catalog.pg_stat_activity as a
  where a.datname = current_database()
-   and a.application_name in ('calendar-sync-reactor claims', 'calendar-sync-reactor listen')
+   and a.application_name in ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
  order by a.client_addr nulls first, a.backend_start, a.pid;
 
 -- name: item_locks
