@@ -36,7 +36,8 @@ ENV PATH=/opt/reactor/bin:$PATH \
     HEALTH_BIND=0.0.0.0:8080 \
     LOG_FORMAT=json
 USER 10001:10001
-WORKDIR /tmp
+# Where `python -m` looks first: what can be written must not be it.
+WORKDIR /
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/reactor/bin/python", "-m", "reactor"]

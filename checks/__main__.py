@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from checks import manifests, promql
+from checks import manifests, promql, references
 from checks.scrape import scrape
 from checks.tools import K8S, MissingToolError
 
@@ -53,6 +53,7 @@ def _checks(directory: Path) -> list[tuple[str, Callable[[], list[str]]]]:
             (f"{overlay}: rendered", partial(_render, K8S / "overlays" / overlay, file)),
             (f"{overlay}: kinds of Kubernetes", partial(manifests.native_problems, file)),
             (f"{overlay}: custom resources", partial(_custom, file)),
+            (f"{overlay}: names and selectors", partial(_references, file)),
             (f"{overlay}: security", partial(manifests.security_problems, file)),
         ]
     return [
@@ -72,6 +73,10 @@ def _render(overlay: Path, file: Path) -> list[str]:
 
 def _custom(file: Path) -> list[str]:
     return manifests.custom_problems(manifests.documents(file.read_text()))
+
+
+def _references(file: Path) -> list[str]:
+    return references.reference_problems(manifests.documents(file.read_text()))
 
 
 if __name__ == "__main__":

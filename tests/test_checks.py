@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from checks import manifests, promql, tools
+from checks import manifests, promql, references, tools
 
 OPERATIONS = tools.ROOT / "docs" / "operations.md"
 
@@ -95,6 +95,39 @@ def test_a_mistake_in_a_custom_resource_is_found(k8s: Path, file: str, old: str,
     assert manifests.custom_problems(manifests.documents(rendered(k8s, "prod").read_text())) == []
     replace(k8s / "components" / file, old, new)
     assert manifests.custom_problems(manifests.documents(rendered(k8s, "prod").read_text()))
+
+
+@pytest.mark.tool("kubectl")
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        (
+            "base/deployment.yaml",
+            "serviceAccountName: reactor",
+            "serviceAccountName: reacter",
+            "ServiceAccount reacter",
+        ),
+        ("base/migrate.yaml", "name: reactor-owner", "name: owner", "Secret owner"),
+        ("components/keda/scaled-object.yaml", "name: reactor-keda", "name: keda", "Secret keda"),
+        ("components/monitoring/pod-monitor.yaml", "component: worker", "component: wrker", "selects no pod"),
+        ("base/disruption-budget.yaml", "component: worker", "component: wrker", "selects no pod"),
+    ],
+)
+def test_a_name_that_nothing_bears_is_found(k8s: Path, file: str, old: str, new: str, told: str) -> None:
+    assert references.reference_problems(manifests.documents(rendered(k8s, "prod").read_text())) == []
+    replace(k8s / file, old, new)
+    [problem] = references.reference_problems(manifests.documents(rendered(k8s, "prod").read_text()))
+    assert told in problem
+
+
+@pytest.mark.tool("kubectl")
+def test_the_scaler_has_the_number_of_replicas_to_itself(k8s: Path) -> None:
+    replicas = {}
+    for overlay in manifests.OVERLAYS:
+        documents = manifests.documents(rendered(k8s, overlay).read_text())
+        [deployment] = [document for document in documents if document["kind"] == "Deployment"]
+        replicas[overlay] = deployment["spec"].get("replicas")
+    assert replicas == {"dev": 1, "prod": None}
 
 
 def test_a_kind_that_nobody_described_is_found() -> None:
