@@ -20,6 +20,7 @@ time-out bounds it. When the server refuses a statement, `TransientError` comes 
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -54,6 +55,9 @@ class Outbox:
         max_attempts: Most attempts for any item, whatever its row says.
         brake: How much of a workspace may be deleted at once (`reactor.core.brake`).
         on_pull: Told of each workspace that is stopped here.
+
+    Attributes:
+        followed: Whether something that is due has waited for the items that were settled last.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Outbox:
         brake: Limit = _BRAKE,
         on_pull: Callable[[Pulled], object] = lambda _: None,
     ) -> None:
+        self.followed = False
         self._session = session
         self._ceiling = max_attempts
         self._brakes = Brakes(brake, on_pull)
@@ -113,11 +118,8 @@ class Outbox:
         suspects = self._brakes.suspects(items)
         barred = set(suspects)
         if suspects:
-            try:
+            with suppress(TransientError):
                 pulled = await self._run(self._brakes.count, suspects, list(self._in_flight))
-            except TransientError:
-                pass
-            else:
                 self._brakes.pulled(pulled)
                 barred = {each.workspace_id for each in pulled}
         kept = [item for item in items if item.workspace_id not in barred]
@@ -176,7 +178,7 @@ class Outbox:
         written: set[UUID] = set()
         unlocked: set[UUID] = set()
         try:
-            await self._run(settle, list(ours.values()), written, unlocked)
+            self.followed = await self._run(settle, list(ours.values()), written, unlocked)
         finally:
             for item_id in unlocked:
                 del self._in_flight[item_id]

@@ -39,7 +39,7 @@ _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connect
 Connection = psycopg.Connection[Row]
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement], written: set[UUID], unlocked: set[UUID]) -> None:
+def settle(connection: Connection, settlements: Sequence[Settlement], written: set[UUID], unlocked: set[UUID]) -> bool:
     """Settle them.
 
     Args:
@@ -48,18 +48,23 @@ def settle(connection: Connection, settlements: Sequence[Settlement], written: s
         written: Gets the ids of the items that were written; the others' claims are lost.
         unlocked: Gets the ids of the items whose locks were given back; also if an exception comes out.
 
+    Returns:
+        Whether something that is due has waited for one of them to end.
+
     Raises:
         psycopg.OperationalError: The server refused; the items that are not unlocked are as they were.
     """
     ordered = sorted(settlements, key=lambda settlement: settlement.item.id)
+    followed = False
     plain = [settlement for settlement in ordered if settlement.invalid_consent is None]
     if plain:
         written |= _patiently(connection, plain)
-        _unlock(connection, plain, unlocked)
+        followed |= _unlock(connection, plain, unlocked)
     refused = [settlement for settlement in ordered if settlement.invalid_consent is not None]
     if refused:
         written |= _patiently(connection, refused)
-        _unlock(connection, refused, unlocked)
+        followed |= _unlock(connection, refused, unlocked)
+    return followed
 
 
 def _patiently(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
@@ -137,10 +142,16 @@ def _write(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
     return {item_id for (item_id,) in connection.execute(_SQL["settle"], {"input": document})}
 
 
-def _unlock(connection: Connection, settlements: list[Settlement], unlocked: set[UUID]) -> None:
-    ids = [settlement.item.id for settlement in settlements]
-    connection.execute(_SQL["unlock"], {"ids": ids})
-    unlocked.update(ids)
+def _unlock(connection: Connection, settlements: list[Settlement], unlocked: set[UUID]) -> bool:
+    items = [settlement.item for settlement in settlements]
+    params = {
+        "ids": [item.id for item in items],
+        "workspaces": [item.workspace_id for item in items],
+        "keys": [item.source_key for item in items],
+    }
+    rows = connection.execute(_SQL["unlock"], params).fetchall()
+    unlocked.update(item.id for item in items)
+    return any(followed for _, followed in rows)
 
 
 def _input(settlement: Settlement) -> dict[str, Any]:
