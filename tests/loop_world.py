@@ -100,6 +100,7 @@ class FakeOutbox:
     memories: dict[tuple[UUID, str], Memory] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     lost: set[UUID] = field(default_factory=set)
+    followed: bool = False
     refuse: int = 0
     most_in_hand: int = 0
     transactions: Counter[str] = field(default_factory=Counter)

@@ -91,3 +91,13 @@ async def test_what_the_brake_has_stopped_is_given_back_untouched(autojump_clock
     first = world.outbox.settlements[0]
     assert (first.item, first.status, first.attempts, first.memory) == (stopped[0], "PENDING", 0, None)
     assert world.lanes.in_hand == 0
+
+
+async def test_what_has_waited_for_an_items_end_is_looked_for_at_once(autojump_clock: trio.abc.Clock) -> None:
+    world = World()
+    world.outbox.followed = True
+    async with world.running():
+        first = world.outbox.insert((workspace(1), 1))
+        await world.until(lambda: world.calendar.in_flight == 1)
+        second = world.outbox.insert((workspace(1), 1))
+        await world.until_done([*first, *second], within=1.0)  # the poll comes after five

@@ -103,7 +103,7 @@ class Loop:
         self._alarm = math.inf
         self._stir = trio.Event()
         self._senders: trio.Nursery
-        self._settler = Settler(outbox, stats, self._observer, self._settled)
+        self._settler = Settler(outbox, stats, self._observer, self._settled, self._free)
         self._sweeper = Sweeper(outbox, stats, self._free)
 
     def drain(self, seconds: float) -> None:

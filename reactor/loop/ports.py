@@ -54,6 +54,11 @@ class Outbox(Protocol):
         """Items that were claimed and not settled."""
         ...
 
+    @property
+    def followed(self) -> bool:
+        """Whether something that is due has waited for the items that were settled last."""
+        ...
+
     async def claim(self, *, slots: int, excluded: Collection[UUID]) -> Claimed:
         """Claim at most so many items; raises `TransientError` if the database refused."""
         ...

@@ -30,19 +30,26 @@ class Settler:
         stats: Counts.
         observer: Told each end.
         settled: Told the ends that are off our hands, written or not.
+        followed: Called when something can be claimed because of them.
 
     Attributes:
         over: Set when everything is written, after `close`.
     """
 
     def __init__(
-        self, outbox: Outbox, stats: Stats, observer: Observer, settled: Callable[[Sequence[Settlement]], None]
+        self,
+        outbox: Outbox,
+        stats: Stats,
+        observer: Observer,
+        settled: Callable[[Sequence[Settlement]], None],
+        followed: Callable[[], None],
     ) -> None:
         self.over = trio.Event()
         self._outbox = outbox
         self._stats = stats
         self._observer = observer
         self._settled = settled
+        self._followed = followed
         self._ends, self._ready = trio.open_memory_channel[tuple[Settlement, float]](math.inf)
 
     def put(self, settlement: Settlement, claimed_at: float) -> None:
@@ -83,6 +90,8 @@ class Settler:
                 self._written(gone, [False] * len(gone))
             else:
                 self._written(ends, written)
+                if self._outbox.followed:
+                    self._followed()
                 return
 
     def _written(self, ends: list[tuple[Settlement, float]], written: Sequence[bool]) -> None:

@@ -23,6 +23,7 @@ time-out bounds it. When the server refuses a statement, `TransientError` comes 
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -58,6 +59,9 @@ class Outbox:
         batch: Items of a workspace that travel together; a claim takes so many from one that has them.
         brake: How much of a workspace may be deleted at once (`reactor.core.brake`).
         on_pull: Told of each workspace that is stopped here.
+
+    Attributes:
+        followed: Whether something that is due has waited for the items that were settled last.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Outbox:
         brake: Limit = _BRAKE,
         on_pull: Callable[[Pulled], object] = lambda _: None,
     ) -> None:
+        self.followed = False
         self._session = session
         self._writing = writing or session
         self._ceiling = max_attempts
@@ -122,11 +127,8 @@ class Outbox:
         suspects = self._brakes.suspects(items)
         barred = set(suspects)
         if suspects:
-            try:
+            with suppress(TransientError):
                 pulled = await self._run(self._brakes.count, suspects, list(self._in_flight))
-            except TransientError:
-                pass
-            else:
                 self._brakes.pulled(pulled)
                 barred = {each.workspace_id for each in pulled}
         kept = [item for item in items if item.workspace_id not in barred]
@@ -186,12 +188,19 @@ class Outbox:
         # What is said of an item that is not in hand must not unlock it: it may be ours again, under another claim.
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
         written: set[UUID] = set()
+        self.followed = False
         for transaction in transactions(ours.values()):
             written |= await self._ask(self._writing, settle, transaction)
-            ids = [each.item.id for each in transaction]
-            await self._run(_rows, "unlock", {"ids": ids})
-            for item_id in ids:
-                del self._in_flight[item_id], self._held[item_id]
+            items = [each.item for each in transaction]
+            params = {
+                "ids": f"{{{','.join(self._held[item.id] for item in items)}}}",
+                "workspaces": [item.workspace_id for item in items],
+                "keys": [item.source_key for item in items],
+            }
+            rows = await self._run(_rows, "unlock", params)
+            self.followed |= any(followed for _, followed in rows)
+            for item in items:
+                del self._in_flight[item.id], self._held[item.id]
         return [each.item.id in written and ours[each.item.id] is each for each in settlements]
 
     def _held_ids(self) -> str:
