@@ -86,6 +86,25 @@ def test_one_item_leaves_at_once_and_what_piles_up_goes_together() -> None:
     assert [sources(batch) for batch in send(them)] == [[2, 3, 4]]
 
 
+def test_a_lane_whose_queue_was_given_back_loses_its_turn() -> None:
+    them = lanes()
+    add(them, 1, 1)
+    them.surrender_all()
+    assert send(them) == []
+    assert len(them.surrendered()) == 1
+
+
+def test_a_lane_that_is_held_before_its_turn_comes_leaves_the_line_until_it_opens() -> None:
+    them = lanes()
+    add(them, 1, 1)
+    [first] = send(them)
+    add(them, 1, 2)
+    them.ended(first, Verdict.of([RATE]), 0.0, random=0.0)
+    assert send(them) == []
+    them.tick(1.0)
+    assert [sources(batch) for batch in send(them, 1.0)] == [[2]]
+
+
 def test_a_batch_has_a_limit() -> None:
     them = lanes()
     add(them, 1, *range(8))
