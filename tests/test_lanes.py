@@ -484,9 +484,9 @@ class AnyUse(RuleBasedStateMachine):
         for _ in range(500):
             while self.under_way:
                 self.end(0, DONE)
-            alarm = self.them.alarm_at(self.now)
             if not self.them.in_hand and not self.them.excluded and self.them.slots(self.now) > 0:
                 break
+            alarm = self.them.alarm_at(self.now)  # behind `slots`: an alarm for room is for who was told of none
             assert alarm < math.inf, "something waits, and nothing will wake it"
             self.advance(max(alarm, self.now))
         assert self.them.in_hand == 0
