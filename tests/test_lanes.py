@@ -196,6 +196,20 @@ def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
     end(them, probe, DONE, 1.0)
 
 
+def test_a_lane_that_was_held_while_it_stood_in_line_is_passed_over() -> None:
+    them = lanes(concurrency=1)
+    add(them, 1, 1)
+    [batch] = send(them)
+    add(them, 1, 2)
+    assert not send(them), "the process has as much under way as may be"
+    end(them, batch, RATE)
+    assert not send(them)
+    assert them.in_hand == 1, "a second is not worth giving it back"
+    them.tick(1.0)
+    [batch] = send(them, 1.0)
+    assert sources(batch) == [2]
+
+
 def test_outages_of_many_lanes_stop_everything_and_one_item_tries() -> None:
     them = lanes()
     for number in range(5):
@@ -471,9 +485,9 @@ class AnyUse(RuleBasedStateMachine):
         for _ in range(500):
             while self.under_way:
                 self.end(0, DONE)
-            alarm = self.them.alarm_at(self.now)
             if not self.them.in_hand and not self.them.excluded and self.them.slots(self.now) > 0:
                 break
+            alarm = self.them.alarm_at(self.now)  # behind `slots`: an alarm for room is for who was told of none
             assert alarm < math.inf, "something waits, and nothing will wake it"
             self.advance(max(alarm, self.now))
         assert self.them.in_hand == 0
