@@ -72,6 +72,7 @@ class FakeClaimed:
 @dataclass(frozen=True)
 class FakeSwept:
     recovered: int = 0
+    dead: int = 0
 
 
 @dataclass
