@@ -85,6 +85,7 @@ class Listener(Observer):
 @dataclass(frozen=True)
 class FakeSwept:
     recovered: int = 0
+    dead: int = 0
 
 
 @dataclass

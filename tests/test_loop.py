@@ -26,6 +26,22 @@ async def test_an_item_is_sent_at_once_and_settled(autojump_clock: MockClock) ->
     assert not world.outbox.claimed
 
 
+async def test_a_state_that_waited_for_its_predecessor_follows_it_at_once(autojump_clock: MockClock) -> None:
+    """Nobody calls for it when its source is free, and its own call came when there was nothing to be had."""
+    world = World()
+    world.calendar.latency = lambda _: 1.0
+    async with world.running():
+        await trio.sleep(1)
+        first = world.outbox.insert((workspace(1), 1))
+        await world.until(lambda: world.calendar.in_flight == 1)
+        second = world.outbox.insert((workspace(1), 1))
+        await world.until_done(first)
+        settled_at = trio.current_time()
+        await world.until(lambda: world.calendar.in_flight == 1)
+        assert trio.current_time() - settled_at <= 5 * world.outbox.delay
+        await world.until_done(second)
+
+
 async def test_a_backlog_travels_in_large_batches(autojump_clock: MockClock) -> None:
     world = World()
     ids = [i for w in range(50) for i in world.outbox.insert(*((workspace(w), s) for s in range(200)))]

@@ -154,3 +154,16 @@ async def test_a_rolling_restart_loses_nothing_and_counts_nothing(world: World) 
     assert world.attempts() == 0
     assert set(world.titles().values()) == {1}
     assert new.popen.poll() is None
+
+
+async def test_edits_during_a_request_follow_it_at_once(world: World) -> None:
+    """The slow poll, which would find them too, is a minute."""
+    world.connect()
+    await world.start(CALENDAR_SYNC_POLL_INTERVAL_MS="60000").ready()
+    world.google.emulator.settings.latency = 0.5
+    for round_ in range(3):
+        world.insert(1, f"first {round_}")
+        await world.in_hand(1)
+        world.insert(1, f"second {round_}")
+        await world.all_done(2 * (round_ + 1), seconds=20)
+    assert world.titles() == {"second 2": 1}

@@ -14,6 +14,10 @@ its way in the step in which its claim returns.
 and forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is
 repeated.
 
+*A settled source is free.* A state that came while its predecessor was in hand was announced when there was nothing to
+be had, and nobody announces it again. So every settle is followed by a look; while anything goes on there would be one
+anyway.
+
 *Stopping* has two ways. `drain` stops claiming, gives back what was not sent, waits for what is under way until a
 deadline, gives back the rest with a note of what it may have done, and settles all that. Cancelling `run` (the claims
 session is lost) stops everything at once and writes nothing: the locks are gone, somebody else may have the items.
@@ -308,4 +312,5 @@ class Loop:
         now = trio.current_time()
         for settlement in settlements:
             self._lanes.settled(settlement.item.workspace_id, now)
+        self._free()
         self._pump()

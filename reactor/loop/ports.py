@@ -45,6 +45,11 @@ class Swept(Protocol):
         """Items that are due again."""
         ...
 
+    @property
+    def dead(self) -> int:
+        """Items that are due no more, so that others of their sources may be."""
+        ...
+
 
 class Outbox(Protocol):
     """Where items come from and where their ends are written."""

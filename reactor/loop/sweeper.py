@@ -25,7 +25,7 @@ class Sweeper:
     Args:
         outbox: What is swept.
         stats: Counts.
-        recovered: Called when items are due again; nobody else announces them.
+        recovered: Called when items are due again, or their sources free; nobody else announces them.
     """
 
     def __init__(self, outbox: Outbox, stats: Stats, recovered: Callable[[], None]) -> None:
@@ -66,6 +66,6 @@ class Sweeper:
         else:
             self._stats.sweeps += 1
             self._stats.orphans += swept.recovered
-            if swept.recovered:
+            if swept.recovered or swept.dead:
                 self._recovered()
         self._stats.beats["sweep"] = trio.current_time()
