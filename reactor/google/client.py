@@ -112,7 +112,8 @@ class GoogleCalendar:
         sent_with: dict[int, str] = {}
         try:
             while not rounds.over:
-                await trio.sleep(rounds.pause)
+                if rounds.pause:
+                    await trio.sleep(rounds.pause)
                 for group in rounds.groups(self._parts):
                     token = await tokens.token(_rejected(group, sent_with))
                     sent_with.update(dict.fromkeys(group, token))
