@@ -202,7 +202,16 @@ class FakeOutbox:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         await self._transaction("settle")
-        return [self._settle(settlement) for settlement in settlements]
+        settled = [self._settle(settlement) for settlement in settlements]
+        self.followed = any(map(self._follows, settlements))
+        return settled
+
+    def _follows(self, settlement: Settlement) -> bool:
+        item, now = settlement.item, trio.current_time()
+        waiting = self.open.get(item.workspace_id, ())
+        return any(
+            f"task:{source_id(r.source)}" == item.source_key and r.id != item.id and r.due <= now for r in waiting
+        )
 
     def _settle(self, settlement: Settlement) -> bool:
         item = settlement.item

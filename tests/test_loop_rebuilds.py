@@ -95,7 +95,6 @@ async def test_what_the_brake_has_stopped_is_given_back_untouched(autojump_clock
 
 async def test_what_has_waited_for_an_items_end_is_looked_for_at_once(autojump_clock: trio.abc.Clock) -> None:
     world = World()
-    world.outbox.followed = True
     async with world.running():
         first = world.outbox.insert((workspace(1), 1))
         await world.until(lambda: world.calendar.in_flight == 1)

@@ -15,8 +15,7 @@ and forgets earlier calls. So a look during which room was freed or a lane opene
 repeated.
 
 *A settled source is free.* A state that came while its predecessor was in hand was announced when there was nothing to
-be had, and nobody announces it again. So every settle is followed by a look; while anything goes on there would be one
-anyway.
+be had, and nobody announces it again. So a settle says whether something has waited for it, and then there is a look.
 
 *Stopping* has two ways. `drain` stops claiming, gives back what was not sent, waits for what is under way until a
 deadline, gives back the rest with a note of what it may have done, and settles all that. Cancelling `run` (the claims
@@ -312,5 +311,4 @@ class Loop:
         now = trio.current_time()
         for settlement in settlements:
             self._lanes.settled(settlement.item.workspace_id, now)
-        self._free()
         self._pump()
