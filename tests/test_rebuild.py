@@ -7,7 +7,7 @@ import pytest
 
 from reactor.core import ids
 from reactor.emulator import Fault
-from reactor.postgres.rebuilds import progress
+from tests.commands import document
 from tests.google_fixtures import USER
 from tests.process_world import WORKSPACE, Process
 from tests.rebuild_world import TEAM, UNLIMITED, RebuildWorld, key, source, world
@@ -44,10 +44,8 @@ async def test_a_calendar_becomes_what_the_application_says(running: RebuildWorl
     await world.quiet()
     assert world.status(rebuild) == ("COMPLETED", 0, None, None)
     assert world.shown() == world.wanted() == {"changed": 1, "event 3": 1, "event 4": 1, "new": 1}
-    found = progress(world._owner, rebuild)
-    assert found is not None
-    assert (found.children, found.left, found.is_over, found.ended) == ({"COMPLETED": 6}, 0, True, {})
-    assert progress(world._owner, WORKSPACE) is None
+    found = document(world.database, "status", "--rebuild", str(rebuild))
+    assert (found["over"], found["children"]["by_status"], found["children"]["dead"]) == (True, {"COMPLETED": 6}, {})
 
 
 async def test_what_the_application_shows_reaches_the_calendar_whole(running: RebuildWorld) -> None:
@@ -74,10 +72,10 @@ async def test_a_row_that_makes_no_event_is_a_dead_letter_of_its_own(running: Re
     world.write(2, "changed", enqueue=False)
     rebuild = world.rebuild()
     await world.quiet()
-    found = progress(world._owner, rebuild)
-    assert found is not None
-    assert found.status == "COMPLETED"
-    assert (found.children, found.ended) == ({"COMPLETED": 3, "DEAD_LETTER": 2}, {"BAD_PAYLOAD": 2})
+    found = document(world.database, "status", "--rebuild", str(rebuild))
+    assert found["rebuild"]["status"] == "COMPLETED"
+    assert found["children"]["by_status"] == {"COMPLETED": 3, "DEAD_LETTER": 2}
+    assert found["children"]["dead"] == {"BAD_PAYLOAD": 2}
     assert world.shown() == {"event 0": 1, "event 1": 1, "changed": 1, "event 3": 1, "event 4": 1}
 
 

@@ -4,34 +4,24 @@ A release is for one workspace, by its id, and for what waits in it now (`reacto
 for all, and a workspace that is not stopped is refused.
 """
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
-from uuid import UUID
 
 import psycopg
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from reactor.errors import ConfigurationError, ReactorError, TransientError
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
+from reactor.commands.output import note, print_json, print_table, sentences
 from reactor.postgres import brakes
 from reactor.postgres.brakes import Stopped
-from reactor.postgres.dsn import missing_dsn
+from reactor.postgres.desk import errors_as_sentences
+from reactor.postgres.session import CONNECT_TIMEOUT
+from reactor.settings import DatabaseSettings
 
 app = typer.Typer(
     name="brake", no_args_is_help=True, help="Workspaces that are stopped since too much would be deleted."
 )
-
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(envvar="DATABASE_URL", show_default=False, help="The database, as a login in the reactor's role."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for programs.")]
-_CONNECT = 5  # seconds
 
 
 @app.command("list")
@@ -48,19 +38,19 @@ def list_(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     with _database(database_url) as connection:
         found = brakes.stopped(connection)
     if as_json:
-        typer.echo(json.dumps([_document(each) for each in found], indent=2))
+        print_json([asdict(each) for each in found])
     elif found:
         _print(found)
     else:
-        typer.echo("No workspace is stopped.", err=True)
+        note("No workspace is stopped.")
     raise typer.Exit(1 if found else 0)
 
 
 @app.command()
 def release(
     *,
-    workspace: Annotated[UUID, typer.Option(show_default=False, help="The workspace's id.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    workspace: Workspace,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -77,49 +67,27 @@ def release(
         found = brakes.stopped(connection, workspace)
         released = bool(found) and not dry_run and brakes.release(connection, workspace)
     if as_json:
-        document = [_document(each) for each in found]
-        typer.echo(json.dumps({"released": released, "stopped": document[0] if document else None}, indent=2))
+        print_json({"released": released, "stopped": asdict(found[0]) if found else None})
     elif found:
         _print(found)
-        typer.echo("Would be released." if dry_run else "Released.", err=True)
+        note("Would be released." if dry_run else "Released.")
     if not found:
-        typer.echo("This workspace is not stopped: `python -m reactor brake list` shows which are.", err=True)
+        note("This workspace is not stopped: `python -m reactor brake list` shows which are.")
     raise typer.Exit(0 if found else 1)
 
 
 def _print(found: list[Stopped]) -> None:
-    table = Table("workspace", "cause", "would delete", "of", "waiting", "since", box=None, pad_edge=False)
-    for each in found:
-        since = each.since.astimezone().isoformat(" ", "seconds")
-        numbers = (f"{each.deletes:,}", f"{each.events:,}", f"{each.waiting:,}")
-        table.add_row(str(each.workspace_id), each.cause, *numbers, since)
-    Console(highlight=False, width=None if Console().is_terminal else 200).print(table)
-
-
-def _document(stopped: Stopped) -> dict[str, Any]:
-    plain = asdict(stopped)
-    rebuild = stopped.rebuild_id
-    return plain | {
-        "workspace_id": str(stopped.workspace_id),
-        "rebuild_id": None if rebuild is None else str(rebuild),
-        "since": stopped.since.isoformat(),
-    }
+    rows = [(e.workspace_id, e.cause, e.deletes, e.events, e.waiting, e.since) for e in found]
+    print_table(("workspace", "cause", "would delete", "of", "waiting", "since"), rows)
 
 
 @contextmanager
-def _database(dsn: str | None) -> Iterator[brakes.Connection]:
+def _database(given: str | None) -> Iterator[brakes.Connection]:
     """A connection; what goes wrong ends the command with exit code 2 and a sentence."""
-    try:
-        if not dsn:
-            raise ConfigurationError(missing_dsn(os.environ))
-        try:
-            with psycopg.connect(dsn, autocommit=True, connect_timeout=_CONNECT) as connection:
-                yield connection
-        except psycopg.errors.UndefinedTable as error:
-            raise ConfigurationError("The database has no brake yet: run `python -m reactor migrate`.") from error
-        except psycopg.Error as error:
-            reason = error.diag.message_primary or str(error).strip()
-            raise TransientError(f"The database cannot be asked: {reason}") from error
-    except ReactorError as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(2) from error
+    with sentences():
+        dsn = DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
+        with (
+            errors_as_sentences(),
+            psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as connection,
+        ):
+            yield connection

@@ -194,7 +194,9 @@ def _expansion(row: Document) -> str:
         case "COMPLETED" if row["code"] == "SUPERSEDED":
             return "not done: a newer rebuild took its place"
         case "COMPLETED":
-            return f"done at {clean(row['processed_at'])}"
+            return f"done at {clean(row['processed_at'])}" + (
+                f"; {clean(row['last_error'])}" if row["last_error"] else ""
+            )
         case "DEAD_LETTER":
             return f"dead letter {row['code']}: {clean(row['last_error'])}"
         case "PROCESSING":

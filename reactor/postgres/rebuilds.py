@@ -23,7 +23,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
-from uuid import UUID
 
 import psycopg
 
@@ -162,52 +161,3 @@ def _removal(removal: Cancel | Stray) -> dict[str, Any]:
         return {"name": f"{removal.calendar_id} {removal.event_id}", "key": None, "payload": removal.as_json()}
     key = source_key(removal.source_type, removal.source_id)
     return {"name": key, "key": key, "payload": removal.model_dump(mode="json", by_alias=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a rebuild is.
-
-    Attributes:
-        workspace_id: Whose.
-        status: Its own status: COMPLETED once all of its children are made.
-        attempts: How often it failed.
-        due: When it is tried again.
-        note: What went wrong, or what was left alone.
-        failure_code: Why it ended without being carried out.
-        children: Its children by status.
-        ended: Those that ended without being applied, by failure code; SUPERSEDED is one.
-    """
-
-    workspace_id: UUID
-    status: str
-    attempts: int
-    due: Any
-    note: str | None
-    failure_code: str | None
-    children: dict[str, int]
-    ended: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        """How many children there are."""
-        return sum(self.children.values())
-
-    @property
-    def left(self) -> int:
-        """How many of them are still to be sent."""
-        return self.total - self.children.get("COMPLETED", 0) - self.children.get("DEAD_LETTER", 0)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is left to do for it."""
-        return self.status in ("COMPLETED", "DEAD_LETTER") and not self.left
-
-
-def progress(connection: Connection, rebuild_id: UUID) -> Progress | None:
-    """Return how far a rebuild is, None where there is none of that id."""
-    row = connection.execute(_SQL["progress"], {"rebuild": rebuild_id}).fetchone()
-    if row is None:
-        return None
-    status, workspace_id, attempts, due, note, code, children, ended = row
-    return Progress(workspace_id, status, attempts, due, note, code, children, ended)

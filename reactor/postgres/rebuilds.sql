@@ -208,17 +208,3 @@ with old_ones as materialized (
   returning 1
 )
 select count(*) from put_away
-
--- name: progress
--- How far a rebuild is: its own state, and its children by status and by why they ended without being applied.
-select r.status::text, r.workspace_id, r.attempts, r.next_attempt_at, r.last_error, r.failure_code,
-       coalesce((
-         select jsonb_object_agg(c.status, c.n)
-           from (select o.status::text, count(*) as n from public.sync_outbox as o
-                  where o.parent_id = r.id group by 1) as c), '{}'),
-       coalesce((
-         select jsonb_object_agg(c.failure_code, c.n)
-           from (select o.failure_code, count(*) as n from public.sync_outbox as o
-                  where o.parent_id = r.id and o.failure_code is not null group by 1) as c), '{}')
-  from public.sync_outbox as r
- where r.id = %(rebuild)s and r.operation = 'REBUILD_ALL'
