@@ -17,6 +17,7 @@ Only `refresh` is called. `before_request` may ask other endpoints about regiona
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -41,6 +42,7 @@ from reactor.core.token_answers import (
     read_answer,
 )
 from reactor.errors import ConfigurationError
+from reactor.google.body import with_body
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
 """The smallest scope that may write events; a service account asks for it, a person's consent contains it."""
@@ -216,10 +218,10 @@ class _TrioRequest(transport.Request):
     async def _send(self, url: str, method: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
         try:
             with trio.fail_after(EXCHANGE_SECONDS):
+                request = self._client.build_request(method, url, content=body, headers=headers, timeout=TIMEOUT)
                 # Not redirected: the form holds the client secret.
-                async with self._client.stream(
-                    method, url, content=body, headers=headers, timeout=TIMEOUT, follow_redirects=False
-                ) as response:
+                response = await self._client.send(with_body(request, body), stream=True, follow_redirects=False)
+                async with aclosing(response):
                     content = await _read(response)
         except httpx.PoolTimeout:
             return NO_THREAD

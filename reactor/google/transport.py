@@ -24,6 +24,7 @@ import trio
 from reactor import __version__
 from reactor.core.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import ConfigurationError
+from reactor.google.body import with_body
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
@@ -114,7 +115,9 @@ class Transport:
         # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request.
         extensions = {"timeout": self._timeout, "target": self._path + request.target.encode("ascii")}
         content = request.body or None
-        return httpx.Request(request.method, self._root, headers=headers, content=content, extensions=extensions)
+        return with_body(
+            httpx.Request(request.method, self._root, headers=headers, content=content, extensions=extensions), content
+        )
 
     def _open(self) -> _Connection:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
