@@ -19,6 +19,7 @@ from reactor.core.gate import Found
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
+from reactor.postgres.driver import TrioConnection
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
 from reactor.postgres.session import Session
@@ -48,14 +49,15 @@ class History:
         spaces, sources = [str(workspace(name)) for name in WORKSPACES], [source(name) for name in SOURCES]
         self.world.connection.execute(sql.SQL(STATE).format(spaces, sources))
         self.expanding = psycopg.connect(database.reactor, autocommit=True)
-        self.replicas = [self.start() for _ in range(3)]
+        self.replicas: list[Outbox] = []
         self.writers: list[psycopg.Connection[Any]] = []
         self.shown: dict[tuple[object, str], int] = {}
         self.floors: dict[tuple[Any, Any], int] = {}
         self.did: Counter[str] = Counter()
 
-    def start(self) -> Outbox:
-        return Outbox(Session(psycopg.connect(self.database.reactor, autocommit=True)), max_attempts=5)
+    async def start(self) -> None:
+        opened = psycopg.connect(self.database.reactor, autocommit=True)
+        self.replicas.append(Outbox(Session(await TrioConnection.adopt(opened)), max_attempts=5))
 
     async def step(self) -> None:
         steps = {
@@ -146,7 +148,7 @@ class History:
         [[pid]] = await outbox._session.execute("select pg_backend_pid()")
         await outbox._session.aclose()
         wait_until(lambda: self.world.one("select count(*) from pg_locks where pid = %s", pid) == 0)
-        self.replicas.append(self.start())
+        await self.start()
 
     async def sweep(self) -> None:
         outbox = self.random.choice(self.replicas)
@@ -226,6 +228,8 @@ async def test_random_histories(database: Database, seed: int) -> None:
     history = History(database, seed)
     assert workspace("x") != workspace("y")
     try:
+        for _ in range(3):
+            await history.start()
         for _ in range(300):
             await history.step()
         await history.finish()
@@ -245,6 +249,8 @@ async def test_many_random_histories(database: Database) -> None:
     for seed in range(1000, 1040):
         with trio.fail_after(600):
             history = History(database, seed)
+            for _ in range(3):
+                await history.start()
             for _ in range(1000):
                 await history.step()
             await history.finish()

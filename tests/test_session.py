@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import trio
 
+from reactor.postgres.driver import TrioConnection
 from reactor.postgres.session import Session, SessionLostError, open_session
 from tests.wire import Wire
 
@@ -58,11 +59,11 @@ async def test_tasks_take_turns(empty_database: str) -> None:
 
 
 async def test_work_is_one_turn(empty_database: str) -> None:
-    def transfer(connection: psycopg.Connection[tuple[object, ...]]) -> object:
-        with connection.transaction():
-            connection.execute("create temp table t (a int)")
-            connection.execute("insert into t values (1)")
-        return connection.execute("select count(*) from t").fetchone()
+    async def transfer(connection: TrioConnection) -> object:
+        async with connection.transaction():
+            await connection.execute("create temp table t (a int)")
+            await connection.execute("insert into t values (1)")
+        return await (await connection.execute("select count(*) from t")).fetchone()
 
     async with open_session(empty_database, name="test") as session:
         assert await session.run(transfer) == (1,)

@@ -14,6 +14,7 @@ import trio
 
 from reactor.core.gate import Found, Look, State, Timings
 from reactor.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.driver import TrioConnection
 from reactor.postgres.session import Session, SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
 from tests.databases import Database
@@ -77,12 +78,12 @@ async def asleep(*replicas: Replica) -> None:
 async def write(session: Session, before_commit: float = 0.0, rows: int = 1) -> tuple[list[int], float]:
     """Insert, wait, commit; return the rows' numbers and when the commit returned."""
 
-    def work(connection: psycopg.Connection[tuple[object, ...]]) -> list[int]:
-        with connection.transaction():
-            seqs = connection.execute(INSERT + " returning seq", (rows,)).fetchall()
+    async def work(connection: TrioConnection) -> list[int]:
+        async with connection.transaction():
+            seqs = await (await connection.execute(INSERT + " returning seq", (rows,))).fetchall()
             if before_commit:
-                connection.execute("select pg_sleep(%s)", (before_commit,))
-        return [seq for (seq,) in seqs]  # type: ignore[misc]
+                await connection.execute("select pg_sleep(%s)", (before_commit,))
+        return [seq for (seq,) in seqs]
 
     return await session.run(work), trio.current_time()
 
@@ -179,14 +180,14 @@ async def test_a_savepoint_that_rolls_back_takes_its_silence_with_it(database: D
     """The share taken in a savepoint goes with it, and so does a notification; a row inserted later must still call."""
     seen: dict[int, float] = {}
 
-    def work(connection: psycopg.Connection[tuple[object, ...]]) -> int:
-        with connection.transaction():
-            with contextlib.suppress(psycopg.errors.DivisionByZero), connection.transaction():
-                connection.execute(INSERT, (1,))
-                connection.execute("select 1 / 0")
-            row = connection.execute(INSERT + " returning seq", (1,)).fetchone()
-        assert row
-        return row[0]  # type: ignore[return-value]
+    async def work(connection: TrioConnection) -> int:
+        async with connection.transaction():
+            with contextlib.suppress(psycopg.errors.DivisionByZero):
+                async with connection.transaction():
+                    await connection.execute(INSERT, (1,))
+                    await connection.execute("select 1 / 0")
+            [seq] = await (await connection.execute(INSERT + " returning seq", (1,))).fetchone() or (0,)
+        return int(seq)
 
     async with open_session(database.owner, name="writer") as writer, replica(database, seen) as one:
         for pause in (0.0, 0.0, 0.001, 0.002, 0.005, 0.01, 0.02):

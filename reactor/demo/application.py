@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from reactor.demo.row import Change, Verb
 from reactor.demo.story import Step
+from reactor.postgres.driver import TrioConnection
 from reactor.postgres.session import Session
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Committed = Callable[[range, float], None]
 
 _LAST_SEQ = "select case when is_called then last_value else 0 end from sync_outbox_seq"
@@ -41,12 +40,12 @@ class Application:
             seqs, at = await self._session.run(partial(self._transaction, changes))
             self._committed(seqs, at)
 
-    def _transaction(self, changes: Sequence[Change], connection: Connection) -> tuple[range, float]:
-        """Write, and commit (in the session's thread)."""
-        with connection.transaction():
+    async def _transaction(self, changes: Sequence[Change], connection: TrioConnection) -> tuple[range, float]:
+        """Write, and commit."""
+        async with connection.transaction():
             for change in changes:
-                connection.execute(*_statement(change))
-            found = connection.execute(_LAST_SEQ).fetchone()
+                await connection.execute(*_statement(change))
+            found = await (await connection.execute(_LAST_SEQ)).fetchone()
         at = time.time()
         assert found is not None  # noqa: S101  (for the type checker)
         seqs = range(self._last_seq + 1, found[0] + 1)

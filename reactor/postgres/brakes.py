@@ -10,7 +10,7 @@ import trio
 
 from reactor.core.brake import Limit, Tally
 from reactor.core.item import Item
-from reactor.postgres.session import Row
+from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 SQL = statements("brakes")
@@ -72,8 +72,10 @@ class Brakes:
         """The workspaces whose cancels are so many that they are to be counted."""
         return self._tally.note(items, trio.current_time())
 
-    def count(self, connection: Connection, suspects: Collection[UUID], in_flight: Collection[UUID]) -> list[Pulled]:
-        """Count what is to be deleted, and stop the workspaces for which it is too much (in a thread)."""
+    async def count(
+        self, connection: TrioConnection, suspects: Collection[UUID], in_flight: Collection[UUID]
+    ) -> list[Pulled]:
+        """Count what is to be deleted, and stop the workspaces for which it is too much."""
         pulled = []
         for workspace_id in suspects:
             recent = self._tally.recent(workspace_id)
@@ -85,7 +87,8 @@ class Brakes:
                 "share": self._limit.share,
                 "least": self._limit.least,
             }
-            [[passes, deletes, events, stopped]] = connection.execute(SQL["count"], params).fetchall()
+            cursor = await connection.execute(SQL["count"], params)
+            [[passes, deletes, events, stopped]] = await cursor.fetchall()
             self._tally.counted(workspace_id, passes, stopped=stopped)
             if stopped:
                 pulled.append(Pulled(workspace_id, "BURST", deletes, events))

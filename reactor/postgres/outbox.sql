@@ -101,23 +101,32 @@ select id from settled;
 -- name: unlock
 -- Once for each item, so that two items whose ids have the same hash, which their session locked twice, are unlocked
 -- twice.
---
--- And whether something has waited for its end: a newer state of the source, a rebuild of the workspace, or all that a
--- rebuild held up. Who looked for it while the item was PROCESSING found nothing, and sleeps. This is a statement after
--- the commit, so it sees every row that such a look could see; a row that comes later is looked for anew.
-select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(i.id::text)),
-       i.key = 'REBUILD_ALL'
-       or exists (
-         select from public.sync_outbox as o
-          where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = i.workspace_id
-            and public.sync_source_key(o.payload, o.id) = i.key
-            and o.status <> 'PROCESSING' and o.id <> i.id and o.next_attempt_at <= pg_catalog.clock_timestamp())
+select count(pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(i.id::text))) from unnest(%(ids)s::uuid[]) as i (id);
+
+-- name: followed
+-- Whether something has waited for the end of these items: a newer state of a source, a rebuild of a workspace, or all
+-- that a rebuild held up. Who looked for it while the items were PROCESSING found nothing, and sleeps. This is a statement
+-- after the commit, so it sees every row that such a look could see; a row that comes later is looked for anew.
+with settled as materialized (
+  select o.id, o.workspace_id, o.operation, public.sync_source_key(o.payload, o.id) as key
+    from public.sync_outbox as o
+   where o.id = any (%(ids)s::uuid[])
+)
+select exists (select from settled as s where s.operation = 'REBUILD_ALL')
        or exists (
          select from public.sync_outbox as r
           where r.operation = 'REBUILD_ALL' and r.status in ('PENDING', 'FAILED', 'PROCESSING')
-            and r.workspace_id = i.workspace_id
+            and r.workspace_id in (select s.workspace_id from settled as s)
             and r.status <> 'PROCESSING' and r.next_attempt_at <= pg_catalog.clock_timestamp())
-  from unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(keys)s::text[]) as i (id, workspace_id, key);
+       or (
+         -- An aggregate of look-ups and no join: with a hundred open rows in the statistics and a hundred thousand in the
+         -- table, a join reads them all.
+         select bool_or(exists (
+           select from public.sync_outbox as o
+            where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = s.workspace_id
+              and public.sync_source_key(o.payload, o.id) = s.key
+              and o.status <> 'PROCESSING' and o.id <> s.id and o.next_attempt_at <= pg_catalog.clock_timestamp()))
+           from settled as s);
 
 -- name: sweep
 -- Items whose worker died: PROCESSING, and nobody has their lock. pg_locks is younger than the statement's snapshot, so

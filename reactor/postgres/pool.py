@@ -16,7 +16,8 @@ import trio
 from psycopg_pool import ConnectionPool
 
 from reactor.errors import TransientError
-from reactor.postgres.session import CLIENT_END, CONNECT_TIMEOUT, STATEMENT_TIMEOUT, Params, Row
+from reactor.postgres.driver import Row
+from reactor.postgres.session import CLIENT_END, CONNECT_TIMEOUT, STATEMENT_TIMEOUT, Params
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.core.stray import Stray
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.session import Row
+from reactor.postgres.driver import Row
 from reactor.postgres.statements import statements
 
 _SQL = statements("rebuilds")

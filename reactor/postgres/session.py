@@ -1,13 +1,11 @@
-"""One Postgres session, driven from Trio through psycopg's public, synchronous interface.
+"""One Postgres session: its statements, one at a time, its notifications, and its end.
 
-psycopg's async classes belong to asyncio, and what lies under them moves in patch releases. So statements run in worker
-threads (about 0.1 ms dearer than a native driver, nothing beside a request to Google), one at a time per session.
-
-**Cancellation and time-outs.** A thread cannot be cancelled: a deadline around it does nothing until the statement
-ends. What ends it is its socket: shut down for both directions, psycopg's wait fails at once, whatever the network
-does. What the server made of the statement is unknown then, so a session that was interrupted is never used again: it
-is *lost*. Whoever cannot afford to lose the session to a cancellation (it may hold locks that others rely on) shields
-the call; the time-out still bounds it.
+**Cancellation and time-outs.** What the server made of a statement that was interrupted is unknown, and the connection
+is in the middle of an answer. A session that was interrupted is therefore never used again: it is *lost*. To cancel the
+statement in the server and to go on would be possible, but a cancellation that comes late hits the next one. Whoever
+cannot afford to lose the session to a cancellation (it may hold locks that others rely on) shields the call; the
+time-out still bounds it. A session that is given up while a statement waits in it has its socket shut down for both
+directions: the wait fails at once, whatever the network does.
 
 **Loss.** A session that holds advisory locks must learn at once that it lost them: somebody else may take them the next
 moment. A ping is too late, so an idle session watches its socket for the end of the stream, and pings besides, under a
@@ -26,7 +24,7 @@ retransmission timer rules, and a lock stayed held for more than 40 s. Both ends
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, LiteralString, TypeVar
@@ -37,9 +35,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import ConnStatus
 
 from reactor.errors import TransientError
+from reactor.postgres.driver import Row, TrioConnection
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 Params = dict[str, Any] | tuple[Any, ...]
 
 CONNECT_TIMEOUT = 5  # seconds, for each address that the name resolves to
@@ -77,13 +75,11 @@ class SessionLostError(TransientError):
 class Session:
     """A session; made by `open_session`."""
 
-    def __init__(self, connection: psycopg.Connection[Row], on_notify: Callable[[int], None] | None = None) -> None:
+    def __init__(self, connection: TrioConnection, on_notify: Callable[[int], None] | None = None) -> None:
         self._connection = connection
-        # libpq closes its socket by itself, in the thread, when it meets the end of the stream. Whoever waits for that
-        # descriptor in Trio then waits for ever, or for somebody else's; a duplicate of our own stays what it is.
+        # Of its own, because Trio lets one task wait for a descriptor, and a statement waits for the connection's.
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._lock = trio.Lock()
-        self._limiter = trio.CapacityLimiter(1)
         self._lost = trio.Event()
         self._why = "closed"
         self._last_heard = trio.current_time()
@@ -106,49 +102,50 @@ class Session:
             psycopg.Error: The server refused the statement; the session goes on.
         """
 
-        def work(connection: psycopg.Connection[Row]) -> list[Row]:
-            cursor = connection.execute(statement, params)
-            return cursor.fetchall() if cursor.description else []
+        async def work(connection: TrioConnection) -> list[Row]:
+            cursor = await connection.execute(statement, params)
+            return await cursor.fetchall() if cursor.description else []
 
         return await self.run(work, timeout=timeout)
 
-    async def run(self, work: Callable[[psycopg.Connection[Row]], T], *, timeout: float = STATEMENT_TIMEOUT) -> T:
-        """Run `work` with the connection in a worker thread: several statements, or a transaction, in one go.
+    async def run(self, work: Callable[[TrioConnection], Awaitable[T]], *, timeout: float = STATEMENT_TIMEOUT) -> T:
+        """Run `work` with the connection: several statements, or a transaction, in one go.
 
-        Cancelled on its way, the session is lost: nobody knows what the server made of it.
+        Where the session is free its first statement is on its way before any other task gets a turn. Cancelled on its
+        way, the session is lost: nobody knows what the server made of it.
 
         Args:
-            work: Called once, in the thread.
+            work: Called once; it waits for nothing but the connection.
             timeout: Seconds until the session is given up.
 
         Raises:
             SessionLostError: The session was lost before or meanwhile, or did not answer in time.
             psycopg.Error: The server refused a statement; the session goes on.
         """
-        async with self._lock:
-            self.check()
-            with trio.move_on_after(timeout) as scope:
-                try:
-                    result = await trio.to_thread.run_sync(
-                        self._guarded, work, abandon_on_cancel=True, limiter=self._limiter
-                    )
-                except trio.Cancelled:
-                    self.discard("interrupted in the middle of a statement")
-                    raise
-                finally:
-                    self._drain()
-            if scope.cancelled_caught:
-                raise SessionLostError(f"The database did not answer within {timeout:g} s.")
-            return result
-
-    def _guarded(self, work: Callable[[psycopg.Connection[Row]], T]) -> T:
-        """Tell the loss of the connection from the refusal of a statement (in the thread)."""
         try:
-            return work(self._connection)
-        except psycopg.Error as error:
-            if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
-                raise SessionLostError("The connection to the database broke.") from error
-            raise
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
+            return await self._run(work, timeout)
+        finally:
+            self._lock.release()
+
+    async def _run(self, work: Callable[[TrioConnection], Awaitable[T]], timeout: float) -> T:
+        self.check()
+        with trio.move_on_after(timeout):
+            try:
+                return await work(self._connection)
+            except trio.Cancelled:
+                self.discard("interrupted in the middle of a statement")
+                raise
+            except psycopg.Error as error:  # the loss of the connection, or the refusal of a statement?
+                if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
+                    raise SessionLostError("The connection to the database broke.") from error
+                raise
+            finally:
+                self._drain()
+        raise SessionLostError(f"The database did not answer within {timeout:g} s.")
 
     def check(self) -> None:
         """Raise if the session is lost.
@@ -160,7 +157,7 @@ class Session:
             raise SessionLostError(f"The database session is gone: {self._why}.")
 
     def discard(self, why: str) -> None:
-        """Give the session up; a thread that waits in it fails at once, and so does the block around the session."""
+        """Give the session up; a statement that waits in it fails at once, and so does the block around the session."""
         if self._lost.is_set():
             return
         self._why = why
@@ -217,10 +214,11 @@ class Session:
                 return
 
     async def aclose(self) -> None:
-        """Close the connection, after a statement that still runs in its thread has ended."""
+        """Close the connection, after a statement that still waits in it has failed."""
         self.discard("closed")
-        with trio.CancelScope(shield=True):  # bounded: with its socket shut, no call into libpq waits
-            await trio.to_thread.run_sync(self._connection.close, limiter=self._limiter)
+        with trio.CancelScope(shield=True):  # bounded: with its socket shut, nothing waits
+            async with self._lock:
+                await self._connection.close()
         self._socket.close()
 
 
@@ -241,7 +239,7 @@ async def open_session(
         dsn: libpq's connection string or URL.
         name: What `pg_stat_activity` calls it.
         lock_timeout: How long a statement waits for a lock, in Postgres' own units.
-        on_notify: Called in Trio's thread for each notification, with the process id of the backend that sent it.
+        on_notify: Called for each notification, with the process id of the backend that sent it.
         ping: A cheap query for silent times; an empty answer means that the session is not what it was.
         ping_interval: Seconds of silence before a ping.
         ping_timeout: Seconds for its answer.
@@ -250,8 +248,7 @@ async def open_session(
         SessionLostError: It cannot be made, or it was lost before the block ended. Where the block met the loss itself,
             it comes in an exception group, like everything out of a nursery: catch it with `except*`.
     """
-    connection = await _connect(dsn, name, lock_timeout)
-    session = Session(connection, on_notify)
+    session = Session(await TrioConnection.adopt(await _connect(dsn, name, lock_timeout)), on_notify)
     finished = False
     try:
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Writes what becomes of items, in a worker thread.
+"""Writes what becomes of items.
 
 One statement in one transaction for all of them. What if the statement fails:
 
@@ -29,14 +29,12 @@ from psycopg import errors
 
 from reactor.core.item import Settlement
 from reactor.core.outcome import FailureCode
-from reactor.postgres.session import Row
+from reactor.postgres.driver import TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
 _TRIES = 10  # deadlocks and failed serializations in a row
 _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connection somebody is changing
-
-Connection = psycopg.Connection[Row]
 
 
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
@@ -47,7 +45,7 @@ def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     return [group for group in (plain, refused) if group]
 
 
-def settle(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
+async def settle(connection: TrioConnection, settlements: list[Settlement]) -> set[UUID]:
     """Write one of the `transactions`; where the data is to blame, one for each item.
 
     Args:
@@ -62,48 +60,48 @@ def settle(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
     """
     for _ in range(_TRIES):
         try:
-            return _together(connection, settlements)
+            return await _together(connection, settlements)
         except (errors.DeadlockDetected, errors.SerializationFailure):
             continue
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             if len(settlements) > 1:
-                return {item_id for each in settlements for item_id in settle(connection, [each])}
-            return _without_binding(connection, settlements[0], error)
-    return _together(connection, settlements)
+                written = [await settle(connection, [each]) for each in settlements]
+                return set().union(*written)
+            return await _without_binding(connection, settlements[0], error)
+    return await _together(connection, settlements)
 
 
-def _without_binding(connection: Connection, settlement: Settlement, error: psycopg.Error) -> set[UUID]:
+async def _without_binding(connection: TrioConnection, settlement: Settlement, error: psycopg.Error) -> set[UUID]:
     text = f"Settled, but the database refused its record: {error.sqlstate}."
     bare = replace(settlement, binding=None, unbind=False, applied=None, last_error=text)
     try:
-        return _together(connection, [bare])
+        return await _together(connection, [bare])
     except psycopg.OperationalError:
         raise
     except psycopg.Error:
         return set()
 
 
-def _together(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
+async def _together(connection: TrioConnection, settlements: list[Settlement]) -> set[UUID]:
     if settlements[0].invalid_consent is None:
-        return _write(connection, settlements)
+        return await _write(connection, settlements)
     try:
-        with connection.transaction():
-            stored: dict[UUID, str] = dict(
-                connection.execute(
-                    _SQL["lock_connections"], {"workspaces": [each.item.workspace_id for each in settlements]}
-                ).fetchall()
+        async with connection.transaction():
+            cursor = await connection.execute(
+                _SQL["lock_connections"], {"workspaces": [each.item.workspace_id for each in settlements]}
             )
+            stored: dict[UUID, str] = dict(await cursor.fetchall())
             failed = {
                 each.item.workspace_id
                 for each in settlements
                 if stored.get(each.item.workspace_id) == each.invalid_consent
             }
-            connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
-            return _write(connection, [_under(each, stored) for each in settlements])
+            await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
+            return await _write(connection, [_under(each, stored) for each in settlements])
     except errors.LockNotAvailable:
-        return _write(connection, [_replaced(each, delay=_WAIT_FOR_CONNECTION) for each in settlements])
+        return await _write(connection, [_replaced(each, delay=_WAIT_FOR_CONNECTION) for each in settlements])
 
 
 def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
@@ -128,9 +126,10 @@ def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
     )
 
 
-def _write(connection: Connection, settlements: list[Settlement]) -> set[UUID]:
+async def _write(connection: TrioConnection, settlements: list[Settlement]) -> set[UUID]:
     document = json.dumps([_input(settlement) for settlement in settlements])
-    return {item_id for (item_id,) in connection.execute(_SQL["settle"], {"input": document})}
+    cursor = await connection.execute(_SQL["settle"], {"input": document})
+    return {item_id for (item_id,) in await cursor.fetchall()}
 
 
 def _input(settlement: Settlement) -> dict[str, Any]:
@@ -189,4 +188,6 @@ def _binding(settlement: Settlement) -> dict[str, Any]:
 
 def _text(text: str | None) -> str | None:
     """What Postgres can store: no NUL, no halves of characters."""
-    return None if text is None else text.replace("\0", "").encode("utf-8", "replace").decode()
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
