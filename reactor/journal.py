@@ -4,6 +4,7 @@ A dead letter is a warning, since somebody may have to do something; a retry is 
 it should be is told at `debug`: metrics count it.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
@@ -42,23 +43,32 @@ class Journal(Observer):
         """What becomes of an item was written, or was not."""
         item = settlement.item
         self._traces.ended(settlement, seconds=seconds, written=written)
-        about = {"workspace_id": str(item.workspace_id), "item_id": str(item.id), "operation": item.operation}
         if not written:
-            log.warning("claim_lost", **about)
+            log.warning("claim_lost", **_about(item))
             return
         if settlement.invalid_consent is not None:
             log.warning("connection_invalid", workspace_id=str(item.workspace_id), problem=settlement.last_error)
         match settlement.status:
+            case "COMPLETED" | "PENDING" if not log.is_enabled_for(logging.DEBUG):
+                pass  # thousands a second, and a line that is not wanted costs as much as one that is
             case "DEAD_LETTER":
-                log.warning("dead_letter", **about, code=settlement.failure_code, problem=settlement.last_error)
+                log.warning("dead_letter", **_about(item), code=settlement.failure_code, problem=settlement.last_error)
             case "FAILED":
                 delay = round(settlement.delay, 3)
                 say = log.info if settlement.attempts > item.attempts else log.debug
-                say("item_failed", **about, attempts=settlement.attempts, delay=delay, problem=settlement.last_error)
+                say(
+                    "item_failed",
+                    **_about(item),
+                    attempts=settlement.attempts,
+                    delay=delay,
+                    problem=settlement.last_error,
+                )
             case "PENDING":
-                log.debug("item_given_back", **about, problem=settlement.last_error)
+                log.debug("item_given_back", **_about(item), problem=settlement.last_error)
             case _:  # COMPLETED
-                log.debug("item_completed", **about, seconds=round(item.age + seconds, 4), code=settlement.failure_code)
+                log.debug(
+                    "item_completed", **_about(item), seconds=round(item.age + seconds, 4), code=settlement.failure_code
+                )
 
     def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
         """A breaker changed; a probe that met the same outage again is no news."""
@@ -73,3 +83,7 @@ class Journal(Observer):
     def crashed(self, error: Exception) -> None:
         """A sender met what it did not expect."""
         log.error("exchange_crashed", exc_info=error)
+
+
+def _about(item: Item) -> dict[str, str]:
+    return {"workspace_id": str(item.workspace_id), "item_id": str(item.id), "operation": item.operation}

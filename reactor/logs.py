@@ -35,13 +35,11 @@ def configure(form: Format, stream: TextIO | None = None, *, level: Level = "inf
     ]
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
             *shared,
-            structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(level),  # what is not wanted costs next to nothing
         cache_logger_on_first_use=True,
     )
     console = form == "console" or (form == "auto" and out.isatty())

@@ -221,7 +221,7 @@ def _segment(text: str) -> str:
 def _decoded(body: bytes) -> Any:
     """The JSON in a body, None where there is none; deep nesting ends in RecursionError, long numbers in ValueError."""
     try:
-        return json.loads(body)
+        return json.loads(body.decode())
     except (ValueError, RecursionError):
         return None
 

@@ -38,6 +38,7 @@ from reactor.errors import PermanentError
 
 _KEY_PART = 40  # characters; the expression in SQL cuts at the same place
 _RECURRENCE = re.compile(r"(?:RRULE|EXRULE|RDATE|EXDATE)[;:][^\x00-\x1f\x7f]+", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DATE_LENGTH = len("2026-01-31")
 
 
@@ -86,11 +87,7 @@ def _moment(value: object) -> date:
 
 
 def _uuid(value: str) -> str:
-    try:
-        usual = str(UUID(value)) == value
-    except ValueError:
-        usual = False
-    if not usual:
+    if not _UUID.fullmatch(value):
         raise _problem("not a UUID in lower case with hyphens")
     return value
 
@@ -213,13 +210,16 @@ class _Addressed(_Model):
     @field_validator("workspace_id")
     @classmethod
     def _same_workspace(cls, value: str, info: ValidationInfo) -> str:
+        workspace_id: str = (info.context or {}).get("workspace_id", "")
+        if value == workspace_id:
+            return workspace_id
         try:
-            same = UUID(value) == (info.context or {}).get("workspace_id")
+            same = str(UUID(value)) == workspace_id  # in another spelling
         except ValueError:
             same = False
         if not same:
             raise _problem("not the workspace of the row")
-        return str(UUID(value))
+        return workspace_id
 
 
 class Upsert(_Addressed):
@@ -280,8 +280,9 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
     model = _MODELS.get(operation)
     if model is None:
         raise BadPayloadError(["operation: not one that there is"])
+    usual = str(workspace_id if isinstance(workspace_id, UUID) else UUID(workspace_id))
     try:
-        return model.model_validate(payload, context={"workspace_id": UUID(str(workspace_id))})
+        return model.model_validate(payload, context={"workspace_id": usual})
     except ValidationError as error:
         problems = [f"{_path(e['loc'])}: {e['type'].replace('_', ' ')}" for e in error.errors(include_input=False)]
         raise BadPayloadError(problems) from None
