@@ -68,7 +68,7 @@ CLAIM = """
 select id, claim_no from sync_outbox_claim(null, null, null, 32, '{}', 200, 400, 512, '{}', 5) where id is not null
 """
 FINISH = "update sync_outbox set status = 'COMPLETED', processed_at = now() where id = %s and claim_no = %s"
-OPEN = "select count(*) from sync_outbox where status in ('PENDING', 'FAILED', 'PROCESSING')"
+OPEN = "select exists (select from sync_outbox where status in ('PENDING', 'FAILED', 'PROCESSING'))"
 LAST = (
     "select extract(epoch from max(processed_at))::float8 from sync_outbox where processed_at > now() - interval '1 h'"
 )
@@ -200,7 +200,7 @@ def wakes(owner: psycopg.Connection[Any], google: str, workspaces: list[UUID], c
             began = time.monotonic()
         time.sleep(QUIET)  # nobody's polls disturb what is measured
         wait_until(lambda before=before: seen(google).calls > before)
-        wait_until(lambda: owner.execute(OPEN).fetchone() == (0,))
+        wait_until(lambda: owner.execute(OPEN).fetchone() == (False,))
         times.append((seen(google).arrivals[before] - began) * 1000)
     return times
 
@@ -234,7 +234,7 @@ def bench_drain(dsn: str, owner: psycopg.Connection[Any], workspaces: list[UUID]
                 before, cpu = seen(google).calls, process.cpu()
                 owner.execute(INSERT, (workspaces, ITEMS))
                 began = time.time()
-                wait_until(lambda: owner.execute(OPEN).fetchone() == (0,), 0.05)
+                wait_until(lambda: owner.execute(OPEN).fetchone() == (False,), 0.05)
                 [ended] = owner.execute(LAST).fetchone() or [0.0]
                 rates.append(ITEMS / (ended - began))
                 cpus.append((process.cpu() - cpu) / ITEMS * 1e6)
