@@ -90,8 +90,8 @@ class Housekeeping:
     async def measure(self) -> None:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
         [row] = await self._pool.execute(SQL["backlog"], {"most": COUNTED})
-        self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending, self.invalid, self.notify_usage = row
-        [[self.brakes]] = await self._pool.execute(SQL["brakes"])
+        self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending = row[:4]
+        self.invalid, self.notify_usage, self.brakes = row[4:]
 
     async def clean(self) -> None:
         """Delete what was settled long ago, in portions, unless another replica is at it."""

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER
 from reactor.core.breaker import State as BreakerState
 from reactor.core.item import Memory
+from reactor.core.lanes import IN_HAND
 from reactor.core.outcome import Outcome, Retry, Scope
 from reactor.core.work import Work
 from tests.loop_world import CALENDAR, FakeTokens, World, done, payload, source_id, workspace
@@ -70,7 +71,7 @@ async def test_memory_is_bounded_with_a_million_rows_waiting(autojump_clock: Moc
         world.outbox.insert(*((workspace(w), s) for s in range(100_000)))
     async with world.running():
         await world.until(lambda: world.stats.settled["COMPLETED"] >= 2_000)
-    assert world.outbox.most_in_hand <= 10 * 50
+    assert world.outbox.most_in_hand <= IN_HAND * 50
 
 
 async def test_a_backlog_of_one_workspace_does_not_delay_another(autojump_clock: MockClock) -> None:

@@ -34,9 +34,11 @@ from reactor.core.work import Work
 
 PATIENCE = 1.0
 """Seconds that an item may wait in hand for its lane: as long as a claim that another replica could have made."""
-IN_HAND = 10
-"""Claims' worth of items in hand: 2,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
-carries 500 a second; 5,000 a second need 500 under way, as many ready, and as many being settled."""
+IN_HAND = 15
+"""Claims' worth of items in hand: 3,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
+carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being settled. With 10 claims'
+worth a drain stood still when its first requests, small ones of many workspaces, came back together: 4,960 items a
+second where it is 5,270 now (REACTOR_BENCH=drain REACTOR_LAT=0.1 python -m benchmarks reactor, in turns)."""
 SHARE = 4
 """One lane may have this part of all items in hand."""
 CROWDED = 2

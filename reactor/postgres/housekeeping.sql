@@ -9,7 +9,8 @@ select case when pg_catalog.pg_try_advisory_xact_lock(718300, 3)
 
 -- name: backlog
 -- For how long the oldest due item has waited, and how many workspaces have one; how many items wait and how old the
--- oldest is, counted so far and no further; how many consents do not work; how full the queue of notifications is.
+-- oldest is, counted so far and no further; how many consents do not work; how full the queue of notifications is; how
+-- many workspaces the brake has stopped.
 -- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions.
 with ring as materialized (
   select r.workspace_id, r.first_due_in from public.sync_outbox_ring() as r
@@ -34,9 +35,6 @@ with ring as materialized (
 )
 select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.oldest),
        (select count(*) from public.google_connections where not is_valid),
-       pg_catalog.pg_notification_queue_usage()
+       pg_catalog.pg_notification_queue_usage(),
+       (select count(*) from public.sync_brakes where released_at is null)
   from due, pending;
-
--- name: brakes
--- Workspaces that are stopped.
-select count(*) from public.sync_brakes where released_at is null;
