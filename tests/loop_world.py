@@ -233,6 +233,9 @@ class FakeOutbox:
                 self.inserted()
         return True
 
+    async def announce(self) -> None:
+        await self._transaction("announce")
+
     async def sweep(self) -> FakeSwept:
         await self._transaction("sweep")
         return FakeSwept()

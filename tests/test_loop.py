@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -260,6 +261,25 @@ async def test_a_drain_finishes_what_is_under_way_and_gives_back_the_rest(autoju
     assert memories[slow[0]] == Memory(strays=(CALENDAR,)), "it may have arrived"
     assert memories[queued[0]] is None, "it was not sent"
     assert len(world.calendar.requests) == 2
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_drain_tells_the_others_what_has_waited_for_its_last_items(
+    autojump_clock: MockClock, *, refused: bool
+) -> None:
+    world = World()
+    world.calendar.latency = lambda _: 3.0
+    world.outbox.insert((workspace(1), 1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.loop.run)
+        await world.until(lambda: world.calendar.in_flight == 1)
+        world.outbox.insert((workspace(1), 1))
+        await trio.sleep(0.5)
+        world.loop.drain(10.0)
+        await world.until(lambda: world.outbox.transactions["settle"] == 1)
+        world.outbox.refuse = int(refused)  # then they find it when they look by themselves
+    assert world.outbox.transactions["announce"] == 1
+    assert world.outbox.statuses() == {"COMPLETED": 1, "PENDING": 1}
 
 
 async def test_a_drain_of_an_idle_loop_is_over_at_once(autojump_clock: MockClock) -> None:

@@ -1,5 +1,7 @@
 """What waits for another item's end is claimed at that end, and not at the next poll, a minute away here."""
 
+import signal
+
 from reactor.emulator import Fault
 from tests.rebuild_world import RebuildWorld, world
 from tests.waiting import until
@@ -35,3 +37,18 @@ async def test_a_rebuild_that_comes_while_something_is_sent_and_what_comes_while
     world.write(2, "second")
     await world.quiet(30)
     assert world.shown() == world.wanted()
+
+
+async def test_an_edit_whose_predecessor_is_sent_by_a_replica_that_drains(world: RebuildWorld) -> None:
+    """Who settles it claims nothing any more, and the other one has looked already."""
+    world.connect()
+    going = await world.start(**POLL).ready()
+    insert = world.google.emulator.fault(Fault(operation="insert", latency=3.0))
+    world.write(1, "first")
+    await until(lambda: insert.fired)
+    await world.start(**POLL).ready()
+    world.write(1, "second")
+    going.signal(signal.SIGTERM)
+    assert await going.ended() == 0
+    await world.quiet(30)
+    assert world.shown() == {"second": 1}

@@ -18,8 +18,9 @@ repeated.
 be had, and nobody announces it again. So a settle says whether something has waited for it, and then there is a look.
 
 *Stopping* has two ways. `drain` stops claiming, gives back what was not sent, waits for what is under way until a
-deadline, gives back the rest with a note of what it may have done, and settles all that. Cancelling `run` (the claims
-session is lost) stops everything at once and writes nothing: the locks are gone, somebody else may have the items.
+deadline, gives back the rest with a note of what it may have done, settles all that, and tells the other replicas if
+something has waited for it. Cancelling `run` (the claims session is lost) stops everything at once and writes nothing:
+the locks are gone, somebody else may have the items.
 
 A claim is never cancelled half-way, since what it claimed would be locked and unknown: `drain` waits for it.
 """
@@ -27,6 +28,7 @@ A claim is never cancelled half-way, since what it claimed would be locked and u
 import math
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -128,9 +130,16 @@ class Loop:
                 self._settler.close()
                 with trio.move_on_after(LAST_SETTLE):
                     await self._settler.over.wait()
+                    await self._hand_over()
                 nursery.cancel_scope.cancel()
         finally:
             self._lanes.clear()
+
+    async def _hand_over(self) -> None:
+        """Have the others look for what could be claimed since our last look: it was announced to nobody."""
+        if self._freed:
+            with suppress(TransientError):
+                await self._outbox.announce()
 
     async def _work(self) -> None:
         async with trio.open_nursery() as self._senders:
@@ -148,24 +157,30 @@ class Loop:
     # Claiming
 
     async def look(self) -> Look:
-        """Claim what there is room for, and send it."""
-        async with self._looking:
-            if self._stop.is_set():
-                return Look(Found.FULL)
-            self._freed = False
-            slots = self._lanes.slots(trio.current_time())
-            try:
-                claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
-            except TransientError:
-                self._count_look("REFUSED", Found.NOTHING)
-                return Look(Found.NOTHING, due_in=REFUSED)
-            self.stats.superseded += claimed.superseded
-            self._take_in(claimed.items)
-            self._hand_back(claimed.held)
-            self._pump()
-            self._count_look(claimed.look.found.name, claimed.look.found)
-            again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
-            return Look(Found.WORK, left_behind=True) if again else claimed.look
+        """Claim what there is room for, and send it; one call at a time."""
+        if self._stop.is_set():
+            return Look(Found.FULL)
+        self._looking.acquire_nowait()  # free, and so not worth a round of the scheduler: only a drain waits for it
+        try:
+            return await self._look()
+        finally:
+            self._looking.release()
+
+    async def _look(self) -> Look:
+        self._freed = False
+        slots = self._lanes.slots(trio.current_time())
+        try:
+            claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
+        except TransientError:
+            self._count_look("REFUSED", Found.NOTHING)
+            return Look(Found.NOTHING, due_in=REFUSED)
+        self.stats.superseded += claimed.superseded
+        self._take_in(claimed.items)
+        self._hand_back(claimed.held)
+        self._pump()
+        self._count_look(claimed.look.found.name, claimed.look.found)
+        again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
+        return Look(Found.WORK, left_behind=True) if again else claimed.look
 
     def _take_in(self, items: Sequence[Item]) -> None:
         now = trio.current_time()

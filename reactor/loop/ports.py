@@ -72,6 +72,10 @@ class Outbox(Protocol):
         """Write ends; say which were written. Raises `TransientError`: what is still in flight is to be tried again."""
         ...
 
+    async def announce(self) -> None:
+        """Have the other replicas look; raises `TransientError` if the database refused."""
+        ...
+
     async def sweep(self) -> Swept:
         """Take over what lost its worker; raises `TransientError` if the database refused."""
         ...

@@ -21,10 +21,8 @@ Every call is shielded from cancellation: an interrupted statement costs the ses
 time-out bounds it. When the server refuses a statement, `TransientError` comes out, and nothing has changed.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -33,9 +31,10 @@ import trio
 
 from reactor.core.brake import Limit
 from reactor.core.gate import Found, Look
-from reactor.core.item import Consent, Item, Memory, Settlement
+from reactor.core.item import Item, Settlement
 from reactor.errors import TransientError
 from reactor.postgres.brakes import Brakes, Pulled
+from reactor.postgres.claiming import claim
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.reports import Claimed, Invariants, Refused, Swept
 from reactor.postgres.ring import Ring
@@ -45,6 +44,7 @@ from reactor.postgres.statements import statements
 
 T = TypeVar("T")
 _SQL = statements("outbox")
+_GATE = statements("gate")
 
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
 _BRAKE = Limit()
@@ -142,7 +142,7 @@ class Outbox:
         began = trio.current_time()
         width = len(window) or self._ring.width(slots)
         items, report, stopped = await self._run(
-            _claim,
+            claim,
             {
                 "workspaces": window or None,
                 "cursors": self._ring.cursors(window) or None,
@@ -222,6 +222,15 @@ class Outbox:
         """Make items PENDING again, their attempts as they were: nothing was sent for them. As `settle`."""
         return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
 
+    async def announce(self) -> None:
+        """Have the other replicas look.
+
+        Raises:
+            TransientError: The server refused.
+            SessionLostError: The session is gone.
+        """
+        await self._ask(self._writing, _announce)
+
     async def sweep(self) -> Swept:
         """Take over what lost its worker: each such attempt counts, and may have had any effect.
 
@@ -296,37 +305,8 @@ async def _rows(connection: TrioConnection, name: str, params: dict[str, Any]) -
     return await cursor.fetchall()
 
 
-async def _claim(connection: TrioConnection, params: dict[str, Any]) -> tuple[list[Item], Any, list[UUID]]:
-    """Claim; return the items, the report, which comes last, and the workspaces that are stopped."""
-    cursor = await connection.execute(_SQL["claim"], params, binary=True)
-    *rows, report = await cursor.fetchall()
-    return [_item(row[:-1]) for row in rows], report[6], report[-1]
-
-
-def _item(row: Row) -> Item:
-    *of_row, floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, strays, token = row
-    memory = Memory(floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays))
-    item_id, workspace_id, key, seq, claim_no, operation, payload, attempts, max_attempts, age, is_child = of_row
-    return Item(
-        id=item_id,
-        workspace_id=workspace_id,
-        source_key=key,
-        seq=seq,
-        claim_no=claim_no,
-        operation=operation,
-        payload=payload,
-        attempts=attempts,
-        max_attempts=max_attempts,
-        age=age,
-        is_child=is_child,
-        memory=memory,
-        consent=_consent(token),
-    )
-
-
-@lru_cache(maxsize=256)  # the items of a workspace share it
-def _consent(token: str) -> Consent:
-    return Consent(token, hashlib.md5(token.encode(), usedforsecurity=False).hexdigest())
+async def _announce(connection: TrioConnection) -> None:
+    await connection.execute(_GATE["announce"])
 
 
 async def _invariants(

@@ -122,14 +122,18 @@ class Session:
             SessionLostError: The session was lost before or meanwhile, or did not answer in time.
             psycopg.Error: The server refused a statement; the session goes on.
         """
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._lock.acquire()
+        await self._acquire()
         try:
             return await self._run(work, timeout)
         finally:
             self._lock.release()
+
+    async def _acquire(self) -> None:
+        """Take the lock; where it is free, without a round of the scheduler: somebody waits for what comes next."""
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
 
     async def _run(self, work: Callable[[TrioConnection], Awaitable[T]], timeout: float) -> T:
         self.check()
@@ -190,8 +194,9 @@ class Session:
         """Read what arrives between statements; return when the session is lost."""
         while not self._lost.is_set():
             await trio.lowlevel.wait_readable(self._socket)
-            async with self._lock:
-                self._drain()
+            await self._acquire()
+            self._drain()
+            self._lock.release()
 
     async def ping(self, statement: LiteralString, *, interval: float, timeout: float) -> None:
         """Ask a silent session whether it lives; return when it is lost.
