@@ -52,18 +52,21 @@ async def refresh(stage: Stage, account: Account, stored: str) -> httpx.Response
     async with httpx.AsyncClient() as client:
         answer = await client.post(f"{stage.url}/token", data=form)
     if answer.status_code == 400:
-        await stage.owner.execute(
-            "update google_connections set is_valid = false where workspace_id = %s and refresh_token_encrypted = %s",
-            (account.workspace_id, stored),  # a new consent is not to blame
-        )
+        with trio.CancelScope(shield=True):  # a statement that is interrupted costs the session, which is everybody's
+            await stage.owner.execute(
+                "update google_connections set is_valid = false"
+                " where workspace_id = %s and refresh_token_encrypted = %s",
+                (account.workspace_id, stored),  # a new consent is not to blame
+            )
     return answer
 
 
 async def stored(stage: Stage, account: Account) -> tuple[str, bool]:
-    [(token, valid)] = await stage.owner.execute(
-        "select refresh_token_encrypted, is_valid from google_connections where workspace_id = %s",
-        (account.workspace_id,),
-    )
+    with trio.CancelScope(shield=True):
+        [(token, valid)] = await stage.owner.execute(
+            "select refresh_token_encrypted, is_valid from google_connections where workspace_id = %s",
+            (account.workspace_id,),
+        )
     return token, valid
 
 
