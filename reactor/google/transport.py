@@ -25,6 +25,7 @@ from reactor import __version__
 from reactor.core.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
+from reactor.google.wire import WholeTransport
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
@@ -121,9 +122,7 @@ class Transport:
 
     def _open(self) -> _Connection:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
-        return _Connection(
-            httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, proxy=self._proxy)
-        )
+        return _Connection(WholeTransport(verify=self._tls, trust_env=False, limits=limits, proxy=self._proxy))
 
     async def _retire(self) -> None:
         """Close what nobody has needed for a while; the oldest lie at the bottom."""
