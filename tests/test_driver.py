@@ -35,6 +35,14 @@ async def test_it_is_in_the_mode_in_which_it_was_opened(empty_database: str) -> 
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
+async def test_it_is_adopted_whatever_is_cancelled(empty_database: str) -> None:
+    """Or it would belong to nobody, and stay open."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        adopted = await TrioConnection.adopt(psycopg.connect(empty_database, autocommit=True))
+    await adopted.close()
+
+
 async def test_a_statement_may_be_larger_than_what_the_socket_takes(empty_database: str) -> None:
     """Then it waits for both directions: for room, and for what the server says meanwhile."""
     async with connected(empty_database) as connection:

@@ -86,6 +86,15 @@ async def test_a_cancelled_statement_loses_the_session_and_the_server_stops_it(e
         await gone(witness, pid)
 
 
+async def test_a_statement_that_is_cancelled_before_it_began_costs_nothing(empty_database: str) -> None:
+    async with open_session(empty_database, name="test") as session:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await session.execute("select 1")
+        assert scope.cancelled_caught
+        assert await session.execute("select 2") == [(2,)]
+
+
 async def gone(witness: Session, pid: int) -> None:
     with trio.fail_after(10):
         while await witness.execute("select 1 from pg_stat_activity where pid = %s", (pid,)):

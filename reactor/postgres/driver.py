@@ -43,7 +43,8 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
     async def adopt(cls, opened: psycopg.Connection[Row]) -> Self:
         """Make one of a connection that must not be used any more, and is closed with it."""
         adopted = cls(opened)
-        await adopted.set_autocommit(opened.autocommit)
+        with trio.CancelScope(shield=True):  # it asks the server nothing
+            await adopted.set_autocommit(opened.autocommit)
         return adopted
 
     async def wait(self, gen: PQGen[T], *_args: Any, **_kwargs: Any) -> T:

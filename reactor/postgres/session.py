@@ -130,6 +130,7 @@ class Session:
 
     async def _acquire(self) -> None:
         """Take the lock; where it is free, without a round of the scheduler: somebody waits for what comes next."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # what has not begun costs nobody the session
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
