@@ -76,10 +76,11 @@ def _consent(client: Client, calendar: str, *, browser: bool, timeout: float) ->
     try:
         with Loopback() as loopback:
             question = ask(client, loopback.url)
+            loopback.expect(question.state)
             opened = browser and webbrowser.open(question.url)
             note("Consent in the browser that has just opened, or open:" if opened else "Open in a browser:")
             note(f"\n  {question.url}\n")
-            code = loopback.wait(question.state, timeout)
+            code = loopback.wait(timeout)
         granted = exchange(client, question, code)
         require_calendar(client, granted, calendar)
     except (PermanentError, TransientError) as error:

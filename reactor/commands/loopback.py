@@ -1,13 +1,15 @@
 """Receives the answer of Google's consent page: a small HTTP server on loopback, for one answer.
 
 Each connection has a thread: browsers open some that they never use. An answer with another `state` than ours is
-somebody else's and changes nothing. What is answered carries nothing of the request, and is not to be stored or to be
-told to other pages: the address holds the code.
+somebody else's and changes nothing. Ours is handed on when its page has been sent: the command may end at once, and the
+thread with it, and a person would look at a page that broke off. What is answered carries nothing of the request, and
+is not to be stored or to be told to other pages: the address holds the code.
 """
 
 import hmac
 import html
 import queue
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -21,6 +23,16 @@ _TIMEOUT = 10.0  # seconds for a request on an open connection
 _PAGE = "<!DOCTYPE html><meta charset=utf-8><title>Calendar sync</title><p>{}</p>"
 
 
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection; none keeps the command from ending, and a browser that hangs up is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class Loopback:
     """The server; a context manager.
 
@@ -31,8 +43,7 @@ class Loopback:
     def __init__(self) -> None:
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._state = ""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -45,17 +56,16 @@ class Loopback:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait(self, state: str, seconds: float) -> str:
-        """Wait for the answer; return the code.
+    def expect(self, state: str) -> None:
+        """Say what the answer must carry, before anybody is asked: a browser may be quicker than `wait`."""
+        self._state = state
 
-        Args:
-            state: What the answer must carry.
-            seconds: How long to wait.
+    def wait(self, seconds: float) -> str:
+        """Wait for the answer to what is expected, that long; return the code.
 
         Raises:
             PermanentError: The person said no, or nothing came.
         """
-        self._state = state
         try:
             answer = self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -69,30 +79,36 @@ class Loopback:
             raise PermanentError("Consent was denied on Google's page. Nothing was stored; run it again to ask again.")
         raise PermanentError("Google refused the request. Look at GOOGLE_CLIENT_ID: it must be a 'Desktop app' client.")
 
-    def _take(self, path: str) -> tuple[HTTPStatus, str]:
-        """Take a request; returns what the browser is told."""
+    def _take(self, path: str) -> tuple[HTTPStatus, str, dict[str, str] | None]:
+        """Take a request; returns what the browser is told, and the answer if it is ours."""
         target = urlsplit(path)
         answer = dict(parse_qsl(target.query))
         if target.path != "/" or not ("code" in answer or "error" in answer):
-            return HTTPStatus.NOT_FOUND, "There is nothing here."
+            return HTTPStatus.NOT_FOUND, "There is nothing here.", None
         if not self._state or not hmac.compare_digest(answer.get("state", "").encode(), self._state.encode()):
-            return HTTPStatus.BAD_REQUEST, "This answers another question. Open the address that the command printed."
+            text = "This answers another question. Open the address that the command printed."
+            return HTTPStatus.BAD_REQUEST, text, None
         self._state = ""  # one answer
-        self._answers.put(answer)
         if "code" in answer:
-            return HTTPStatus.OK, "Thank you. You may close this window; the terminal says what came of it."
-        return HTTPStatus.OK, "Consent was not given. You may close this window."
+            return HTTPStatus.OK, "Thank you. You may close this window; the terminal says what came of it.", answer
+        return HTTPStatus.OK, "Consent was not given. You may close this window.", answer
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        take = self._take
+        take, answers = self._take, self._answers
 
         class Handler(BaseHTTPRequestHandler):
             timeout = _TIMEOUT
             server_version, sys_version = "calendar-sync-reactor", ""
 
             def do_GET(self) -> None:
-                status, text = take(self.path)
-                page = _PAGE.format(html.escape(text)).encode()
+                status, text, answer = take(self.path)
+                try:
+                    self._send(status, _PAGE.format(html.escape(text)).encode())
+                finally:  # a window that was closed has answered all the same
+                    if answer is not None:
+                        answers.put(answer)
+
+            def _send(self, status: HTTPStatus, page: bytes) -> None:
                 self.send_response(status)
                 for name, value in {
                     "Content-Type": "text/html; charset=utf-8",
