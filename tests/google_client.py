@@ -36,6 +36,13 @@ class Tokens:
         return self.current
 
 
+class Static:
+    """Tokens that nobody checks."""
+
+    async def token(self, rejected: str | None = None) -> str:
+        return "token" if rejected is None else "another"
+
+
 def source_id(number: int) -> str:
     return str(UUID(int=number))
 

@@ -15,16 +15,11 @@ from reactor.google import transport
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts, Transport
 from tests.byte_server import Behaviour, http, listening, sends
-from tests.google_client import item
+from tests.google_client import Static, item
 
 GET = messages.get(Place("ada@example.com", "e1"))
 PATIENT = Timeouts()
 IMPATIENT = Timeouts(read=0.05)
-
-
-class Static:
-    async def token(self, rejected: str | None = None) -> str:
-        return "token" if rejected is None else "another"
 
 
 async def reply_to(behaviour: Behaviour, request: Request = GET, timeouts: Timeouts = PATIENT) -> Reply:

@@ -7,14 +7,9 @@ from reactor.core.messages import Answer, Reply, Request
 from reactor.core.outcome import Outcome, Retry
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Transport
-from tests.google_client import item
+from tests.google_client import Static, item
 
 CROWD = 10
-
-
-class Static:
-    async def token(self, rejected: str | None = None) -> str:  # noqa: ARG002
-        return "token"
 
 
 class Rounds(trio.abc.Instrument):

@@ -1,16 +1,25 @@
 """A request leaves in one piece."""
 
 import ssl
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from reactor.core import messages
+from reactor.core.messages import Answer, Place
 from reactor.google.client import GoogleCalendar
+from reactor.google.transport import Timeouts, Transport
 from reactor.google.wire import WholeStream
-from tests.byte_server import listening, sends
-from tests.google_client import item
+from tests.byte_server import http, listening, sends
+from tests.google_client import Static, item
 
 
 class Beneath(httpcore.AsyncNetworkStream):
@@ -97,10 +106,6 @@ async def test_the_client_sends_a_request_with_one_call(items: int, monkeypatch:
             sent.append(data)
         await send_all(self, data)
 
-    class Static:
-        async def token(self, rejected: str | None = None) -> str:  # noqa: ARG002
-            return "token"
-
     monkeypatch.setattr(trio.SocketStream, "send_all", noting)
     answer = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
     async with listening(sends(answer)) as server, GoogleCalendar(server.root) as client:
@@ -109,3 +114,67 @@ async def test_the_client_sends_a_request_with_one_call(items: int, monkeypatch:
     head, _, body = request.partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head.lower()
     assert b"event 0" in body
+
+
+HOST = "calendar.example.com"
+
+
+def certified(directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for the host that is its own authority: the file to trust, and what its server needs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    trusted, secret = directory / "trusted.pem", directory / "secret.pem"
+    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(trusted, secret)
+    return trusted, context
+
+
+async def test_encrypted_and_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is in production. A record is read at a time, so what is read first is what was written with one call."""
+    trusted, context = certified(tmp_path)
+    place = Place("a+b/c d@example.com", "e1")
+    requests = messages.insert(place, {"summary": "launch"}), messages.get(place), messages.listing("é@x", "w", "a=&b")
+    asked: list[bytes] = []
+    read: list[bytes] = []
+
+    async def proxy_and_server(stream: trio.SocketStream) -> None:
+        asked.append(bytes(await stream.receive_some()))
+        await stream.send_all(b"HTTP/1.1 200 Connected\r\n\r\n")
+        encrypted = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        for _ in requests:
+            read.append(bytes(await encrypted.receive_some()))
+            await encrypted.send_all(http(200, b"{}"))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            [listener] = await nursery.start(partial(trio.serve_tcp, proxy_and_server, 0, host="127.0.0.1"))
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+            monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+            async with Transport(f"https://{HOST}/", Timeouts()) as wired:
+                for request in requests:
+                    answer = await wired.send(request, "token")
+                    assert isinstance(answer, Answer)
+                    assert (answer.status, answer.body) == (200, b"{}")
+            nursery.cancel_scope.cancel()
+    assert [head.partition(b"\r\n")[0] for head in asked] == [f"CONNECT {HOST}:443 HTTP/1.1".encode()]
+    assert [piece.partition(b" HTTP/1.1")[0].decode() for piece in read] == [
+        f"{request.method} /{request.target}" for request in requests
+    ]
+    assert b"launch" in read[0]

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -113,11 +113,17 @@ class Transport:
             "accept-encoding": "identity",
             **request.headers,
         }
-        # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request.
-        extensions = {"timeout": self._timeout, "target": self._path + request.target.encode("ascii")}
+        # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request. Not
+        # behind a proxy: httpcore gives its CONNECT the request's extensions, and it would ask for the target.
+        url, extensions = self._root, dict[str, Any](timeout=self._timeout)
+        target = self._path + request.target.encode("ascii")
+        if self._proxy:
+            url = url.copy_with(raw_path=target)
+        else:
+            extensions["target"] = target
         content = request.body or None
         return with_body(
-            httpx.Request(request.method, self._root, headers=headers, content=content, extensions=extensions), content
+            httpx.Request(request.method, url, headers=headers, content=content, extensions=extensions), content
         )
 
     def _open(self) -> _Connection:
