@@ -32,3 +32,16 @@ class PermanentError(ReactorError):
 
 class ClaimLostError(ReactorError):
     """The claim is not ours any more; whatever was done must not be written."""
+
+
+class RefusedError(TransientError):
+    """The database refused a statement; nothing was changed, and the session goes on.
+
+    Attributes:
+        sqlstate: The server's five characters, https://www.postgresql.org/docs/current/errcodes-appendix.html; empty
+            where the refusal came without one.
+    """
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(f"The database refused: {sqlstate or 'no SQLSTATE'}.")
+        self.sqlstate = sqlstate

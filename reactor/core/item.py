@@ -1,6 +1,7 @@
 """An item of the outbox while we have it in hand, and what is to become of it."""
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, Literal
 from uuid import UUID
 
@@ -46,6 +47,17 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class Oversized:
+    """Stands for a payload that was left in the database because it is too large.
+
+    Attributes:
+        size: Its length as JSON text, in bytes.
+    """
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A claimed row of `sync_outbox`, with all that is needed to send and settle it.
 
@@ -54,15 +66,17 @@ class Item:
         workspace_id: Its workspace.
         source_key: Its source's name in the workspace.
         seq: Its place in the order of the source's states.
-        claim_no: The number of this claim; never reused: whoever writes for the claim fences with it.
+        claim_no: The number of this claim; never reused.
         operation: UPSERT_EVENT, CANCEL_EVENT or REBUILD_ALL.
-        payload: As the application wrote it, not checked.
+        payload: As the application wrote it, not checked: JSON text in bytes, or `Oversized`.
         attempts: How many attempts have failed so far.
         max_attempts: How many may.
         age: Seconds since the row was inserted, at the claim, by the database's clock.
         is_child: Whether a rebuild made it; it then neither moves the floor nor supersedes anything.
         memory: What is remembered of the source.
         consent: The workspace's connection.
+        lease_no: The lease of the session that claimed it: every later write for the claim is fenced with it.
+        losses: How often in a row a worker was lost that had it in hand.
     """
 
     id: UUID
@@ -78,6 +92,8 @@ class Item:
     is_child: bool
     memory: Memory
     consent: Consent
+    lease_no: int = 0
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +157,13 @@ class Settlement:
     binding: Binding | None = None
     unbind: bool = False
     invalid_consent: str | None = None
+
+
+class Written(Enum):
+    """What became of a settlement that was to be written."""
+
+    WRITTEN = auto()
+    LOST = auto()
+    """The claim is not ours any more; what was done in its name is dropped."""
+    WAITING = auto()
+    """A lock of another session is in the way. The item is still ours and is to be written later, by itself."""
