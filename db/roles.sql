@@ -1,7 +1,7 @@
 -- The reactor's rights: a group role without a login. Run again and again, after the migrations. Operators give it a
 -- member: create role my_reactor login password '...' in role calendar_sync_reactor;
 --
--- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its five tables and
+-- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its six tables and
 -- not BYPASSRLS: that attribute opens every table of the database it has a grant on, and until PostgreSQL 16 only a
 -- superuser could give it, which a managed database's owner is not.
 --
@@ -26,10 +26,13 @@ grant select, insert, update, delete on public.sync_sources to calendar_sync_rea
 -- No delete: what a workspace was released for is remembered.
 grant select, insert, update on public.sync_brakes to calendar_sync_reactor;
 
+-- What is refused, and then not any more.
+grant select, insert, update, delete on public.sync_set_aside to calendar_sync_reactor;
+
 -- insert and update: tokens that Google rotates, is_valid, and the commands that add a connection.
 grant select, insert, update on public.google_connections to calendar_sync_reactor;
 
-grant usage on sequence public.sync_outbox_seq, public.sync_claim_no to calendar_sync_reactor;
+grant usage on sequence public.sync_outbox_seq, public.sync_claim_no, public.sync_lease_no to calendar_sync_reactor;
 
 grant execute on function
   public.try_lock_outbox_item(uuid),
@@ -37,6 +40,17 @@ grant execute on function
   public.sync_source_key(jsonb, uuid),
   public.sync_outbox_legacy_seq(timestamptz),
   public.sync_outbox_cleanup_chunk(integer, integer),
+  public.sync_lease_holders(),
+  public.sync_item_holders(),
+  public.sync_item_key(uuid),
+  public.sync_outbox_set_aside(uuid, uuid, text, text),
+  public.sync_outbox_blames_row(text),
+  public.sync_outbox_take(uuid[], bigint),
+  public.sync_outbox_supersede(uuid[]),
+  public.sync_outbox_due_workspaces(),
+  public.sync_outbox_claim_items(
+    uuid[], text[], uuid, integer, uuid[], integer, integer, integer, integer, bigint, boolean, bigint, integer
+  ),
   public.sync_outbox_ring(),
   public.sync_outbox_claim(
     uuid[], text[], uuid, integer, uuid[], integer, integer, integer, uuid[], integer
@@ -102,6 +116,18 @@ begin
      where polrelid = 'public.sync_brakes'::regclass and polname = 'calendar_sync_reactor'
   ) then
     create policy calendar_sync_reactor on public.sync_brakes
+      to calendar_sync_reactor using (true) with check (true);
+  end if;
+end $$;
+
+do $$
+begin
+  perform set_config('lock_timeout', '2s', true);
+  if not exists (
+    select from pg_catalog.pg_policy
+     where polrelid = 'public.sync_set_aside'::regclass and polname = 'calendar_sync_reactor'
+  ) then
+    create policy calendar_sync_reactor on public.sync_set_aside
       to calendar_sync_reactor using (true) with check (true);
   end if;
 end $$;

@@ -39,6 +39,17 @@ begin
   return new;
 end $$;
 
+-- A lease lasts as long as the row is PROCESSING, whoever changes that: a person, or a worker of release 0.1. Otherwise the
+-- next worker that claims without a lease would seem to have ours.
+create or replace function public.sync_outbox_end_lease()
+returns trigger
+language plpgsql
+as $$
+begin
+  new.lease_no := null;
+  return new;
+end $$;
+
 -- A connection that works again: what died for want of it is tried again, and the reactor is woken even where nothing
 -- was requeued, because items may be parked. It runs with the owner's rights: row level security hides the outbox from
 -- whoever reconnects.
@@ -93,6 +104,13 @@ create or replace trigger zz_sync_outbox_forget_claim
   execute function public.sync_outbox_forget_claim();
 
 comment on trigger zz_sync_outbox_forget_claim on public.sync_outbox is 'calendar-sync reactor, 3df9806d';
+
+create or replace trigger zz_sync_outbox_end_lease
+  before update on public.sync_outbox
+  for each row when (new.lease_no is not null and new.status <> 'PROCESSING')
+  execute function public.sync_outbox_end_lease();
+
+comment on trigger zz_sync_outbox_end_lease on public.sync_outbox is 'calendar-sync reactor, 61916576';
 
 create or replace trigger google_connections_restored_insert
   after insert on public.google_connections

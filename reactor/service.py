@@ -37,6 +37,7 @@ from reactor.pages import Known, Told
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
+from reactor.postgres.reports import SetAside
 from reactor.postgres.session import SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
@@ -50,6 +51,7 @@ CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the databas
 PING_SETTLES = (
     30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
 )
+LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
 log = structlog.get_logger(__name__)
@@ -185,7 +187,12 @@ class Service:
             nursery.start_soon(end_when_told)
             async with (
                 open_session(self._dsn, name="calendar-sync-reactor claims") as session,
-                open_session(self._dsn, name="calendar-sync-reactor settles", ping_interval=PING_SETTLES) as writing,
+                open_session(
+                    self._dsn,
+                    name="calendar-sync-reactor settles",
+                    lock_timeout=LOCK_SETTLES,
+                    ping_interval=PING_SETTLES,
+                ) as writing,
             ):
                 poll = settings.calendar_sync_poll_interval_ms / 1000
                 self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
@@ -198,6 +205,7 @@ class Service:
                     batch=settings.calendar_sync_batch_parts,
                     brake=self._brake,
                     on_pull=tell_pulled,
+                    on_aside=_tell_aside,
                 )
                 loop = Loop(
                     outbox,
@@ -245,6 +253,17 @@ class Service:
 
     def _beat(self, name: str) -> None:
         self.facts.beats[name] = trio.current_time()
+
+
+def _tell_aside(item: SetAside) -> None:
+    """Say in the log that an item is left alone, and what to look for."""
+    log.warning(
+        "item_set_aside",
+        item_id=str(item.id),
+        workspace_id=str(item.workspace_id),
+        sqlstate=item.sqlstate,
+        constraint=item.constraint,
+    )
 
 
 class _Watched:

@@ -8,10 +8,11 @@ No attribute holds anything from a payload. A span is handed to the SDK's own th
 loop never waits for a collector, and one that is away costs spans and nothing else.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,8 @@ class OpenTelemetry(Traces):
 
     def _writers(self, payload: Any) -> "Context":
         """The context that the writer put into the payload; an empty one where it put none that is valid."""
+        with suppress(ValueError, RecursionError):  # what cannot be read is the row's own affair
+            payload = json.loads(payload) if isinstance(payload, bytes) else payload
         given = payload.get("traceparent") if isinstance(payload, dict) else None
         from opentelemetry.context import Context  # noqa: PLC0415  (an extra)
 

@@ -31,11 +31,10 @@ from tests.replica import Replica
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-PROCESSING = "select id, hashtext(id::text)::bigint & 4294967295 from sync_outbox where status = 'PROCESSING'"
+PROCESSING = "select id from sync_outbox where status = 'PROCESSING'"
 HELD = """
-select objid::bigint from pg_locks
- where locktype = 'advisory' and objsubid = 1 and granted
-   and database = (select oid from pg_database where datname = current_database())
+select o.id from sync_outbox as o
+ where o.status = 'PROCESSING' and (o.lease_no & 2147483647) in (select lease from sync_lease_holders())
 """
 DOUBLED = """
 select workspace_id, sync_source_key(payload, id) from sync_outbox
@@ -205,12 +204,12 @@ class HistoryWorld:
 
     def _locks_agree(self) -> bool:
         """Locks are younger than the snapshot of the rows, so a claim or a settle in between shows for a moment."""
-        processing = Counter(key for _, key in self.owner.execute(PROCESSING).fetchall())
+        processing = Counter(item_id for (item_id,) in self.owner.execute(PROCESSING).fetchall())
         return processing == self.held()
 
-    def held(self) -> Counter[int]:
-        """The item locks that are held, by anybody."""
-        return Counter(key for (key,) in self.owner.execute(HELD).fetchall())
+    def held(self) -> Counter[UUID]:
+        """The items in the hands of a session that lives."""
+        return Counter(item_id for (item_id,) in self.owner.execute(HELD).fetchall())
 
     # The end
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 import trio
 
 from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
-from reactor.core.item import Consent, Item, Memory, Settlement
+from reactor.core.item import Consent, Item, Memory, Settlement, Written
 from reactor.core.lanes import Lanes
 from reactor.core.limits import Limits
 from reactor.core.outcome import Dead, Done, Expanded, Outcome, Retry
@@ -200,7 +200,7 @@ class FakeOutbox:
         self.claimed[row.id] = item
         return item
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
         await self._transaction("settle")
         settled = [self._settle(settlement) for settlement in settlements]
         self.followed = any(map(self._follows, settlements))
@@ -213,12 +213,12 @@ class FakeOutbox:
             f"task:{source_id(r.source)}" == item.source_key and r.id != item.id and r.due <= now for r in waiting
         )
 
-    def _settle(self, settlement: Settlement) -> bool:
+    def _settle(self, settlement: Settlement) -> Written:
         item = settlement.item
         row = self.rows[item.id]
         assert self.claimed.pop(item.id) is item, "settled without a claim, or twice"
         if item.id in self.lost:
-            return False
+            return Written.LOST
         self.settlements.append(settlement)
         code = settlement.failure_code
         row.status, row.attempts, row.code = settlement.status, settlement.attempts, code
@@ -231,7 +231,7 @@ class FakeOutbox:
             self.open.setdefault(item.workspace_id, deque()).append(row)
             if settlement.status == "PENDING":
                 self.inserted()
-        return True
+        return Written.WRITTEN
 
     async def announce(self) -> None:
         await self._transaction("announce")

@@ -10,6 +10,14 @@ from tests.databases import Database
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+IN_HAND = """
+select count(*) from sync_outbox as o
+ where o.status = 'PROCESSING'
+   and ((o.lease_no & 2147483647) in (select lease from sync_lease_holders())
+        or sync_item_key(o.id) in (select key from sync_item_holders()))
+"""
+"""Items under a lease that is held, or whose own lock is."""
+
 NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
 
@@ -96,10 +104,7 @@ class World:
         return found
 
     def locks(self) -> int:
-        """How many items are locked, by anybody."""
-        count = self.one(
-            "select count(*) from pg_locks where locktype = 'advisory' and objsubid = 1 "
-            "and database = (select oid from pg_database where datname = current_database())"
-        )
+        """How many items are in the hands of a session that lives."""
+        count = self.one(IN_HAND)
         assert isinstance(count, int)
         return count

@@ -21,6 +21,7 @@ from reactor.vault import Vault
 from tests.databases import Database
 from tests.dialogues import cancel_json, upsert_json
 from tests.google_fixtures import GoogleServer
+from tests.outbox_world import IN_HAND
 from tests.waiting import until
 
 KEYS = "k1:" + "A" * 43 + "="
@@ -171,11 +172,8 @@ class World:
         return int(attempts)
 
     def locks(self) -> int:
-        """How many item locks are held in this database."""
-        [[locks]] = self.execute(
-            "select count(*) from pg_locks as l join pg_database as d on d.oid = l.database"
-            " where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1"
-        )
+        """How many items are in the hands of a session that lives."""
+        [[locks]] = self.execute(IN_HAND)
         return int(locks)
 
     def titles(self) -> Counter[str]:

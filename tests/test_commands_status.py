@@ -108,7 +108,7 @@ async def test_replicas_and_what_they_hold(database: Database, rows: Rows, outbo
     with psycopg.connect(database.reactor, application_name="calendar-sync-reactor listen") as listening:
         listening.execute("select pg_advisory_lock(718300, 1)")
         found = document(database, "status")
-        held = {each["application"]: (each["has_gate"], each["item_locks"]) for each in found["replicas"]}
+        held = {each["application"]: (each["has_gate"], each["items"]) for each in found["replicas"]}
         assert held == {"calendar-sync-reactor claims": (False, 1), "calendar-sync-reactor listen": (True, 0)}
         assert found["in_hand"] == {"processing": 1, "of_older_workers": 0, "orphans": 0, "locks": 1}
         shown = call(database.reactor, "status").stdout

@@ -7,7 +7,7 @@ import pytest
 
 from reactor import housekeeping
 from reactor.core.health import Facts
-from reactor.core.item import Settlement
+from reactor.core.item import Settlement, Written
 from reactor.errors import TransientError
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.outbox import Outbox
@@ -79,7 +79,7 @@ async def test_deleting_waits_for_nobody_and_holds_up_nobody(database: Database,
             outbox = Outbox(session)
             [item] = (await outbox.claim(slots=5)).items
             assert item.id == item_id
-            assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [True]
+            assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [Written.WRITTEN]
         deleting.commit()
         assert rows.one("select count(*) from sync_outbox where id = any(%s)", list(locked or ())) == 1
     assert rows.status(item_id) == ("COMPLETED", 0, None)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
 import pytest
+import trio
 
 from reactor.core.brake import Limit
 from reactor.core.gate import Found
@@ -133,6 +134,8 @@ async def test_what_cannot_be_counted_waits(
         claimed = await outbox.claim(slots=50)
         assert (claimed.items, {item.id for item in claimed.held}) == ([], burst)
         await outbox.give_back(claimed.held)
-    claimed = await outbox.claim(slots=50)
+    assert (await outbox.claim(slots=50)).look.found is Found.NOTHING, "it is asked again after a second"
+    while not (claimed := await outbox.claim(slots=50)).held:  # noqa: ASYNC110
+        await trio.sleep(0.01)
     assert {item.id for item in claimed.held} == burst
     assert len(pulled) == 1

@@ -16,7 +16,7 @@ import trio
 from psycopg import sql
 
 from reactor.core.gate import Found
-from reactor.core.item import Item, Settlement
+from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
 from reactor.postgres.driver import TrioConnection
@@ -104,10 +104,10 @@ class History:
         outbox = self.random.choice(self.replicas)
         items = self.random.sample(outbox.in_flight, min(len(outbox.in_flight), self.random.randint(1, 4)))
         written = await outbox.settle([self.outcome(item) for item in items])
-        assert all(written)
+        assert set(written) <= {Written.WRITTEN}
 
     def outcome(self, item: Item) -> Settlement:
-        if item.payload.get("bad"):
+        if b"bad" in item.payload:
             return Settlement(item, "DEAD_LETTER", item.attempts, failure_code=FailureCode.BAD_REQUEST)
         chance = self.random.random()
         if chance < 0.6:
@@ -143,7 +143,7 @@ class History:
         for item in outbox.in_flight:
             if self.random.random() < 0.5:
                 self.expand(item)
-            if not item.payload.get("bad") and self.random.random() < 0.5:
+            if b"bad" not in item.payload and self.random.random() < 0.5:
                 self.show(item)
         [[pid]] = await outbox._session.execute("select pg_backend_pid()")
         await outbox._session.aclose()
@@ -194,13 +194,13 @@ class History:
             claimed = await outbox.claim(slots=4)
             in_hand = outbox.in_flight
             for item in in_hand:
-                if not item.payload.get("bad"):
+                if b"bad" not in item.payload:
                     self.show(item)
                     self.expand(item)
             await outbox.settle(
                 [
                     Settlement(item, "DEAD_LETTER", item.attempts, failure_code=FailureCode.BAD_REQUEST)
-                    if item.payload.get("bad")
+                    if b"bad" in item.payload
                     else Settlement(item, "COMPLETED", item.attempts, moves_floor=True)
                     for item in in_hand
                 ]

@@ -1,5 +1,6 @@
 """What a settle writes, and what it does when it cannot."""
 
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -11,10 +12,11 @@ import pytest
 import trio
 
 from reactor.core.gate import Found
-from reactor.core.item import Binding, Item, Memory, Settlement
+from reactor.core.item import Binding, Item, Memory, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.errors import TransientError
 from reactor.postgres.outbox import Outbox
+from reactor.postgres.reports import Swept
 from reactor.postgres.session import open_session
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
@@ -56,14 +58,18 @@ async def test_everything_is_written_and_then_unlocked(world: World, outbox: Out
     settlement = Settlement(
         item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=item.payload, binding=BINDING
     )
-    assert await outbox.settle([settlement]) == [True]
+    assert await outbox.settle([settlement]) == [Written.WRITTEN]
     found = world.row(row)
     assert (found["status"], found["attempts"], found["last_error"]) == ("COMPLETED", 2, None)
     assert found["processed_at"] is not None
     remembered = world.memory() or {}
     assert remembered["floor_seq"] == item.seq, "not the memory's"
     assert (remembered["generation"], remembered["google_event_id"], remembered["etag"]) == (1, "e1", '"etag"')
-    assert (remembered["reopen"], remembered["strays"], remembered["payload"]) == (True, ["a", "b"], item.payload)
+    assert (remembered["reopen"], remembered["strays"], remembered["payload"]) == (
+        True,
+        ["a", "b"],
+        json.loads(item.payload),
+    )
     bound = world.one("select to_jsonb(b) from calendar_event_bindings b")
     assert (bound["workspace_id"], bound["source_id"]) == (str(workspace()), source())
     assert (bound["google_event_id"], bound["event_title"]) == ("e1", "Title")
@@ -123,7 +129,7 @@ async def test_what_is_given_back_keeps_its_place_and_its_attempts(world: World,
     row = world.insert(attempts=1, status="FAILED", next_attempt_at=world.one("select now() - interval '1 h'"))
     due = world.row(row)["next_attempt_at"]
     items = await claim(outbox)
-    assert await outbox.give_back(items) == [True]
+    assert await outbox.give_back(items) == [Written.WRITTEN]
     assert (world.status(row), world.row(row)["next_attempt_at"]) == (("PENDING", 1, None), due)
     assert world.locks() == 0
     [again] = await claim(outbox)
@@ -133,11 +139,11 @@ async def test_what_is_given_back_keeps_its_place_and_its_attempts(world: World,
 async def test_a_lost_claim_writes_nothing(world: World, outbox: Outbox, database: Database) -> None:
     lost, kept = world.insert("lost"), world.insert("kept")
     by_id = {item.id: item for item in await claim(outbox)}
-    world.connection.execute("update sync_outbox set claim_no = nextval('sync_claim_no') where id = %s", (lost,))
+    world.connection.execute("update sync_outbox set lease_no = nextval('sync_lease_no') where id = %s", (lost,))
     done = [
         Settlement(by_id[row], "COMPLETED", 0, moves_floor=True, memory=Memory(event_id="e")) for row in (lost, kept)
     ]
-    assert await outbox.settle(done) == [False, True]
+    assert await outbox.settle(done) == [Written.LOST, Written.WRITTEN]
     assert world.status(lost) == ("PROCESSING", 0, None)
     assert world.memory("lost") is None
     assert (world.memory("kept") or {})["google_event_id"] == "e"
@@ -149,9 +155,12 @@ async def test_an_old_claims_settle_does_not_unlock_the_new_one(world: World, ou
     [first] = await claim(outbox)
     await outbox.give_back([first])
     [second] = await claim(outbox)
-    assert await outbox.settle([Settlement(first, "COMPLETED", 0, moves_floor=True)]) == [False]
+    assert await outbox.settle([Settlement(first, "COMPLETED", 0, moves_floor=True)]) == [Written.LOST]
     assert world.locks() == 1
-    assert await outbox.settle([Settlement(second, "COMPLETED", 0), Settlement(second, "FAILED", 1)]) == [False, True]
+    assert await outbox.settle([Settlement(second, "COMPLETED", 0), Settlement(second, "FAILED", 1)]) == [
+        Written.LOST,
+        Written.WRITTEN,
+    ]
     assert world.locks() == 0
 
 
@@ -167,7 +176,7 @@ async def test_one_bad_settlement_does_not_hold_the_others(world: World, outbox:
         replace(kind, binding=replace(BINDING, source_type="epic"), memory=Memory(event_id="e")),
         replace(good, binding=replace(BINDING, source_id=source("good"))),
     ]
-    assert await outbox.settle(settlements) == [True, True, True]
+    assert await outbox.settle(settlements) == [Written.WRITTEN, Written.WRITTEN, Written.WRITTEN]
     assert world.row(rows[0])["last_error"] == "zero and half ?"
     assert world.status(rows[1])[0] == "COMPLETED"
     assert "23514" in world.row(rows[1])["last_error"]
@@ -179,10 +188,14 @@ async def test_what_cannot_be_settled_at_all_is_left_to_the_sweep(world: World, 
     row = world.insert()
     [item] = await claim(outbox)
     world.connection.execute("alter table sync_outbox add constraint never check (status <> 'COMPLETED') not valid")
-    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [False]
-    assert (world.locks(), outbox.in_flight) == (0, [])
+    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [Written.LOST]
+    assert outbox.in_flight == []
+    aside = "select (item_id, sqlstate, constraint_name)::text from sync_set_aside"
+    assert world.one(aside) == f"({row},23514,never)"
+    assert await outbox.sweep() == Swept(), "it is left alone for a while"
+    world.connection.execute("update sync_set_aside set retry_at = now()")
     assert (await outbox.sweep()).recovered == 1
-    assert world.status(row) == ("FAILED", 1, None)
+    assert world.status(row) == ("PENDING", 0, None)
 
 
 async def test_a_lock_that_is_not_to_be_had_changes_nothing(world: World, outbox: Outbox, database: Database) -> None:
@@ -193,7 +206,7 @@ async def test_a_lock_that_is_not_to_be_had_changes_nothing(world: World, outbox
         with pytest.raises(TransientError, match="55P03"):
             await outbox.settle([Settlement(item, "COMPLETED", 0)])
         assert (world.locks(), outbox.in_flight) == (1, [item])
-    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [True]
+    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [Written.WRITTEN]
     assert world.status(row) == ("COMPLETED", 0, None)
 
 
@@ -217,7 +230,10 @@ async def test_a_deadlock_is_tried_again(world: World, database: Database) -> No
 
             thread = threading.Thread(target=cross)
             thread.start()
-            assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [True, True]
+            assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [
+                Written.WRITTEN,
+                Written.WRITTEN,
+            ]
             await trio.to_thread.run_sync(thread.join)
         deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
     wait_until(lambda: world.one(deadlocks) == 1)
@@ -256,7 +272,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_blamed(world: World, o
     row = world.insert(attempts=1, status="FAILED")
     [item] = await claim(outbox)
     world.connection.execute("update google_connections set refresh_token_encrypted = 'new'")
-    assert await outbox.settle([auth(item)]) == [True]
+    assert await outbox.settle([auth(item)]) == [Written.WRITTEN]
     assert is_valid(world)
     assert world.status(row) == ("PENDING", 1, None)
     assert (world.memory() or {"floor_seq": 0})["floor_seq"] == 0
@@ -268,24 +284,21 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_blamed(world: World, o
 async def test_a_reconnect_at_the_same_moment_leaves_nothing_dead(
     world: World, outbox: Outbox, database: Database, *, commits: bool
 ) -> None:
-    """The person's transaction is open when the settle comes: it waits for the outcome."""
+    """The person's transaction is open when the settle comes: the item is tried again, and the outcome is known."""
     row = world.insert()
     [item] = await claim(outbox)
-    with psycopg.connect(database.owner) as person, trio.fail_after(20):
+    with psycopg.connect(database.owner) as person:
         person.execute("update google_connections set refresh_token_encrypted = 'new'")
-        pid = person.info.backend_pid
-        blocked = "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
-
-        def decide() -> None:
-            wait_until(lambda: world.one(blocked, pid) == 1)
-            (person.commit if commits else person.rollback)()
-
-        thread = threading.Thread(target=decide)
-        thread.start()
-        assert await outbox.settle([auth(item)]) == [True]
-        await trio.to_thread.run_sync(thread.join)
-    assert world.status(row)[0] == ("PENDING" if commits else "DEAD_LETTER")
-    assert is_valid(world) is commits
+        assert await outbox.settle([auth(item)]) == [Written.WRITTEN]
+        assert (world.status(row)[0], is_valid(world)) == ("PENDING", True)
+        (person.commit if commits else person.rollback)()
+    world.connection.execute("update sync_outbox set next_attempt_at = now()")
+    while not (items := await claim(outbox)):  # noqa: ASYNC110
+        await trio.sleep(0.01)
+    [again] = items
+    assert again.consent.token == ("new" if commits else "token")
+    await outbox.settle([auth(again) if again.consent == item.consent else Settlement(again, "COMPLETED", 0)])
+    assert (world.status(row)[0], is_valid(world)) == (("COMPLETED", True) if commits else ("DEAD_LETTER", False))
 
 
 async def test_a_connection_locked_for_long_holds_back_nobody(world: World, outbox: Outbox, database: Database) -> None:
@@ -295,7 +308,7 @@ async def test_a_connection_locked_for_long_holds_back_nobody(world: World, outb
     with psycopg.connect(database.owner) as person:
         person.execute("select from google_connections where workspace_id = %s for update", (workspace(),))
         settled = [auth(by_id[row]), Settlement(by_id[elsewhere], "COMPLETED", 0)]
-        assert await outbox.settle(settled) == [True, True]
+        assert await outbox.settle(settled) == [Written.WRITTEN, Written.WRITTEN]
     assert world.status(row) == ("PENDING", 0, None)
     assert world.status(elsewhere)[0] == "COMPLETED"
     assert world.locks() == 0

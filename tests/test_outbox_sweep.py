@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
-from reactor.core.item import Settlement
+from reactor.core.item import Settlement, Written
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
 from reactor.postgres.session import SessionLostError, open_session
@@ -32,14 +32,14 @@ async def die_with_all(world: World, database: Database) -> None:
     try:
         async with open_session(database.reactor, name="victim") as session:
             await Outbox(session).claim(slots=50)
-            world.connection.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+            world.connection.execute("select pg_terminate_backend(pid) from sync_lease_holders()")
             await session.execute("select 1")
     except* SessionLostError:
         pass
     wait_until(lambda: world.locks() == 0)
 
 
-async def test_a_lost_attempt_counts_and_its_effects_are_suspected(
+async def test_a_lost_attempt_costs_nothing_at_first_and_its_effects_are_suspected(
     world: World, outbox: Outbox, database: Database
 ) -> None:
     upsert = world.insert("a")
@@ -47,8 +47,8 @@ async def test_a_lost_attempt_counts_and_its_effects_are_suspected(
     recreate = world.insert("c", payload={"recreate": True})
     await die_with_all(world, database)
     assert await outbox.sweep() == Swept(recovered=3)
-    assert [world.status(row) for row in (upsert, cancel, recreate)] == [("FAILED", 1, None)] * 3
-    by_id = {item.id: item.memory for item in (await outbox.claim(slots=9)).items}
+    assert [world.status(row) for row in (upsert, cancel, recreate)] == [("PENDING", 0, None)] * 3
+    by_id = {item.id: item.memory for item in (await outbox.claim(slots=12)).items}
     assert by_id[upsert].strays == ("primary",)
     assert [by_id[row].reopen for row in (upsert, cancel, recreate)] == [False, True, True]
     assert await outbox.sweep() == Swept()
@@ -71,10 +71,11 @@ async def test_the_last_attempt_is_the_end_and_moves_the_floor(
     world: World, outbox: Outbox, database: Database
 ) -> None:
     older = world.insert("a")
-    newest = world.insert("a", attempts=4, status="FAILED")
-    child = world.insert("b", attempts=1, max_attempts=2, parent_id=older)
-    await die_with_all(world, database)
-    assert await outbox.sweep() == Swept(dead=2)
+    newest = world.insert("a", attempts=4, status="FAILED", losses=3)
+    child = world.insert("b", attempts=1, max_attempts=2, parent_id=older, losses=3)
+    for _ in range(2):  # they are tried one at a time
+        await die_with_all(world, database)
+        assert await outbox.sweep() == Swept(dead=1)
     assert world.status(newest) == ("DEAD_LETTER", 5, "WORKER_LOST")
     assert world.status(child) == ("DEAD_LETTER", 2, "WORKER_LOST")
     assert (world.memory("a") or {})["floor_seq"] == world.row(newest)["seq"]
@@ -84,7 +85,7 @@ async def test_the_last_attempt_is_the_end_and_moves_the_floor(
 
 
 async def test_a_ceiling_holds_for_rows_that_allow_more(world: World, outbox: Outbox, database: Database) -> None:
-    row = world.insert(max_attempts=9, attempts=1, status="FAILED")
+    row = world.insert(max_attempts=9, attempts=1, status="FAILED", losses=3)
     await die_with_all(world, database)
     assert await Outbox(outbox._session, max_attempts=2).sweep() == Swept(dead=1)
     assert world.status(row) == ("DEAD_LETTER", 2, "WORKER_LOST")
@@ -96,7 +97,7 @@ async def test_items_in_hand_are_no_orphans(world: World, outbox: Outbox, databa
         peer = Outbox(session)
         [item] = (await peer.claim(slots=5)).items
         assert (await outbox.sweep(), await peer.sweep()) == (Swept(), Swept())
-        assert await peer.settle([Settlement(item, "COMPLETED", 0)]) == [True]
+        assert await peer.settle([Settlement(item, "COMPLETED", 0)]) == [Written.WRITTEN]
 
 
 async def test_a_claim_that_was_swept_is_fenced(world: World, outbox: Outbox, database: Database) -> None:
@@ -109,8 +110,8 @@ async def test_a_claim_that_was_swept_is_fenced(world: World, outbox: Outbox, da
         assert (await outbox.invariants()).orphans == 1
         assert (await zombie.invariants()).missing_locks == 1
         assert await outbox.sweep() == Swept(recovered=1)
-        assert await zombie.settle([Settlement(item, "COMPLETED", 0, moves_floor=True)]) == [False]
-    assert world.status(row) == ("FAILED", 1, None)
+        assert await zombie.settle([Settlement(item, "COMPLETED", 0, moves_floor=True)]) == [Written.LOST]
+    assert world.status(row) == ("PENDING", 0, None)
 
 
 async def test_an_older_workers_row_gets_ten_minutes(world: World, outbox: Outbox) -> None:
@@ -125,7 +126,7 @@ async def test_an_older_workers_row_gets_ten_minutes(world: World, outbox: Outbo
         assert await outbox.sweep() == Swept(), "it is alive"
         worker.execute("select unlock_outbox_item(%s)", (row,))
     assert await outbox.sweep() == Swept(recovered=1)
-    assert world.status(row) == ("FAILED", 1, None)
+    assert world.status(row) == ("PENDING", 0, None)
 
 
 async def test_a_rebuilds_worker_may_die(world: World, outbox: Outbox, database: Database) -> None:
@@ -143,3 +144,66 @@ async def test_a_stray_leaves_no_memory(world: World, outbox: Outbox) -> None:
     world.insert(operation="CANCEL_EVENT", parent_id=parent, payload=payload, status="PROCESSING", claim_no=1)
     assert await outbox.sweep() == Swept(recovered=1)
     assert world.one("select count(*) from sync_sources") == 0
+
+
+async def test_an_item_that_kills_its_worker_dies_alone(world: World, outbox: Outbox, database: Database) -> None:
+    """Whatever is in the same hands is claimed in ever smaller groups, and no attempt of it is counted."""
+    rows = [world.insert(f"s{n}") for n in range(60)]
+    killer = rows[30]
+    for _ in range(40):
+        async with open_session(database.reactor, name="worker") as session:
+            worker = Outbox(session, max_attempts=3)
+            while items := (await worker.claim(slots=20)).items:
+                if killer in {item.id for item in items}:
+                    break
+                await worker.settle([Settlement(item, "COMPLETED", item.attempts) for item in items])
+        wait_until(lambda: world.locks() == 0)
+        await Outbox(outbox._session, max_attempts=3).sweep()
+        if world.status(killer)[0] == "DEAD_LETTER":
+            break
+    async with open_session(database.reactor, name="worker") as session:
+        worker = Outbox(session)
+        while items := (await worker.claim(slots=20)).items:
+            await worker.settle([Settlement(item, "COMPLETED", item.attempts) for item in items])
+    assert world.status(killer) == ("DEAD_LETTER", 3, "WORKER_LOST")
+    assert {world.status(row) for row in rows if row != killer} == {("COMPLETED", 0, None)}
+
+
+async def test_a_worker_that_is_killed_for_other_reasons_costs_its_items_nothing(
+    world: World, outbox: Outbox, database: Database
+) -> None:
+    rows = [world.insert(f"s{n}") for n in range(30)]
+    for _ in range(6):
+        await die_with_all(world, database)
+        await outbox.sweep()
+    assert sum(world.status(row)[1] for row in rows) <= 3, "those that were tried alone"
+    assert {world.status(row)[2] for row in rows} == {None}
+
+
+async def test_what_is_locked_is_swept_later_and_the_rest_now(world: World, outbox: Outbox, database: Database) -> None:
+    row, source_row, free = (world.insert(name) for name in ("row", "source", "free"))
+    await die_with_all(world, database)
+    world.connection.execute(
+        "insert into sync_sources (workspace_id, source_key) values (%s, %s)", (workspace(), f"task:{source('source')}")
+    )
+    with psycopg.connect(database.owner) as other:
+        other.execute("select from sync_outbox where id = %s for update", (row,))
+        other.execute("select from sync_sources for update")
+        assert await outbox.sweep() == Swept(recovered=1)
+        assert [world.status(each)[0] for each in (row, source_row, free)] == ["PROCESSING", "PROCESSING", "PENDING"]
+    assert await outbox.sweep() == Swept(recovered=2)
+
+
+async def test_an_orphan_that_cannot_be_changed_is_set_aside(world: World, outbox: Outbox, database: Database) -> None:
+    rows = [world.insert(f"s{n}") for n in range(9)]
+    await die_with_all(world, database)
+    world.connection.execute(
+        "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'"
+    )
+    world.connection.execute(
+        "create trigger refuse before update on sync_outbox for each row "
+        f"when (new.id = '{rows[4]}') execute function refuse()".encode()
+    )
+    assert await outbox.sweep() == Swept(recovered=8)
+    assert world.one("select (item_id, sqlstate)::text from sync_set_aside") == f"({rows[4]},P0001)"
+    assert await outbox.sweep() == Swept()

@@ -63,7 +63,7 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
             "capped": capped,
             "about": _about(desk) if capped and not workspace else None,
         },
-        "in_hand": {**desk.one(SQL["in_hand"], **where), "locks": desk.one(SQL["item_locks"])["held"]},
+        "in_hand": desk.one(SQL["in_hand"], **where),
         "backlog": {
             "oldest_due_seconds": backlog["oldest"],
             "workspaces": backlog["workspaces"],
@@ -92,8 +92,7 @@ def _show_outbox(document: Document) -> None:
             "waiting": total,
             "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
             "oldest due": _backlog(backlog),
-            "in hand": f"{hand['processing']:,} PROCESSING, {count(hand['locks'], 'item lock')}; "
-            f"{count(hand['orphans'], 'orphan')}, "
+            "in hand": f"{hand['processing']:,} PROCESSING; {count(hand['orphans'], 'orphan')}, "
             f"{hand['of_older_workers']:,} of an older worker",
             "parked": f"{count(waits, 'item')} of {workspaces} without a valid connection",
             "connections": f"{parked['total']:,}, of which {parked['invalid']:,} invalid",
@@ -135,7 +134,7 @@ def _show_replicas(sessions: list[Document]) -> None:
             str(each["pid"]),
             each["client"] or ("local" if each["since"] else "not shown to this role"),
             each["since"],
-            "the gate: sleeps" if each["has_gate"] else count(each["item_locks"], "item lock"),
+            "the gate: sleeps" if each["has_gate"] else count(each["items"], "item"),
         )
         for each in sessions
     ]

@@ -282,6 +282,8 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
         raise BadPayloadError(["operation: not one that there is"])
     usual = str(workspace_id if isinstance(workspace_id, UUID) else UUID(workspace_id))
     try:
+        if isinstance(payload, bytes):
+            return model.model_validate_json(payload, context={"workspace_id": usual})
         return model.model_validate(payload, context={"workspace_id": usual})
     except ValidationError as error:
         problems = [f"{_path(e['loc'])}: {e['type'].replace('_', ' ')}" for e in error.errors(include_input=False)]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from reactor.core.breaker import State
 from reactor.core.gate import Look
-from reactor.core.item import Item, Settlement
+from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.work import Work
@@ -68,8 +68,8 @@ class Outbox(Protocol):
         """Claim at most so many items; raises `TransientError` if the database refused."""
         ...
 
-    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """Write ends; say which were written. Raises `TransientError`: what is still in flight is to be tried again."""
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Written]:
+        """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again."""
         ...
 
     async def announce(self) -> None:

@@ -2,6 +2,9 @@
 
 While the database writes one lot the next gathers, so a quiet system writes each end at once and a busy one hundreds
 together, without a timer. An item is in hand until it is written, and items in hand are bounded: so is what waits here.
+
+An end that waits for a lock of another session is kept apart and written again after a pause, with the others of its
+kind, so that the ends of everybody else are not held up by it.
 """
 
 import math
@@ -11,7 +14,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from reactor.core.backoff import backoff
-from reactor.core.item import Settlement
+from reactor.core.item import Settlement, Written
 from reactor.core.stats import Stats
 from reactor.errors import TransientError
 from reactor.loop.ports import Observer, Outbox
@@ -19,7 +22,10 @@ from reactor.loop.ports import Observer, Outbox
 AT_MOST = 500
 """Items per transaction: more makes a transaction of more than 50 ms, and what waits behind it gets old."""
 LONGEST_PAUSE = 4.0
-"""Seconds between attempts to write what the database refuses."""
+"""Seconds between attempts to write what the database refuses, or what waits for a lock."""
+
+End = tuple[Settlement, float]
+"""What becomes of an item, and when that was claimed."""
 
 
 class Settler:
@@ -33,7 +39,7 @@ class Settler:
         followed: Called when something can be claimed because of them.
 
     Attributes:
-        over: Set when everything is written, after `close`.
+        over: Set when everything is written that can be, after `close`.
     """
 
     def __init__(
@@ -50,7 +56,10 @@ class Settler:
         self._observer = observer
         self._settled = settled
         self._followed = followed
-        self._ends, self._ready = trio.open_memory_channel[tuple[Settlement, float]](math.inf)
+        self._ends, self._ready = trio.open_memory_channel[End](math.inf)
+        self._apart: list[End] = []
+        self._tries = 0
+        self._again_at = math.inf
 
     def put(self, settlement: Settlement, claimed_at: float) -> None:
         """Have an end written; `claimed_at` is when its item was claimed."""
@@ -61,20 +70,34 @@ class Settler:
         self._ends.close()
 
     async def run(self) -> None:
-        """Write what comes, until `close`."""
-        async for first in self._ready:
-            ends = [first]
-            try:
-                while len(ends) < AT_MOST:
-                    ends.append(self._ready.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                pass
+        """Write what comes, until `close`; then what waits for a lock once more, and let it be."""
+        is_open = True
+        while is_open:
+            ends, is_open = await self._gather()
             self._stats.beats["settle"] = trio.current_time()
-            await self._write(ends)
+            if ends:
+                await self._write(ends)
+            if self._apart and (not is_open or trio.current_time() >= self._again_at):
+                apart, self._apart = self._apart, []
+                await self._write(apart)
             self._stats.beats.pop("settle", None)
         self.over.set()
 
-    async def _write(self, ends: list[tuple[Settlement, float]]) -> None:
+    async def _gather(self) -> tuple[list[End], bool]:
+        """What is ready, at most so much as one transaction takes, and whether more may come."""
+        ends: list[End] = []
+        try:
+            with trio.move_on_at(self._again_at):
+                ends.append(await self._ready.receive())
+            while len(ends) < AT_MOST:
+                ends.append(self._ready.receive_nowait())
+        except trio.WouldBlock:
+            pass
+        except trio.EndOfChannel:
+            return ends, False
+        return ends, True
+
+    async def _write(self, ends: list[End]) -> None:
         """Write ends; what the database refused is written again, if it is still ours."""
         failures = 0
         while ends:
@@ -87,18 +110,35 @@ class Settler:
                 ours = {(item.id, item.claim_no) for item in self._outbox.in_flight}
                 gone = [end for end in ends if (end[0].item.id, end[0].item.claim_no) not in ours]
                 ends = [end for end in ends if (end[0].item.id, end[0].item.claim_no) in ours]
-                self._written(gone, [False] * len(gone))
+                self._off_our_hands(gone, [Written.LOST] * len(gone))
             else:
-                self._written(ends, written)
+                self._take_in(ends, written)
                 if self._outbox.followed:
                     self._followed()
                 return
 
-    def _written(self, ends: list[tuple[Settlement, float]], written: Sequence[bool]) -> None:
+    def _take_in(self, ends: list[End], written: Sequence[Written]) -> None:
+        waiting = [end for end, is_written in zip(ends, written, strict=True) if is_written is Written.WAITING]
+        self._keep_apart(waiting)
+        others = [(end, each) for end, each in zip(ends, written, strict=True) if each is not Written.WAITING]
+        self._off_our_hands([end for end, _ in others], [each for _, each in others])
+
+    def _keep_apart(self, waiting: list[End]) -> None:
+        """Have what waits for a lock written again after a pause, which grows for as long as anything waits."""
+        self._apart += waiting
+        if not self._apart:
+            self._tries, self._again_at = 0, math.inf
+        elif trio.current_time() >= self._again_at or self._again_at == math.inf:
+            self._tries += 1
+            pause = backoff(self._tries, random=random.random(), cap=LONGEST_PAUSE) / 2
+            self._again_at = trio.current_time() + pause
+
+    def _off_our_hands(self, ends: list[End], written: Sequence[Written]) -> None:
         now = trio.current_time()
         stats = self._stats
         stats.settles += 1
-        for (settlement, claimed_at), is_written in zip(ends, written, strict=True):
+        for (settlement, claimed_at), each in zip(ends, written, strict=True):
+            is_written = each is Written.WRITTEN
             self._observer.ended(settlement, seconds=now - claimed_at, written=is_written)
             if not is_written:
                 stats.claims_lost += 1

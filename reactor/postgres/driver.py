@@ -22,11 +22,23 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 import trio
-from psycopg.abc import PQGen
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 from psycopg.waiting import Ready, Wait
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+
+
+class _JsonText(Loader):
+    """JSON as its text: the server stores JSON that Python cannot read, and one such row must not fail all."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        """Leave out the byte in front, which is the version of the format."""
+        return bytes(data)[1:]
 
 
 class TrioConnection(psycopg.AsyncConnection[Row]):
@@ -34,6 +46,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
 
     def __init__(self, opened: psycopg.Connection[Row]) -> None:
         super().__init__(opened.pgconn)
+        self.adapters.register_loader("jsonb", _JsonText)
         self._opened = opened  # forgotten, it would warn that nobody has closed it
         # libpq closes its descriptor by itself when it meets the end of the stream; whoever waits for it then waits for
         # ever, or for somebody else's. A duplicate of our own stays what it is.

@@ -13,7 +13,7 @@ select case when pg_catalog.pg_try_advisory_xact_lock(718300, 3)
 -- many workspaces the brake has stopped.
 -- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions.
 with ring as materialized (
-  select r.workspace_id, r.first_due_in from public.sync_outbox_ring() as r
+  select r.workspace_id, r.first_due_in from public.sync_outbox_due_workspaces() as r
 ), due as (
   select coalesce(max(-r.first_due_in), 0)::double precision as oldest, count(*) as workspaces
     from ring as r

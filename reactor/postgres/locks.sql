@@ -1,30 +1,43 @@
--- Who holds what: advisory locks of this database, by the keys of DESIGN: items are one bigint, everything else a pair.
+-- Who has what in hand: a lease is the advisory lock of a session that claims (db/migrations/0023_lease.sql), an item's lock
+-- is an older worker's.
 
 -- name: locks
--- Every item lock that is held, with the item if it is PROCESSING, and every PROCESSING item whose lock nobody holds. A
--- key is a hash of the id: found by hashing the few ids that are PROCESSING.
-with held as materialized (
-  select ((l.classid::bigint << 32) | l.objid::bigint) as key, l.pid
-    from pg_catalog.pg_locks as l
-   where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-     and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-), busy as materialized (
+-- Every item that is PROCESSING, with the session that has it, and every item lock without such an item. A key is a hash
+-- of the id: found by hashing the few ids that are PROCESSING.
+with busy as materialized (
   select o.id, o.workspace_id, o.operation::text, public.sync_source_key(o.payload, o.id) as source, o.claim_no,
-         o.updated_at, pg_catalog.hashtext(o.id::text)::bigint as key
+         o.lease_no, o.updated_at, public.sync_item_key(o.id) as key
     from public.sync_outbox as o
    where o.status = 'PROCESSING'
    limit 10000
+), leased as materialized (
+  select b.*, h.pid from busy as b left join public.sync_lease_holders() as h on h.lease = (b.lease_no & 2147483647)
+   where b.lease_no is not null
+), locked as materialized (
+  select b.id, b.workspace_id, b.operation, b.source, b.claim_no, b.lease_no, b.updated_at,
+         coalesce(h.key, b.key) as key, h.pid
+    from (select * from busy where lease_no is null) as b
+    full join public.sync_item_holders() as h on h.key = b.key
+), found as (
+  select l.id, l.workspace_id, l.operation, l.source, l.updated_at, l.lease_no as key, l.pid,
+         case when l.pid is null then 'orphan' else 'reactor' end as holder
+    from leased as l
+  union all
+  select l.id, l.workspace_id, l.operation, l.source, l.updated_at, l.key, l.pid,
+         case when l.id is null then 'lock without item'
+              when l.pid is null and l.claim_no is null then 'older worker, no lock'
+              when l.pid is null then 'orphan'
+              when l.claim_no is null then 'older worker'
+              else 'release 0.1' end
+    from locked as l
+   -- For an instant a claim has the lock of each item that it takes.
+   where l.id is not null or l.pid not in (select h.pid from public.sync_lease_holders() as h)
 )
-select b.workspace_id as workspace, b.id as item, b.operation, b.source, coalesce(h.key, b.key) as key, h.pid,
+select f.workspace_id as workspace, f.id as item, f.operation, f.source, f.key, f.pid,
        a.application_name as application, host(a.client_addr) as client,
-       case when b.id is not null then extract(epoch from clock_timestamp() - b.updated_at)::double precision end as age,
-       case when b.id is null then 'lock without item'
-            when h.pid is null and b.claim_no is null then 'older worker, no lock'
-            when h.pid is null then 'orphan'
-            when b.claim_no is null then 'older worker'
-            else 'reactor' end as holder
-  from busy as b
-  full join held as h on h.key = b.key
-  left join pg_catalog.pg_stat_activity as a on a.pid = h.pid
- where b.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null
+       case when f.id is not null then extract(epoch from clock_timestamp() - f.updated_at)::double precision end as age,
+       f.holder
+  from found as f
+  left join pg_catalog.pg_stat_activity as a on a.pid = f.pid
+ where f.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null
  order by age desc nulls last, key;

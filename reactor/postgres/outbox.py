@@ -1,24 +1,31 @@
 """The outbox: items are claimed here, settled, given back, and taken over from workers that died.
 
-An instance belongs to one session, the *claims session*, which holds the advisory lock of every item in flight. When
-the session is lost so are the locks, and with them this object: the next session gets a new one. Nobody else may use
-the session's advisory locks. A second session may do the writing, so that a settle and a claim need not wait for each
-other; it holds nothing.
+An instance belongs to one session, the *claims session*, which holds the *lease* under which its items are claimed:
+one advisory lock (db/migrations/0023_lease.sql). When the session is lost so is the lease, and with it this object: the
+next session gets a new one. A second session may do the writing, so that a settle and a claim need not wait for each
+other.
 
-**A claim** is one call of a function (db/migrations/0021_claim.sql argues its races). One claimer at a time in a
-database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
-take several passes; only if none found anything, and the ring of workspaces was read meanwhile and gone through, is the
-answer `NOTHING`. The gate's promise that no writer has to notify rests on that.
+**A claim** is one call of a function (db/migrations/0021_claim.sql argues its races, 0025_claim_items.sql what one row
+may not do to others). One claimer at a time in a database: a peer that is claiming makes this one `BUSY`, to be tried
+again in a few milliseconds. A call of `claim` may take several passes; only if none found anything, and the ring of
+workspaces was read meanwhile and gone through, is the answer `NOTHING`. The gate's promise that no writer has to notify
+rests on that.
 
-**A settle** is one transaction for all that is ready, and then the unlocks: an item that is still PROCESSING to others
-when its lock is free would look like an orphan. See `reactor.postgres.settling`. It may be written by another session
-than the one with the locks because the fence is not the lock: every takeover (a sweep, an older worker's claim) changes
-`claim_no`, and a settle that comes after it finds no row.
+Where the server refuses a pass for the sake of data, the workspaces are looked at one by one, and in the one that is
+refused again the items; the row that is refused alone is set aside. What cannot be pinned on a row bars its workspace
+for a while, first a second, at most a minute, and the others go on.
 
-**A sweep** finds the orphans, PROCESSING rows whose lock nobody holds, and counts the lost attempt.
+**A settle** is one transaction for all that is ready. It may be written by another session than the one with the
+lease because the fence is not the lock: every takeover (a sweep, an older worker's claim) clears `lease_no`, and a
+settle that comes after it finds no row. See `reactor.postgres.settling`.
 
-Every call is shielded from cancellation: an interrupted statement costs the session and all its locks. The session's
-time-out bounds it. When the server refuses a statement, `TransientError` comes out, and nothing has changed.
+**A sweep** finds the orphans, PROCESSING rows whose lease no session holds. Where the server refuses, it is divided
+until the row that is to blame stands alone, and that is set aside.
+
+Memory. Payloads of items in flight are bounded together, a claim brings no more than what is left.
+
+Every call is shielded from cancellation: an interrupted statement costs the session and its lease. The session's
+time-out bounds it. When the server refuses a statement, `RefusedError` comes out, and nothing has changed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -29,17 +36,19 @@ from uuid import UUID
 import psycopg
 import trio
 
+from reactor.core.backoff import backoff
 from reactor.core.brake import Limit
 from reactor.core.gate import Found, Look
-from reactor.core.item import Item, Settlement
-from reactor.errors import TransientError
+from reactor.core.item import Item, Settlement, Written
+from reactor.errors import RefusedError, TransientError
+from reactor.postgres.blame import blames_row, may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claiming import claim
+from reactor.postgres.claiming import Pass, claim, claim_one, set_aside
 from reactor.postgres.driver import Row, TrioConnection
-from reactor.postgres.reports import Claimed, Invariants, Refused, Swept
+from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Session, SessionLostError
-from reactor.postgres.settling import settle, transactions
+from reactor.postgres.settling import is_bound, settle, transactions
 from reactor.postgres.statements import statements
 
 T = TypeVar("T")
@@ -49,6 +58,15 @@ _GATE = statements("gate")
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
 _BRAKE = Limit()
 REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a word
+BYTES_IN_HAND = 32 * 1024 * 1024
+"""Bytes of payloads in flight at most: an eighth of what k8s/base gives a pod. 3,000 items of 2 kB are 6 MB."""
+BYTES_PER_CLAIM = 8 * 1024 * 1024
+LAST_TRIAL = 3
+"""Losses of its worker after which an item is claimed alone: see `sweep` in outbox.sql."""
+BLOCKED_FOR = 1.0
+"""Seconds until a workspace's bindings are tried again that wait for a lock which only shows when it is met."""
+BARRED_AT_MOST = 60.0
+"""Seconds for which a workspace is left out at most because the server refuses to look at it."""
 
 
 class Outbox:
@@ -61,6 +79,7 @@ class Outbox:
         batch: Items of a workspace that travel together; a claim takes so many from one that has them.
         brake: How much of a workspace may be deleted at once (`reactor.core.brake`).
         on_pull: Told of each workspace that is stopped here.
+        on_aside: Told of each item that is set aside here.
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
@@ -75,21 +94,30 @@ class Outbox:
         batch: int = 50,
         brake: Limit = _BRAKE,
         on_pull: Callable[[Pulled], object] = lambda _: None,
+        on_aside: Callable[[SetAside], object] = lambda _: None,
     ) -> None:
         self.followed = False
         self._session = session
         self._writing = writing or session
         self._ceiling = max_attempts
         self._brakes = Brakes(brake, on_pull)
+        self._on_aside = on_aside
         self._ring = Ring(batch)
+        self._lease: int | None = None
         self._in_flight: dict[UUID, Item] = {}
-        self._held: dict[UUID, str] = {}  # their ids as text: adapting 3,000 UUIDs is a twentieth of a claim's CPU
+        self._sizes: dict[UUID, int] = {}
+        self._bytes = 0
+        self._cut = False
         self._refused: dict[UUID, float] = {}
+        self._blocked: dict[UUID, float] = {}
+        self._barred: dict[UUID, tuple[int, float]] = {}  # by workspace: refusals in a row, and until when
 
     @property
     def in_flight(self) -> list[Item]:
         """The items that were claimed and not settled."""
         return list(self._in_flight.values())
+
+    # Claiming
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
         """Claim items that are due.
@@ -99,126 +127,235 @@ class Outbox:
             excluded: Workspaces to leave alone. Those without a valid connection need not be named.
 
         Raises:
-            TransientError: The server refused; nothing was claimed.
+            RefusedError: The server refused; nothing was claimed.
             SessionLostError: The session is gone.
         """
-        ring, excluded = self._ring, frozenset(excluded)
-        if slots <= 0:
+        ring, began = self._ring, trio.current_time()
+        self._cut = self._bytes >= BYTES_IN_HAND
+        excluded = frozenset(excluded) | self._barred_at(began)
+        if slots <= 0 or self._cut:
             return await self._full(excluded | self._brakes.stopped)
         ring.begin()
         read = False
-        began = trio.current_time()
         while True:
             stopped = self._brakes.stopped
             barred = excluded | stopped
             refresh = not read and ring.is_stale(began)
             window = [] if refresh else ring.window(slots, barred)
             if not window and read:
-                due_in = ring.due_in(barred, trio.current_time())
-                return Claimed(look=Look(Found.NOTHING, due_in=due_in))
-            items, report = await self._pass(slots, window, barred)
-            if report.get("busy"):
+                return Claimed(look=Look(Found.NOTHING, due_in=self._due_in(barred)))
+            found = await self._pass(slots, window, barred)
+            if found.report.get("busy"):
                 return Claimed(look=Look(Found.BUSY))
             read = read or not window
-            if items or report["superseded"] or stopped - self._brakes.stopped:  # released: it was not looked at
+            superseded = found.report["superseded"]
+            if found.items or superseded or stopped - self._brakes.stopped:  # released: it was not looked at
                 look = Look(Found.WORK, left_behind=ring.has_due(barred))
-                return await self._braked(items, look, report["superseded"])
+                return await self._braked(found.items, look, superseded)
+
+    def _due_in(self, barred: Collection[UUID]) -> float:
+        """Seconds until there may be something to claim without anybody's call."""
+        now = trio.current_time()
+        opening = (until - now for _, until in self._barred.values() if until > now)
+        return min(self._ring.due_in(barred, now), *opening, float("inf"))
+
+    def _barred_at(self, now: float) -> frozenset[UUID]:
+        return frozenset(workspace for workspace, (_, until) in self._barred.items() if until > now)
+
+    def _bar(self, workspace: UUID) -> None:
+        """Leave a workspace out for a while: the server refuses to look at it and does not say for which row."""
+        refusals = self._barred.get(workspace, (0, 0.0))[0] + 1
+        self._barred[workspace] = refusals, trio.current_time() + backoff(refusals, random=0, cap=BARRED_AT_MOST)
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
         """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
         suspects = self._brakes.suspects(items)
         barred = set(suspects)
         if suspects:
-            with suppress(TransientError):
+            try:
                 pulled = await self._run(self._brakes.count, suspects, list(self._in_flight))
+            except SessionLostError:
+                raise
+            except TransientError:
+                for workspace in suspects:
+                    self._bar(workspace)
+            else:
                 self._brakes.pulled(pulled)
                 barred = {each.workspace_id for each in pulled}
         kept = [item for item in items if item.workspace_id not in barred]
         held = [item for item in items if item.workspace_id in barred]
         return Claimed(kept, look, superseded, held)
 
-    async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> tuple[list[Item], Any]:
+    async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> Pass:
         """Look at some workspaces; at the first of a ring read anew where none are named."""
         began = trio.current_time()
-        width = len(window) or self._ring.width(slots)
-        items, report, stopped = await self._run(
-            claim,
-            {
-                "workspaces": window or None,
-                "cursors": self._ring.cursors(window) or None,
-                "past": self._ring.past,
-                "width": width,
-                "excluded": [] if window else list(excluded),
-                "slots": slots,
-                "due_rows": 2 * slots,
-                "key_rows": _KEYS,
-                "held": self._held_ids(),
-                "ceiling": self._ceiling,
-            },
-        )
-        if report.get("busy"):
-            return items, report
-        self._brakes.stopped = frozenset(stopped)
-        self._in_flight.update((item.id, item) for item in items)
-        self._held.update((item.id, str(item.id)) for item in items)
-        now = trio.current_time()
+        if self._lease is None:
+            [[self._lease]] = await self._run(_rows, "lease", {})
+        try:
+            found = await self._run(claim, self._params(slots, window, excluded))
+        except RefusedError as error:
+            if not may_be_divided(error.sqlstate):
+                raise
+            return await self._divided(slots, window, excluded)
+        if not found.report.get("busy"):
+            self._take_in(found, began=began if not window else None)
+        return found
+
+    def _params(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> dict[str, Any]:
+        return {
+            "workspaces": window or None,
+            "cursors": self._ring.cursors(window) or None,
+            "past": self._ring.past,
+            "width": len(window) or self._ring.width(slots),
+            "excluded": [] if window else list(excluded),
+            "slots": slots,
+            "due_rows": 2 * slots,
+            "key_rows": _KEYS,
+            "ceiling": self._ceiling,
+            "lease": self._lease,
+            "trial": any(item.losses >= LAST_TRIAL for item in self._in_flight.values()),
+            "bytes": min(BYTES_PER_CLAIM, BYTES_IN_HAND - self._bytes),
+        }
+
+    async def _divided(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> Pass:
+        """Look at one workspace after another, as the server refuses all together for the sake of one."""
         if not window:
+            await self._read_ring()
+            window = self._ring.window(slots, excluded)
+        together = Pass([], {"superseded": 0}, list(self._brakes.stopped))
+        for workspace in window:
+            found = await self._alone(slots - len(together.items), workspace)
+            if found is None:
+                continue
+            if found.report.get("busy"):
+                break
+            self._take_in(found, began=None)
+            together.items.extend(found.items)
+            together.report["superseded"] += found.report["superseded"]
+            if len(together.items) >= slots:
+                break
+        return together
+
+    async def _alone(self, slots: int, workspace: UUID) -> Pass | None:
+        """Look at one workspace, all at once or, where that is refused, at one item; None where that is refused too."""
+        try:
+            return await self._run(claim, self._params(slots, [workspace], ()))
+        except RefusedError as error:
+            if not may_be_divided(error.sqlstate):
+                raise
+        try:
+            found = await self._run(claim_one, self._params(1, [workspace], ()))
+        except RefusedError as error:
+            if not may_be_divided(error.sqlstate):
+                raise
+            found = None
+            self._bar(workspace)
+            self._ring.looked([(workspace, False, None, False)], successful=())
+        return found
+
+    def _take_in(self, found: Pass, *, began: float | None) -> None:
+        report, now = found.report, trio.current_time()
+        self._brakes.stopped = frozenset(found.stopped)
+        # A row that was made claimable by hand while we have it in hand is claimed once more; the first claim ends it.
+        found.items[:] = [item for item in found.items if item.id not in self._in_flight]
+        for item in found.items:
+            self._in_flight[item.id] = item
+            self._sizes[item.id] = size = len(item.payload) if isinstance(item.payload, bytes) else 0
+            self._bytes += size
+            self._barred.pop(item.workspace_id, None)
+        self._cut |= report["cut"]
+        if began is not None:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
-        successful = {item.workspace_id for item in items} | {UUID(w) for w in report["tidied"]}
+        successful = {item.workspace_id for item in found.items} | {UUID(w) for w in report["tidied"]}
         looked = [(UUID(w), more, key, full) for w, more, key, full in report["looked"]]
         self._ring.looked(looked, successful=successful)
-        self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in items), now)
-        return items, report
+        self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in found.items), now)
+        for item_id, workspace, sqlstate, constraint in report["aside"]:
+            self._on_aside(SetAside(UUID(item_id), workspace and UUID(workspace), sqlstate, constraint))
+
+    async def _read_ring(self) -> None:
+        began = trio.current_time()
+        rows = await self._run(_rows, "ring", {})
+        self._ring.fill(((w, first, then) for w, first, then in rows), began=began, now=trio.current_time())
 
     async def _full(self, excluded: Collection[UUID]) -> Claimed:
-        began = trio.current_time()
-        if self._ring.is_stale(began):
-            rows = await self._run(_rows, "ring", {})
-            self._ring.fill(((w, first, then) for w, first, then in rows), began=began, now=trio.current_time())
+        if self._ring.is_stale(trio.current_time()):
+            await self._read_ring()
         return Claimed(look=Look(Found.FULL, left_behind=self._ring.has_due(excluded)))
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Write what becomes of items, and give their locks back.
+    # Settling
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
+        """Write what becomes of items.
 
         Returns:
-            For each whether it was written; if not, the claim was lost, and whatever was done in its name is dropped.
+            For each what became of it. What is `WAITING` is still in flight.
 
         Raises:
-            TransientError: The server refused; items that are still `in_flight` are to be settled again.
+            RefusedError: The server refused; items that are still `in_flight` are to be settled again.
             SessionLostError: The session is gone; what was written is not known.
         """
-        # What is said of an item that is not in hand must not unlock it: it may be ours again, under another claim.
+        # What is said of an item that is not in hand must not end it: it may be ours again, under another claim.
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
-        written: set[UUID] = set()
+        results: dict[UUID, Written] = {}
         self.followed = False
-        for transaction in transactions(ours.values()):
-            written |= await self._ask(self._writing, settle, transaction)
-            items = [each.item for each in transaction]
-            ids = _ids(self._held[item.id] for item in items)
-            await self._run(_rows, "unlock", {"ids": ids})
-            for item in items:
-                del self._in_flight[item.id], self._held[item.id]
-            self.followed |= await self._is_followed(ids)
-        return [each.item.id in written and ours[each.item.id] is each for each in settlements]
+        for transaction in self._transactions(ours.values(), results):
+            written = await self._ask(self._writing, settle, transaction.settlements)
+            results |= written.results
+            self._note_blocked(transaction.blocked, written.blocked)
+            await self._end([item_id for item_id, each in written.results.items() if each is not Written.WAITING])
+        lost = Written.LOST
+        return [results.get(each.item.id, lost) if ours.get(each.item.id) is each else lost for each in settlements]
 
-    async def _is_followed(self, ids: str) -> bool:
+    def _transactions(
+        self, settlements: Iterable[Settlement], results: dict[UUID, Written]
+    ) -> "Iterable[_Transaction]":
+        """Divide into what is written together; what is known to wait for a lock comes last, or not at all for now."""
+        now, free, apart = trio.current_time(), [], dict[UUID, list[Settlement]]()
+        for each in settlements:
+            until = self._blocked.get(each.item.workspace_id)
+            if until is None or not is_bound(each):
+                free.append(each)
+            elif until <= now:
+                apart.setdefault(each.item.workspace_id, []).append(each)
+            else:
+                results[each.item.id] = Written.WAITING
+        for group in transactions(free):
+            yield _Transaction(group)
+        for workspace, blocked in apart.items():
+            for group in transactions(blocked):
+                yield _Transaction(group, workspace)
+
+    def _note_blocked(self, tried: UUID | None, blocked: Collection[UUID]) -> None:
+        if tried is not None and tried not in blocked:
+            self._blocked.pop(tried, None)
+        for workspace in blocked:
+            self._blocked[workspace] = trio.current_time() + BLOCKED_FOR
+
+    async def _end(self, ids: list[UUID]) -> None:
+        """Let go of items that are settled, and see whether something has waited for them."""
+        suspects = self._cut
+        for item_id in ids:
+            suspects |= self._in_flight.pop(item_id).losses > 0
+            self._bytes -= self._sizes.pop(item_id)
+        if ids:
+            self.followed |= suspects or await self._is_followed(ids)
+
+    async def _is_followed(self, ids: list[UUID]) -> bool:
         """Whether something due has waited for items that are settled; where the database does not say, it may have."""
         try:
-            [[followed]] = await self._ask(self._writing, _rows, "followed", {"ids": ids})
+            [[followed]] = await self._ask(self._writing, _rows, "followed", {"ids": _ids(ids)})
         except SessionLostError:
             raise
         except TransientError:
             return True
         return bool(followed)
 
-    def _held_ids(self) -> str:
-        return _ids(self._held.values())
-
     def _holds(self, item: Item) -> bool:
         held = self._in_flight.get(item.id)
         return held is not None and held.claim_no == item.claim_no
 
-    async def give_back(self, items: Iterable[Item]) -> list[bool]:
+    async def give_back(self, items: Iterable[Item]) -> list[Written]:
         """Make items PENDING again, their attempts as they were: nothing was sent for them. As `settle`."""
         return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
 
@@ -226,29 +363,43 @@ class Outbox:
         """Have the other replicas look.
 
         Raises:
-            TransientError: The server refused.
+            RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
         await self._ask(self._writing, _announce)
 
+    # Taking over
+
     async def sweep(self) -> Swept:
-        """Take over what lost its worker: each such attempt counts, and may have had any effect.
+        """Take over what lost its worker; it may have had any effect.
 
         Items that are due again because of that were announced to nobody: look for them.
 
         Raises:
-            TransientError: The server refused.
+            RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
-        params = {"held": self._held_ids(), "ceiling": self._ceiling}
-        [[recovered, dead]] = await self._run(_rows, "sweep", params)
-        return Swept(recovered, dead)
+        orphans = await self._run(_rows, "orphans", {"lease": self._lease or 0, "held": _ids(self._in_flight)})
+        swept = Swept()
+        pending = [orphans] if orphans else []
+        while pending:
+            portion = pending.pop()
+            try:
+                [[recovered, dead]] = await self._run(_sweep, portion, self._ceiling)
+            except RefusedError as error:
+                if not may_be_divided(error.sqlstate):
+                    raise
+                half = len(portion) // 2
+                pending += [part for part in (portion[half:], portion[:half]) if 0 < len(part) < len(portion)]
+                continue
+            swept = Swept(swept.recovered + recovered, swept.dead + dead)
+        return swept
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
 
         Raises:
-            TransientError: The server refused.
+            RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
         now = trio.current_time()
@@ -267,24 +418,26 @@ class Outbox:
             self._refused.pop(item_id, None)
 
     async def invariants(self) -> Invariants:
-        """Look whether locks and items agree.
+        """Look whether the lease, the rows and the items in flight agree.
 
         Raises:
-            TransientError: The server refused.
+            RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
-        wanted, held, orphans, doubled = await self._run(_invariants, lambda: list(self._in_flight))
-        return Invariants(len(self._in_flight), len(held - wanted), len(wanted - held), orphans, doubled)
+        return await self._run(self._invariants)
+
+    async def _invariants(self, connection: TrioConnection) -> Invariants:
+        wanted = set(self._in_flight)
+        [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
+        [[orphans]] = await _rows(connection, "orphaned", {})
+        [[doubled]] = await _rows(connection, "doubled", {})
+        # What was settled or claimed while we asked is no disagreement.
+        steady, seen = wanted & set(self._in_flight), set(rows)
+        missing = len(steady) if steady and not is_held else len(steady - seen)
+        return Invariants(len(self._in_flight), len(seen - wanted), missing, orphans, doubled)
 
     async def _run(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
-        try:
-            return await self._ask(self._session, work, *args)
-        except SessionLostError:
-            raise
-        except TransientError:
-            # A claim may have failed after it took locks, and a session's locks survive a rollback.
-            await self._ask(self._session, _unlock_strays, list(self._in_flight))
-            raise
+        return await self._ask(self._session, work, *args)
 
     async def _ask(self, session: Session, work: Callable[..., Awaitable[T]], *args: Any) -> T:
         refusal: psycopg.Error
@@ -293,11 +446,19 @@ class Outbox:
                 return await session.run(lambda connection: work(connection, *args))
             except psycopg.Error as error:
                 refusal = error
-        raise TransientError(f"The database refused: {refusal.sqlstate or type(refusal).__name__}.") from refusal
+        raise RefusedError(refusal.sqlstate or "") from refusal
 
 
-def _ids(texts: Iterable[str]) -> str:
-    return f"{{{','.join(texts)}}}"
+class _Transaction:
+    """Settlements that are written together; `blocked` is their workspace where a lock was in its way before."""
+
+    def __init__(self, settlements: list[Settlement], blocked: UUID | None = None) -> None:
+        self.settlements = settlements
+        self.blocked = blocked
+
+
+def _ids(ids: Iterable[UUID]) -> str:
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 async def _rows(connection: TrioConnection, name: str, params: dict[str, Any]) -> list[Row]:
@@ -309,17 +470,15 @@ async def _announce(connection: TrioConnection) -> None:
     await connection.execute(_GATE["announce"])
 
 
-async def _invariants(
-    connection: TrioConnection, in_flight: Callable[[], list[UUID]]
-) -> tuple[set[int], set[int], int, int]:
-    wanted = {key for (key,) in await _rows(connection, "item_keys", {"ids": in_flight()})}
-    held = {key for (key,) in await _rows(connection, "own_locks", {})}
-    [[orphans]] = await _rows(connection, "orphaned", {})
-    [[doubled]] = await _rows(connection, "doubled", {})
-    return wanted, held, orphans, doubled
-
-
-async def _unlock_strays(connection: TrioConnection, in_flight: list[UUID]) -> None:
-    wanted, held, _, _ = await _invariants(connection, lambda: in_flight)
-    for key in held - wanted:
-        await connection.execute(_SQL["unlock_key"], {"key": key})
+async def _sweep(connection: TrioConnection, orphans: list[Row], ceiling: int) -> list[Row]:
+    """Take over some orphans; a single one that the server refuses is set aside."""
+    ids, leases, claims = (list(column) for column in zip(*orphans, strict=True))
+    params = {"ids": ids, "leases": leases, "claims": claims, "ceiling": ceiling}
+    try:
+        return await _rows(connection, "sweep", params)
+    except psycopg.Error as error:
+        if len(ids) > 1 or not blames_row(error.sqlstate):
+            raise
+        with suppress(psycopg.Error):
+            await set_aside(connection, ids[0], error)
+        return [(0, 0)]

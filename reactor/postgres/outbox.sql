@@ -1,5 +1,12 @@
--- Statements of the outbox; the claim itself is a function (db/migrations/0021_claim.sql). All of a settle's input comes
--- as one JSON document: however many items, one statement with one plan.
+-- Statements of the outbox; the claim itself is a function (db/migrations/0025_claim_items.sql). All of a settle's input
+-- comes as one JSON document: however many items, one statement with one plan.
+
+-- name: lease
+-- Take this session's lease (db/migrations/0023_lease.sql). The number is new, so its lock is free.
+with next as materialized (select pg_catalog.nextval('public.sync_lease_no') as lease_no)
+select n.lease_no
+  from next as n
+ where pg_catalog.pg_try_advisory_lock(718302, (n.lease_no & 2147483647)::integer);
 
 -- name: claim
 -- Not from workspaces that the brake has stopped; in the last column which those are.
@@ -12,23 +19,29 @@ with stopped as materialized (
    where w.workspace_id <> all (select unnest(s.ids) from stopped as s)
 )
 select c.*, s.ids
-  from stopped as s, area as a, lateral public.sync_outbox_claim(
+  from stopped as s, area as a, lateral public.sync_outbox_claim_items(
     case when %(workspaces)s::uuid[] is not null then a.workspaces end,
     case when %(workspaces)s::uuid[] is not null then a.cursors end,
     %(past)s::uuid, %(width)s, %(excluded)s::uuid[] || s.ids,
-    %(slots)s, %(due_rows)s, %(key_rows)s, %(held)s::uuid[], %(ceiling)s) as c;
+    %(slots)s, %(due_rows)s, %(key_rows)s, %(ceiling)s, %(lease)s, %(trial)s, %(bytes)s, %(largest)s) as c;
 
 -- name: ring
-select * from public.sync_outbox_ring();
+select * from public.sync_outbox_due_workspaces();
+
+-- name: set_aside
+-- A row that the server refuses to change, found by a statement that is not the claim's.
+select public.sync_outbox_set_aside(o.id, o.workspace_id, %(sqlstate)s, %(constraint)s)
+  from public.sync_outbox as o
+ where o.id = %(id)s;
 
 -- name: lock_connections
--- Waits for whoever is connecting the workspace again, and makes whoever comes later wait for us; says for each
--- workspace whose stored token. In the order of the workspaces, as every settle.
+-- Passes by the workspaces that a person is connecting again at this moment, and makes those that come later wait for us;
+-- says for each workspace which token is stored. In the order of the workspaces, as every settle.
 select c.workspace_id, pg_catalog.md5(c.refresh_token_encrypted)
   from public.google_connections as c
  where c.workspace_id = any (%(workspaces)s::uuid[])
  order by c.workspace_id
-   for update;
+   for update skip locked;
 
 -- name: invalidate_connections
 update public.google_connections
@@ -36,12 +49,12 @@ update public.google_connections
  where workspace_id = any (%(workspaces)s::uuid[]) and is_valid;
 
 -- name: settle
--- By id and claim_no: whoever lost the claim finds no row. Not by status = 'PROCESSING', which the planner would answer
+-- By id and lease_no: a session that lost the claim finds no row. Not by status = 'PROCESSING', which the planner would answer
 -- from an index of a few living and very many dead entries. What belongs to an item is written only if its row was.
 with input as materialized (
   select *
     from pg_catalog.jsonb_to_recordset(%(input)s::jsonb) as i (
-      id uuid, claim_no bigint, status text, attempts integer, delay double precision, failure_code text,
+      id uuid, lease_no bigint, status text, attempts integer, delay double precision, failure_code text,
       last_error text, source_key text, floor bigint, remember boolean, generation integer, event_id text,
       calendar_id text, etag text, cancelled boolean, reopen boolean, strays text[], applied text,
       applied_payload jsonb, bind text, bound_event_id text, bound_calendar_id text, source_type text, source_id uuid,
@@ -58,9 +71,11 @@ with input as materialized (
          processed_at = case
            when i.status in ('COMPLETED', 'DEAD_LETTER') then pg_catalog.clock_timestamp() end,
          failure_code = i.failure_code,
-         last_error = i.last_error
+         last_error = i.last_error,
+         lease_no = null,
+         losses = null
     from input as i
-   where o.id = i.id and o.claim_no = i.claim_no
+   where o.id = i.id and o.lease_no = i.lease_no
   returning o.workspace_id, o.payload, i.*
 ), remembered as (
   insert into public.sync_sources as s (
@@ -98,10 +113,50 @@ with input as materialized (
 )
 select id from settled;
 
--- name: unlock
--- Once for each item, so that two items whose ids have the same hash, which their session locked twice, are unlocked
--- twice.
-select count(pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(i.id::text))) from unnest(%(ids)s::uuid[]) as i (id);
+-- name: open_tables
+-- Fails at once where a whole table of ours is locked: then no smaller transaction helps.
+lock table public.sync_outbox, public.sync_sources in row exclusive mode nowait;
+
+-- name: open_bindings
+lock table public.calendar_event_bindings in row exclusive mode nowait;
+
+-- name: lockable
+-- The items of these whose row, source and binding no other session has locked; they are locked for the transaction. In
+-- the order of the ids, as every settle.
+with input as materialized (
+  select *
+    from pg_catalog.jsonb_to_recordset(%(input)s::jsonb) as i (
+      id uuid, workspace_id uuid, source_key text, remember boolean, bind text, source_type text, source_id uuid)
+), items as materialized (
+  select o.id from public.sync_outbox as o where o.id in (select i.id from input as i)
+   order by o.id for no key update skip locked
+), sources as materialized (
+  select s.workspace_id, s.source_key
+    from public.sync_sources as s
+   where (s.workspace_id, s.source_key) in (select i.workspace_id, i.source_key from input as i where i.remember)
+   order by s.workspace_id, s.source_key for update skip locked
+), bindings as materialized (
+  select b.workspace_id, b.source_type, b.source_id
+    from public.calendar_event_bindings as b
+   where (b.workspace_id, b.source_type, b.source_id) in (
+           select i.workspace_id, i.source_type, i.source_id from input as i where i.bind is not null)
+   order by b.workspace_id, b.source_type, b.source_id for update skip locked
+)
+select i.id
+  from input as i
+ where (i.id in (select t.id from items as t) or not exists (select from public.sync_outbox as o where o.id = i.id))
+   and not (i.remember is true
+            and exists (select from public.sync_sources as s
+                         where s.workspace_id = i.workspace_id and s.source_key = i.source_key)
+            and not exists (select from sources as s
+                             where s.workspace_id = i.workspace_id and s.source_key = i.source_key))
+   and not (i.bind is not null
+            and exists (select from public.calendar_event_bindings as b
+                         where b.workspace_id = i.workspace_id and b.source_type = i.source_type
+                           and b.source_id = i.source_id)
+            and not exists (select from bindings as b
+                             where b.workspace_id = i.workspace_id and b.source_type = i.source_type
+                               and b.source_id = i.source_id));
 
 -- name: followed
 -- Whether something has waited for the end of these items: a newer state of a source, a rebuild of a workspace, or all
@@ -128,46 +183,88 @@ select exists (select from settled as s where s.operation = 'REBUILD_ALL')
               and o.status <> 'PROCESSING' and o.id <> s.id and o.next_attempt_at <= pg_catalog.clock_timestamp()))
            from settled as s);
 
--- name: sweep
--- Items whose worker died: PROCESSING, and nobody has their lock. pg_locks is younger than the statement's snapshot, so
--- an item may look like that when it was just settled; its lock is tried, and the update, which looks at the row as it is
--- now, asks for the same claim still being PROCESSING. The lock is the transaction's and goes with its end.
+-- name: orphans
+-- Items whose worker died: PROCESSING under a lease that no session holds. pg_locks is younger than the statement's
+-- snapshot, and a lease never comes back, so what is seen under a dead lease stays an orphan until it is swept, or settled
+-- by the session that writes for that worker. Rows under our own lease that we do not have in hand are orphans too.
 --
--- An older worker's row has no claim_no, and its pool of sessions may lose locks: it gets ten minutes.
+-- An older worker's row has no lease and is judged by its item's lock. The polling worker's pool of sessions may lose
+-- locks: its rows, without a claim_no, get ten minutes.
+select o.id, o.lease_no, o.claim_no
+  from public.sync_outbox as o
+ where o.status = 'PROCESSING'
+   and case
+     when o.lease_no = %(lease)s then o.id <> all (%(held)s::uuid[])
+     when o.lease_no is not null
+     then (o.lease_no & 2147483647) not in (select h.lease from public.sync_lease_holders() as h)
+     else (o.claim_no is not null or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
+          and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end
+   and not exists (
+     select from public.sync_set_aside as a where a.item_id = o.id and a.retry_at > pg_catalog.clock_timestamp())
+ order by o.id
+ limit 1000;
+
+-- name: sweep
+-- Take over orphans. Each is looked at once more under its row's lock; what another session has locked is passed by, and an
+-- older worker's is asked for its lock (for this transaction), as it may have been settled before pg_locks was read.
+--
+-- An attempt is counted for what was tried. A worker that dies leaves up to thousands of items that only waited in its
+-- memory, so a loss costs nothing at first: it is counted, and the claim takes those items in ever smaller groups. From
+-- the fourth loss in a row on the item was alone of its kind in that worker's hands, and the loss is an attempt.
 with orphans as materialized (
-  select o.id, o.claim_no
-    from public.sync_outbox as o
-   where o.status = 'PROCESSING'
-     and (o.claim_no is not null or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
-     and o.id not in (select unnest(%(held)s::uuid[]))
-     and not exists (
-       select from pg_catalog.pg_locks as l
-        where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-          and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-          and l.classid::bigint = ((pg_catalog.hashtext(o.id::text)::bigint >> 32) & 4294967295)
-          and l.objid::bigint = (pg_catalog.hashtext(o.id::text)::bigint & 4294967295))
-   limit 1000
+  select * from unnest(%(ids)s::uuid[], %(leases)s::bigint[], %(claims)s::bigint[]) as p (id, lease_no, claim_no)
 ), locked as materialized (
-  select o.*, pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext(o.id::text)) as got from orphans as o
+  select o.id
+    from public.sync_outbox as o
+    join orphans as p on p.id = o.id
+   where o.lease_no is not distinct from p.lease_no and o.claim_no is not distinct from p.claim_no
+     and o.status::text = 'PROCESSING'
+   order by o.id
+     for update of o skip locked
+), free as materialized (
+  select l.id, pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext(l.id::text)) as got from locked as l
+), reachable as materialized (
+  -- A source that another session has locked would keep all of them waiting.
+  select o.id, least(o.max_attempts, %(ceiling)s) as most, coalesce(o.losses, 0) >= 3 as counts,
+         case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
+              else public.sync_source_key(o.payload, o.id) end as key
+    from free as f
+    join public.sync_outbox as o on o.id = f.id
+   where f.got
+), known as materialized (
+  select s.workspace_id, s.source_key, r.id
+    from reachable as r
+    join public.sync_outbox as o on o.id = r.id
+    join public.sync_sources as s on s.workspace_id = o.workspace_id and s.source_key = r.key
+), sources as materialized (
+  select s.workspace_id, s.source_key
+    from public.sync_sources as s
+   where (s.workspace_id, s.source_key) in (select k.workspace_id, k.source_key from known as k)
+   order by s.workspace_id, s.source_key for update skip locked
 ), swept as (
   update public.sync_outbox as o
-     set attempts = least(o.attempts + 1, o.max_attempts),
+     set attempts = least(coalesce(o.attempts, 0) + r.counts::integer, o.max_attempts),
+         losses = least(coalesce(o.losses, 0) + 1, 1000),
          claim_no = null,
-         status = case when o.attempts + 1 < least(o.max_attempts, %(ceiling)s) then 'FAILED'
-                       else 'DEAD_LETTER' end::public.outbox_status,
-         failure_code = case when o.attempts + 1 >= least(o.max_attempts, %(ceiling)s) then 'WORKER_LOST' end,
-         processed_at = case when o.attempts + 1 >= least(o.max_attempts, %(ceiling)s)
+         lease_no = null,
+         status = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most then 'DEAD_LETTER'
+                       when coalesce(o.attempts, 0) + r.counts::integer > 0 then 'FAILED'
+                       else 'PENDING' end::public.outbox_status,
+         failure_code = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most then 'WORKER_LOST' end,
+         processed_at = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most
                              then pg_catalog.clock_timestamp() end,
          last_error = 'The worker was lost with the item in hand.'
-    from locked as l
-   where l.got and o.id = l.id and o.claim_no is not distinct from l.claim_no and o.status = 'PROCESSING'
-  returning o.*
+    from reachable as r
+   where o.id = r.id
+     and not exists (
+       select from known as k
+        where k.id = r.id and not exists (
+          select from sources as s where s.workspace_id = k.workspace_id and s.source_key = k.source_key))
+  returning o.*, r.key
 ), remembered as (
-  -- Nobody knows what the lost attempt did: it may have left the event in its calendar, or removed it.
+  -- What the lost attempt did is not known: it may have left the event in its calendar, or removed it.
   insert into public.sync_sources as s (workspace_id, source_key, floor_seq, reopen, strays)
-  select o.workspace_id,
-         case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
-              else public.sync_source_key(o.payload, o.id) end,
+  select o.workspace_id, o.key,
          coalesce(max(o.seq) filter (where o.status = 'DEAD_LETTER' and o.parent_id is null), 0),
          bool_or(o.operation <> 'REBUILD_ALL' and (
            o.operation = 'CANCEL_EVENT' or coalesce(o.payload -> 'recreate' = 'true', false))),
@@ -181,48 +278,37 @@ with orphans as materialized (
     set floor_seq = greatest(s.floor_seq, excluded.floor_seq), reopen = s.reopen or excluded.reopen,
         strays = array(select distinct unnest(s.strays || excluded.strays)), updated_at = now()
 )
-select count(*) filter (where status = 'FAILED'), count(*) filter (where status = 'DEAD_LETTER') from swept;
+select count(*) filter (where status <> 'DEAD_LETTER'), count(*) filter (where status = 'DEAD_LETTER') from swept;
 
 -- name: holders
 -- Who has the locks of these items: process id and name.
-select i.id, l.pid, coalesce(a.application_name, '')
+select i.id, h.pid, coalesce(a.application_name, '')
   from unnest(%(ids)s::uuid[]) as i (id)
-  join pg_catalog.pg_locks as l
-    on l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-   and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-   and l.classid::bigint = ((pg_catalog.hashtext(i.id::text)::bigint >> 32) & 4294967295)
-   and l.objid::bigint = (pg_catalog.hashtext(i.id::text)::bigint & 4294967295)
-  left join pg_catalog.pg_stat_activity as a on a.pid = l.pid;
+  join public.sync_item_holders() as h on h.key = public.sync_item_key(i.id)
+  left join pg_catalog.pg_stat_activity as a on a.pid = h.pid;
 
--- name: own_locks
--- The keys of this session's item locks; a key that was locked twice is here once.
-select ((classid::bigint << 32) | objid::bigint)
-  from pg_catalog.pg_locks
- where locktype = 'advisory' and objsubid = 1 and granted and pid = pg_catalog.pg_backend_pid()
-   and database = (select oid from pg_catalog.pg_database where datname = current_database());
-
--- name: item_keys
--- The keys of these items' locks.
-select distinct pg_catalog.hashtext(i.id::text)::bigint from unnest(%(ids)s::uuid[]) as i (id);
-
--- name: unlock_key
-select pg_catalog.pg_advisory_unlock(%(key)s::bigint);
+-- name: in_hand
+-- The items that are PROCESSING under a lease, and whether the lease's lock is held by this session.
+select coalesce(array_agg(o.id), '{}'),
+       exists (select from public.sync_lease_holders() as h
+                where h.pid = pg_catalog.pg_backend_pid() and h.lease = (%(lease)s::bigint & 2147483647))
+  from public.sync_outbox as o
+ where o.status = 'PROCESSING' and o.lease_no = %(lease)s;
 
 -- name: orphaned
--- PROCESSING rows of a reactor whose lock nobody has.
+-- PROCESSING rows of a reactor whose session is gone.
 select count(*)
   from public.sync_outbox as o
- where o.status = 'PROCESSING' and o.claim_no is not null
-   and not exists (
-     select from pg_catalog.pg_locks as l
-      where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-        and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-        and l.classid::bigint = ((pg_catalog.hashtext(o.id::text)::bigint >> 32) & 4294967295)
-        and l.objid::bigint = (pg_catalog.hashtext(o.id::text)::bigint & 4294967295));
+ where o.status = 'PROCESSING'
+   and case
+     when o.lease_no is not null
+     then (o.lease_no & 2147483647) not in (select h.lease from public.sync_lease_holders() as h)
+     else o.claim_no is not null
+          and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end;
 
 -- name: doubled
 -- Sources with more than one PROCESSING row.
 select count(*)
   from (select from public.sync_outbox
-         where status = 'PROCESSING' and claim_no is not null
+         where status = 'PROCESSING' and (claim_no is not null or lease_no is not null)
          group by workspace_id, public.sync_source_key(payload, id) having count(*) > 1) as d;

@@ -78,7 +78,7 @@ class Expansion:
         self._item = item
         self._params: dict[str, Any] = {
             "parent": item.id,
-            "claim": item.claim_no,
+            "lease": item.lease_no,
             "workspace": item.workspace_id,
             "calendar": payload.calendar_id,
             "recreate": payload.recreate,

@@ -131,7 +131,7 @@ select l.key, s.calendar_id, coalesce(m.google_event_id, b.google_event_id),
 -- whoever has lost it finds another number. Not by status = 'PROCESSING' (sync_outbox_processing says why).
 select o.status::text, set_config('TimeZone', 'UTC', true)
   from public.sync_outbox as o
- where o.id = %(parent)s and o.claim_no = %(claim)s
+ where o.id = %(parent)s and o.lease_no = %(lease)s
    for no key update
 
 -- name: upserts

@@ -38,6 +38,23 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """An item that the server refuses to change; it is left alone for a while.
+
+    Attributes:
+        id: The item.
+        workspace_id: Its workspace.
+        sqlstate: The server's reason.
+        constraint: The constraint that it breaks, empty where it is none.
+    """
+
+    id: UUID
+    workspace_id: UUID | None
+    sqlstate: str
+    constraint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """An item that we would claim, but somebody else has its lock.
 
@@ -60,9 +77,9 @@ class Invariants:
 
     Attributes:
         in_flight: Items that were claimed and not settled.
-        stray_locks: Item locks of this session without an item in flight; 0.
-        missing_locks: Items in flight without their lock; 0.
-        orphans: PROCESSING rows whose lock nobody has; 0 after a sweep.
+        stray_locks: Rows under this session's lease without an item in flight; 0.
+        missing_locks: Items in flight that are not under this session's lease, or whose lease is not held; 0.
+        orphans: PROCESSING rows whose session is gone; 0 after a sweep.
         doubled: Sources with two PROCESSING rows; 0.
     """
 

@@ -30,8 +30,8 @@ PERIOD = 0.25  # seconds: what a workspace's first item may have to wait for bes
 WIDTH = 32  # workspaces looked at in one pass, some 50 microseconds each
 _SHARE = 20  # the part of the time that reading it may take at most
 
-Entry = tuple[UUID, float, float | None]
-"""A workspace, seconds until its first item is due, and until the first that is not due yet."""
+Entry = tuple[UUID, float | None, float | None]
+"""A workspace, seconds until its first item is due, None for never, and until the first that is not due yet."""
 Looked = tuple[UUID, bool, str | None, bool]
 """A workspace, whether there may be more to claim, the last key that was looked at, None if that was the end, and
 whether more rows were due than were looked at."""
@@ -76,7 +76,7 @@ class Ring:
         self._due = []
         self._next_due = {}
         for workspace, first_due_in, next_due_in in entries:
-            if first_due_in <= 0:
+            if first_due_in is not None and first_due_in <= 0:
                 self._due.append(workspace)
             if next_due_in is not None:
                 self._next_due[workspace] = now + next_due_in

@@ -5,36 +5,60 @@ One statement in one transaction for all of them. What if the statement fails:
 - A deadlock or a failed serialization is tried again.
 - Bad data or a violated constraint must not hold back the others: they are settled one by one. An item that still
   cannot be settled goes without its binding: the application's table may have checks of its own. If that fails too the
-  item is unlocked as it is, and the sweep counts an attempt.
-- Anything else (a lock that was not to be had, a statement that took too long) is the caller's to try again; the items
-  keep their locks.
+  row is set aside as it is, with the server's reason.
+- A lock of another session must not hold back the others either. The statement waits for a lock as long as its session
+  says, a tenth of a second; then what is locked is left out (`WAITING`) and the rest is written. Rows, sources and
+  bindings can be asked for their locks beforehand, and so can the application's table of bindings as a whole. A foreign
+  key's cannot: it shows when the binding is written. Then the workspaces are written one by one, and in the one that
+  waits only what writes no binding.
+- Anything else (a statement that took too long, a right that is missing) is the caller's to try again; the items stay
+  in flight.
 
 **A consent that failed.** The item is dead-lettered for AUTH and the connection marked invalid; when a person connects
 again a trigger requeues such items. The two may meet. So the connection's row is locked first. Either we are first: the
 person's update waits for our commit, and the trigger, which comes after, sees the dead letter. Or the person is: we
-wait, and then read a token that is not the one that failed; the connection stays valid and the item becomes PENDING.
-Where the row is gone, or somebody has had it locked for longer than the session waits for a lock, the item becomes
-PENDING too: what holds it then is decided at the next claim. These items have a transaction of their own, so that
-nobody else waits.
+pass by, and the item becomes PENDING; or we read a token that is not the one that failed: the connection stays valid
+and the item becomes PENDING too, as it does where the row is gone. What holds it then is decided at the next claim.
+These items have a transaction of their own.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg import errors
 
-from reactor.core.item import Settlement
+from reactor.core.item import Settlement, Written
 from reactor.core.outcome import FailureCode
+from reactor.postgres.blame import blames_row
+from reactor.postgres.claiming import set_aside
 from reactor.postgres.driver import TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
 _TRIES = 10  # deadlocks and failed serializations in a row
 _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connection somebody is changing
+
+
+@dataclass(slots=True)
+class Result:
+    """What was written.
+
+    Attributes:
+        results: By item.
+        blocked: Workspaces whose bindings wait for a lock that shows only when it is met.
+    """
+
+    results: dict[UUID, Written] = field(default_factory=dict)
+    blocked: set[UUID] = field(default_factory=set)
+
+    def add(self, other: "Result") -> None:
+        """Take in another."""
+        self.results |= other.results
+        self.blocked |= other.blocked
 
 
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
@@ -45,70 +69,149 @@ def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     return [group for group in (plain, refused) if group]
 
 
-async def settle(connection: TrioConnection, settlements: list[Settlement]) -> set[UUID]:
-    """Write one of the `transactions`; where the data is to blame, one for each item.
+def is_bound(settlement: Settlement) -> bool:
+    """Whether it writes a binding, and so may meet the lock of a row that the binding refers to."""
+    return settlement.binding is not None
+
+
+async def settle(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    """Write one of the `transactions`; where data or a lock is in the way, in smaller ones.
 
     Args:
-        connection: In autocommit mode; not necessarily the one that holds the locks.
+        connection: In autocommit mode; not necessarily the one that holds the lease.
         settlements: What becomes of which item.
 
-    Returns:
-        The ids of the items that were written; the others' claims are lost.
-
     Raises:
-        psycopg.OperationalError: The server refused; all of it may be written again.
+        psycopg.Error: The server refused; all of it may be written again.
     """
     for _ in range(_TRIES):
         try:
             return await _together(connection, settlements)
         except (errors.DeadlockDetected, errors.SerializationFailure):
             continue
-        except psycopg.OperationalError:
-            raise
+        except errors.LockNotAvailable:
+            return await _past_locks(connection, settlements)
         except psycopg.Error as error:
-            if len(settlements) > 1:
-                written = [await settle(connection, [each]) for each in settlements]
-                return set().union(*written)
-            return await _without_binding(connection, settlements[0], error)
+            if not blames_row(error.sqlstate):
+                raise
+            return await _one_by_one(connection, settlements, error)
     return await _together(connection, settlements)
 
 
-async def _without_binding(connection: TrioConnection, settlement: Settlement, error: psycopg.Error) -> set[UUID]:
+async def _one_by_one(connection: TrioConnection, settlements: list[Settlement], error: psycopg.Error) -> Result:
+    if len(settlements) == 1:
+        return await _without_binding(connection, settlements[0], error)
+    result = Result()
+    for each in settlements:
+        result.add(await settle(connection, [each]))
+    return result
+
+
+async def _past_locks(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    """Write what is not locked; where a lock shows only when it is met, one workspace after another."""
+    async with connection.transaction():
+        await connection.execute(_SQL["open_tables"])
+    if not await _bindings_are_open(connection):
+        bound = [each for each in settlements if is_bound(each) or each.unbind]
+        result = _waiting(bound)
+        result.add(await _unbound(connection, [each for each in settlements if each not in bound]))
+        return result
+    try:
+        return await _free(connection, settlements)
+    except errors.LockNotAvailable:
+        pass
+    result = Result()
+    for workspace in dict.fromkeys(each.item.workspace_id for each in settlements):
+        own = [each for each in settlements if each.item.workspace_id == workspace]
+        try:
+            result.add(await _free(connection, own))
+        except errors.LockNotAvailable:
+            result.add(_waiting(own, blocked=True))
+            result.add(await _unbound(connection, [each for each in own if not is_bound(each)]))
+    return result
+
+
+async def _bindings_are_open(connection: TrioConnection) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute(_SQL["open_bindings"])
+    except errors.LockNotAvailable:
+        return False
+    return True
+
+
+async def _unbound(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    if not settlements:
+        return Result()
+    try:
+        return await _free(connection, settlements)
+    except errors.LockNotAvailable:
+        return _waiting(settlements)
+
+
+async def _free(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    """Write what no other session has locked, as far as can be seen beforehand."""
+    try:
+        async with connection.transaction():
+            document = json.dumps([_input(each) | _about(each) for each in settlements])
+            cursor = await connection.execute(_SQL["lockable"], {"input": document})
+            lockable = {item_id for (item_id,) in await cursor.fetchall()}
+            result = _waiting([each for each in settlements if each.item.id not in lockable])
+            if lockable:
+                result.add(await _together(connection, [each for each in settlements if each.item.id in lockable]))
+    except errors.LockNotAvailable:
+        raise
+    except psycopg.Error as error:
+        if not blames_row(error.sqlstate):
+            raise
+        return await _one_by_one(connection, settlements, error)
+    return result
+
+
+def _about(settlement: Settlement) -> dict[str, Any]:
+    return {"workspace_id": str(settlement.item.workspace_id), "source_key": settlement.item.source_key}
+
+
+def _waiting(settlements: list[Settlement], *, blocked: bool = False) -> Result:
+    workspaces = {each.item.workspace_id for each in settlements if blocked and is_bound(each)}
+    return Result(dict.fromkeys((each.item.id for each in settlements), Written.WAITING), workspaces)
+
+
+async def _without_binding(connection: TrioConnection, settlement: Settlement, error: psycopg.Error) -> Result:
     text = f"Settled, but the database refused its record: {error.sqlstate}."
     bare = replace(settlement, binding=None, unbind=False, applied=None, last_error=text)
     try:
         return await _together(connection, [bare])
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error:
-        return set()
+    except errors.LockNotAvailable:
+        return _waiting([settlement])
+    except psycopg.Error as refusal:
+        if not blames_row(refusal.sqlstate):
+            raise
+        await set_aside(connection, settlement.item.id, refusal)
+        return Result({settlement.item.id: Written.LOST})
 
 
-async def _together(connection: TrioConnection, settlements: list[Settlement]) -> set[UUID]:
+async def _together(connection: TrioConnection, settlements: list[Settlement]) -> Result:
     if settlements[0].invalid_consent is None:
         return await _write(connection, settlements)
-    try:
-        async with connection.transaction():
-            cursor = await connection.execute(
-                _SQL["lock_connections"], {"workspaces": [each.item.workspace_id for each in settlements]}
-            )
-            stored: dict[UUID, str] = dict(await cursor.fetchall())
-            failed = {
-                each.item.workspace_id
-                for each in settlements
-                if stored.get(each.item.workspace_id) == each.invalid_consent
-            }
-            await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
-            return await _write(connection, [_under(each, stored) for each in settlements])
-    except errors.LockNotAvailable:
-        return await _write(connection, [_replaced(each, delay=_WAIT_FOR_CONNECTION) for each in settlements])
+    async with connection.transaction():
+        cursor = await connection.execute(
+            _SQL["lock_connections"], {"workspaces": [each.item.workspace_id for each in settlements]}
+        )
+        stored: dict[UUID, str] = dict(await cursor.fetchall())
+        failed = {
+            each.item.workspace_id for each in settlements if stored.get(each.item.workspace_id) == each.invalid_consent
+        }
+        await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
+        return await _write(connection, [_under(each, stored) for each in settlements])
 
 
 def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
-    """What becomes of the item, seeing which token is stored."""
-    if stored.get(settlement.item.workspace_id) == settlement.invalid_consent:
+    """What becomes of the item, seeing which token is stored, or that somebody is changing it at this moment."""
+    token = stored.get(settlement.item.workspace_id)
+    if token == settlement.invalid_consent:
         return settlement
-    return _replaced(settlement, delay=0.0)
+    return _replaced(settlement, delay=_WAIT_FOR_CONNECTION if token is None else 0.0)
 
 
 def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
@@ -126,10 +229,12 @@ def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
     )
 
 
-async def _write(connection: TrioConnection, settlements: list[Settlement]) -> set[UUID]:
+async def _write(connection: TrioConnection, settlements: list[Settlement]) -> Result:
     document = json.dumps([_input(settlement) for settlement in settlements])
     cursor = await connection.execute(_SQL["settle"], {"input": document})
-    return {item_id for (item_id,) in await cursor.fetchall()}
+    written = {item_id for (item_id,) in await cursor.fetchall()}
+    outcome = {each.item.id: Written.WRITTEN if each.item.id in written else Written.LOST for each in settlements}
+    return Result(outcome)
 
 
 def _input(settlement: Settlement) -> dict[str, Any]:
@@ -138,7 +243,7 @@ def _input(settlement: Settlement) -> dict[str, Any]:
     moves_floor = settlement.moves_floor and not item.is_child
     entry: dict[str, Any] = {
         "id": str(item.id),
-        "claim_no": item.claim_no,
+        "lease_no": item.lease_no,
         "status": settlement.status,
         "attempts": settlement.attempts,
         "delay": settlement.delay,

@@ -21,17 +21,16 @@ select greatest(reltuples, 0)::bigint as about
   from pg_catalog.pg_class where oid = to_regclass('public.sync_outbox_due');
 
 -- name: in_hand
--- PROCESSING rows, and those of them whose lock nobody has. There are as many as workers have in hand.
+-- PROCESSING rows, and those of them whose worker is gone. There are as many as workers have in hand.
 select count(*)::integer as processing,
-       count(*) filter (where o.claim_no is null)::integer as of_older_workers,
-       count(*) filter (where o.claim_no is not null and h.key is null)::integer as orphans
+       count(*) filter (where o.lease_no is null)::integer as of_older_workers,
+       count(*) filter (where case
+         when o.lease_no is not null
+         then (o.lease_no & 2147483647) not in (select h.lease from public.sync_lease_holders() as h)
+         else o.claim_no is not null
+              and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end
+       )::integer as orphans
   from public.sync_outbox as o
-  left join (
-    select distinct ((l.classid::bigint << 32) | l.objid::bigint) as key
-      from pg_catalog.pg_locks as l
-     where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-       and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-  ) as h on h.key = pg_catalog.hashtext(o.id::text)::bigint
  where o.status = 'PROCESSING' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
 
 -- name: worst
@@ -41,7 +40,7 @@ select r.workspace_id as workspace, -r.first_due_in as waited,
           select from public.sync_outbox as o
            where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.workspace_id and o.next_attempt_at <= now()
            limit %(cap)s + 1) as d)::integer as due
-  from (select * from public.sync_outbox_ring() as r
+  from (select * from public.sync_outbox_due_workspaces() as r
          where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
          order by r.first_due_in limit %(top)s) as r
  order by r.first_due_in;
@@ -49,7 +48,7 @@ select r.workspace_id as workspace, -r.first_due_in as waited,
 -- name: backlog
 -- Workspaces with something due, and the oldest; without those that have no valid connection.
 select count(*)::integer as workspaces, coalesce(max(-first_due_in), 0)::double precision as oldest
-  from public.sync_outbox_ring() as r
+  from public.sync_outbox_due_workspaces() as r
  where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
 
 -- name: stopped
@@ -100,20 +99,14 @@ select a.pid, a.application_name as application, host(a.client_addr) as client, 
                 where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 718300 and l.objid = 1
                   and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
                   and l.database = a.datid) as has_gate,
-       (select count(*) from pg_catalog.pg_locks as l
-         where l.pid = a.pid and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-           and l.database = a.datid)::integer as item_locks
+       (select count(*) from public.sync_outbox as o
+         where o.status = 'PROCESSING'
+           and (o.lease_no & 2147483647) in (select h.lease from public.sync_lease_holders() as h where h.pid = a.pid)
+       )::integer as items
   from pg_catalog.pg_stat_activity as a
  where a.datname = current_database()
    and a.application_name in ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
  order by a.client_addr nulls first, a.backend_start, a.pid;
-
--- name: item_locks
--- Item locks that anybody holds.
-select count(*)::integer as held
-  from pg_catalog.pg_locks as l
- where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-   and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database());
 
 -- name: rebuild
 select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, o.failure_code as code, o.last_error,
