@@ -65,9 +65,10 @@ select w, 'UPSERT_EVENT', jsonb_build_object(
  cross join lateral (select ws[1 + n %% cardinality(ws)] as w from generate_series(1, %s) as n) as rows
 """
 CLAIM = """
-select id, claim_no from sync_outbox_claim(null, null, null, 32, '{}', 200, 400, 512, '{}', 5) where id is not null
+select id, 1 from sync_outbox_claim_items(
+  null, null, null, 32, '{}', 200, 400, 512, 5, 1, false, 8000000, 262144) where id is not null
 """
-FINISH = "update sync_outbox set status = 'COMPLETED', processed_at = now() where id = %s and claim_no = %s"
+FINISH = "update sync_outbox set status = 'COMPLETED', processed_at = now() where id = %s and lease_no = %s"
 OPEN = "select exists (select from sync_outbox where status in ('PENDING', 'FAILED', 'PROCESSING'))"
 LAST = (
     "select extract(epoch from max(processed_at))::float8 from sync_outbox where processed_at > now() - interval '1 h'"

@@ -7,7 +7,7 @@
 -- it may call one function, which runs with its owner's rights. The search path is pinned, or a caller could have it use
 -- objects of their own.
 --
--- It costs the same at a million waiting items. The ring (0021_claim.sql) is a skip scan: a few index pages for each
+-- It costs the same at a million waiting items. The ring (0025_claim_items.sql) is a skip scan: a few index pages for each
 -- workspace that has an open item. Only workspaces with a valid connection and a due item are looked into, by the index
 -- by due time, and counting stops at `most`: a scaler that knows "10,000 or more" knows enough.
 create or replace function public.sync_outbox_due_depth(most integer)
@@ -27,7 +27,7 @@ begin
     select count(*)
       from (
         select
-          from public.sync_outbox_ring() as r
+          from public.sync_outbox_due_workspaces() as r
           cross join lateral (
             select
               from public.sync_outbox as o

@@ -53,7 +53,7 @@ def test_a_database_without_the_schema(arguments: tuple[str, ...], empty_databas
 
 def test_a_schema_of_before(database: Database) -> None:
     with psycopg.connect(database.owner, autocommit=True) as owner:
-        owner.execute("drop function sync_outbox_ring()")
+        owner.execute("drop function sync_outbox_due_workspaces()")
     result = call(database.owner, "status")
     assert result.exit_code == 2
     assert "The database lacks what this needs" in result.stderr

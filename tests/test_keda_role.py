@@ -71,7 +71,7 @@ def test_it_stops_counting(scaler: Connection) -> None:
         b"select * from google_connections",
         b"select * from sync_sources",
         b"select * from calendar_event_bindings",
-        b"select * from sync_outbox_ring()",
+        b"select * from sync_outbox_due_workspaces()",
         b"insert into sync_outbox (workspace_id, operation, payload) values (gen_random_uuid(), 'CANCEL_EVENT', '{}')",
         b"update sync_outbox set attempts = 0",
         b"delete from sync_outbox",

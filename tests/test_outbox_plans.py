@@ -32,7 +32,8 @@ select workspace_id, sync_source_key(payload, id), 0 from sync_outbox group by 1
 """
 CLAIM = """
 explain (analyze, buffers, timing off, summary off, format json)
-select * from sync_outbox_claim(%s::uuid[], %s::text[], null, 32, '{}', %s, %s, 512, '{}', 5)
+select * from sync_outbox_claim_items(
+  %s::uuid[], %s::text[], null, 32, '{}', %s, %s, 512, 5, 1, false, 100000000, 262144)
 """
 BARE_CLAIM = re.sub(r"^\s*explain.*", "", CLAIM, flags=re.MULTILINE)
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"
@@ -89,7 +90,6 @@ def buffers(connection: Connection, workspaces: list[str] | None, cursors: list[
         assert top["Actual Rows"] > slots * 0.9
         touched = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
         connection.rollback()
-        connection.execute("select pg_advisory_unlock_all()")
     return touched
 
 
@@ -125,4 +125,3 @@ def test_no_table_is_read_from_end_to_end(sizes: list[Connection]) -> None:
                 connection.execute(BARE_CLAIM, (workspaces, None, 200, 400))
         assert connection.execute(scans).fetchone() == (0,)
         connection.rollback()
-        connection.execute("select pg_advisory_unlock_all()")
