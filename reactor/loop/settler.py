@@ -12,8 +12,9 @@ import trio
 
 from reactor.core.backoff import backoff
 from reactor.core.item import Settlement
+from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
-from reactor.errors import TransientError
+from reactor.errors import RefusedError, TransientError
 from reactor.loop.ports import Observer, Outbox
 
 AT_MOST = 500
@@ -80,7 +81,9 @@ class Settler:
         while ends:
             try:
                 written = await self._outbox.settle([settlement for settlement, _ in ends])
-            except TransientError:
+            except TransientError as error:
+                if isinstance(error, RefusedError):
+                    self._observer.refused(Kind.SETTLE, error.sqlstate)
                 self._stats.refusals += 1
                 failures += 1
                 await trio.sleep(backoff(failures, random=random.random(), cap=LONGEST_PAUSE))
@@ -92,7 +95,8 @@ class Settler:
                 self._written(ends, written)
                 if self._outbox.followed:
                     self._followed()
-                return
+                break
+        self._observer.accepted(Kind.SETTLE)
 
     def _written(self, ends: list[tuple[Settlement, float]], written: Sequence[bool]) -> None:
         now = trio.current_time()

@@ -36,6 +36,7 @@ from reactor.errors import TransientError
 from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.claiming import claim
 from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.errors import as_ours
 from reactor.postgres.reports import Claimed, Invariants, Refused, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Session, SessionLostError
@@ -293,7 +294,7 @@ class Outbox:
                 return await session.run(lambda connection: work(connection, *args))
             except psycopg.Error as error:
                 refusal = error
-        raise TransientError(f"The database refused: {refusal.sqlstate or type(refusal).__name__}.") from refusal
+        raise as_ours(refusal) from refusal
 
 
 def _ids(texts: Iterable[str]) -> str:
