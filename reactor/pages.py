@@ -124,7 +124,7 @@ class Told:
         yield from readings.of_the_process(self._facts())
         yield from readings.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
         yield from readings.of_the_backlog(known.housekeeping)
-        yield from readings.of_the_locks(known.locks.seen)
+        yield from readings.of_the_locks(known.locks.seen, known.locks.held)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
         yield Gauged("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.accounts.undecipherable if known.accounts else 0

@@ -218,7 +218,7 @@ class Service:
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
-                    watching.start_soon(self.known.locks.run, outbox)
+                    watching.start_soon(self.known.locks.run, outbox, self._pool)
                     watching.start_soon(self.known.watch.run, mark, partial(_rename, session))
                     await loop.run()
                     watching.cancel_scope.cancel()

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from reactor.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.errors import RefusedError, TransientError
+from reactor.lifecycle import first_of
 from reactor.postgres.desk import open_desk
 from reactor.postgres.migrations import migrate, missing
 from reactor.postgres.pool import Pool
@@ -182,9 +183,7 @@ async def test_a_session_that_may_only_read_is_lost_at_once(empty_database: str)
             sessions.append(session)
             await session.execute("set default_transaction_read_only = on")
             await session.execute("insert into t values (1)")
-    error = caught.value
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_of(caught.value)
     assert isinstance(error, ReadOnlySessionError)
     assert isinstance(error, SessionLostError)
     assert isinstance(error, RefusedError)
@@ -208,7 +207,7 @@ async def test_the_pool_tells_a_refusal_from_an_outage(empty_database: str) -> N
     pool = Pool(empty_database, size=1)
     for statement, sqlstate in (("select 1/0", "22012"), ("select x", "42703"), ("select lo_get(1)", "42704")):
         with pytest.raises(RefusedError) as caught:
-            await pool.execute(statement)  # type: ignore[arg-type]
+            await pool.execute(statement)
         assert caught.value.sqlstate == sqlstate
     with pytest.raises(TransientError) as lost:
         await pool.execute("select pg_terminate_backend(pg_backend_pid())")
@@ -233,7 +232,7 @@ ODD_VALUES = {
 @pytest.mark.parametrize("value", ODD_VALUES)
 async def test_what_python_cannot_hold_comes_as_text(empty_database: str, value: str) -> None:
     async with open_session(empty_database, name="test") as session:
-        assert await session.execute(f"select {value}") == [(ODD_VALUES[value],)]  # type: ignore[arg-type]
+        assert await session.execute(f"select {value}") == [(ODD_VALUES[value],)]
         [row] = await session.execute("select '2026-01-02 03:04:05+00'::timestamptz, '{\"a\": 1}'::jsonb")
         assert row == (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), {"a": 1})
     with connect(empty_database, "test", Bounds()) as connection:
@@ -290,6 +289,7 @@ def cluster() -> Iterator[tuple[EmbeddedPostgres, str]]:
 
         copied = ("-D", standby, "-R", "-X", "stream", "-c", "fast")
         run("pg_basebackup", *copied, "-h", primary.data, "-U", "postgres")
+        (standby / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # the primary's
         options = f'-h "" -k "{standby}"'
         run("pg_ctl", "start", "-w", "-D", standby, "-o", options, "-l", standby / "log")
         try:

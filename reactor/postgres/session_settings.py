@@ -46,13 +46,13 @@ class Bounds:
         statement: A statement.
         lock: Waiting for a lock.
         idle_in_transaction: Silence within a transaction.
-        first_schema: A schema that comes first in the path; None for the role's or the database's own path.
+        public_first: Whether `public` comes first in the path; otherwise it comes last, if it is not there.
     """
 
     statement: str = f"{STATEMENT_TIMEOUT:g}s"
     lock: str = "1s"
     idle_in_transaction: str = "60s"
-    first_schema: str | None = None
+    public_first: bool = False
 
 
 def conninfo(dsn: str) -> str:
@@ -99,7 +99,7 @@ def set_up(connection: psycopg.Connection[Any], name: str, bounds: Bounds) -> No
             "statement": bounds.statement,
             "lock": bounds.lock,
             "idle_in_transaction": bounds.idle_in_transaction,
-            "first_schema": bounds.first_schema,
+            "public_first": bounds.public_first,
         },
     )
     [(in_recovery, _)] = cursor.fetchall()

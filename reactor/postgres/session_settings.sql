@@ -42,8 +42,10 @@ select pg_catalog.pg_is_in_recovery(), pg_catalog.count(pg_catalog.set_config(wa
                ('array_nulls', 'on'),
                ('row_security', 'on'),
                ('search_path', (
-                 select pg_catalog.concat_ws(', ', %(first_schema)s::text, nullif(own.path, ''),
-                          case when own.path !~ E'\\mpublic\\M' and %(first_schema)s::text is null then 'public' end)
+                 select pg_catalog.concat_ws(', ',
+                          case when %(public_first)s and own.path !~ E'^public\\M' then 'public' end,
+                          nullif(own.path, ''),
+                          case when not %(public_first)s and own.path !~ E'\\mpublic\\M' then 'public' end)
                    from (select pg_catalog.ltrim(pg_catalog.regexp_replace(
                            pg_catalog.current_setting('search_path'), E'(^|,)\\s*"?pg_catalog"?\\s*(?=,|$)', '', 'g'),
                          ', ')) as own (path))),

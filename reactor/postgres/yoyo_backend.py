@@ -21,7 +21,7 @@ _SQL = statements("migrations")
 # may take as long as it takes. It must be above deadlock_timeout, 1 s unless somebody changed it: an autovacuum that is
 # in the way is told to go by whoever has waited that long. With 1 s none ever went, with 2 s the lock was there at the
 # first try. yoyo looks for its tables in the current schema, so that is public.
-_BOUNDS = Bounds(statement="0", lock="2s", idle_in_transaction="0", first_schema="public")
+_BOUNDS = Bounds(statement="0", lock="2s", idle_in_transaction="0", public_first=True)
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
