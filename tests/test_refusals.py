@@ -154,3 +154,18 @@ def _replicas(world: World) -> list[dict[str, Any]]:
             " and application_name like 'calendar-sync-reactor claims%'"
         )
         return [{"refused": name.partition("refused: ")[2]} for (name,) in rows]
+
+
+async def test_a_database_that_stops_its_writers_stops_no_session_of_ours(world: World) -> None:
+    """The setting is taken when a session begins, and would outlive the reason for it by weeks."""
+    world.connect()
+    process = await world.start().ready()
+    name = world.execute("select current_database()")[0][0]
+    world.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    world.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'calendar-sync%%'"
+    )
+    await until(lambda: process.events("session_lost"))
+    world.insert(1)
+    await world.all_done(1)
+    await process.is_(200)

@@ -20,6 +20,7 @@ from reactor.errors import RefusedError, TransientError
 from reactor.lifecycle import first_of
 from reactor.postgres.desk import open_desk
 from reactor.postgres.migrations import migrate, missing
+from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.session import ReadOnlySessionError, Session, SessionLostError, open_session
@@ -27,6 +28,7 @@ from reactor.postgres.session_settings import Bounds, connect, conninfo
 from reactor.postgres.yoyo_backend import Backend
 from tests.commands import call
 from tests.databases import Database, Server
+from tests.outbox_world import World
 
 # What a deployment may say; the first is what we want, where it is the same for every session.
 SETTINGS: dict[str, tuple[str | None, tuple[str, ...]]] = {
@@ -261,6 +263,17 @@ def test_a_database_without_an_encoding(ascii_database: str) -> None:
     result = call(ascii_database, "dead-letters", "list")
     assert result.exit_code == 1, result.output
     assert "caf\ufffd" in result.stdout
+
+
+async def test_items_are_claimed_from_a_database_without_an_encoding(ascii_database: str) -> None:
+    migrate(ascii_database, progress=lambda _: None)
+    world = World(Database(ascii_database, ascii_database))
+    world.connect()
+    item_id = world.insert()
+    async with open_session(ascii_database, name="claims") as session:
+        [item] = (await Outbox(session).claim(slots=5)).items
+        assert (item.id, item.operation, type(item.source_key)) == (item_id, "UPSERT_EVENT", str)
+    world.close()
 
 
 def test_the_primary_is_asked_for_unless_the_string_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
