@@ -1,16 +1,15 @@
 """What is done now and then: the schema is verified again, the backlog is measured, what is old is deleted."""
 
 import random
-from functools import partial
 
-import psycopg
 import structlog
 import trio
 
 from reactor.core.health import Facts
-from reactor.errors import ReactorError
-from reactor.lifecycle import in_thread
-from reactor.postgres.migrations import missing
+from reactor.core.refusals import Kind
+from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
+from reactor.loop import Observer
+from reactor.postgres.inspection import problems
 from reactor.postgres.pool import Pool
 from reactor.postgres.statements import statements
 
@@ -29,10 +28,10 @@ class Housekeeping:
     """The rounds.
 
     Args:
-        dsn: libpq's connection string or URL.
         pool: Connections to the database.
         facts: Told whether the schema is current, and that the rounds go on.
         retention_days: Days for which settled items are kept.
+        observer: Told what the database refuses.
 
     Attributes:
         deleted: Items deleted so far.
@@ -45,7 +44,7 @@ class Housekeeping:
         brakes: Workspaces that the brake has stopped, at the last round.
     """
 
-    def __init__(self, dsn: str, pool: Pool, facts: Facts, *, retention_days: int) -> None:
+    def __init__(self, pool: Pool, facts: Facts, *, retention_days: int, observer: Observer | None = None) -> None:
         self.deleted = 0
         self.oldest_due = 0.0
         self.due_workspaces = 0
@@ -54,7 +53,7 @@ class Housekeeping:
         self.invalid = 0
         self.notify_usage = 0.0
         self.brakes = 0
-        self._dsn = dsn
+        self._observer = observer or Observer()
         self._pool = pool
         self._facts = facts
         self._retention_days = retention_days
@@ -72,16 +71,33 @@ class Housekeeping:
                 await self.measure()
                 if number % CLEAN_EVERY == 0:
                     await self.clean()
-            except (ReactorError, psycopg.Error) as error:
-                log.warning("housekeeping_failed", error=type(error).__name__)
+            except ReactorError as error:
+                if isinstance(error, RefusedError):
+                    self._observer.refused(Kind.HOUSEKEEPING, error.sqlstate)
+                log.warning("housekeeping_failed", problem=str(error))
+            else:
+                self._observer.accepted(Kind.HOUSEKEEPING)
 
     async def verify(self) -> list[str]:
         """Return what the database lacks, and remember whether that is anything.
 
         Raises:
-            ReactorError: The database cannot be asked.
+            TransientError: The database cannot be asked.
+            ConfigurationError: The role may not ask.
         """
-        found = await in_thread(partial(missing, self._dsn), seconds=TIMEOUT)
+        found = None
+        try:
+            with trio.move_on_after(TIMEOUT):
+                found = await self._pool.run(problems)
+        except RefusedError as error:
+            if error.sqlstate != "42501":
+                raise
+            raise ConfigurationError(
+                "The role may not read the record of the migrations. Use a login in the role calendar_sync_reactor "
+                "(docs/schema.md, Roles)."
+            ) from error
+        if found is None:
+            raise TransientError(f"The database did not answer within {TIMEOUT:g} s.")
         self._facts.schema_current = not found
         if found:
             log.error("schema_incomplete", problems=found)

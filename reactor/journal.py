@@ -14,7 +14,9 @@ import structlog
 from reactor.core.breaker import State
 from reactor.core.item import Item, Settlement
 from reactor.core.messages import Step
+from reactor.core.refusals import Kind
 from reactor.loop import Observer
+from reactor.refusal_watch import RefusalWatch
 from reactor.traces import Traces
 
 log = structlog.get_logger(__name__)
@@ -25,10 +27,20 @@ class Journal(Observer):
 
     Args:
         traces: Where spans go.
+        refusals: Who keeps what the database refuses.
     """
 
-    def __init__(self, traces: Traces) -> None:
+    def __init__(self, traces: Traces, refusals: RefusalWatch) -> None:
         self._traces = traces
+        self._refusals = refusals
+
+    def refused(self, kind: Kind, sqlstate: str) -> None:
+        """The database refused work of a kind."""
+        self._refusals.refused(kind, sqlstate)
+
+    def accepted(self, kind: Kind) -> None:
+        """Work of a kind was done."""
+        self._refusals.accepted(kind)
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
         """A request is about to leave."""

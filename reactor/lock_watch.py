@@ -1,7 +1,8 @@
-"""Whether the item locks of the claims session and the items in hand agree: looked at now and then.
+"""Looks at locks now and then: whether item locks and items in hand agree, and who holds a lock of ours for long.
 
-They must; what does not belongs in a log at once. An item without its lock may be sent by somebody else too, and a lock
-without an item keeps its row from everybody.
+The former must; what does not belongs in a log at once. An item without its lock may be sent by somebody else too, and
+a lock without an item keeps its row from everybody. The latter is said by name: nobody finds a forgotten `psql` by
+looking at what does not happen.
 """
 
 import random
@@ -9,9 +10,13 @@ import random
 import structlog
 import trio
 
+from reactor.core.holders import Holders, Lock
 from reactor.errors import TransientError
+from reactor.postgres.lock_holders import holders
 from reactor.postgres.outbox import Outbox
+from reactor.postgres.pool import Pool
 from reactor.postgres.reports import Invariants
+from reactor.postgres.session import SessionLostError
 
 INTERVAL = 60.0  # seconds; it reads all locks of the server, which costs a millisecond or so
 
@@ -23,13 +28,20 @@ class LockWatch:
 
     Attributes:
         seen: What it saw last.
+        held: How many of our locks other sessions had held for long, by lock, when it looked last.
     """
 
     def __init__(self) -> None:
         self.seen = Invariants(0, 0, 0, 0, 0)
+        self.held = dict.fromkeys(map(str, Lock), 0)
+        self._holders = Holders()
 
-    async def run(self, outbox: Outbox) -> None:
+    async def run(self, outbox: Outbox, pool: Pool) -> None:
         """Look for ever; what the database refuses is asked again the next time.
+
+        Args:
+            outbox: Of the claims session.
+            pool: Connections to the database.
 
         Raises:
             SessionLostError: The session is gone.
@@ -38,6 +50,9 @@ class LockWatch:
             await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
             try:
                 await self.look(outbox)
+                await self.look_around(pool)
+            except SessionLostError:
+                raise
             except TransientError:
                 continue
 
@@ -51,5 +66,31 @@ class LockWatch:
         self.seen = seen = await outbox.invariants()
         if seen.stray_locks or seen.missing_locks or seen.doubled:
             log.error("locks_disagree", stray=seen.stray_locks, missing=seen.missing_locks, doubled=seen.doubled)
-        for item in await outbox.refused():
-            log.warning("item_locked_by_another", item_id=str(item.id), seconds=round(item.seconds), pid=item.pid)
+        refused = await outbox.refused()
+        self.held[Lock.ITEM] = len(refused)
+        for item in refused:
+            log.warning(
+                "item_locked_by_another",
+                item_id=str(item.id),
+                seconds=round(item.seconds),
+                pid=item.pid,
+                application=item.application,
+            )
+
+    async def look_around(self, pool: Pool) -> None:
+        """Look once who holds the locks that are everybody's.
+
+        Raises:
+            TransientError: The database refused, or is away.
+        """
+        held = self._holders.look(await pool.run(holders), trio.current_time())
+        for lock in (Lock.CLAIM, Lock.GATE):
+            self.held[lock] = sum(holder.lock is lock for holder, _ in held)
+        for holder, seconds in held:
+            log.warning(
+                "lock_held_for_long",
+                lock=holder.lock.value,
+                pid=holder.pid,
+                application=holder.application,
+                seconds=round(seconds),
+            )

@@ -17,7 +17,7 @@ from reactor.core.stats import Histogram
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-Value = float | Mapping[str, int] | Mapping[tuple[str, str], int]
+Value = float | Mapping[str, float] | Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)

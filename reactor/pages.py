@@ -20,6 +20,7 @@ from reactor.lock_watch import LockWatch
 from reactor.loop_lag import LoopLag
 from reactor.metrics import CONTENT_TYPE, Counted, Gauged, Metrics, Reading
 from reactor.postgres.wakeups import Wakeups
+from reactor.refusal_watch import RefusalWatch
 from reactor.settings import Settings
 
 
@@ -39,7 +40,8 @@ class Known:
         sources: Who woke it.
         deafness: For how long nobody has heard writers.
         lag: How late tasks are woken.
-        locks: Whether locks and items agree.
+        locks: Whether locks and items agree, and who holds one for long.
+        watch: Keeps what the database refuses.
         sessions_lost: How often the claims session was lost.
         listening: Who listens now.
         accounts: The workspaces' accounts, once there are any.
@@ -59,6 +61,7 @@ class Known:
     deafness: Deafness = field(default_factory=Deafness)
     lag: LoopLag = field(default_factory=LoopLag)
     locks: LockWatch = field(default_factory=LockWatch)
+    watch: RefusalWatch = field(default_factory=RefusalWatch)
     sessions_lost: int = 0
     listening: Wakeups | None = None
     accounts: Accounts | None = None
@@ -110,6 +113,7 @@ class Told:
         facts = self._known.facts
         facts.draining = self._known.stop.is_set()
         facts.listening = self._known.gate is not State.DEAF
+        facts.refusals = self._known.watch.refusals.problems(trio.current_time())
         return facts
 
     def _readings(self) -> Iterator[Reading]:
@@ -120,7 +124,9 @@ class Told:
         yield from readings.of_the_process(self._facts())
         yield from readings.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
         yield from readings.of_the_backlog(known.housekeeping)
-        yield from readings.of_the_locks(known.locks.seen)
+        yield from readings.of_the_locks(known.locks.seen, known.locks.held)
+        refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
+        yield Gauged("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.accounts.undecipherable if known.accounts else 0
         yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
         yield Counted("sessions_lost", "Times that the claims session was lost.", known.sessions_lost)

@@ -1,7 +1,7 @@
 """What is measured: names, meanings and where each number comes from. The loop's own numbers first."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from reactor.core.breaker import State as Breaker
 from reactor.core.gate import State as Gate
@@ -103,10 +103,12 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield Counted("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 
-def of_the_locks(seen: Invariants) -> Iterator[Reading]:
-    """Whether locks and items agree."""
+def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
+    """Whether locks and items agree, and who else holds locks of ours."""
     held = seen.in_flight - seen.missing_locks + seen.stray_locks
     locks = {"held": held, "stray": seen.stray_locks, "missing": seen.missing_locks}
     yield Gauged("locks", "Item locks: held, without an item in hand, missing for one.", locks, ("state",))
+    others = "Locks of ours that another session has held for a minute, by lock."
+    yield Gauged("locks_held_by_others", others, by_others, ("lock",))
     yield Gauged("outbox_orphaned_items", "PROCESSING rows whose lock nobody has.", seen.orphans)
     yield Gauged("outbox_doubled_sources", "Sources with two PROCESSING rows.", seen.doubled)

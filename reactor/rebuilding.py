@@ -14,11 +14,10 @@ claim would wait for them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-import psycopg
 import structlog
 
 from reactor.core.backoff import REBUILD_CAP
@@ -27,8 +26,10 @@ from reactor.core.item import Item
 from reactor.core.leftovers import Known, Listed, by_source, leftovers
 from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
-from reactor.errors import TransientError
+from reactor.core.refusals import Kind
+from reactor.errors import RefusedError, TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
+from reactor.loop import Observer
 from reactor.postgres.brakes import Pulled
 from reactor.postgres.pool import Pool
 from reactor.postgres.rebuilds import PORTION, ClaimLostError, Expansion
@@ -45,6 +46,7 @@ _MINUTE = REBUILD_CAP  # seconds; what a person has to mend is tried again so so
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
 _LOST = Retry("the claim was lost while the rebuild was carried out", counts=False)
 _REFUSED = Retry("the database refused a portion of the rebuild", counts=False, scope=Scope.LANE)
+_SERVER = ("25006", "40", "53", "54", "55", "57", "58")  # SQLSTATEs of what is not the rebuild's own fault
 _ABSENT = frozenset({FailureCode.CALENDAR_GONE, FailureCode.FORBIDDEN})
 
 
@@ -68,28 +70,37 @@ class Rebuilds:
         pool: Connections to the database.
         calendar: Lists.
         brake: What may be deleted without a question.
+        observer: Told what the database refuses.
     """
 
     pool: Pool
     calendar: GoogleCalendar
     brake: Limit
+    observer: Observer = field(default_factory=Observer)
 
     async def expand(self, item: Item, payload: Rebuild, tokens: AccessTokens) -> Outcome:
         """Turn a rebuild into an item for each event. What it has written stays when it is cancelled."""
         run = _Run(self, item, payload)
         try:
-            return await run.expand(tokens)
+            outcome = await run.expand(tokens)
         except ClaimLostError:
             return _LOST
+        except RefusedError as error:
+            self.observer.refused(Kind.REBUILD, error.sqlstate)
+            log.warning("rebuild_refused", rebuild=str(item.id), sqlstate=error.sqlstate)
+            return _refused(run.where, error.sqlstate)
         except TransientError:
             return _REFUSED
-        except psycopg.errors.InsufficientPrivilege:
-            return Retry(
-                f"{run.where} reads what calendar_sync_reactor may not: {_INSIDE}", counts=False, after=_MINUTE
-            )
-        except psycopg.Error as error:
-            log.warning("rebuild_refused", rebuild=str(item.id), sqlstate=error.sqlstate)
-            return Retry(f"{run.where} cannot be read: SQLSTATE {error.sqlstate}", counts=True)
+        self.observer.accepted(Kind.REBUILD)
+        return outcome
+
+
+def _refused(where: str, sqlstate: str) -> Retry:
+    if sqlstate == "42501":
+        return Retry(f"{where} reads what calendar_sync_reactor may not: {_INSIDE}", counts=False, after=_MINUTE)
+    if sqlstate.startswith(_SERVER):
+        return _REFUSED
+    return Retry(f"{where} cannot be read: SQLSTATE {sqlstate}", counts=True)
 
 
 class _Run:

@@ -14,10 +14,11 @@ that are still to be stored get a moment; the health endpoint ends last.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 
 import httpx
+import psycopg
 import structlog
 import trio
 
@@ -25,6 +26,7 @@ import reactor
 from reactor.accounts import Accounts
 from reactor.core.gate import Look, State, Timings
 from reactor.core.health import Facts
+from reactor.core.refusals import Kind
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import TokenExchange, user_account
@@ -38,13 +40,15 @@ from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.reports import SetAside
-from reactor.postgres.session import SessionLostError, open_session
+from reactor.postgres.session import Session, SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
 from reactor.rebuilding import Rebuilds, tell_pulled
+from reactor.refusal_watch import RefusalWatch
 from reactor.settings import Settings, parse_bind
 from reactor.traces import traces
 
+CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
@@ -82,13 +86,14 @@ class Service:
         self._pool = Pool(self._dsn)
         days = settings.calendar_sync_retention_days
         self.facts = Facts({})
-        self._housekeeping = Housekeeping(self._dsn, self._pool, self.facts, retention_days=days)
-        self.known = Known(settings, stop, self.facts, lanes(settings), self._housekeeping)
+        self._traces = traces()
+        watch = RefusalWatch()
+        self._journal = Journal(self._traces, watch)
+        self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=self._journal)
+        self.known = Known(settings, stop, self.facts, lanes(settings), self._housekeeping, watch=watch)
         self.told = Told(self.known)
         self._server = Server(application(self.told.pages))
         self.known.http_restarts = lambda: self._server.restarts
-        self._traces = traces()
-        self._journal = Journal(self._traces)
 
     async def run(self) -> None:
         """Work until told to stop.
@@ -183,10 +188,11 @@ class Service:
             else:
                 loop.drain(settings.calendar_sync_drain_timeout_ms / 1000)
 
+        mark = self.known.watch.mark
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
             async with (
-                open_session(self._dsn, name="calendar-sync-reactor claims") as session,
+                open_session(self._dsn, name=CLAIMS + mark) as session,
                 open_session(
                     self._dsn,
                     name="calendar-sync-reactor settles",
@@ -210,7 +216,7 @@ class Service:
                 loop = Loop(
                     outbox,
                     calendar,
-                    Rebuilds(self._pool, calendar, self._brake),
+                    Rebuilds(self._pool, calendar, self._brake, self._journal),
                     accounts.tokens_of,
                     _Watched(wakeups, self._looked),
                     lanes=self.known.lanes,
@@ -220,13 +226,16 @@ class Service:
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
-                    watching.start_soon(self.known.locks.run, outbox)
+                    watching.start_soon(self.known.locks.run, outbox, self._pool)
+                    watching.start_soon(self.known.watch.run, mark, partial(_rename, session))
                     await loop.run()
                     watching.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
 
     def _looked(self) -> None:
-        """Take note of a look: the sessions are good."""
+        """Take note of a look; where the database did not refuse it the sessions are good."""
+        if Kind.CLAIM in {each.kind for each in self.known.watch.refusals.standing(trio.current_time())}:
+            return
         self._pauses.reset()
         self.facts.beats.pop("connect", None)
         if self._ready is not None and self._is_listening():
@@ -239,6 +248,7 @@ class Service:
         self.facts.claiming = False
         self.known.listening = None
         self.known.stats.beats.clear()  # what does not run cannot be late
+        self.known.watch.refusals.accepted(Kind.SETTLE)  # nothing is in hand, so nothing is left to be written
         self._heard(False)
         self._traces.abandon()
 
@@ -264,6 +274,12 @@ def _tell_aside(item: SetAside) -> None:
         sqlstate=item.sqlstate,
         constraint=item.constraint,
     )
+
+
+async def _rename(session: Session, mark: str) -> None:
+    """Have the claims session's name end with a mark."""
+    with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # whoever works with it will notice
+        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS + mark,))
 
 
 class _Watched:

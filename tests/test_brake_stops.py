@@ -190,7 +190,7 @@ async def test_the_gauge_counts_the_workspaces_that_are_stopped(running: Rebuild
     bulk(world, range(40))
     await until(lambda: stopped(world))
     pool = Pool(world.database.reactor)
-    housekeeping = Housekeeping(world.database.reactor, pool, Facts({}), retention_days=30)
+    housekeeping = Housekeeping(pool, Facts({}), retention_days=30)
     await housekeeping.measure()
     assert housekeeping.brakes == 1
     await pool.aclose()

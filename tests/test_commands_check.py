@@ -41,6 +41,7 @@ async def test_all_is_well(world: World) -> None:
         "clock, database",
         "notify queue",
         "rights",
+        "rehearsal",
         "tokens",
         "google, calendar",
         "clock, google",

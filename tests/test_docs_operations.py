@@ -10,7 +10,8 @@ RUNNING = (ROOT / "docs" / "running.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 SILENT = ("demo", "emulator")  # not the service
 ALERTS = (
-    *("ReactorAbsent", "ReactorNotReady", "ReactorStalled", "ReactorErrorRatio", "ReactorDeadLetters"),
+    *("ReactorAbsent", "ReactorNotReady", "ReactorDatabaseRefuses", "ReactorLockHeld", "ReactorStalled"),
+    *("ReactorErrorRatio", "ReactorDeadLetters"),
     *(
         "ReactorGoogleUnreachable",
         "ReactorConnectionsInvalid",

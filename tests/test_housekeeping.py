@@ -26,7 +26,7 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def rounds(database: Database, pool: Pool) -> Housekeeping:
-    return Housekeeping(database.reactor, pool, Facts({}), retention_days=30)
+    return Housekeeping(pool, Facts({}), retention_days=30)
 
 
 def execute(database: Database, statement: str) -> None:

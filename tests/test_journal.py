@@ -11,6 +11,7 @@ from reactor.core.item import Settlement
 from reactor.core.messages import Step
 from reactor.core.outcome import FailureCode
 from reactor.journal import Journal
+from reactor.refusal_watch import RefusalWatch
 from reactor.traces import Traces
 from tests.test_stats import item
 
@@ -19,7 +20,7 @@ ABOUT = {"workspace_id": str(item().workspace_id), "item_id": str(item().id), "o
 
 @pytest.fixture
 def journal() -> Journal:
-    return Journal(Traces())
+    return Journal(Traces(), RefusalWatch())
 
 
 def told(journal: Journal, settlement: Settlement, *, written: bool = True) -> list[dict[str, Any]]:

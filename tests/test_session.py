@@ -232,7 +232,7 @@ async def test_time_outs_of_the_deployment_do_not_reach_a_session(empty_database
             "application_name": "the name",
             "idle_session_timeout": "0",
             "lock_timeout": "10ms",
-            "statement_timeout": "10s",
+            "statement_timeout": "8s",
         }.items():
             assert await session.execute("select current_setting(%s)", (setting,)) == [(value,)]
 

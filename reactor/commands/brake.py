@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import psycopg
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
 from reactor.commands.output import note, print_json, print_table, sentences
 from reactor.postgres import brakes
 from reactor.postgres.brakes import Stopped
-from reactor.postgres.desk import errors_as_sentences
-from reactor.postgres.session import CONNECT_TIMEOUT
+from reactor.postgres.desk import open_desk
 from reactor.settings import DatabaseSettings
 
 app = typer.Typer(
@@ -86,8 +84,5 @@ def _database(given: str | None) -> Iterator[brakes.Connection]:
     """A connection; what goes wrong ends the command with exit code 2 and a sentence."""
     with sentences():
         dsn = DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
-        with (
-            errors_as_sentences(),
-            psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT) as connection,
-        ):
-            yield connection
+        with open_desk(dsn, name="brake") as desk:
+            yield desk.connection

@@ -14,12 +14,17 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import httpx
+import psycopg
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
-from reactor.errors import ConfigurationError, ReactorError
+from reactor.core.refusals import advice
+from reactor.errors import ConfigurationError, ReactorError, RefusedError
+from reactor.postgres import schema
 from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
+from reactor.postgres.errors import as_ours
+from reactor.postgres.lock_holders import holders
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings
@@ -32,6 +37,16 @@ LATE = 5.0  # seconds by which clocks may differ before it is worth a word
 WRONG = 300.0  # seconds; a service account's assertion is refused from here on
 TIMEOUT = httpx.Timeout(10.0)
 PORTION = 1_000
+REHEARSED = {
+    "rehearse_claim": "the claim",
+    "rehearse_items": "changes of items",
+    "rehearse_children": "items of a rebuild",
+    "rehearse_memory": "what was applied last",
+    "rehearse_brake": "the brake",
+    "rehearse_bindings": "bindings",
+    "rehearse_connections": "changes of connections",
+}
+FLEETING = ("40001", "40P01", "55P03", "57014")  # somebody is in the way just now
 
 
 class Verdict(StrEnum):
@@ -102,6 +117,8 @@ def _database(database_url: str | None) -> Findings:
         with open_desk(dsn, name="check") as desk:
             yield from _server(desk)
             yield from _rights(desk)
+            yield from _rehearsal(desk)
+            yield from _replicas(desk)
             yield from _keys(desk)
     except ReactorError as error:
         yield Finding("database", Verdict.FAIL, str(error))
@@ -153,12 +170,49 @@ def _queue(server: Row) -> Finding:
 
 def _rights(desk: Desk) -> Findings:
     with errors_as_sentences():
-        missing = [row["missing"] for row in desk.rows(SQL["rights"])]
+        made = {
+            "functions": [name for script in schema.migrations() for name in script.functions],
+            "sequences": [name for script in schema.migrations() for name in script.sequences],
+        }
+        missing = [row["missing"] for row in desk.rows(SQL["rights"], **made)]
     if missing:
         advice = "use a login in the role calendar_sync_reactor (docs/schema.md, Roles)"
         yield Finding("rights", Verdict.FAIL, f"the role lacks {'; '.join(missing)}: {advice}")
     else:
         yield Finding("rights", Verdict.OK, "the role may do all that the reactor does")
+
+
+def _rehearsal(desk: Desk) -> Findings:
+    """What the service does is done and taken back."""
+    refused = [found for name, what in REHEARSED.items() if (found := _refused(desk, name, what))]
+    yield from refused
+    if not refused:
+        yield Finding("rehearsal", Verdict.OK, "claims and writes are not refused")
+
+
+def _refused(desk: Desk, name: str, what: str) -> Finding | None:
+    try:
+        desk.rehearse(SQL[name])
+    except psycopg.Error as error:
+        refusal = as_ours(error)
+    else:
+        return None
+    if not isinstance(refusal, RefusedError):
+        raise refusal
+    says = f"the database refuses {what} (SQLSTATE {refusal.sqlstate}): {advice(refusal.sqlstate)}"
+    return Finding("rehearsal", Verdict.WARN if refusal.sqlstate in FLEETING else Verdict.FAIL, says)
+
+
+def _replicas(desk: Desk) -> Findings:
+    """What is wrong now with those that run: nothing is said where nothing is."""
+    for row in desk.rows(SQL["refused"]):
+        says = f"the database refuses a replica (SQLSTATE {row['code']}): {advice(row['code'])}"
+        yield Finding("replicas", Verdict.FAIL, says)
+    for holder in holders(desk.connection):
+        if holder.stands_out:
+            session = f"backend {holder.pid}, {holder.application!r}" if holder.pid else holder.application
+            says = f"{session} keeps the {holder.lock}'s lock, which is the reactor's: see `python -m reactor locks`"
+            yield Finding("locks", Verdict.FAIL, says)
 
 
 def _keys(desk: Desk) -> Findings:

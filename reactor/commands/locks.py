@@ -6,7 +6,9 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
+from reactor.core.holders import Holder
 from reactor.postgres.desk import open_desk
+from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings
 
@@ -15,6 +17,9 @@ SQL = statements("locks")
 
 def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     """Show who holds which item: workspace, key, backend, client, age; the longest held first.
+
+    After them, who keeps the lock of the claims or of the gate, where that is no replica at its work: a session of
+    somebody else, or a transaction that has been open for a minute. Its name and process id are there.
 
     An item in hand takes seconds. One that is held for minutes belongs to a worker that hangs: its backend's process id
     is there to be looked up in pg_stat_activity, and `select pg_terminate_backend(pid)` frees its items for others. An
@@ -29,6 +34,8 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
             if workspace:
                 desk.know(workspace)
             found = desk.rows(SQL["locks"], workspace=workspace)
+            if not workspace:
+                found += [_of_all(holder) for holder in holders(desk.connection) if holder.stands_out]
     if as_json:
         print_json(found)
     elif found:
@@ -37,10 +44,21 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
         note("Nobody holds an item.")
 
 
+def _of_all(holder: Holder) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("workspace", "item", "operation", "source", "key", "client")),
+        "pid": holder.pid,
+        "application": holder.application,
+        "age": holder.seconds,
+        "holder": f"the {holder.lock}'s lock{'' if holder.exclusive else ', shared'}",
+    }
+
+
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:
-    client = f"{row['application'] or '?'} at {row['client'] or 'local'}" if row["pid"] else None
+    where = f" at {row['client'] or 'local'}" if row["key"] else ""
+    client = f"{row['application'] or '?'}{where}" if row["pid"] else row["application"]
     age = None if row["age"] is None else duration(row["age"])
-    key, pid = str(row["key"]), None if row["pid"] is None else str(row["pid"])
+    key, pid = None if row["key"] is None else str(row["key"]), None if row["pid"] is None else str(row["pid"])
     return (clean(row["workspace"]), row["item"], row["source"], key, pid, client, age, row["holder"])
 
 

@@ -1,5 +1,6 @@
 """`status`: how the outbox is, and how far a rebuild."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,8 +8,10 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
+from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
 from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings
 
@@ -73,6 +76,7 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
         "stopped": desk.rows(SQL["stopped"], **where),
         "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
         "replicas": desk.rows(SQL["replicas"]),
+        "held": [asdict(holder) for holder in holders(desk.connection) if holder.stands_out],
     }
 
 
@@ -97,6 +101,7 @@ def _show_outbox(document: Document) -> None:
             "parked": f"{count(waits, 'item')} of {workspaces} without a valid connection",
             "connections": f"{parked['total']:,}, of which {parked['invalid']:,} invalid",
             "dead letters": _dead(document["dead_letters"]),
+            **_refused(document["replicas"]),
             **({} if document["replicas"] else {"replicas": "none is connected: nothing is sent"}),
         },
         title="Outbox",
@@ -114,6 +119,10 @@ def _show_outbox(document: Document) -> None:
         print_table(("workspace", "cause", "would delete"), rows, title=title)
     if document["replicas"]:
         _show_replicas(document["replicas"])
+    if document["held"]:
+        held = [(e["lock"].value, str(e["pid"] or "-"), e["application"], _held_for(e)) for e in document["held"]]
+        title = "\nHeld for long: end these sessions or transactions, `select pg_terminate_backend(pid)`"
+        print_table(("lock", "pid", "session", "since"), held, title=title)
 
 
 def _backlog(backlog: Document) -> str:
@@ -125,6 +134,17 @@ def _backlog(backlog: Document) -> str:
 def _dead(dead: Document) -> str:
     codes = ", ".join(f"{count:,} {code}" for code, count in dead["codes"].items())
     return (f"over {CAP:,}, of which at least " if dead["capped"] else "") + (codes or "none")
+
+
+def _held_for(holder: Document) -> str:
+    return "not known" if holder["seconds"] is None else f"{duration(holder['seconds'])} ago"
+
+
+def _refused(sessions: list[Document]) -> dict[str, str]:
+    """What replicas say of themselves, by the line's name."""
+    codes = sorted({code for each in sessions for code in (each["refused"] or "").split()})
+    said = "; ".join(f"{code}, {advice(code)}" for code in codes)
+    return {"refused": f"by the database, with SQLSTATE {said}"} if codes else {}
 
 
 def _show_replicas(sessions: list[Document]) -> None:

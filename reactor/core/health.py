@@ -2,7 +2,8 @@
 
 *Alive* says only that the loops go round: a loop that tries to reach a database that is down goes round. A database
 outage must not restart every replica, so liveness knows nothing of the database. *Ready* says that this replica does
-its work: it has its sessions, the schema is the one it needs, and it is not about to stop. *Started* says that it was
+its work: it has its sessions, the database does not refuse what it asks, the schema is the one it needs, and it is not
+about to stop. *Started* says that it was
 ready once; what is lost later is readiness' business.
 """
 
@@ -41,6 +42,7 @@ class Facts:
         listening: Whether the session that is called by writers is up.
         draining: Whether the process is about to stop.
         has_been_ready: Whether it ever was ready.
+        refusals: What the database has refused for long, a sentence each.
     """
 
     beats: dict[str, float]
@@ -49,6 +51,7 @@ class Facts:
     listening: bool = False
     draining: bool = False
     has_been_ready: bool = False
+    refusals: tuple[str, ...] = ()
 
 
 def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Verdict:
@@ -76,7 +79,7 @@ def readiness(facts: Facts) -> Verdict:
         (not facts.claiming, "The database session that claims items is not up."),
         (not facts.listening, "The database session that listens for new items is not up."),
     )
-    return Verdict(tuple(problem for broken, problem in rules if broken))
+    return Verdict((*(problem for broken, problem in rules if broken), *facts.refusals))
 
 
 def startup(facts: Facts) -> Verdict:

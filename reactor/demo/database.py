@@ -14,6 +14,9 @@ from reactor.embedded import embedded_postgres
 from reactor.errors import ConfigurationError
 from reactor.postgres import schema
 from reactor.postgres.migrations import migrate
+from reactor.postgres.session_settings import Bounds, connect
+
+_BOUNDS = Bounds(statement="0", lock="0")  # a database is copied, and dropped with whoever uses it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def _prepare(dsn: str) -> None:
 
 def _execute(dsn: str, statement: sql.Composed | bytes) -> None:
     try:
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with connect(dsn, "calendar-sync-reactor demo", _BOUNDS) as connection:
             connection.execute(statement)
     except psycopg.Error as error:
         raise ConfigurationError(f"The demo cannot have a database of its own: {str(error).strip()}") from error

@@ -39,10 +39,11 @@ from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
 from reactor.core.policy import blame_one, give_back, hold, prepare, settle
+from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
 from reactor.core.verdict import Verdict, is_condemned
 from reactor.core.work import Work
-from reactor.errors import TransientError
+from reactor.errors import RefusedError, TransientError
 from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
@@ -109,7 +110,7 @@ class Loop:
         self._stir = trio.Event()
         self._senders: trio.Nursery
         self._settler = Settler(outbox, stats, self._observer, self._settled, self._free)
-        self._sweeper = Sweeper(outbox, stats, self._free)
+        self._sweeper = Sweeper(outbox, stats, self._observer, self._free)
 
     def drain(self, seconds: float) -> None:
         """Stop claiming, give what is under way so much time, give back the rest, and let `run` return."""
@@ -171,9 +172,12 @@ class Loop:
         slots = self._lanes.slots(trio.current_time())
         try:
             claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
-        except TransientError:
+        except TransientError as error:
+            if isinstance(error, RefusedError):
+                self._observer.refused(Kind.CLAIM, error.sqlstate)
             self._count_look("REFUSED", Found.NOTHING)
             return Look(Found.NOTHING, due_in=REFUSED)
+        self._observer.accepted(Kind.CLAIM)
         self.stats.superseded += claimed.superseded
         self._take_in(claimed.items)
         self._hand_back(claimed.held)

@@ -10,6 +10,7 @@ from reactor.core.gate import Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
+from reactor.core.refusals import Kind
 from reactor.core.work import Work
 
 
@@ -135,6 +136,12 @@ class Observer:
 
     def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
         """A workspace's breaker, or the process's, changed with an answer."""
+
+    def refused(self, kind: Kind, sqlstate: str) -> None:
+        """The database refused work of a kind; it is tried again."""
+
+    def accepted(self, kind: Kind) -> None:
+        """Work of a kind was done, or none is left of it; called each time."""
 
     def crashed(self, error: Exception) -> None:
         """A sender met what it did not expect; it costs an attempt of one item, not the process."""

@@ -15,8 +15,9 @@ import trio
 
 from reactor.core.backoff import backoff
 from reactor.core.item import Settlement, Written
+from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
-from reactor.errors import TransientError
+from reactor.errors import RefusedError, TransientError
 from reactor.loop.ports import Observer, Outbox
 
 AT_MOST = 500
@@ -103,7 +104,9 @@ class Settler:
         while ends:
             try:
                 written = await self._outbox.settle([settlement for settlement, _ in ends])
-            except TransientError:
+            except TransientError as error:
+                if isinstance(error, RefusedError):
+                    self._observer.refused(Kind.SETTLE, error.sqlstate)
                 self._stats.refusals += 1
                 failures += 1
                 await trio.sleep(backoff(failures, random=random.random(), cap=LONGEST_PAUSE))
@@ -115,7 +118,8 @@ class Settler:
                 self._take_in(ends, written)
                 if self._outbox.followed:
                     self._followed()
-                return
+                break
+        self._observer.accepted(Kind.SETTLE)
 
     def _take_in(self, ends: list[End], written: Sequence[Written]) -> None:
         waiting = [end for end, is_written in zip(ends, written, strict=True) if is_written is Written.WAITING]

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import trio
 
 from reactor.core.gate import Found
+from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
-from reactor.errors import TransientError
-from reactor.loop.ports import Outbox
+from reactor.errors import RefusedError, TransientError
+from reactor.loop.ports import Observer, Outbox
 
 SWEEP = 1.4
 """Seconds between sweeps while anything goes on: what a killed peer had in hand is sent again within two seconds. More
@@ -28,12 +29,14 @@ class Sweeper:
     Args:
         outbox: What is swept.
         stats: Counts.
+        observer: Told what the database refuses.
         recovered: Called when items are due again, or their sources free; nobody else announces them.
     """
 
-    def __init__(self, outbox: Outbox, stats: Stats, recovered: Callable[[], None]) -> None:
+    def __init__(self, outbox: Outbox, stats: Stats, observer: Observer, recovered: Callable[[], None]) -> None:
         self._outbox = outbox
         self._stats = stats
+        self._observer = observer
         self._recovered = recovered
         self._active_at = self._looked_at = -math.inf
         self._lively = trio.Event()
@@ -64,9 +67,12 @@ class Sweeper:
         """Sweep once."""
         try:
             swept = await self._outbox.sweep()
-        except TransientError:
+        except TransientError as error:
+            if isinstance(error, RefusedError):
+                self._observer.refused(Kind.SWEEP, error.sqlstate)
             self._stats.refusals += 1
         else:
+            self._observer.accepted(Kind.SWEEP)
             self._stats.sweeps += 1
             self._stats.orphans += swept.recovered
             if swept.recovered or swept.dead:

@@ -13,4 +13,4 @@ def blames_row(sqlstate: str | None) -> bool:
 
 def may_be_divided(sqlstate: str | None) -> bool:
     """Whether less work at once may pass: also what takes too long may, for the sake of one row."""
-    return blames_row(sqlstate) or sqlstate in {"57014", "54000", "54001", "53200"}
+    return blames_row(sqlstate) or sqlstate in {"57014", "54000", "54001", "53200", "DataError"}

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import trio
+from psycopg.rows import tuple_row
 
 from reactor.core.brake import Limit, Tally
 from reactor.core.item import Item
@@ -15,7 +17,7 @@ from reactor.postgres.statements import statements
 
 SQL = statements("brakes")
 
-Connection = psycopg.Connection[Row]
+Connection = psycopg.Connection[Row] | psycopg.Connection[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Stopped:
         rebuild_id: The rebuild.
         deletes: How many events were to go when it was stopped.
         events: Out of how many.
-        since: Since when.
+        since: Since when; text where it is no time that Python can hold.
         waiting: How many items wait now.
     """
 
@@ -47,7 +49,7 @@ class Stopped:
     rebuild_id: UUID | None
     deletes: int
     events: int
-    since: datetime
+    since: datetime | str
     waiting: int
 
 
@@ -103,7 +105,8 @@ class Brakes:
 
 def stopped(connection: Connection, workspace_id: UUID | None = None) -> list[Stopped]:
     """Return the workspaces that are stopped, or the one if it is."""
-    return [Stopped(*row) for row in connection.execute(SQL["stopped"], {"workspace": workspace_id})]
+    cursor = connection.cursor(row_factory=tuple_row)
+    return [Stopped(*row) for row in cursor.execute(SQL["stopped"], {"workspace": workspace_id})]
 
 
 def release(connection: Connection, workspace_id: UUID) -> bool:

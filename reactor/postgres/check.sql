@@ -7,25 +7,68 @@ select current_setting('server_version_num')::integer as version, current_settin
        current_user as role;
 
 -- name: rights
--- What the reactor needs and this role has not: rights on tables, sequences and functions (db/roles.sql).
+-- What the reactor needs and this role has not: rights on the schema, tables, sequences and functions (db/roles.sql). Of
+-- functions and sequences those that the migrations make; a trigger's function needs no right.
 select wanted.kind || ' on ' || wanted.name as missing
   from (values ('select, insert, update, delete', 'sync_outbox'),
                ('select, insert, update, delete', 'calendar_event_bindings'),
                ('select, insert, update, delete', 'sync_sources'),
-               ('select, insert, update', 'google_connections')) as wanted (kind, name)
+               ('select, insert, update', 'sync_brakes'),
+               ('select, insert, update, delete', 'sync_set_aside'),
+               ('select, insert, update', 'google_connections'),
+               ('select', '_yoyo_migration')) as wanted (kind, name)
  where to_regclass('public.' || wanted.name) is not null
    and exists (
      select from unnest(string_to_array(wanted.kind, ', ')) as k (kind)
       where not pg_catalog.has_table_privilege('public.' || wanted.name, k.kind))
 union all
+select 'usage on schema public' where not pg_catalog.has_schema_privilege('public', 'usage')
+union all
 select 'usage on ' || s.name
-  from (values ('sync_outbox_seq'), ('sync_claim_no')) as s (name)
+  from unnest(%(sequences)s::text[]) as s (name)
  where to_regclass('public.' || s.name) is not null
    and not pg_catalog.has_sequence_privilege('public.' || s.name, 'usage')
 union all
 select 'execute on ' || p.proname
   from pg_catalog.pg_proc as p
- where p.pronamespace = 'public'::regnamespace
-   and p.proname in ('try_lock_outbox_item', 'unlock_outbox_item', 'sync_outbox_claim', 'sync_outbox_ring',
-                     'sync_source_key', 'sync_outbox_cleanup_chunk')
+ where p.pronamespace = 'public'::regnamespace and p.prorettype <> 'trigger'::regtype
+   and p.proname = any (%(functions)s::text[])
    and not pg_catalog.has_function_privilege(p.oid, 'execute');
+
+-- What follows is rehearsed: it is run and taken back. What the server would refuse the service, it refuses here; with
+-- `where false` no row is touched, and rights, triggers' tables and a database that may only be read are found all the
+-- same.
+
+-- name: rehearse_claim
+select count(*) from public.sync_outbox_claim_items(
+  array[]::uuid[], array[]::text[], null, 0, array[]::uuid[], 0, 0, 0, 1, 0, false, 0, 0);
+
+-- name: rehearse_items
+-- A row as it is, with the application's own triggers and constraints.
+update public.sync_outbox as o
+   set attempts = o.attempts
+ where o.id = (select p.id from public.sync_outbox as p limit 1 for no key update skip locked);
+
+-- name: rehearse_children
+insert into public.sync_outbox (workspace_id, operation, payload)
+select o.workspace_id, o.operation, o.payload from public.sync_outbox as o where false;
+
+-- name: rehearse_memory
+insert into public.sync_sources (workspace_id, source_key) values (pg_catalog.gen_random_uuid(), 'check');
+
+-- name: rehearse_brake
+insert into public.sync_brakes (workspace_id, cause, deletes, events) values (pg_catalog.gen_random_uuid(), 'BURST', 1, 1);
+
+-- name: rehearse_bindings
+update public.calendar_event_bindings as b set google_event_id = b.google_event_id where false;
+
+-- name: rehearse_connections
+update public.google_connections as c set is_valid = c.is_valid where false;
+
+-- name: refused
+-- What replicas say of themselves in the names of their sessions.
+select distinct code
+  from pg_catalog.pg_stat_activity as a,
+       string_to_table(split_part(a.application_name, ', refused: ', 2), ' ') as code
+ where a.datname = current_database() and a.application_name like 'calendar-sync-reactor claims, refused: %%'
+ order by code;

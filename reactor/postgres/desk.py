@@ -10,29 +10,31 @@ from uuid import UUID
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from reactor.errors import ConfigurationError, ReactorError, TransientError
-from reactor.postgres.session import CLIENT_END, CONNECT_TIMEOUT
+from reactor.postgres.session_settings import Bounds, connect
 from reactor.postgres.statements import statements
 
 Row = dict[str, Any]
 
 _SQL = statements("desk")
-_STATEMENT_TIMEOUT = "60s"
-_LOCK_TIMEOUT = "5s"
+_BOUNDS = Bounds(statement="60s", lock="5s")  # a command may read a large table, and waits for people's transactions
 
 
 class Desk:
-    """A session; made by `open_desk`. Each statement commits by itself."""
+    """A session; made by `open_desk`. Each statement commits by itself.
+
+    Attributes:
+        connection: The session, for what has statements of its own.
+    """
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def rows(self, statement: LiteralString, /, **params: Any) -> list[Row]:
         """Run a statement; return its rows by the names of their columns."""
-        cursor = self._connection.execute(statement, params)
+        cursor = self.connection.execute(statement, params)
         return cursor.fetchall() if cursor.description else []
 
     def row(self, statement: LiteralString, /, **params: Any) -> Row | None:
@@ -46,8 +48,8 @@ class Desk:
 
     def rehearse(self, statement: LiteralString, /, **params: Any) -> None:
         """Run a statement and take it back: raises what it would raise, and changes nothing."""
-        with self._connection.transaction(force_rollback=True):
-            self._connection.execute(statement, params)
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute(statement, params)
 
     def know(self, workspace: UUID) -> None:
         """Make sure that there is such a workspace.
@@ -75,12 +77,9 @@ def open_desk(dsn: str, *, name: str) -> Iterator[Desk]:
         ConfigurationError: It is not the reactor's, or the role may not do what it is asked to.
     """
     with errors_as_sentences():
-        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **CLIENT_END)
-        connection = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row, prepare_threshold=None)
-        with connection:
+        title = f"calendar-sync-reactor {name}"
+        with connect(dsn, title, _BOUNDS, row_factory=dict_row, prepare_threshold=None) as connection:
             desk = Desk(connection)
-            title = f"calendar-sync-reactor {name}"
-            desk.rows(_SQL["session"], name=title, statement=_STATEMENT_TIMEOUT, lock=_LOCK_TIMEOUT)
             found = desk.one(_SQL["standing"])
             if not found["has_outbox"]:
                 raise ConfigurationError(

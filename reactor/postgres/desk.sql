@@ -1,10 +1,5 @@
 -- What every command asks first.
 
--- name: session
-select set_config('application_name', %(name)s, false),
-       set_config('statement_timeout', %(statement)s, false),
-       set_config('lock_timeout', %(lock)s, false);
-
 -- name: standing
 -- Where we are, and whether this role would see rows: it owns the table, row level security is not for it, or it has the
 -- reactor's policy.

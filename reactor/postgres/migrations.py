@@ -24,6 +24,7 @@ from reactor.errors import ConfigurationError, TransientError
 from reactor.postgres import inspection, schema
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.schema import Script
+from reactor.postgres.session_settings import Bounds, connect
 from reactor.postgres.statements import statements
 from reactor.postgres.yoyo_backend import Backend
 
@@ -32,7 +33,6 @@ Progress = Callable[[str], None]
 _SQL = statements("migrations")
 _BACKFILL = "0010_backfill"
 _PAGES = 256  # per transaction of the backfill: 2 MB, some thousand rows, tens of milliseconds
-_CONNECT_TIMEOUT = 5  # seconds, for each address that the name resolves to
 _TRIES = 40  # with the pauses below about four minutes
 _LONGEST_PAUSE = 5.0  # seconds
 _BUSY = (errors.LockNotAvailable, errors.DeadlockDetected)
@@ -69,8 +69,7 @@ def missing(dsn: str) -> list[str]:
         TransientError: The database cannot be reached.
         ConfigurationError: The role may not ask.
     """
-    with _errors_as_ours("inspected"), psycopg.connect(dsn, connect_timeout=_CONNECT_TIMEOUT) as connection:
-        connection.read_only = True
+    with _errors_as_ours("inspected"), connect(dsn, "calendar-sync inspect", Bounds()) as connection:
         return inspection.problems(connection)
 
 

@@ -1,12 +1,3 @@
--- name: session
--- Before every migration. Nothing is waited for longer than lock_timeout, since writers queue behind whoever waits for
--- a table; the work itself may take as long as it takes. It must be above deadlock_timeout, 1 s unless somebody changed
--- it: an autovacuum that is in the way is told to go by whoever has waited that long. With 1 s none ever went, with 2 s
--- the lock was there at the first try.
-select set_config('lock_timeout', '2s', false),
-       set_config('statement_timeout', '0', false),
-       set_config('idle_in_transaction_session_timeout', '0', false);
-
 -- name: wait_for_locks
 -- An index built concurrently waits for the transactions that began before it, and holds up nobody meanwhile.
 select set_config('lock_timeout', '0', false);

@@ -45,6 +45,7 @@ from reactor.postgres.blame import blames_row, may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.claiming import Pass, claim, claim_one, set_aside
 from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.errors import as_ours
 from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Session, SessionLostError
@@ -446,7 +447,7 @@ class Outbox:
                 return await session.run(lambda connection: work(connection, *args))
             except psycopg.Error as error:
                 refusal = error
-        raise RefusedError(refusal.sqlstate or "") from refusal
+        raise as_ours(refusal) from refusal
 
 
 class _Transaction:

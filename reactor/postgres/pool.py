@@ -15,17 +15,15 @@ import psycopg
 import trio
 from psycopg_pool import ConnectionPool
 
-from reactor.errors import TransientError
 from reactor.postgres.driver import Row
-from reactor.postgres.session import CLIENT_END, CONNECT_TIMEOUT, STATEMENT_TIMEOUT, Params
+from reactor.postgres.errors import as_ours
+from reactor.postgres.session import Params
+from reactor.postgres.session_settings import Bounds, conninfo, set_up
 
 T = TypeVar("T")
 
 _WAIT = 10.0  # seconds for a connection
 _IDLE = 60.0  # seconds after which an unused connection is closed
-_CONFIGURE: LiteralString = (
-    "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false)"
-)
 
 
 class Pool:
@@ -40,7 +38,7 @@ class Pool:
     def __init__(self, dsn: str, *, size: int = 2, name: str = "calendar-sync-reactor") -> None:
         self._limiter = trio.CapacityLimiter(size)
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
-            dsn,
+            conninfo(dsn),
             min_size=0,
             max_size=size,
             open=False,
@@ -49,16 +47,16 @@ class Pool:
             reconnect_timeout=_WAIT,
             num_workers=1,
             check=ConnectionPool.check_connection,
-            configure=lambda connection: _configure(connection, name),
-            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT, **CLIENT_END},
+            configure=lambda connection: set_up(connection, name, Bounds()),
+            kwargs={"autocommit": True, "prepare_threshold": None},
         )
 
     async def run(self, work: Callable[[psycopg.Connection[Row]], T]) -> T:
         """Run `work` with a connection in a worker thread; each statement commits by itself.
 
         Raises:
+            RefusedError: The server refused a statement.
             TransientError: The database cannot be reached, or the connection broke.
-            psycopg.Error: The server refused a statement.
         """
         return await trio.to_thread.run_sync(self._with_connection, work, abandon_on_cancel=True, limiter=self._limiter)
 
@@ -75,9 +73,9 @@ class Pool:
         try:
             self._pool.open()  # does nothing when it is
             with self._pool.connection() as connection:
-                return work(connection)
-        except psycopg.OperationalError as error:
-            raise TransientError(f"The database does not let us in: {str(error).strip()}") from error
+                return _in(connection, work)
+        except psycopg.Error as error:
+            raise as_ours(error) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -85,5 +83,9 @@ class Pool:
             await trio.to_thread.run_sync(self._pool.close, limiter=trio.CapacityLimiter(1))
 
 
-def _configure(connection: psycopg.Connection[Row], name: str) -> None:
-    connection.execute(_CONFIGURE, (name, f"{STATEMENT_TIMEOUT:g}s"))
+def _in(connection: psycopg.Connection[Row], work: Callable[[psycopg.Connection[Row]], T]) -> T:
+    try:
+        return work(connection)
+    except psycopg.errors.ReadOnlySqlTransaction:
+        connection.close()  # another one may write; the pool replaces it
+        raise

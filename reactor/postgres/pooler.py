@@ -16,11 +16,9 @@ process), or waits for it where there is only one.
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from reactor.errors import ConfigurationError, TransientError
-
-_CONNECT_TIMEOUT = 5  # seconds, for each address that the name resolves to
+from reactor.postgres.session_settings import conninfo
 
 _ADVICE = (
     "DATABASE_URL leads through a pooler in transaction mode, where LISTEN and session locks do not work. "
@@ -41,13 +39,15 @@ def require_sessions(dsn: str) -> None:
         ConfigurationError: A pooler in transaction mode is in between; the message says what to use instead.
         TransientError: The database cannot be reached.
     """
-    conninfo = make_conninfo(dsn, connect_timeout=_CONNECT_TIMEOUT)
+    # Nothing is set here: behind a pooler in transaction mode, somebody else's statements would find it. A number that
+    # the server calls its own relies on no setting.
+    address = conninfo(dsn)
     try:
-        with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as first:
+        with psycopg.connect(address, autocommit=True, prepare_threshold=None) as first:
             pid = _pid(first)
             if pid == first.info.backend_pid:
                 return
-            with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as second, second.transaction():
+            with psycopg.connect(address, autocommit=True, prepare_threshold=None) as second, second.transaction():
                 if _pid(second) == pid or _pid(first) != pid:
                     raise ConfigurationError(_ADVICE)
     except psycopg.errors.ProtocolViolation as error:  # statement mode refuses the transaction

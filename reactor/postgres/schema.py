@@ -21,6 +21,7 @@ _OUR_FUNCTION = re.compile(r"create or replace function public\.(\w+)\(.*?as \$(
 _CONTRACT_FUNCTION = re.compile(r"create function public\.(\w+)\(")
 _TRIGGER = re.compile(r"create or replace trigger (\w+)\s.*?\son public\.(\w+)\s.*?;", re.DOTALL)
 _INDEX = re.compile(r"create index concurrently if not exists (\w+)")
+_SEQUENCE = re.compile(r"create sequence if not exists public\.(\w+)")
 _POLICY = re.compile(r"create policy (\w+) on public\.(\w+)")
 
 
@@ -73,6 +74,11 @@ class Script:
     def indexes(self) -> list[str]:
         """Names of indexes."""
         return _INDEX.findall(self.text)
+
+    @cached_property
+    def sequences(self) -> list[str]:
+        """Names of sequences."""
+        return _SEQUENCE.findall(self.text)
 
     @cached_property
     def policies(self) -> list[OnTable]:

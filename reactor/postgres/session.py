@@ -18,7 +18,10 @@ kinds, and after every statement and every wake-up of the socket the input is dr
 
 **Dead peers.** TCP keepalives find a silent peer only while nothing is unacknowledged; with data on its way the
 retransmission timer rules, and a lock stayed held for more than 40 s. Both ends therefore set `tcp_user_timeout` too
-(then: 15.5 s). The server's end is set by SET after connecting: poolers refuse start-up options.
+(then: 15.5 s; `reactor.postgres.session_settings`).
+
+**A session that may only read.** A server that has become a standby, or a database whose owner has stopped its writers,
+refuses writes with 25006. A session begun later may write, the one that was refused may never: it is lost at once.
 """
 
 import os
@@ -31,45 +34,29 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import trio
-from psycopg.conninfo import make_conninfo
 from psycopg.pq import ConnStatus
 
-from reactor.errors import TransientError
+from reactor.errors import RefusedError, TransientError
 from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.session_settings import Bounds, connect, read_anything
 
 T = TypeVar("T")
 Params = dict[str, Any] | tuple[Any, ...]
 
-CONNECT_TIMEOUT = 5  # seconds, for each address that the name resolves to
-STATEMENT_TIMEOUT = 10.0  # seconds; every statement of ours takes milliseconds
+DEADLINE = 10.0  # seconds until a session that does not answer is given up; the server gives a statement up before
 PING_INTERVAL = 5.0  # seconds of silence before a session is asked whether it lives
 PING_TIMEOUT = 5.0  # seconds
-
-CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
-
-# A deployment's time-outs for applications must not end a session that sleeps on purpose. Those that this server does
-# not know (they came with 14, 15 and 17) are left out by the join.
-_SERVER_END: LiteralString = """
-select set_config(s.name, wanted.value, false)
-from (values ('application_name', %(name)s),
-             ('statement_timeout', %(statement)s),
-             ('lock_timeout', %(lock)s),
-             ('idle_session_timeout', '0'),
-             ('idle_in_transaction_session_timeout', '60s'),
-             ('transaction_timeout', '0'),
-             ('tcp_keepalives_idle', '10'),
-             ('tcp_keepalives_interval', '3'),
-             ('tcp_keepalives_count', '3'),
-             ('tcp_user_timeout', '15s')) as wanted (name, value)
-join pg_catalog.pg_settings as s on s.name = wanted.name
-"""
-
-# A backend that works for a client that has gone stops within a second. Not every platform's server can do that.
-_SERVER_NOTICES: LiteralString = "set client_connection_check_interval = '1s'"
 
 
 class SessionLostError(TransientError):
     """The session is gone and everything that it held with it."""
+
+
+class ReadOnlySessionError(SessionLostError, RefusedError):
+    """The server refused a write since the session is read-only, and the session was given up: another may write."""
+
+    def __init__(self) -> None:
+        RefusedError.__init__(self, "25006")
 
 
 class Session:
@@ -88,7 +75,7 @@ class Session:
         connection.add_notify_handler(lambda notify: self._notified.append(notify.pid))
 
     async def execute(
-        self, statement: LiteralString, params: Params | None = None, *, timeout: float = STATEMENT_TIMEOUT
+        self, statement: LiteralString, params: Params | None = None, *, timeout: float = DEADLINE
     ) -> list[Row]:
         """Run one statement, which commits by itself, and return its rows.
 
@@ -108,7 +95,7 @@ class Session:
 
         return await self.run(work, timeout=timeout)
 
-    async def run(self, work: Callable[[TrioConnection], Awaitable[T]], *, timeout: float = STATEMENT_TIMEOUT) -> T:
+    async def run(self, work: Callable[[TrioConnection], Awaitable[T]], *, timeout: float = DEADLINE) -> T:
         """Run `work` with the connection: several statements, or a transaction, in one go.
 
         Where the session is free its first statement is on its way before any other task gets a turn. Cancelled on its
@@ -144,6 +131,9 @@ class Session:
             except trio.Cancelled:
                 self.discard("interrupted in the middle of a statement")
                 raise
+            except psycopg.errors.ReadOnlySqlTransaction as error:  # another session may write
+                self.discard("it is read-only")
+                raise ReadOnlySessionError from error
             except psycopg.Error as error:  # the loss of the connection, or the refusal of a statement?
                 if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
                     raise SessionLostError("The connection to the database broke.") from error
@@ -254,7 +244,9 @@ async def open_session(
         SessionLostError: It cannot be made, or it was lost before the block ended. Where the block met the loss itself,
             it comes in an exception group, like everything out of a nursery: catch it with `except*`.
     """
-    session = Session(await TrioConnection.adopt(await _connect(dsn, name, lock_timeout)), on_notify)
+    connection = await TrioConnection.adopt(await _connect(dsn, name, Bounds(lock=lock_timeout)))
+    read_anything(connection)
+    session = Session(connection, on_notify)
     finished = False
     try:
         async with trio.open_nursery() as nursery:
@@ -274,23 +266,14 @@ async def open_session(
         await session.aclose()
 
 
-async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection[Row]:
+async def _connect(dsn: str, name: str, bounds: Bounds) -> psycopg.Connection[Row]:
     """Connect in a thread; cancelled, close what it has got, or leave it to the thread to close what it still gets."""
-    settings = {"name": name, "statement": f"{STATEMENT_TIMEOUT:g}s", "lock": lock_timeout}
     handover = threading.Lock()
     abandoned = False
     made: list[psycopg.Connection[Row]] = []
 
     def work() -> psycopg.Connection[Row]:
-        conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **CLIENT_END)
-        connection = psycopg.connect(conninfo, autocommit=True)
-        try:
-            connection.execute(_SERVER_END, settings)
-            with suppress(psycopg.errors.InvalidParameterValue):
-                connection.execute(_SERVER_NOTICES)
-        except BaseException:
-            connection.close()
-            raise
+        connection = connect(dsn, name, bounds)
         with handover:
             made.append(connection)
             if abandoned:
@@ -301,6 +284,8 @@ async def _connect(dsn: str, name: str, lock_timeout: str) -> psycopg.Connection
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
     except psycopg.Error as error:
         raise SessionLostError(f"The database does not let us in: {str(error).strip()}") from error
+    except TransientError as error:
+        raise SessionLostError(str(error)) from error
     except trio.Cancelled:
         with handover:
             abandoned = True

@@ -93,8 +93,10 @@ select coalesce(d.failure_code, 'NONE') as code, count(*)::integer as n
 
 -- name: replicas
 -- The reactor's sessions. One that claims and one that listens make a replica; whoever listens and holds the gate's key
--- sleeps until a writer calls. Of other roles' sessions Postgres tells the name and not the address.
-select a.pid, a.application_name as application, host(a.client_addr) as client, a.backend_start as since,
+-- sleeps until a writer calls. Of other roles' sessions Postgres tells the name and not the address. A replica that the
+-- database refuses says so in the name of the session that claims.
+select a.pid, split_part(a.application_name, ',', 1) as application,
+       nullif(split_part(a.application_name, ', refused: ', 2), '') as refused, host(a.client_addr) as client, a.backend_start as since,
        exists (select from pg_catalog.pg_locks as l
                 where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 718300 and l.objid = 1
                   and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
@@ -105,7 +107,7 @@ select a.pid, a.application_name as application, host(a.client_addr) as client, 
        )::integer as items
   from pg_catalog.pg_stat_activity as a
  where a.datname = current_database()
-   and a.application_name in ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
+   and split_part(a.application_name, ',', 1) in ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
  order by a.client_addr nulls first, a.backend_start, a.pid;
 
 -- name: rebuild

@@ -12,9 +12,16 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration
 
+from reactor.postgres.session_settings import Bounds, conninfo, set_up
 from reactor.postgres.statements import statements
 
 _SQL = statements("migrations")
+
+# Nothing is waited for longer than two seconds, since writers queue behind whoever waits for a table; the work itself
+# may take as long as it takes. It must be above deadlock_timeout, 1 s unless somebody changed it: an autovacuum that is
+# in the way is told to go by whoever has waited that long. With 1 s none ever went, with 2 s the lock was there at the
+# first try. yoyo looks for its tables in the current schema, so that is public.
+_BOUNDS = Bounds(statement="0", lock="2s", idle_in_transaction="0", public_first=True)
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no types
@@ -22,12 +29,10 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
     - The address goes to libpq as it is. yoyo parses addresses by itself and knows neither the directory of a socket
       nor a key=value string.
-    - Every session gets our time-outs; a migration outside a transaction waits for locks as long as it takes.
+    - Every session gets our settings; a migration outside a transaction waits for locks as long as it takes.
     - There is no lock table: the caller holds an advisory lock, which a crash cannot leave behind.
     - The log names the database's user; the operating system's need not have a name in a container.
     """
-
-    schema = "public"
 
     @classmethod
     def connected(cls, dsn: str) -> "Backend":
@@ -37,12 +42,11 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo ships no 
 
     def connect(self, dburi: DatabaseURI) -> psycopg.Connection[Any]:
         """Open a session; yoyo opens another one for each migration."""
-        return psycopg.connect(dburi.args["conninfo"], autocommit=True, application_name="calendar-sync migrate")
+        return psycopg.connect(conninfo(dburi.args["conninfo"]), autocommit=True)
 
     def init_connection(self, connection: psycopg.Connection[Any]) -> None:
-        """Set the time-outs of a new session, or of one that was rolled back."""
-        super().init_connection(connection)
-        connection.execute(_SQL["session"])
+        """Set up a new session, or one that was rolled back."""
+        set_up(connection, "calendar-sync migrate", _BOUNDS)
 
     @contextmanager
     def disable_transactions(self) -> Iterator[None]:

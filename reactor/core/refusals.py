@@ -1,0 +1,128 @@
+"""What the database refuses, since when, and what to do about it.
+
+A refusal is no outage: the session is there, and a statement is not done. Of one nothing follows, since it is tried
+again; many in a row are a fault of the deployment (a right, a full disk, a database that may only be read), and without
+a word of it the replica would look well and do nothing. It is over with the first success of the same kind of work.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+LASTING = 5.0
+"""Seconds of refusals after which they last: a deadlock, or a lock that a migration takes, is over before."""
+AGAIN = 60.0
+"""Seconds until the same refusal is told again."""
+FORGOTTEN = 120.0
+"""Seconds without a refusal of some work after which it was not tried any more, and nobody knows what would become of
+it; the longest pause of what is tried regularly is 40 s."""
+
+
+class Kind(StrEnum):
+    """Kinds of work that the database may refuse."""
+
+    CLAIM = "claim"
+    SETTLE = "settle"
+    SWEEP = "sweep"
+    REBUILD = "rebuild"
+    HOUSEKEEPING = "housekeeping"
+
+
+_VITAL = (Kind.CLAIM, Kind.SETTLE, Kind.SWEEP)
+
+_DONE = {
+    Kind.CLAIM: "to claim items",
+    Kind.SETTLE: "to write what became of items",
+    Kind.SWEEP: "to take over the items of lost workers",
+    Kind.REBUILD: "to expand rebuilds",
+    Kind.HOUSEKEEPING: "housekeeping",
+}
+
+# By SQLSTATE, or by its class.
+_ADVICE = {
+    "25006": "it may only be read: look whether this is the primary, and whether its disk is full",
+    "42501": "a right is missing: `python -m reactor check` names it",
+    "53100": "its disk is full",
+    "53200": "it is out of memory, or of locks (max_locks_per_transaction)",
+    "55P03": "another session holds a lock: `python -m reactor locks`, and pg_stat_activity for open transactions",
+    "57014": "it takes too long: look for load, and for locks in pg_stat_activity",
+    "22": "a value in a row is at fault; its log names it",
+    "23": "a constraint of the application's forbids what is written; its log names it",
+    "40": "transactions meet again and again: look for long ones in pg_stat_activity",
+    "42": "the schema is not the one that this version needs: `python -m reactor check`, then `migrate`",
+    "53": "it is short of a resource; its log names it",
+    "P0": "a trigger or a function of the application's raises an error; its log names it",
+}
+
+
+def advice(sqlstate: str) -> str:
+    """What to do about a refusal, as the rest of a sentence about the database."""
+    return _ADVICE.get(sqlstate) or _ADVICE.get(sqlstate[:2]) or "its log says why"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A kind of work that the database refuses.
+
+    Attributes:
+        kind: Which.
+        sqlstate: With what, the last time.
+        since: When it began, in seconds of the clock that `now` is from.
+        last: When it was refused last.
+    """
+
+    kind: Kind
+    sqlstate: str
+    since: float
+    last: float
+
+
+class Refusals:
+    """The refusals that stand."""
+
+    def __init__(self) -> None:
+        self._standing: dict[Kind, Refusal] = {}
+        self._told: dict[tuple[Kind, str], float] = {}
+
+    def refused(self, kind: Kind, sqlstate: str, now: float) -> bool:
+        """Take in a refusal; say whether to tell of it."""
+        self._forget(now)
+        before = self._standing.get(kind, Refusal(kind, sqlstate, now, now))
+        self._standing[kind] = replace(before, sqlstate=sqlstate, last=now)
+        told = self._told.get((kind, sqlstate))
+        if told is not None and now - told < AGAIN:
+            return False
+        self._told[kind, sqlstate] = now
+        return True
+
+    def accepted(self, kind: Kind) -> Refusal | None:
+        """Take in that work of a kind was done, or that there is none left; return the refusal that is over with it."""
+        over = self._standing.pop(kind, None)
+        if over is not None:
+            self._told = {key: told for key, told in self._told.items() if key[0] is not kind}
+        return over
+
+    def standing(self, now: float) -> list[Refusal]:
+        """Return the refusals that stand."""
+        self._forget(now)
+        return list(self._standing.values())
+
+    def lasting(self, now: float) -> list[Refusal]:
+        """Return those that last."""
+        return [each for each in self.standing(now) if now - each.since >= LASTING]
+
+    def seconds(self, now: float) -> dict[str, float]:
+        """Return for every kind of work for how long it has been refused; 0 where it is not."""
+        return dict.fromkeys(map(str, Kind), 0.0) | {each.kind.value: now - each.since for each in self.standing(now)}
+
+    def problems(self, now: float) -> tuple[str, ...]:
+        """Return why a replica does not do its work, a sentence each."""
+        return tuple(
+            f"The database has refused {_DONE[each.kind]} for {now - each.since:.0f} s (SQLSTATE {each.sqlstate}): "
+            f"{advice(each.sqlstate)}."
+            for each in self.lasting(now)
+            if each.kind in _VITAL
+        )
+
+    def _forget(self, now: float) -> None:
+        for each in [each for each in self._standing.values() if now - each.last > FORGOTTEN]:
+            self.accepted(each.kind)

@@ -1,0 +1,18 @@
+"""psycopg's errors as ours: was a statement refused, or is there nobody to refuse it?"""
+
+import psycopg
+
+from reactor.errors import RefusedError, TransientError
+
+_GONE = ("08", "57P")
+"""Classes of SQLSTATE with which a server ends a connection, or does not begin one: a failure of the connection, a
+shut-down, a start-up."""
+
+
+def as_ours(error: psycopg.Error) -> TransientError:
+    """What to raise for an error of psycopg's: `RefusedError` where the session goes on."""
+    if error.sqlstate is not None and not error.sqlstate.startswith(_GONE):
+        return RefusedError(error.sqlstate)
+    if isinstance(error, psycopg.OperationalError):
+        return TransientError(f"The database does not let us in: {str(error).strip()}")
+    return RefusedError(type(error).__name__)  # psycopg's own: a value that cannot be sent or read
