@@ -3,7 +3,6 @@
 import random
 from functools import partial
 
-import psycopg
 import structlog
 import trio
 
@@ -67,13 +66,12 @@ class Housekeeping:
             await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
             self._beat()
             number += 1
-            try:
-                await self.verify()
-                await self.measure()
-                if number % CLEAN_EVERY == 0:
-                    await self.clean()
-            except (ReactorError, psycopg.Error) as error:
-                log.warning("housekeeping_failed", error=type(error).__name__)
+            for part in (self.verify, self.measure, *((self.clean,) if number % CLEAN_EVERY == 0 else ())):
+                try:
+                    await part()
+                except ReactorError as error:  # the others are done all the same
+                    why = getattr(error, "sqlstate", type(error).__name__)
+                    log.warning("housekeeping_failed", part=part.__name__, error=why)
 
     async def verify(self) -> list[str]:
         """Return what the database lacks, and remember whether that is anything.
