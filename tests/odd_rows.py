@@ -138,6 +138,7 @@ def _kinds() -> dict[str, Poison]:
         "dead of AUTH, due never": Poison(
             {"status": "'DEAD_LETTER'", "failure_code": "'AUTH'", "next_attempt_at": "'infinity'"}, waits=True
         ),
+        "dead in times to come": Poison({"status": "'DEAD_LETTER'", "updated_at": "'infinity'"}, waits=True),
         "dead, 3,000 deep": Poison(
             {"status": "'DEAD_LETTER'", "failure_code": "'BAD_PAYLOAD'", **_put("more", _DEEP).columns}, waits=True
         ),

@@ -66,6 +66,15 @@ async def test_a_view_that_is_too_slow_is_a_dead_letter_that_says_so_and_edits_p
     world.write(1, "event 1", enqueue=False)
     process = await world.start(IMPATIENT).ready()
     rebuild = world.rebuild(attempts=3)
+    sleeping = "select application_name from pg_stat_activity where wait_event = 'PgSleep' and query like '%%source%%'"
+    seen: set[str] = set()
+
+    def somebody_sleeps() -> bool:
+        seen.update(name for (name,) in world.execute(sleeping))
+        return bool(seen)
+
+    await until(somebody_sleeps)
+    assert seen == {"calendar-sync-reactor rebuilds"}, "the pool of those that store tokens stays free"
     for number in range(2, 5):
         await until(lambda: world.status(rebuild)[1] >= number - 1)  # noqa: B023
         if number < 4:

@@ -10,8 +10,11 @@ from uuid import UUID
 
 import psycopg
 from psycopg import errors
+from psycopg.abc import Buffer
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
+from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.json import JsonbLoader
 
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.postgres.session import CLIENT_END, CONNECT_TIMEOUT
@@ -22,6 +25,26 @@ Row = dict[str, Any]
 _SQL = statements("desk")
 _STATEMENT_TIMEOUT = "60s"
 _LOCK_TIMEOUT = "5s"
+
+
+class _Moment(TimestamptzLoader):
+    """A time, or its text where it is infinite or too far away for a datetime."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
+
+
+class _Document(JsonbLoader):
+    """A document, or its text where it is too deep, or a number in it too long, to be read."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except (ValueError, RecursionError):
+            return bytes(data).decode()
 
 
 class Desk:
@@ -77,6 +100,8 @@ def open_desk(dsn: str, *, name: str) -> Iterator[Desk]:
     with errors_as_sentences():
         conninfo = make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **CLIENT_END)
         connection = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row, prepare_threshold=None)
+        connection.adapters.register_loader("timestamptz", _Moment)
+        connection.adapters.register_loader("jsonb", _Document)
         with connection:
             desk = Desk(connection)
             title = f"calendar-sync-reactor {name}"

@@ -17,7 +17,8 @@ with held as materialized (
 )
 select b.workspace_id as workspace, b.id as item, b.operation, b.source, coalesce(h.key, b.key) as key, h.pid,
        a.application_name as application, host(a.client_addr) as client,
-       case when b.id is not null then extract(epoch from clock_timestamp() - b.updated_at)::double precision end as age,
+       case when isfinite(b.updated_at)
+            then greatest(extract(epoch from clock_timestamp() - b.updated_at), 0)::double precision end as age,
        case when b.id is null then 'lock without item'
             when h.pid is null and b.claim_no is null then 'older worker, no lock'
             when h.pid is null then 'orphan'
