@@ -66,16 +66,16 @@ class Housekeeping:
             await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
             self._beat()
             number += 1
-            try:
-                await self.verify()
-                await self.measure()
-                if number % CLEAN_EVERY == 0:
-                    await self.clean()
-            except ReactorError as error:
-                if isinstance(error, RefusedError):
-                    self._observer.refused(Kind.HOUSEKEEPING, error.sqlstate)
-                log.warning("housekeeping_failed", problem=str(error))
-            else:
+            refused = False
+            for part in (self.verify, self.measure, *((self.clean,) if number % CLEAN_EVERY == 0 else ())):
+                try:
+                    await part()
+                except ReactorError as error:  # the others are done all the same
+                    if isinstance(error, RefusedError):
+                        refused = True
+                        self._observer.refused(Kind.HOUSEKEEPING, error.sqlstate)
+                    log.warning("housekeeping_failed", part=part.__name__, problem=str(error))
+            if not refused:
                 self._observer.accepted(Kind.HOUSEKEEPING)
 
     async def verify(self) -> list[str]:

@@ -9,8 +9,15 @@ not earlier, since a rebuild that fails half-way must leave them their work.
 A calendar that cannot be listed because it is gone is passed over: what was in it is gone too. Unless it is the one
 that the rebuild names; then the rebuild is the dead letter, and not each of its children.
 
-The portions go through the pool, between other people's statements, and not through the claims session, where every
-claim would wait for them.
+The portions go through a pool of their own, and not through the claims session, where every claim would wait for them,
+nor through the pool that stores rotated tokens: how long the application's view takes is the application's affair.
+
+**What the database refuses.** While a rebuild is due nothing else of its workspace is claimed; so each refusal makes it
+wait, longer every time (`reactor.core.policy`), and holds nobody else: edits pass in between. An attempt is counted for
+what comes of the application's own view: it takes too long, it divides by zero, a table of it is gone. After the last
+one the rebuild is a dead letter that says so. No attempt is counted for what a person mends for all rebuilds (a grant,
+a server that only reads, a full disk), nor, at first, for a lock: migrations take a while and end. A lock that is there
+after ten minutes counts, and after a day everything but the grant does.
 """
 
 from collections.abc import Callable
@@ -20,19 +27,19 @@ from itertools import islice
 
 import structlog
 
-from reactor.core.backoff import REBUILD_CAP
 from reactor.core.brake import Limit
 from reactor.core.item import Item
 from reactor.core.leftovers import Known, Listed, by_source, leftovers
-from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry, Scope
+from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry
 from reactor.core.payload import Rebuild
+from reactor.core.policy import AGE_BOUND
 from reactor.core.refusals import Kind
-from reactor.errors import RefusedError, TransientError
+from reactor.errors import ClaimLostError, RefusedError, TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.loop import Observer
 from reactor.postgres.brakes import Pulled
 from reactor.postgres.pool import Pool
-from reactor.postgres.rebuilds import PORTION, ClaimLostError, Expansion
+from reactor.postgres.rebuilds import PORTION, Expansion
 
 log = structlog.get_logger(__name__)
 
@@ -42,12 +49,19 @@ _GRANTS = {
     "memory": "python -m reactor migrate",
 }
 _INSIDE = "let it run with its owner's rights, or grant that too"
-_MINUTE = REBUILD_CAP  # seconds; what a person has to mend is tried again so soon
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
-_LOST = Retry("the claim was lost while the rebuild was carried out", counts=False)
-_REFUSED = Retry("the database refused a portion of the rebuild", counts=False, scope=Scope.LANE)
-_SERVER = ("25006", "40", "53", "54", "55", "57", "58")  # SQLSTATEs of what is not the rebuild's own fault
-_ABSENT = frozenset({FailureCode.CALENDAR_GONE, FailureCode.FORBIDDEN})
+_LOST = Retry("the claim was lost while the rebuild was carried out", counts=False, asked=False)
+_AWAY = Retry("the database could not be reached for the rebuild", counts=False, asked=False)
+_ABSENT = frozenset({FailureCode.CALENDAR_GONE, FailureCode.FORBIDDEN, FailureCode.BAD_REQUEST})
+
+REBUILD_LOCK_TIMEOUT = 1.0
+"""Seconds that a rebuild's statement waits for a lock; nothing else of its workspace is sent meanwhile."""
+LOCK_PATIENCE = 600.0
+"""Seconds; a rebuild of this age may be refused for a lock without counting an attempt."""
+
+# What PostgreSQL says, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+_NO_RIGHT = "42501"
+_OF_THE_SERVER = ("25", "40", "53", "57", "58", "F0")
 
 
 def tell_pulled(pulled: Pulled) -> None:
@@ -67,7 +81,7 @@ class Rebuilds:
     """Carries rebuilds out.
 
     Attributes:
-        pool: Connections to the database.
+        pool: Connections to the database, for rebuilds alone.
         calendar: Lists.
         brake: What may be deleted without a question.
         observer: Told what the database refuses.
@@ -86,21 +100,42 @@ class Rebuilds:
         except ClaimLostError:
             return _LOST
         except RefusedError as error:
-            self.observer.refused(Kind.REBUILD, error.sqlstate)
-            log.warning("rebuild_refused", rebuild=str(item.id), sqlstate=error.sqlstate)
-            return _refused(run.where, error.sqlstate)
+            if is_of_the_server(error.sqlstate):
+                self.observer.refused(Kind.REBUILD, error.sqlstate)
+            return run.refused(error.sqlstate)
         except TransientError:
-            return _REFUSED
+            return _AWAY
         self.observer.accepted(Kind.REBUILD)
         return outcome
 
 
-def _refused(where: str, sqlstate: str) -> Retry:
-    if sqlstate == "42501":
-        return Retry(f"{where} reads what calendar_sync_reactor may not: {_INSIDE}", counts=False, after=_MINUTE)
-    if sqlstate.startswith(_SERVER):
-        return _REFUSED
-    return Retry(f"{where} cannot be read: SQLSTATE {sqlstate}", counts=True)
+def is_of_the_server(sqlstate: str) -> bool:
+    """Whether a refusal is about the server or a right, and not about one workspace's view or data."""
+    return sqlstate == _NO_RIGHT or sqlstate.startswith(_OF_THE_SERVER)
+
+
+def refusal(sqlstate: str, where: str, *, age: float, patience: float) -> Retry:
+    """Say what a refusal of the database means for a rebuild.
+
+    Args:
+        sqlstate: What the database said.
+        where: What the rebuild reads.
+        age: The rebuild's, in seconds.
+        patience: Seconds that a statement may take.
+    """
+    match sqlstate:
+        case "42501":
+            reason, counts = f"{where} reads what calendar_sync_reactor may not: {_INSIDE}", False
+        case "57014":
+            reason, counts = f"{where} took longer than {patience:g} s", True
+        case "55P03":
+            reason, counts = f"another session locks what {where} needs", age > LOCK_PATIENCE
+        case _ if sqlstate.startswith("23"):
+            reason, counts = f"the rebuild's items cannot be inserted: SQLSTATE {sqlstate}", True
+        case _:
+            reason = f"{where} cannot be read: SQLSTATE {sqlstate or 'unknown'}"
+            counts = not sqlstate.startswith(_OF_THE_SERVER) or age > AGE_BOUND
+    return Retry(reason, counts=counts, asked=False)
 
 
 class _Run:
@@ -118,15 +153,31 @@ class _Run:
     def where(self) -> str:
         return "what was applied last" if self._expansion.source == "memory" else "calendar_source_events"
 
-    def unreadable(self) -> Retry:
+    def refused(self, sqlstate: str) -> Retry:
+        """What a refusal comes to; said in the log."""
+        patience = self._parts.pool.statement_timeout
+        return self._told(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
+
+    def _unreadable(self) -> Retry:
         grant = _GRANTS[self._expansion.source]
-        return Retry(f"{self.where} may not be read; run: {grant}", counts=False, after=_MINUTE)
+        return self._told(Retry(f"{self.where} may not be read; run: {grant}", counts=False, asked=False), _NO_RIGHT)
+
+    def _told(self, retry: Retry, sqlstate: str) -> Retry:
+        log.warning(
+            "rebuild_refused",
+            rebuild=str(self._item.id),
+            workspace_id=str(self._item.workspace_id),
+            sqlstate=sqlstate,
+            problem=retry.reason,
+            counts=retry.counts,
+        )
+        return retry
 
     async def expand(self, tokens: AccessTokens) -> Outcome:
         expansion, run = self._expansion, self._run
         await run(expansion.open)
         if not expansion.is_readable:
-            return self.unreadable()
+            return self._unreadable()
         listed = await self._list(await run(expansion.calendars), tokens)
         if not isinstance(listed, dict):
             return listed

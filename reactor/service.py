@@ -43,7 +43,7 @@ from reactor.postgres.reports import SetAside
 from reactor.postgres.session import Session, SessionLostError, open_session
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
-from reactor.rebuilding import Rebuilds, tell_pulled
+from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, Rebuilds, tell_pulled
 from reactor.refusal_watch import RefusalWatch
 from reactor.settings import Settings, parse_bind
 from reactor.traces import traces
@@ -84,6 +84,7 @@ class Service:
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
         self._vault = settings.vault
         self._pool = Pool(self._dsn)
+        self._rebuild_pool = Pool(self._dsn, name="calendar-sync-reactor rebuilds", lock_timeout=REBUILD_LOCK_TIMEOUT)
         days = settings.calendar_sync_retention_days
         self.facts = Facts({})
         self._traces = traces()
@@ -130,6 +131,7 @@ class Service:
         )
         async with (
             aclosing(self._pool),
+            aclosing(self._rebuild_pool),
             httpx.AsyncClient() as client,
             calendar,
             trio.open_nursery() as exchanges,
@@ -216,7 +218,7 @@ class Service:
                 loop = Loop(
                     outbox,
                     calendar,
-                    Rebuilds(self._pool, calendar, self._brake, self._journal),
+                    Rebuilds(self._rebuild_pool, calendar, self._brake, self._journal),
                     accounts.tokens_of,
                     _Watched(wakeups, self._looked),
                     lanes=self.known.lanes,

@@ -10,15 +10,17 @@ import trio
 from structlog.testing import capture_logs
 
 from reactor.accounts import Accounts
+from reactor.core.health import Facts
 from reactor.core.item import Consent, Item, Memory
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import TransientError
 from reactor.google.token_exchange import Account, TokenExchange, user_account
 from reactor.google.tokens import TokenSource
+from reactor.housekeeping import Housekeeping
 from reactor.postgres.pool import Pool
 from reactor.vault import Vault
 from tests.databases import Database
-from tests.google_fixtures import GoogleServer
+from tests.google_fixtures import USER, GoogleServer
 from tests.waiting import until
 
 WORKSPACE = UUID("6f1a2b3c-0000-4000-8000-00000000000a")
@@ -52,10 +54,10 @@ async def accounts(google: GoogleServer, pool: Pool, vault: Vault, nursery: trio
         yield Accounts(vault, pool, TokenExchange(client), account, nursery)
 
 
-def item(consent: Consent) -> Item:
+def item(consent: Consent, workspace_id: UUID = WORKSPACE) -> Item:
     return Item(
         id=uuid4(),
-        workspace_id=WORKSPACE,
+        workspace_id=workspace_id,
         source_key="task:1",
         seq=1,
         claim_no=1,
@@ -70,8 +72,8 @@ def item(consent: Consent) -> Item:
     )
 
 
-def source(accounts: Accounts, consent: Consent) -> TokenSource:
-    found = accounts.tokens_of(item(consent))
+def source(accounts: Accounts, consent: Consent, workspace_id: UUID = WORKSPACE) -> TokenSource:
+    found = accounts.tokens_of(item(consent, workspace_id))
     assert isinstance(found, TokenSource)
     return found
 
@@ -112,6 +114,40 @@ async def test_a_rotated_token_is_stored_and_costs_no_other_refresh(
         assert vault.decrypt(WORKSPACE, after) != google.refresh_token
         assert await source(accounts, Consent(after, "2")).token() == token
     assert google.emulator.log.count("token", 200) == 1
+
+
+async def test_locked_connections_hold_up_no_other_token_and_no_measure(
+    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database, pool: Pool
+) -> None:
+    """More connections than the pool has are locked by the application; theirs are stored once it lets go."""
+    google.emulator.settings.rotate = True
+    before = {}
+    for number in range(1, 7):
+        before[UUID(int=number)] = vault.encrypt(UUID(int=number), google.emulator.oauth.grant(USER))
+    free = UUID(int=6)
+    rounds = Housekeeping(pool, Facts({}), retention_days=30)
+
+    def changed() -> set[UUID]:
+        with psycopg.connect(database.owner) as owner:
+            rows = owner.execute("select workspace_id, refresh_token_encrypted from google_connections").fetchall()
+        return {workspace for workspace, stored in rows if stored != before[workspace]}
+
+    with psycopg.connect(database.owner) as application, trio.fail_after(30):
+        for workspace, stored in before.items():
+            application.execute(
+                "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)"
+                " values (%s, %s, 'x')",
+                (workspace, stored),
+            )
+        application.commit()
+        application.execute("select from google_connections where workspace_id <> %s for update", (free,))
+        for workspace, stored in before.items():
+            await source(accounts, Consent(stored, "1"), workspace).token()
+        with trio.fail_after(pool.statement_timeout / 2):  # waiting for a lock ends with the statement's time, too
+            await until(lambda: changed() == {free})
+            await rounds.measure()
+        application.rollback()
+        await until(lambda: changed() == set(before))
 
 
 async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected_again(

@@ -1,6 +1,7 @@
 """Lanes, by example and against any sequence of events."""
 
 import math
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -365,6 +366,7 @@ def test_busy_lanes_are_never_dropped() -> None:
         (UNSENT, False, True),
         (FOLLOWER, False, False),
         (RATE, False, False),
+        (replace(UNEXPECTED, asked=False), False, False),
     ],
 )
 def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:

@@ -1,5 +1,6 @@
 """What becomes of an item, rule by rule."""
 
+import math
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -143,6 +144,18 @@ def test_a_rebuild_that_keeps_failing_is_tried_again_within_a_minute_and_notes_n
     assert (settlement.status, settlement.attempts) == ("FAILED", 51)
     assert settlement.delay == 60
     assert settlement.memory is None
+
+
+def test_a_rebuild_that_counts_nothing_stays_away_for_as_long_as_it_has_been_there() -> None:
+    def pause(age: float, retry: Retry) -> float:
+        return end(item(REBUILD, age=age), retry).delay
+
+    mine, lanes = Retry("no", counts=False), Retry("no", counts=False, scope=Scope.LANE)
+    assert [pause(age, mine) for age in (-math.inf, -5, 0, 1, 3, 7, 1e9, math.inf)] == [1, 1, 1, 2, 4, 8, 61, 61]
+    assert [pause(age, lanes) for age in (0, 1, 3, 1e9)] == [1, 3, 7, 121]
+    assert pause(3, answers.UNSENT) == 7
+    assert end(item(age=1e9), mine).delay == 1, "an edit holds nobody back"
+    assert end(item(REBUILD, age=3), Retry("no", counts=True)).delay == 1
 
 
 def test_a_removed_stray_is_nothing_to_remember() -> None:

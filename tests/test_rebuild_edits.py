@@ -12,8 +12,9 @@ import trio
 from reactor.core.item import Item
 from reactor.core.payload import Rebuild, parse
 from reactor.emulator import Fault
+from reactor.errors import ClaimLostError
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.rebuilds import ClaimLostError, Expansion
+from reactor.postgres.rebuilds import Expansion
 from reactor.postgres.session import open_session
 from tests.google_fixtures import USER
 from tests.process_world import WORKSPACE

@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace
@@ -26,6 +27,7 @@ from reactor.settings import DatabaseSettings
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
 PORTIONS = 5  # a second
+LARGEST = 262_144  # bytes of a payload that is read
 CODES = {*FailureCode, "NONE"} - {FailureCode.SUPERSEDED}
 _AGE = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -148,13 +150,16 @@ def show(
     """
     with sentences():
         with open_desk(_dsn(database_url), name="dead-letters show") as desk:
-            letter = desk.row(SQL["letter"], id=item)
+            letter = desk.row(SQL["letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
                 f"There is no item {item}: it was mistyped, or retention has deleted it (CALENDAR_SYNC_RETENTION_DAYS)."
             )
-    payload = letter.pop("payload")
-    would = preview(letter, payload, show_texts=show_texts)
+    payload, size = letter.pop("payload"), letter.pop("size")
+    if size is not None and size > LARGEST:
+        would = {"nothing": f"the payload is too large: {size:,} bytes"}
+    else:
+        would = preview(letter, payload, show_texts=show_texts)
     if as_json:
         print_json({**letter, "preview": would, "requeue": _fate(letter)})
         return
@@ -205,7 +210,7 @@ def requeue(  # noqa: PLR0913  (options)
     Not all of them are sent: where a newer state of the same source was settled, or is on its way, the older one is
     completed as SUPERSEDED. How many is said before anything is done.
 
-    Exit codes: 0 done (or nothing to do); 1 some were locked by somebody and are left; 2 wrong use or no database.
+    Exit codes: 0 done (or nothing to do); 1 some were locked or refused and are left; 2 wrong use or no database.
     """
     with sentences():
         filters = _filters(workspace, code, before, age, ids)
@@ -226,7 +231,10 @@ def requeue(  # noqa: PLR0913  (options)
         fate = {name: counts[name] for name in ("sent", "parked", "outdated", "overtaken")}
         print_json({"found": len(fates), "requeued": done, "left": left, "dry_run": dry_run, **fate})
     elif fates and not dry_run:
-        note(f"{done:,} put back." + (f" {left:,} were locked or changed meanwhile: run it again." if left else ""))
+        note(
+            f"{done:,} put back."
+            + (f" {left:,} were locked, refused or changed meanwhile: run it again." if left else "")
+        )
     raise typer.Exit(1 if left else 0)
 
 
@@ -254,6 +262,19 @@ def _put_back(desk: Desk, ids: list[UUID], rate: float) -> int:
         for first in range(0, len(ids), portion):
             sleep(max(0.0, started + first / rate - monotonic()))
             some = ids[first : first + portion]
-            done += len(desk.rows(SQL["requeue"], ids=some, began=began))
+            done += _put_back_portion(desk, some, began)
             advance(len(some))
     return done
+
+
+def _put_back_portion(desk: Desk, ids: list[UUID], began: datetime) -> int:
+    """Put some back together, and one by one where the database refuses one of them for what it holds."""
+    try:
+        return len(desk.rows(SQL["requeue"], ids=ids, began=began))
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        if len(ids) > 1:
+            return sum(_put_back_portion(desk, [each], began) for each in ids)
+        note(f"{ids[0]} cannot be put back: the database refuses it (SQLSTATE {error.sqlstate}).")
+        return 0

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from reactor.errors import ReactorError
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FOLDED = 24  # characters that a folded column has at least
 _ENDLESS = 10_000
+_LONGEST = 10_000  # characters of one value
 
 
 @contextmanager
@@ -94,13 +95,13 @@ def clean(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return value.astimezone().isoformat(" ", "seconds")
+            return _local(value).isoformat(" ", "seconds")
         case timedelta():
             return duration(value.total_seconds())
         case int():
             return f"{value:,}"
         case _:
-            return _CONTROLS.sub(" ", str(value))
+            return _CONTROLS.sub(" ", _bounded(str(value)))
 
 
 def duration(seconds: float) -> str:
@@ -119,6 +120,16 @@ def count(number: int, noun: str) -> str:
 def at_least(count: int, cap: int) -> str:
     """A count that was not followed beyond a cap."""
     return f"over {cap:,}" if count > cap else f"{count:,}"
+
+
+def _local(moment: datetime) -> datetime:
+    with suppress(OverflowError):  # the first and the last day that there is
+        return moment.astimezone()
+    return moment
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from reactor.core.event import body
 from reactor.core.ids import event_id
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, parse
 
+_LONGEST = 2_000  # characters: a payload of fifty bad lines has fifty problems
 _TEXTS = ("summary", "description", "location")
 
 Document = dict[str, Any]
@@ -23,7 +24,7 @@ def preview(letter: Document, payload: object, *, show_texts: bool) -> Document:
     try:
         read = parse(letter["operation"], workspace, payload)
     except BadPayloadError as error:
-        return {"nothing": "the payload cannot be used", "problems": "; ".join(error.problems)}
+        return {"nothing": "the payload cannot be used", "problems": "; ".join(error.problems)[:_LONGEST]}
     if isinstance(read, Rebuild):
         return {"calendar": read.calendar_id, "what": "the workspace's events are all compared and put right"}
     event = letter["event_id"] or event_id(workspace, letter["source"], letter["generation"])

@@ -107,7 +107,7 @@ def _show_outbox(document: Document) -> None:
         title="Outbox",
     )
     if backlog["worst"]:
-        rows = [(each["workspace"], duration(each["waited"]), at_least(each["due"], CAP)) for each in backlog["worst"]]
+        rows = [(each["workspace"], _waited(each["waited"]), at_least(each["due"], CAP)) for each in backlog["worst"]]
         print_table(("workspace", "waits for", "due"), rows, title="\nWaiting longest")
     if parked["workspaces"]:
         shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[:TOP]
@@ -131,8 +131,12 @@ def _backlog(backlog: Document) -> str:
     return f"{duration(backlog['oldest_due_seconds'])}, in {count(backlog['workspaces'], 'workspace')}"
 
 
+def _waited(seconds: float | None) -> str:
+    return "ever" if seconds is None else duration(seconds)
+
+
 def _dead(dead: Document) -> str:
-    codes = ", ".join(f"{count:,} {code}" for code, count in dead["codes"].items())
+    codes = ", ".join(f"{count:,} {clean(code)}" for code, count in dead["codes"].items())
     return (f"over {CAP:,}, of which at least " if dead["capped"] else "") + (codes or "none")
 
 
@@ -193,7 +197,7 @@ def _show_rebuild(document: Document) -> None:
     total, done, dead = children["total"], children["done"], sum(children["dead"].values())
     left = total - done - dead
     share = f" ({100 * (done + dead) // total} %)" if total else ""
-    codes = ", ".join(f"{count:,} {code}" for code, count in children["dead"].items())
+    codes = ", ".join(f"{count:,} {clean(code)}" for code, count in children["dead"].items())
     print_facts(
         {
             "workspace": row["workspace"],
@@ -217,7 +221,7 @@ def _expansion(row: Document) -> str:
                 f"; {clean(row['last_error'])}" if row["last_error"] else ""
             )
         case "DEAD_LETTER":
-            return f"dead letter {row['code']}: {clean(row['last_error'])}"
+            return f"dead letter {clean(row['code'])}: {clean(row['last_error'])}"
         case "PROCESSING":
             return "under way"
         case _:

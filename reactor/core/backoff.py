@@ -13,7 +13,7 @@ FIRST_PAUSE = 1.0
 ITEM_CAP = 3600.0
 """Seconds; the longest pause of an ordinary item, before jitter."""
 REBUILD_CAP = 60.0
-"""Seconds; a rebuild holds back its whole workspace, so it must not stay away for an hour."""
+"""Seconds; the longest pause of a rebuild: a person who asked for it, or has mended what it needs, waits for it."""
 JITTER = 0.25
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; what a server may make us wait. A mistake on its side (milliseconds, a date in 2099) costs a day at most."""

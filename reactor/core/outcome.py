@@ -79,6 +79,7 @@ class Retry:
         scope: Whom it holds back.
         after: Seconds to wait at least, None to use the backoff.
         outage: Whether it is evidence that the other side is down (what a circuit breaker counts).
+        asked: Whether the other side was asked at all; what failed before says nothing of it, good or bad.
     """
 
     reason: str
@@ -86,6 +87,7 @@ class Retry:
     scope: Scope = Scope.ITEM
     after: float | None = None
     outage: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

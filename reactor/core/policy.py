@@ -3,7 +3,9 @@
 *Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
 everybody says nothing about the item: while a breaker is open nothing counts, and rate limits, requests that were never
 sent, a wrong client secret and a key that cannot decrypt never do. What does not count does not spin either: the lane
-is held back, and the row is not due before a pause.
+is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing else of its
+workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts and replicas,
+without a count; where the lane is held back too they are twice as long, so that the lane opens first, for edits.
 
 *One exception is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar
 that never do. An item that is older than a day and still meets it has seen every daily quota be refilled once, so from
@@ -181,6 +183,8 @@ def _again(item: Item, work: Work, retry: Retry, *, breaker_open: bool, random: 
     cap = REBUILD_CAP if isinstance(work.payload, Rebuild) else ITEM_CAP
     pause = backoff(item.attempts + 1, random=random, cap=cap, retry_after=after)
     if not _counts(item, retry, breaker_open=breaker_open):
+        if isinstance(work.payload, Rebuild):
+            pause += min(max(item.age, 0.0), REBUILD_CAP) * (1 if retry.scope is Scope.ITEM and not retry.outage else 2)
         return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.reason, memory=memory)
     attempts = item.attempts + 1
     if attempts < min(item.max_attempts, ceiling):

@@ -40,7 +40,7 @@ class Verdict:
         """
         if isinstance(outcome, Retry):
             self.outage |= outcome.outage
-            self.life |= not outcome.outage and outcome.scope is Scope.ITEM
+            self.life |= outcome.asked and not outcome.outage and outcome.scope is Scope.ITEM
             self.throttled |= outcome.reason == RATE.reason
             if outcome.after is not None:
                 self.after = max(outcome.after, self.after or 0.0)

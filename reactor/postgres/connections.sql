@@ -13,8 +13,8 @@ returning workspace_id;
 
 -- name: list
 -- All of them with what waits for each, up to `cap` + 1. The stored text is read for the name of its key alone.
-select c.workspace_id as workspace, c.calendar_id as calendar, c.is_valid as valid, c.refresh_token_encrypted as stored,
-       c.updated_at,
+select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_valid as valid,
+       left(c.refresh_token_encrypted, 10000) as stored, c.updated_at,
        (select count(*) from (
           select from public.sync_outbox as o
            where o.status in ('PENDING', 'FAILED') and o.workspace_id = c.workspace_id limit %(cap)s + 1) as w

@@ -6,7 +6,7 @@
 -- name: causes
 -- By workspace, code and error, of the first `cap` + 1.
 with dead as (
-  select o.*
+  select o.id, o.workspace_id, o.failure_code, o.last_error, o.updated_at
     from public.sync_outbox as o
    where o.status = 'DEAD_LETTER'
      and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
@@ -16,7 +16,8 @@ with dead as (
      and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
    limit %(cap)s + 1
 )
-select d.workspace_id as workspace, coalesce(d.failure_code, 'NONE') as code, d.last_error as error,
+select d.workspace_id as workspace, coalesce(left(d.failure_code, 100), 'NONE') as code,
+       left(d.last_error, 500) as error,
        count(*)::integer as items, min(d.updated_at) as first, max(d.updated_at) as last,
        (array_agg(d.id order by d.updated_at desc))[1] as newest
   from dead as d
@@ -24,10 +25,12 @@ select d.workspace_id as workspace, coalesce(d.failure_code, 'NONE') as code, d.
  order by 4 desc, 6 desc;
 
 -- name: letter
--- One, with its source's floor and whether a newer state of the source is on its way.
-select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, o.failure_code as code,
-       o.last_error as error, o.attempts, o.max_attempts, o.seq, o.parent_id as rebuild, o.created_at, o.updated_at,
-       public.sync_source_key(o.payload, o.id) as source, o.payload, coalesce(s.floor_seq, 0) as floor,
+-- One, with its source's floor and whether a newer state of the source is on its way. A payload that is too large for any
+-- event stays where it is.
+select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, left(o.failure_code, 100) as code,
+       left(o.last_error, 500) as error, o.attempts, o.max_attempts, o.seq, o.parent_id as rebuild, o.created_at, o.updated_at,
+       public.sync_source_key(o.payload, o.id) as source, octet_length(o.payload::text) as size,
+       case when octet_length(o.payload::text) <= %(most)s then o.payload end as payload, coalesce(s.floor_seq, 0) as floor,
        coalesce(s.generation, 0) as generation, s.google_event_id as event_id, c.is_valid as connection_is_valid,
        exists (select from public.sync_outbox as n
                 where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = o.workspace_id
@@ -84,14 +87,15 @@ select t.id,
 select clock_timestamp() as now;
 
 -- name: requeue
--- One portion. Only what is still a dead letter and died before this run began: what fails again while it runs is left
--- for a person to look at. Rows that somebody has locked are passed over. The same columns as when a connection comes
+-- One portion. Only what is still a dead letter and did not die since this run began: what fails again while it runs is
+-- left for a person to look at. (A time of death that is null, or yet to come, is not one of this run's.) Rows that somebody has locked are passed over. The same columns as when a connection comes
 -- back (db/triggers.sql); a trigger wakes the reactor.
 update public.sync_outbox as o
    set status = 'PENDING', attempts = 0, next_attempt_at = now(), processed_at = null, failure_code = null,
        last_error = null
  where o.id = any (array(
          select d.id from public.sync_outbox as d
-          where d.id = any (%(ids)s::uuid[]) and d.status = 'DEAD_LETTER' and d.updated_at < %(began)s
+          where d.id = any (%(ids)s::uuid[]) and d.status = 'DEAD_LETTER' 
+            and (d.updated_at between %(began)s and clock_timestamp()) is not true
             for no key update skip locked))
 returning o.id;

@@ -11,11 +11,12 @@ select case when pg_catalog.pg_try_advisory_xact_lock(718300, 3)
 -- For how long the oldest due item has waited, and how many workspaces have one; how many items wait and how old the
 -- oldest is, counted so far and no further; how many consents do not work; how full the queue of notifications is; how
 -- many workspaces the brake has stopped.
--- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions.
+-- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions. What an
+-- application wrote as a time may be none that an age could be told of: infinite, or later than now.
 with ring as materialized (
   select r.workspace_id, r.first_due_in from public.sync_outbox_due_workspaces() as r
 ), due as (
-  select coalesce(max(-r.first_due_in), 0)::double precision as oldest, count(*) as workspaces
+  select coalesce(max(-nullif(r.first_due_in, '-Infinity')), 0)::double precision as oldest, count(*) as workspaces
     from ring as r
    where r.first_due_in <= 0
 ), counted as materialized (
@@ -30,7 +31,8 @@ with ring as materialized (
    limit %(most)s
 ), pending as (
   select count(*) as items,
-         coalesce(extract(epoch from pg_catalog.clock_timestamp() - min(c.created_at)), 0)::double precision as oldest
+         coalesce(extract(epoch from pg_catalog.clock_timestamp() - min(c.created_at) filter (
+           where pg_catalog.isfinite(c.created_at))), 0)::double precision as oldest
     from counted as c
 )
 select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.oldest),

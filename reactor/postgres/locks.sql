@@ -35,7 +35,8 @@ with busy as materialized (
 )
 select f.workspace_id as workspace, f.id as item, f.operation, f.source, f.key, f.pid,
        a.application_name as application, host(a.client_addr) as client,
-       case when f.id is not null then extract(epoch from clock_timestamp() - f.updated_at)::double precision end as age,
+       case when f.id is not null and isfinite(f.updated_at)
+            then greatest(extract(epoch from clock_timestamp() - f.updated_at), 0)::double precision end as age,
        f.holder
   from found as f
   left join pg_catalog.pg_stat_activity as a on a.pid = f.pid

@@ -4,6 +4,10 @@ psycopg's own pool does the work. It is opened with the first statement, so a pr
 connection; a connection that broke is replaced, one that has not been used for a while is closed. Nothing is
 prepared, so a pooler in transaction mode would do here.
 
+*Nobody waits for long.* Who waits for a lock occupies a connection that others need, so a pool says for how long a
+statement may; the server then refuses, the connection is free again, and the caller comes back later. What takes its
+time by nature (a rebuild reads what the application has written) has a pool of its own.
+
 A thread is left behind when its task is cancelled. What it does there is bounded: by the time-outs for a connection and
 for a statement, and by TCP's for a peer that is silent.
 """
@@ -18,9 +22,12 @@ from psycopg_pool import ConnectionPool
 from reactor.postgres.driver import Row
 from reactor.postgres.errors import as_ours
 from reactor.postgres.session import Params
-from reactor.postgres.session_settings import Bounds, conninfo, set_up
+from reactor.postgres.session_settings import STATEMENT_TIMEOUT, Bounds, conninfo, set_up
 
 T = TypeVar("T")
+
+LOCK_TIMEOUT = 0.2
+"""Seconds; what waits for a lock is tried again later, and gives others its connection meanwhile."""
 
 _WAIT = 10.0  # seconds for a connection
 _IDLE = 60.0  # seconds after which an unused connection is closed
@@ -33,9 +40,17 @@ class Pool:
         dsn: libpq's connection string or URL.
         size: How many connections at most.
         name: What `pg_stat_activity` calls them.
+        lock_timeout: Seconds that a statement waits for a lock.
+
+    Attributes:
+        statement_timeout: Seconds that a statement may take.
     """
 
-    def __init__(self, dsn: str, *, size: int = 2, name: str = "calendar-sync-reactor") -> None:
+    def __init__(
+        self, dsn: str, *, size: int = 2, name: str = "calendar-sync-reactor", lock_timeout: float = LOCK_TIMEOUT
+    ) -> None:
+        self.statement_timeout = STATEMENT_TIMEOUT
+        bounds = Bounds(statement=f"{self.statement_timeout:g}s", lock=f"{lock_timeout * 1000:.0f}ms")
         self._limiter = trio.CapacityLimiter(size)
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
             conninfo(dsn),
@@ -47,7 +62,7 @@ class Pool:
             reconnect_timeout=_WAIT,
             num_workers=1,
             check=ConnectionPool.check_connection,
-            configure=lambda connection: set_up(connection, name, Bounds()),
+            configure=lambda connection: set_up(connection, name, bounds),
             kwargs={"autocommit": True, "prepare_threshold": None},
         )
 

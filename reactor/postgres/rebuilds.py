@@ -30,6 +30,7 @@ from reactor.core.item import Item
 from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.core.stray import Stray
+from reactor.errors import ClaimLostError
 from reactor.postgres.brakes import SQL as BRAKES
 from reactor.postgres.driver import Row
 from reactor.postgres.statements import statements
@@ -37,12 +38,9 @@ from reactor.postgres.statements import statements
 _SQL = statements("rebuilds")
 
 PORTION = 1_000  # children in one transaction
+LONGEST_CALENDAR = 1_024  # characters of a calendar's id, as in the contract: a longer one holds nothing of ours
 
 Connection = psycopg.Connection[Row]
-
-
-class ClaimLostError(Exception):
-    """The rebuild is somebody else's by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,9 @@ class Expansion:
 
     def calendars(self, connection: Connection) -> list[str]:
         """Every calendar that may hold something, without the one that the rebuild names."""
-        rows = self._read(connection, _SQL["known"] + _SQL["calendars"])
+        rows = self._read(connection, _SQL["known"] + _SQL["calendars"], longest=LONGEST_CALENDAR)
         own = self._params["calendar"]
-        return sorted(name for (name,) in rows if name is not None and name.strip(".") and name != own)
+        return sorted(name for (name,) in rows if name.strip(".") and name != own)
 
     def survey(self, connection: Connection) -> Survey:
         """Count."""

@@ -25,10 +25,15 @@ with source as (
 )
 
 -- name: state_of_application
--- In the form of the contract. A whole day is a date and has no zone; a time is an instant, written in UTC. (The
--- transaction's time zone is UTC, for columns without one.)
+-- In the form of the contract. A whole day is a date and has no zone; a time is an instant, written in UTC. (The session's
+-- time zone is UTC, for columns without one.)
+--
+-- Nothing here can fail for what a row holds: columns may be of any type, and one bad row must not end the rebuild. So
+-- what is no truth value or no moment that the contract has (infinite, before Christ, in the year 20000, a word) goes as
+-- it is into the item, which is then a dead letter that names the field. A cast is reached only by what it can read: the
+-- pattern says which digits there are, and the day is compared with its month's length.
 , state as (
-  select key,
+  select s.key,
          e ->> 'calendar_id' as calendar_id,
          true as is_known,
          jsonb_strip_nulls(jsonb_build_object(
@@ -42,20 +47,36 @@ with source as (
              'title', e ->> 'title',
              'description', e ->> 'description',
              'location', e ->> 'location',
-             'start', case when (e ->> 'is_all_day')::boolean
-                           then to_jsonb(((e ->> 'start_at')::timestamptz at time zone 'UTC')::date)
-                           else to_jsonb(to_char((e ->> 'start_at')::timestamptz at time zone 'UTC',
-                                                 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
-             'end', case when (e ->> 'is_all_day')::boolean
-                         then to_jsonb(((e ->> 'end_at')::timestamptz at time zone 'UTC')::date)
-                         else to_jsonb(to_char((e ->> 'end_at')::timestamptz at time zone 'UTC',
-                                               'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
-             'isAllDay', coalesce((e ->> 'is_all_day')::boolean, false),
+             'start', case when t.starts is null then e -> 'start_at'
+                           when d.is_all_day then to_jsonb(t.starts::date)
+                           else to_jsonb(to_char(t.starts, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
+             'end', case when t.ends is null then e -> 'end_at'
+                         when d.is_all_day then to_jsonb(t.ends::date)
+                         else to_jsonb(to_char(t.ends, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
+             'isAllDay', coalesce(to_jsonb(d.is_all_day), e -> 'is_all_day'),
              'recurrence', e -> 'recurrence',
              'colorId', e ->> 'color_id',
              'timeZone', e ->> 'time_zone'
            ))) as payload
-    from source
+    from source as s
+   cross join lateral (
+     select case when lower(coalesce(e ->> 'is_all_day', 'false')) in ('true', 't', 'yes', 'y', 'on', '1') then true
+                 when lower(coalesce(e ->> 'is_all_day', 'false')) in ('false', 'f', 'no', 'n', 'off', '0') then false
+            end as is_all_day,
+            '^(?!000[01])[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])'
+            '([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?'
+            '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$' as moment
+   ) as d
+   cross join lateral (
+     select case when e ->> 'start_at' ~ d.moment then
+              case when substr(e ->> 'start_at', 9, 2)::integer <= extract(day from
+                     (substr(e ->> 'start_at', 1, 8) || '01')::date + interval '1 month - 1 day')
+                   then (e ->> 'start_at')::timestamptz at time zone 'UTC' end end as starts,
+            case when e ->> 'end_at' ~ d.moment then
+              case when substr(e ->> 'end_at', 9, 2)::integer <= extract(day from
+                     (substr(e ->> 'end_at', 1, 8) || '01')::date + interval '1 month - 1 day')
+                   then (e ->> 'end_at')::timestamptz at time zone 'UTC' end end as ends
+   ) as t
 )
 
 -- name: state_of_memory
@@ -95,14 +116,18 @@ with refused as (
 )
 
 -- name: calendars
--- Every calendar that may hold something of the workspace, beside the one that the rebuild names.
-select calendar_id from state where is_known
- union
-select calendar_id from known
- union
-select unnest(s.strays) from public.sync_sources as s where s.workspace_id = %(workspace)s
- union
-select c.calendar_id from public.google_connections as c where c.workspace_id = %(workspace)s
+-- Every calendar that may hold something of the workspace, beside the one that the rebuild names; without what cannot be
+-- the name of one.
+select c.calendar_id
+  from (select calendar_id from state where is_known
+         union
+        select calendar_id from known
+         union
+        select unnest(s.strays) from public.sync_sources as s where s.workspace_id = %(workspace)s
+         union
+        select c.calendar_id from public.google_connections as c where c.workspace_id = %(workspace)s
+       ) as c (calendar_id)
+ where length(c.calendar_id) between 1 and %(longest)s
 
 -- name: survey
 -- How many events there are, how many of them would go, and how many nobody knows what to do with.

@@ -35,7 +35,8 @@ select count(*)::integer as processing,
 
 -- name: worst
 -- The workspaces that have waited longest, with what they have due (up to `cap` + 1 each).
-select r.workspace_id as workspace, -r.first_due_in as waited,
+-- Due since ever (-infinity) is due, and has waited for a time that cannot be told.
+select r.workspace_id as workspace, -nullif(r.first_due_in, '-Infinity') as waited,
        (select count(*) from (
           select from public.sync_outbox as o
            where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.workspace_id and o.next_attempt_at <= now()
@@ -47,7 +48,8 @@ select r.workspace_id as workspace, -r.first_due_in as waited,
 
 -- name: backlog
 -- Workspaces with something due, and the oldest; without those that have no valid connection.
-select count(*)::integer as workspaces, coalesce(max(-first_due_in), 0)::double precision as oldest
+select count(*)::integer as workspaces,
+       coalesce(max(-nullif(first_due_in, '-Infinity')), 0)::double precision as oldest
   from public.sync_outbox_due_workspaces() as r
  where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
 
@@ -85,7 +87,7 @@ select count(*)::integer as total, count(*) filter (where not is_valid)::integer
 
 -- name: dead
 -- Dead letters by code, of the first `cap` + 1.
-select coalesce(d.failure_code, 'NONE') as code, count(*)::integer as n
+select coalesce(left(d.failure_code, 100), 'NONE') as code, count(*)::integer as n
   from (select o.failure_code from public.sync_outbox as o
          where o.status = 'DEAD_LETTER' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
          limit %(cap)s + 1) as d
@@ -111,14 +113,14 @@ select a.pid, split_part(a.application_name, ',', 1) as application,
  order by a.client_addr nulls first, a.backend_start, a.pid;
 
 -- name: rebuild
-select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, o.failure_code as code, o.last_error,
-       o.created_at, o.processed_at, o.next_attempt_at
+select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, left(o.failure_code, 100) as code,
+       left(o.last_error, 500) as last_error, o.created_at, o.processed_at, o.next_attempt_at
   from public.sync_outbox as o
  where o.id = %(id)s;
 
 -- name: children
 -- What a rebuild made, by what became of it. A child that was superseded was overtaken by a newer state: that is success.
-select o.status::text, coalesce(o.failure_code, '') as code, count(*)::integer as n, min(o.created_at) as first
+select o.status::text, coalesce(left(o.failure_code, 100), '') as code, count(*)::integer as n, min(o.created_at) as first
   from public.sync_outbox as o
  where o.parent_id = %(id)s
  group by 1, 2 order by 1, 2;
