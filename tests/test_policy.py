@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from reactor.core import answers
+from reactor.core.evidence import Answered
 from reactor.core.item import Consent, Item, Memory, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import AGE_BOUND, HOLD_CAP, LONGEST_ERROR, blame_one, give_back, hold, prepare, settle
@@ -50,8 +51,10 @@ def refused(claimed: Item) -> Settlement:
     return settlement
 
 
-def end(claimed: Item, outcome: Outcome, *, breaker_open: bool = False, ceiling: int = 5) -> Settlement:
-    return settle(claimed, prepared(claimed), outcome, breaker_open=breaker_open, random=0.0, ceiling=ceiling)
+def end(
+    claimed: Item, outcome: Outcome, *, answered: Answered = Answered.WORKSPACE, ceiling: int = 5
+) -> Settlement:
+    return settle(claimed, prepared(claimed), outcome, answered=answered, random=0.0, ceiling=ceiling)
 
 
 # Before anything is sent
@@ -274,11 +277,17 @@ def test_a_longer_retry_after_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry", "breaker_open"),
-    [(answers.SERVER, True), (answers.RATE, False), (answers.UNSENT, False), (answers.DISABLED, False)],
+    ("retry", "answered"),
+    [
+        (answers.SERVER, Answered.NOBODY),
+        (replace(answers.SERVER, scope=Scope.LANE), Answered.NEIGHBOUR),
+        (answers.RATE, Answered.WORKSPACE),
+        (answers.UNSENT, Answered.WORKSPACE),
+        (answers.DISABLED, Answered.WORKSPACE),
+    ],
 )
-def test_what_the_item_did_not_do_itself_counts_nothing_and_does_not_spin(retry: Retry, *, breaker_open: bool) -> None:
-    settlement = end(item(attempts=4), retry, breaker_open=breaker_open)
+def test_what_the_item_did_not_do_itself_counts_nothing_and_does_not_spin(retry: Retry, answered: Answered) -> None:
+    settlement = end(item(attempts=4), retry, answered=answered)
     assert (settlement.status, settlement.attempts, settlement.failure_code) == ("PENDING", 4, None)
     assert settlement.delay >= 1
     assert not settlement.moves_floor
@@ -294,6 +303,26 @@ def test_a_quota_that_never_comes_back_is_a_dead_letter_in_the_end() -> None:
     assert end(item(age=AGE_BOUND + 1, attempts=4), answers.QUOTA).failure_code is FailureCode.EXHAUSTED
     for other in (answers.RATE, answers.UNSENT, answers.DISABLED):
         assert end(item(age=AGE_BOUND + 1, attempts=4), other).status == "PENDING"
+
+
+@pytest.mark.parametrize(
+    ("retry", "answered"),
+    [
+        (answers.SERVER, Answered.NEIGHBOUR),
+        (answers.LOST, Answered.WORKSPACE),
+        (replace(answers.SERVER, scope=Scope.LANE), Answered.WORKSPACE),
+        (answers.UNREADABLE, Answered.NOBODY),
+    ],
+)
+def test_what_others_fare_well_with_is_the_items_own(retry: Retry, answered: Answered) -> None:
+    assert end(item(attempts=4), retry, answered=answered).failure_code is FailureCode.EXHAUSTED
+
+
+def test_an_outage_is_over_after_a_day() -> None:
+    for scope in (Scope.ITEM, Scope.LANE):
+        outage = replace(answers.LOST, scope=scope)
+        assert end(item(age=AGE_BOUND - 1, attempts=4), outage, answered=Answered.NOBODY).status == "PENDING"
+        assert end(item(age=AGE_BOUND + 1, attempts=4), outage, answered=Answered.NOBODY).status == "DEAD_LETTER"
 
 
 def test_one_failure_of_the_lane_counts_against_one_item() -> None:
