@@ -8,6 +8,7 @@ No attribute holds anything from a payload. A span is handed to the SDK's own th
 loop never waits for a collector, and one that is away costs spans and nothing else.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,6 +176,11 @@ class OpenTelemetry(Traces):
 
     def _writers(self, payload: Any) -> "Context":
         """The context that the writer put into the payload; an empty one where it put none that is valid."""
+        if isinstance(payload, bytes):
+            try:
+                payload = json.loads(payload)
+            except (ValueError, RecursionError):  # it is a dead letter for that
+                payload = None
         given = payload.get("traceparent") if isinstance(payload, dict) else None
         from opentelemetry.context import Context  # noqa: PLC0415  (an extra)
 

@@ -1,5 +1,6 @@
 """What becomes of an item, rule by rule."""
 
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,7 +9,7 @@ import pytest
 
 from reactor.core import answers
 from reactor.core.evidence import Answered
-from reactor.core.item import Consent, Item, Memory, Settlement
+from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import AGE_BOUND, HOLD_CAP, LONGEST_ERROR, blame_one, give_back, hold, prepare, settle
 from reactor.core.stray import Stray
@@ -42,18 +43,22 @@ def item(payload: Any = None, **fields: Any) -> Item:
 def prepared(claimed: Item) -> Work:
     work = prepare(claimed)
     assert isinstance(work, Work)
+    assert prepare(as_text(claimed)) == work, "the payload as JSON text is read as the decoded one is"
     return work
 
 
 def refused(claimed: Item) -> Settlement:
     settlement = prepare(claimed)
     assert isinstance(settlement, Settlement)
+    assert prepare(as_text(claimed)) == replace(settlement, item=as_text(claimed))
     return settlement
 
 
-def end(
-    claimed: Item, outcome: Outcome, *, answered: Answered = Answered.WORKSPACE, ceiling: int = 5
-) -> Settlement:
+def as_text(claimed: Item) -> Item:
+    return replace(claimed, payload=json.dumps(claimed.payload).encode())
+
+
+def end(claimed: Item, outcome: Outcome, *, answered: Answered = Answered.WORKSPACE, ceiling: int = 5) -> Settlement:
     return settle(claimed, prepared(claimed), outcome, answered=answered, random=0.0, ceiling=ceiling)
 
 
@@ -88,6 +93,24 @@ def test_a_row_that_contradicts_its_payload_is_dead_before_anything_is_sent(wron
     assert not settlement.moves_floor, "the next older state is the best there is"
     assert settlement.memory is None
     assert str(next(iter(wrong))) in str(settlement.last_error), "it names the field"
+
+
+@pytest.mark.parametrize("is_child", [False, True])
+@pytest.mark.parametrize(
+    "text", [b"", b"[" * 3_000, b'{"stray": ' + b"1" * 5_000 + b"}", b'{"stray": ' + b"[" * 100_000, b'"stray \xff"']
+)
+def test_json_that_cannot_be_read_is_a_dead_letter_of_its_own(text: bytes, *, is_child: bool) -> None:
+    settlement = prepare(replace(item(is_child=is_child), payload=text))
+    assert isinstance(settlement, Settlement)
+    assert settlement.failure_code is FailureCode.BAD_PAYLOAD
+    assert str(settlement.last_error).startswith("payload: ")
+
+
+def test_a_payload_that_was_not_fetched_is_a_dead_letter() -> None:
+    settlement = prepare(replace(item(is_child=True), payload=Oversized(10**9)))
+    assert isinstance(settlement, Settlement)
+    assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.BAD_PAYLOAD)
+    assert str(settlement.last_error).startswith("payload: 1,000,000,000 bytes as JSON")
 
 
 def test_an_error_text_is_bounded() -> None:
@@ -168,7 +191,7 @@ def test_a_written_event_is_remembered_and_bound() -> None:
     assert settlement.moves_floor
     assert settlement.last_error is None
     assert settlement.memory == Memory(4, 3, "event1", CALENDAR, '"etag"'), "strays and reopen are cleared"
-    assert settlement.applied == claimed.payload
+    assert settlement.applied is Applied.ROW
     assert settlement.binding is not None
     assert (settlement.binding.event_id, settlement.binding.source_type) == ("event1", "task")
     assert settlement.binding.start == "2026-12-01T09:00:00+00:00"

@@ -1,22 +1,25 @@
 """Did anything else get through? Tells an item that Google cannot digest from an outage.
 
-A 500 and a request without an answer look the same for both. What tells them apart is everybody else: in an outage
+A 500 and a request without an answer look the same for both. What tells them apart is all the rest: in an outage
 nothing gets through, and beside a bad item everything does. Breakers cannot tell. One replica of several, or one with a
-single item, sees too few failures to open one, and would charge the item for the outage; and the breaker of a lane opens
-for a single bad item, which could then never be charged.
+single item, sees too few failures to open one, and would charge the item for the outage. And the breaker of a lane
+opens for a single bad item, which could then never be charged.
 
-So an outage costs an item an attempt only with evidence against the item: between its previous failure and the moment
-when its request left, another item's request was answered. Then the other side was up when this one was tried, as far
-as one can know, and the item had a second chance after the first failure. What fails for a whole workspace (its token
-cannot be had) needs the answer of another workspace.
+So a failure that may be an outage costs an item an attempt only with evidence against the item: between its previous
+failure and the moment when its request left, another item's request was answered. Then the other side was up again, as
+far as one can know, and the item was tried again and failed again. What fails for a whole workspace (its token cannot
+be had) needs the answer of another workspace.
 
-- *An outage costs nothing*, however few items there are: while it lasts nobody is answered, so of the failures of one
-  item in one outage at most the first that follows it can find an answer before itself, one that came between its
-  failure for another reason and the outage, or from a request that was answered as the outage began.
-- *Nor does it over restarts and replicas.* A failure that this process has not seen is no previous failure: the first
-  one is free, in each. Who restarts, or meets an item that failed elsewhere, can only charge less.
+- *An outage costs nothing*, however few items there are. The first failure of an item is free, and then nobody is
+  answered until the outage is over. Where it comes and goes, an item that fails on both sides of somebody's answer is
+  charged once for it.
+- *Nor does it over restarts and replicas.* A failure that this process has not seen is no previous failure: each
+  process has a first one that is free. A restart, or a replica more, can only charge less.
 - *A bad item ends.* Beside others that fare well each of its failures but the first is charged, so it is a dead letter
-  after one failure more than it has attempts, for each process that tries it. Breakers and holds only make it slower.
+  after one failure more than it has attempts, for each process that tries it. Breakers only make it slower.
+- *It does not keep its neighbours waiting.* Its lane's breaker opens for it, and then one item at a time is tried. An
+  item that failed is due a second later at least, and one that was given back to make room for it is due at once, so at
+  the next opening every neighbour that waits comes before it; and the first of them that is answered closes the breaker.
 - *Where nothing else is ever tried* there is no evidence. Age decides there (`reactor.core.policy.AGE_BOUND`).
 
 Memory is bounded. Of the answers only the last one is kept, and the last one of anybody else than that one's item, and

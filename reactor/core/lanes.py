@@ -15,15 +15,16 @@ one item that it tries with. All items in hand together are bounded, and a quart
 
 *What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
 to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its
-own lane's share, and not the room of the whole, or a lock on one workspace's rows would stop all others. That alone would
-move the bound instead of keeping it: many locked workspaces, a share each. So lanes with something deferred have one
-more `in_hand_cap` to divide among themselves, of which each may take a quarter of what the others leave: their sum stays
-below it however many they are. It can be exceeded by what was under way when the first lock was met, and what is
-deferred beyond it counts for the whole: in hand are at most twice as many as without locks, and memory stays bounded.
+own lane's share, and not the room of the whole, or a lock on one workspace's rows would stop all others. That alone
+would not do: many locked workspaces have a share each. So lanes with something deferred have one more `in_hand_cap` to
+divide among themselves, of which each may take a quarter of what the others leave: once they are known their sum stays
+below it, however many they are. Lanes that come later add what they have in hand when they meet their first lock. What
+is deferred beyond the second cap counts for the whole: in hand are never more than twice as many as without locks, and
+memory stays bounded.
 
 *Who is told.* A lane that opens with time stands in a heap of alarms; `alarm_at` says when `tick` has something to do.
-`reopened` says, once, that claiming may find something that it could not before. So whoever is excluded has an alarm, or
-items or a request in hand whose end opens it: `clear` judges every lane anew, because after it nothing is in hand.
+`reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded has an
+alarm, or items or a request in hand whose end opens it. After `clear` nothing is in hand, so it judges every lane anew.
 """
 
 import heapq

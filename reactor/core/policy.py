@@ -1,14 +1,14 @@
 """What is sent for a claimed item, and what becomes of it: the rules of retries, dead letters and memory in one place.
 
 *Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
-everybody says nothing about the item: a failure that an outage explains counts only where somebody else was answered
-meanwhile (`reactor.core.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key that
-cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either: the lane is
-held back, and the row is not due before a pause.
+everybody says nothing about the item: a failure that an outage explains counts only where another item was answered
+meanwhile (`reactor.core.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key
+that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either: the
+lane is held back, and the row is not due before a pause.
 
 *What passes with the day is bound by age.* "The quota is used up" is meant to; there are quotas of one calendar that
-never do. An outage is over by then, and an item that is alone in its deployment has nobody who could be answered. So for
-an item that is older than a day both count, and a person gets to see it as a dead letter.
+never do. An outage is over by then, and an item that is alone in its deployment has no other that could be answered. So
+for an item that is older than a day both count, and a person gets to see it as a dead letter.
 
 *A request is not its items.* One that carried several and of which no item was answered failed as a whole, perhaps
 because of one of them: no item is charged for it. Those that have failed before while others got through leave alone.
@@ -32,7 +32,7 @@ from zoneinfo import ZoneInfo
 from reactor.core.answers import QUOTA
 from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
 from reactor.core.evidence import Answered
-from reactor.core.item import Binding, Item, Memory, Settlement
+from reactor.core.item import Applied, Binding, Item, Memory, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, parse
 from reactor.core.stray import Stray, parse_stray
@@ -135,7 +135,7 @@ def _done(item: Item, work: Work, done: Done) -> Settlement:
         item.attempts,
         moves_floor=moves_floor,
         memory=Memory(item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag),
-        applied=item.payload,
+        applied=Applied.ROW,
         binding=_binding(work.payload, done),
     )
 

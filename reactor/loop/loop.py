@@ -295,9 +295,7 @@ class Loop:
 
     def _decide(self, ready: Ready, outcome: Outcome) -> Settlement:
         chance = random.random()
-        return settle(
-            ready.item, ready.work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling
-        )
+        return settle(ready.item, ready.work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
 
     def _end(self, sending: _Sending) -> None:
         """Draw the conclusions from a request that is over."""

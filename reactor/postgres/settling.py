@@ -27,7 +27,7 @@ from uuid import UUID
 import psycopg
 from psycopg import errors
 
-from reactor.core.item import Settlement
+from reactor.core.item import Applied, Settlement
 from reactor.core.outcome import FailureCode
 from reactor.postgres.driver import TrioConnection
 from reactor.postgres.statements import statements
@@ -159,8 +159,8 @@ def _input(settlement: Settlement) -> dict[str, Any]:
             "reopen": memory.reopen,
             "strays": [_text(stray) for stray in memory.strays],
         }
-    if settlement.applied is item.payload:
-        entry["applied"] = "row"  # as it stands in the row, to the last digit
+    if settlement.applied is Applied.ROW:
+        entry["applied"] = "row"
     elif settlement.applied is not None:
         entry |= {"applied": "given", "applied_payload": settlement.applied}
     return entry | _binding(settlement)
