@@ -18,8 +18,8 @@ be had) needs the answer of another workspace.
 - *A bad item ends.* Beside others that fare well each of its failures but the first is charged, so it is a dead letter
   after one failure more than it has attempts, for each process that tries it. Breakers only make it slower.
 - *It does not keep its neighbours waiting.* Its lane's breaker opens for it, and then one item at a time is tried. An
-  item that failed is due a second later at least, and one that was given back to make room for it is due at once, so at
-  the next opening every neighbour that waits comes before it; and the first of them that is answered closes the breaker.
+  item that failed is due a second later at least, and one that was given back to make room for it is due at once. So at
+  the next opening every neighbour that waits comes before it, and the first that is answered closes the breaker.
 - *Where nothing else is ever tried* there is no evidence. Age decides there (`reactor.core.policy.AGE_BOUND`).
 
 Memory is bounded. Of the answers only the last one is kept, and the last one of anybody else than that one's item, and

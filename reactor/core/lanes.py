@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator, Set as AbstractSet
 from itertools import count
 from uuid import UUID
 
-from reactor.core.evidence import Answered, Evidence
+from reactor.core.evidence import Evidence
 from reactor.core.guard import Whole
 from reactor.core.item import Item
 from reactor.core.lane import KEPT, Batch, Lane, LaneCache, Ready, together
@@ -232,9 +232,6 @@ class Lanes:
         """Take in what a request came to."""
         if not self._is_over(batch):
             return
-        if len(batch.entries) > 1 and not verdict.life:  # it failed as a whole, which says nothing about one of them
-            for entry in batch.entries:
-                entry.answered = Answered.NOBODY
         lane, guard = batch.lane, batch.lane.guard
         guard.limits.release()
         self.whole.limits.release()

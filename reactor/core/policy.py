@@ -10,8 +10,8 @@ lane is held back, and the row is not due before a pause.
 never do. An outage is over by then, and an item that is alone in its deployment has no other that could be answered. So
 for an item that is older than a day both count, and a person gets to see it as a dead letter.
 
-*A request is not its items.* One that carried several and of which no item was answered failed as a whole, perhaps
-because of one of them: no item is charged for it. Those that have failed before while others got through leave alone.
+*A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
+that could be charged for an outage travels alone (`reactor.core.lane.together`), and pays for nothing but itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
 best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away.
