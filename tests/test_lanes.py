@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNEXPECTED, UNSENT
 from reactor.core.breaker import Breaker, State
+from reactor.core.evidence import Answered
 from reactor.core.guard import Guard, Whole
 from reactor.core.item import Consent, Item, Memory
 from reactor.core.lane import Batch, LaneCache
@@ -350,6 +351,30 @@ def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told()
     assert not them.excluded
     end(them, busy[0])
     assert them.in_hand == 0
+
+
+def test_an_item_that_failed_while_others_got_through_travels_alone() -> None:
+    them = lanes(lane_cap=9)
+    for source, outcome in ((1, SERVER), (2, DONE)):
+        add(them, 1, source)
+        [batch] = send(them)
+        end(them, batch, outcome)
+    add(them, 1, 4, 1, 5, 6)
+    batches = send(them)
+    assert [sources(batch) for batch in batches] == [[4], [1], [5, 6]]
+    assert [batch.entries[0].answered for batch in batches] == [Answered.NOBODY, Answered.NEIGHBOUR, Answered.NOBODY]
+
+
+def test_old_alarms_are_forgotten() -> None:
+    """A lane that was dropped, and an earlier alarm, leave theirs behind; waits of a day are long."""
+    them = lanes(kept=10, lane_cap=1)
+    for number in range(500):
+        add(them, number, 1)
+        [batch] = send(them, float(number))
+        end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=86_400.0), float(number))
+    assert len(list(them)) <= 11
+    assert len(them._alarms) <= 2 * 11 + 65
+    assert them.alarm_at(500.0) < 1_000 + 86_400
 
 
 def test_busy_lanes_are_never_dropped() -> None:
