@@ -51,7 +51,11 @@ class Deployment:
         self.outbox = Ordered()
         self.calendar = FakeCalendar()
         self.wakeups: list[FakeWakeups] = []
-        self.outbox.inserted = lambda: [each.inserted() for each in self.wakeups] and None
+        self.outbox.inserted = self._inserted
+
+    def _inserted(self) -> None:
+        for each in self.wakeups:
+            each.inserted()
 
     @asynccontextmanager
     async def replicas(self, number: int) -> AsyncIterator[list["Replica"]]:
