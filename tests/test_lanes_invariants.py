@@ -202,7 +202,6 @@ class AnyLife(RuleBasedStateMachine):
     def nothing_is_bounded_by_hope(self) -> None:
         assert self.them.in_hand - len(self.deferred) <= self.them.in_hand_cap
         assert self.them.in_hand <= 2 * self.them.in_hand_cap
-        assert len(list(self.them)) <= 4 + self.them.in_hand + self.them.in_flight + 1
         assert len(self.them._alarms) <= 2 * len(list(self.them)) + 65
 
     @invariant()
