@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -176,8 +176,11 @@ class OpenTelemetry(Traces):
 
     def _writers(self, payload: Any) -> "Context":
         """The context that the writer put into the payload; an empty one where it put none that is valid."""
-        with suppress(ValueError, RecursionError):  # what cannot be read is the row's own affair
-            payload = json.loads(payload) if isinstance(payload, bytes) else payload
+        if isinstance(payload, bytes):
+            try:
+                payload = json.loads(payload)
+            except (ValueError, RecursionError):  # it is a dead letter for that
+                payload = None
         given = payload.get("traceparent") if isinstance(payload, dict) else None
         from opentelemetry.context import Context  # noqa: PLC0415  (an extra)
 

@@ -10,6 +10,8 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNEXPECTED, UNSENT
+from reactor.core.breaker import Breaker, State
+from reactor.core.evidence import Answered
 from reactor.core.guard import Guard, Whole
 from reactor.core.item import Consent, Item, Memory
 from reactor.core.lane import Batch, LaneCache
@@ -65,12 +67,17 @@ def send(them: Lanes, now: float = 0.0) -> list[Batch]:
     return batches
 
 
-def end(them: Lanes, batch: Batch, outcome: Outcome = DONE, now: float = 0.0) -> bool:
+def end(them: Lanes, batch: Batch, outcome: Outcome = DONE, now: float = 0.0) -> None:
     """The request is over and its items are settled."""
-    is_open = them.ended(batch, Verdict.of([outcome]), now, random=0.0)
+    for entry in batch.entries:
+        them.evidence.take_in(entry.item, outcome)
+    them.ended(batch, Verdict.of([outcome]), now, random=0.0)
     for entry in batch.entries:
         them.settled(entry.item.workspace_id, now)
-    return is_open
+
+
+def state_of(breaker: Breaker) -> State:
+    return breaker.state  # through a function, since mypy believes that an attribute stays what it was
 
 
 def sources(batch: Batch) -> list[int]:
@@ -184,7 +191,8 @@ def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
     for number in range(5):
         add(them, 1, number)
         [batch] = send(them)
-        assert end(them, batch, SERVER) is (number == 4)
+        end(them, batch, SERVER)
+        assert (batch.lane.guard.breaker.state is State.OPEN) is (number == 4)
     assert set(them.excluded) == {workspace(1)}
     assert them.whole.opens_at(0.0) <= 0, "one workspace is one witness"
     assert them.alarm_at(0.0) == 1.0
@@ -219,8 +227,10 @@ def test_outages_of_many_lanes_stop_everything_and_one_item_tries() -> None:
     add(them, 7, 1, 2)
     add(them, 8, 1)
     send(them)
-    is_open = [end(them, batch, LOST) for batch in batches]
-    assert is_open == [False] * 4 + [True]
+    for batch in batches:
+        assert them.whole.breaker.state is State.CLOSED
+        end(them, batch, LOST)
+    assert state_of(them.whole.breaker) is State.OPEN
     assert them.slots(0.0) == 0
     add(them, 9, 1, 2)
     assert send(them) == []
@@ -342,6 +352,30 @@ def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told()
     assert not them.excluded
     end(them, busy[0])
     assert them.in_hand == 0
+
+
+def test_an_item_that_failed_while_others_got_through_travels_alone() -> None:
+    them = lanes(lane_cap=9)
+    for source, outcome in ((1, SERVER), (2, DONE)):
+        add(them, 1, source)
+        [batch] = send(them)
+        end(them, batch, outcome)
+    add(them, 1, 4, 1, 5, 6)
+    batches = send(them)
+    assert [sources(batch) for batch in batches] == [[4], [1], [5, 6]]
+    assert [batch.entries[0].answered for batch in batches] == [Answered.NOBODY, Answered.NEIGHBOUR, Answered.NOBODY]
+
+
+def test_old_alarms_are_forgotten() -> None:
+    """A lane that was dropped, and an earlier alarm, leave theirs behind; waits of a day are long."""
+    them = lanes(kept=10, lane_cap=1)
+    for number in range(500):
+        add(them, number, 1)
+        [batch] = send(them, float(number))
+        end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=86_400.0), float(number))
+    assert len(list(them)) <= 11
+    assert len(them._alarms) <= 2 * 11 + 65
+    assert them.alarm_at(500.0) < 1_000 + 86_400
 
 
 def test_busy_lanes_are_never_dropped() -> None:

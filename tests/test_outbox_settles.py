@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from reactor.core.gate import Found
-from reactor.core.item import Binding, Item, Memory, Settlement, Written
+from reactor.core.item import Applied, Binding, Item, Memory, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.errors import TransientError
 from reactor.postgres.outbox import Outbox
@@ -55,9 +55,7 @@ async def test_everything_is_written_and_then_unlocked(world: World, outbox: Out
     row = world.insert(attempts=2, status="FAILED", last_error="before")
     [item] = await claim(outbox)
     memory = Memory(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, strays=("a", "b"))
-    settlement = Settlement(
-        item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=item.payload, binding=BINDING
-    )
+    settlement = Settlement(item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=Applied.ROW, binding=BINDING)
     assert await outbox.settle([settlement]) == [Written.WRITTEN]
     found = world.row(row)
     assert (found["status"], found["attempts"], found["last_error"]) == ("COMPLETED", 2, None)

@@ -1,16 +1,35 @@
 """What a row's payload may be, and that an error names fields and never repeats values."""
 
+import json
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core.payload import BadPayloadError, Cancel, EventType, Operation, Rebuild, Upsert, parse, source_key
+from reactor.core import payload as payloads
+from reactor.core.item import Oversized
+from reactor.core.payload import BadPayloadError, Cancel, EventType, Operation, Payload, Rebuild, Upsert, source_key
 from reactor.errors import PermanentError
 from tests.dialogues import CALENDAR, SOURCE, WORKSPACE, cancel_json, upsert_json
 
 REBUILD = {"operation": "REBUILD_ALL", "workspaceId": WORKSPACE, "calendarId": CALENDAR}
+
+
+def parse(operation: str, workspace_id: UUID | str, payload: Any) -> Payload:
+    """As JSON text and decoded a payload is read alike, or refused with the same problems."""
+    decoded, text = (
+        read_or_problems(operation, workspace_id, form) for form in (payload, json.dumps(payload).encode())
+    )
+    assert decoded == text
+    return payloads.parse(operation, workspace_id, payload)
+
+
+def read_or_problems(operation: str, workspace_id: UUID | str, payload: object) -> Payload | tuple[str, ...]:
+    try:
+        return payloads.parse(operation, workspace_id, payload)
+    except BadPayloadError as error:
+        return error.problems
 
 
 def problems(payload: Any, operation: str = "UPSERT_EVENT", workspace_id: str = WORKSPACE) -> tuple[str, ...]:
@@ -227,3 +246,71 @@ def test_no_error_repeats_a_value(name: str) -> None:
 def test_no_text_of_an_event_is_in_a_repr() -> None:
     payload = parse("UPSERT_EVENT", WORKSPACE, upsert_json(SECRET, SECRET, description=SECRET, location=SECRET))
     assert SECRET not in repr(payload)
+
+
+# JSON text as it stands in the row
+
+
+def text_problems(text: bytes) -> tuple[str, ...]:
+    with pytest.raises(BadPayloadError) as caught:
+        payloads.parse("UPSERT_EVENT", WORKSPACE, text)
+    return caught.value.problems
+
+
+def with_field(name: str, raw: str) -> bytes:
+    """A good payload and one more field, whose value is given as JSON text."""
+    return json.dumps({**upsert_json(), name: 0})[:-2].encode() + raw.encode("utf-8", "surrogatepass") + b"}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        ("1" * 5_000, "payload: a number of more than 4,300 digits"),
+        ("[" * 3_000 + "]" * 3_000, "payload: nested 200 deep or more"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "payload: nested 200 deep or more"),
+        ('"\\ud800"', "payload: half of a character: a surrogate without its other half"),
+        ('"\ud800"', "payload: not JSON that can be read"),
+        ("", "payload: not JSON that can be read"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_problem(raw: str, problem: str) -> None:
+    assert text_problems(with_field("notes", raw)) == (problem,)
+
+
+@pytest.mark.parametrize("raw", ["1" * 4_000, "1e400", "[" * 150 + "]" * 150, '"\\ud83d\\udcc5"', f'"{"x" * 200_000}"'])
+def test_what_can_be_read_in_a_field_that_is_not_known_is_tolerated(raw: str) -> None:
+    assert isinstance(payloads.parse("UPSERT_EVENT", WORKSPACE, with_field("notes", raw)), Upsert)
+
+
+HOSTILE = st.one_of(
+    st.integers(1, 10_000).map(lambda digits: "-" + "7" * digits),
+    st.integers(1, 5_000).map(lambda depth: "[" * depth + "]" * depth),
+    st.integers(1, 5_000).map(lambda depth: '{"a":' * depth + "null" + "}" * depth),
+    st.integers(1, 400).map(lambda exponent: f"1e{exponent}"),
+    st.text(st.characters(), max_size=30),
+    JSON.map(json.dumps),
+)
+
+
+@given(st.sampled_from(list(Operation)), st.binary(max_size=60) | HOSTILE.map(lambda raw: with_field("x", raw)))
+def test_any_bytes_are_read_or_refused_with_a_sentence(operation: Operation, text: bytes) -> None:
+    read_or_refused(operation, text)
+
+
+@given(st.sampled_from(["notes", "workspaceId", "calendarId", "event", "eventType", "sourceId", "recreate"]), HOSTILE)
+def test_any_text_in_any_field_is_read_or_refused_with_a_sentence(name: str, raw: str) -> None:
+    read_or_refused(Operation.UPSERT_EVENT, with_field(name, raw))
+
+
+def read_or_refused(operation: Operation, text: bytes) -> None:
+    read = read_or_problems(operation, WORKSPACE, text)
+    assert read, "a sentence, or the payload"
+    assert not isinstance(read, tuple) or all(": " in line and len(line) < 120 for line in read)
+
+
+def test_a_payload_that_is_too_large_is_refused_unseen() -> None:
+    with pytest.raises(BadPayloadError) as caught:
+        payloads.parse("UPSERT_EVENT", WORKSPACE, Oversized(5_000_213))
+    assert caught.value.problems == (
+        "payload: 5,000,213 bytes as JSON; at most 262,144 are read: keep large texts out of it",
+    )

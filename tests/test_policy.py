@@ -1,5 +1,6 @@
 """What becomes of an item, rule by rule."""
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from reactor.core import answers
-from reactor.core.item import Consent, Item, Memory, Settlement
+from reactor.core.evidence import Answered
+from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import AGE_BOUND, HOLD_CAP, LONGEST_ERROR, blame_one, give_back, hold, prepare, settle
 from reactor.core.stray import Stray
@@ -42,17 +44,23 @@ def item(payload: Any = None, **fields: Any) -> Item:
 def prepared(claimed: Item) -> Work:
     work = prepare(claimed)
     assert isinstance(work, Work)
+    assert prepare(as_text(claimed)) == work, "the payload as JSON text is read as the decoded one is"
     return work
 
 
 def refused(claimed: Item) -> Settlement:
     settlement = prepare(claimed)
     assert isinstance(settlement, Settlement)
+    assert prepare(as_text(claimed)) == replace(settlement, item=as_text(claimed))
     return settlement
 
 
-def end(claimed: Item, outcome: Outcome, *, breaker_open: bool = False, ceiling: int = 5) -> Settlement:
-    return settle(claimed, prepared(claimed), outcome, breaker_open=breaker_open, random=0.0, ceiling=ceiling)
+def as_text(claimed: Item) -> Item:
+    return replace(claimed, payload=json.dumps(claimed.payload).encode())
+
+
+def end(claimed: Item, outcome: Outcome, *, answered: Answered = Answered.WORKSPACE, ceiling: int = 5) -> Settlement:
+    return settle(claimed, prepared(claimed), outcome, answered=answered, random=0.0, ceiling=ceiling)
 
 
 # Before anything is sent
@@ -86,6 +94,24 @@ def test_a_row_that_contradicts_its_payload_is_dead_before_anything_is_sent(wron
     assert not settlement.moves_floor, "the next older state is the best there is"
     assert settlement.memory is None
     assert str(next(iter(wrong))) in str(settlement.last_error), "it names the field"
+
+
+@pytest.mark.parametrize("is_child", [False, True])
+@pytest.mark.parametrize(
+    "text", [b"", b"[" * 3_000, b'{"stray": ' + b"1" * 5_000 + b"}", b'{"stray": ' + b"[" * 100_000, b'"stray \xff"']
+)
+def test_json_that_cannot_be_read_is_a_dead_letter_of_its_own(text: bytes, *, is_child: bool) -> None:
+    settlement = prepare(replace(item(is_child=is_child), payload=text))
+    assert isinstance(settlement, Settlement)
+    assert settlement.failure_code is FailureCode.BAD_PAYLOAD
+    assert str(settlement.last_error).startswith("payload: ")
+
+
+def test_a_payload_that_was_not_fetched_is_a_dead_letter() -> None:
+    settlement = prepare(replace(item(is_child=True), payload=Oversized(10**9)))
+    assert isinstance(settlement, Settlement)
+    assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.BAD_PAYLOAD)
+    assert str(settlement.last_error).startswith("payload: 1,000,000,000 bytes as JSON")
 
 
 def test_an_error_text_is_bounded() -> None:
@@ -178,7 +204,7 @@ def test_a_written_event_is_remembered_and_bound() -> None:
     assert settlement.moves_floor
     assert settlement.last_error is None
     assert settlement.memory == Memory(4, 3, "event1", CALENDAR, '"etag"'), "strays and reopen are cleared"
-    assert settlement.applied == claimed.payload
+    assert settlement.applied is Applied.ROW
     assert settlement.binding is not None
     assert (settlement.binding.event_id, settlement.binding.source_type) == ("event1", "task")
     assert settlement.binding.start == "2026-12-01T09:00:00+00:00"
@@ -287,11 +313,17 @@ def test_a_longer_retry_after_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry", "breaker_open"),
-    [(answers.SERVER, True), (answers.RATE, False), (answers.UNSENT, False), (answers.DISABLED, False)],
+    ("retry", "answered"),
+    [
+        (answers.SERVER, Answered.NOBODY),
+        (replace(answers.SERVER, scope=Scope.LANE), Answered.NEIGHBOUR),
+        (answers.RATE, Answered.WORKSPACE),
+        (answers.UNSENT, Answered.WORKSPACE),
+        (answers.DISABLED, Answered.WORKSPACE),
+    ],
 )
-def test_what_the_item_did_not_do_itself_counts_nothing_and_does_not_spin(retry: Retry, *, breaker_open: bool) -> None:
-    settlement = end(item(attempts=4), retry, breaker_open=breaker_open)
+def test_what_the_item_did_not_do_itself_counts_nothing_and_does_not_spin(retry: Retry, answered: Answered) -> None:
+    settlement = end(item(attempts=4), retry, answered=answered)
     assert (settlement.status, settlement.attempts, settlement.failure_code) == ("PENDING", 4, None)
     assert settlement.delay >= 1
     assert not settlement.moves_floor
@@ -307,6 +339,26 @@ def test_a_quota_that_never_comes_back_is_a_dead_letter_in_the_end() -> None:
     assert end(item(age=AGE_BOUND + 1, attempts=4), answers.QUOTA).failure_code is FailureCode.EXHAUSTED
     for other in (answers.RATE, answers.UNSENT, answers.DISABLED):
         assert end(item(age=AGE_BOUND + 1, attempts=4), other).status == "PENDING"
+
+
+@pytest.mark.parametrize(
+    ("retry", "answered"),
+    [
+        (answers.SERVER, Answered.NEIGHBOUR),
+        (answers.LOST, Answered.WORKSPACE),
+        (replace(answers.SERVER, scope=Scope.LANE), Answered.WORKSPACE),
+        (answers.UNREADABLE, Answered.NOBODY),
+    ],
+)
+def test_what_others_fare_well_with_is_the_items_own(retry: Retry, answered: Answered) -> None:
+    assert end(item(attempts=4), retry, answered=answered).failure_code is FailureCode.EXHAUSTED
+
+
+def test_an_outage_is_over_after_a_day() -> None:
+    for scope in (Scope.ITEM, Scope.LANE):
+        outage = replace(answers.LOST, scope=scope)
+        assert end(item(age=AGE_BOUND - 1, attempts=4), outage, answered=Answered.NOBODY).status == "PENDING"
+        assert end(item(age=AGE_BOUND + 1, attempts=4), outage, answered=Answered.NOBODY).status == "DEAD_LETTER"
 
 
 def test_one_failure_of_the_lane_counts_against_one_item() -> None:

@@ -124,6 +124,13 @@ class Binding:
 Status = Literal["PENDING", "COMPLETED", "FAILED", "DEAD_LETTER"]
 
 
+class Applied(Enum):
+    """A payload that is named and not carried."""
+
+    ROW = auto()
+    """The row's own, as it stands there, to the last digit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What becomes of a claimed item; written in one transaction with others, then its lock is given back.
@@ -137,7 +144,8 @@ class Settlement:
         last_error: A short fixed phrase; never anything from a payload or a secret. None clears it.
         moves_floor: Whether the source's floor rises to the item's place. Never for a child of a rebuild.
         memory: What to remember of the source from now on (its floor is not read from here), None for no change.
-        applied: The payload that the calendar now shows, None to leave what is remembered.
+        applied: The payload that the calendar now shows: the row's, or one that is given as decoded JSON. None leaves
+            what is remembered.
         binding: The binding to write, None for none.
         unbind: Whether the source's binding is to be removed.
         invalid_consent: The version of the token that failed; the connection is marked invalid only if it is still the
@@ -153,7 +161,7 @@ class Settlement:
     last_error: str | None = None
     moves_floor: bool = False
     memory: Memory | None = None
-    applied: Any = field(default=None, repr=False)
+    applied: Applied | Any | None = field(default=None, repr=False)
     binding: Binding | None = None
     unbind: bool = False
     invalid_consent: str | None = None

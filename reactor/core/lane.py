@@ -8,6 +8,7 @@ from enum import StrEnum, auto
 from uuid import UUID
 
 from reactor.core.breaker import Permit, State
+from reactor.core.evidence import Answered
 from reactor.core.guard import Guard
 from reactor.core.item import Item
 from reactor.core.limits import Limits
@@ -19,11 +20,19 @@ KEPT = 4096
 
 @dataclass(slots=True, eq=False)
 class Ready:
-    """An item, what is wanted for it, and when it was claimed."""
+    """An item that may be sent.
+
+    Attributes:
+        item: The item.
+        work: What is wanted for it.
+        claimed_at: When it was claimed.
+        answered: Who got an answer since it failed last, known when it leaves.
+    """
 
     item: Item
     work: Work
     claimed_at: float
+    answered: Answered = Answered.NOBODY
 
 
 class Standing(StrEnum):
@@ -50,6 +59,7 @@ class Lane:
         guard: What holds it back.
         queue: What is ready, the oldest first.
         in_hand: Items in the queue, under way, or on their way to be settled.
+        deferred: Of these, the ones whose end waits for a lock of another session.
         condemned: The version of a token that turned out dead; until that is settled nothing is claimed.
         in_line: Whether it stands in the line.
         alarm_at: When it is looked at again without anything happening.
@@ -59,6 +69,7 @@ class Lane:
     guard: Guard
     queue: deque[Ready] = field(default_factory=deque)
     in_hand: int = 0
+    deferred: int = 0
     condemned: str | None = None
     in_line: bool = False
     alarm_at: float = math.inf
@@ -82,7 +93,7 @@ class Lane:
     def clear(self) -> None:
         """Let go of what is in hand."""
         self.queue.clear()
-        self.in_hand, self.condemned, self.in_line = 0, None, False
+        self.in_hand, self.deferred, self.condemned, self.in_line = 0, 0, None, False
 
 
 @dataclass(slots=True, eq=False)
@@ -104,14 +115,19 @@ class Batch:
     whole_permit: Permit
 
 
-def together(queue: deque[Ready], most: int) -> list[Ready]:
-    """Take from the queue what may travel as one: of different sources, under one consent."""
-    entries = [queue.popleft()]
-    sources = {entries[0].item.source_key}
-    version = entries[0].item.consent.version
-    while queue and len(entries) < most:
+def together(queue: deque[Ready], most: int, answered: Callable[[Item], Answered]) -> list[Ready]:
+    """Take from the queue what may travel as one: of different sources, under one consent.
+
+    An item that failed while somebody else was answered travels alone. Where it takes a whole request down, it is then
+    the only one in it, and what the request comes to is its own.
+    """
+    first = queue.popleft()
+    first.answered = answered(first.item)
+    entries = [first]
+    sources = {first.item.source_key}
+    while queue and len(entries) < most and not first.answered:
         item = queue[0].item
-        if item.source_key in sources or item.consent.version != version:
+        if item.source_key in sources or item.consent.version != first.item.consent.version or answered(item):
             break
         sources.add(item.source_key)
         entries.append(queue.popleft())
@@ -155,7 +171,7 @@ class LaneCache:
         dropped = []
         for _ in range(min(8, len(self._lanes) - self._kept)):
             workspace_id, lane = next(iter(self._lanes.items()))
-            if lane.in_hand:
+            if lane.in_hand or lane.guard.in_flight:  # what a request came to may be settled before it has ended
                 self._lanes.move_to_end(workspace_id)
                 continue
             del self._lanes[workspace_id]

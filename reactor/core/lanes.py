@@ -13,18 +13,28 @@ lane that is held, that waits for its breaker, or that has enough in its queue i
 is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
 one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
 
+*What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
+to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its
+own lane's share, and not the room of the whole, or a lock on one workspace's rows would stop all others. That alone
+would not do: many locked workspaces have a share each. So lanes with something deferred have one more `in_hand_cap` to
+divide among themselves, of which each may take a quarter of what the others leave: once they are known their sum stays
+below it, however many they are. Lanes that come later add what they have in hand when they meet their first lock. What
+is deferred beyond the second cap counts for the whole: in hand are never more than twice as many as without locks, and
+memory stays bounded.
+
 *Who is told.* A lane that opens with time stands in a heap of alarms; `alarm_at` says when `tick` has something to do.
-`reopened` says, once, that claiming may find something that it could not before.
+`reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded has an
+alarm, or items or a request in hand whose end opens it. After `clear` nothing is in hand, so it judges every lane anew.
 """
 
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, KeysView
+from collections.abc import Callable, Iterator, Set as AbstractSet
 from itertools import count
 from uuid import UUID
 
-from reactor.core.breaker import State
+from reactor.core.evidence import Evidence
 from reactor.core.guard import Whole
 from reactor.core.item import Item
 from reactor.core.lane import KEPT, Batch, Lane, LaneCache, Ready, together
@@ -54,14 +64,21 @@ class Lanes:
         claim_size: Items per claim.
         parts: Items per request.
         kept: Lanes that are kept.
+
+    Attributes:
+        whole: The guard of the process.
+        evidence: Which items failed, and what got through since.
+        in_hand: Items that are claimed and not settled.
+        in_hand_cap: How many may be.
+        quota_waits: Times that a lane with something ready had to wait for its rate.
     """
 
     def __init__(
         self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = KEPT
     ) -> None:
         self.whole = Whole(whole)
-        self.in_hand = 0
-        self.quota_waits = 0  # times that a lane with something ready had to wait for its rate
+        self.in_hand = self._deferred = 0
+        self.quota_waits = 0
         self.in_hand_cap = IN_HAND * claim_size
         self._claim_size = claim_size
         self._parts = parts
@@ -69,9 +86,14 @@ class Lanes:
         self._line: deque[Lane] = deque()
         self._excluded: dict[UUID, Lane] = {}
         self._waiting: dict[UUID, Lane] = {}  # for the end of their request
+        self._under_way: set[Batch] = set()
+        self._deferring: dict[UUID, Lane] = {}
+        self._overdrawn: set[UUID] = set()  # of them, those that have their part; computed at each look
+        self._now = -math.inf
         self._surrendered: list[Ready] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
+        self.evidence = Evidence()
         self._was_full = False
         self._reopened = False
 
@@ -84,12 +106,13 @@ class Lanes:
         return self.whole.in_flight
 
     @property
-    def excluded(self) -> KeysView[UUID]:
-        """The workspaces from which nothing is to be claimed."""
-        return self._excluded.keys()
+    def excluded(self) -> AbstractSet[UUID]:
+        """The workspaces from which nothing is to be claimed; ask for `slots` first."""
+        return self._excluded.keys() | self._overdrawn if self._overdrawn else self._excluded.keys()
 
     def slots(self, now: float) -> int:
         """How many items may be claimed."""
+        self._divide()
         slots = self._slots(now)
         self._was_full |= slots == 0
         return slots
@@ -98,8 +121,8 @@ class Lanes:
         if self.whole.closed_until(now, PATIENCE) > now:
             return 0
         if self.whole.suspect:
-            return int(self.in_hand == 0)
-        room = self.in_hand_cap - self.in_hand
+            return int(self.in_hand == self._deferred)
+        room = self.in_hand_cap - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
         return min(self._claim_size, room) if 2 * room >= self._claim_size else 0
 
     def claimed(self, item: Item) -> Lane:
@@ -124,20 +147,54 @@ class Lanes:
         self.in_hand -= 1
         if lane.in_hand == 0:
             lane.condemned = None
+        self._reopened |= workspace_id in self._overdrawn
         if workspace_id in self._excluded:
             self._refresh(lane, now)
 
+    def deferred(self, workspace_id: UUID, now: float) -> None:
+        """The end of an item of the workspace waits for a lock of another session. See what may be sent after it."""
+        self._defer(workspace_id, 1, now)
+
+    def resumed(self, workspace_id: UUID, now: float) -> None:
+        """A deferred end waits for no lock any more; to be followed by `settled`."""
+        self._defer(workspace_id, -1, now)
+
+    def _defer(self, workspace_id: UUID, change: int, now: float) -> None:
+        lane = self._lanes.get(workspace_id)
+        lane.deferred += change
+        self._deferred += change
+        if lane.deferred:
+            self._deferring[workspace_id] = lane
+        else:
+            del self._deferring[workspace_id]
+        self._reopened |= workspace_id in self._overdrawn
+        self._refresh(lane, now)
+
+    def _divide(self) -> None:
+        """See which of the lanes with something deferred have a quarter of what the others of them leave."""
+        lanes = self._deferring.values()
+        left = self.in_hand_cap - sum(lane.in_hand for lane in lanes)
+        self._overdrawn = {lane.workspace_id for lane in lanes if SHARE * lane.in_hand >= left + lane.in_hand}
+
     def clear(self) -> None:
-        """Let go of whatever is in hand: the claims are lost. What was learnt stays."""
+        """Let go of whatever is in hand: the claims are lost, and requests under way will not be heard of any more.
+
+        What was learnt of Google stays, and nothing else.
+        """
+        for batch in self._under_way:
+            batch.lane.guard.give(batch.permit, self._now)
+            self.whole.give(batch.whole_permit, self._now)
+        for own in (self._under_way, self._surrendered, self._waiting, self._line, self._deferring, self._overdrawn):
+            own.clear()
+        self.in_hand = self._deferred = 0
+        self._was_full = False
         for lane in self._lanes:
             lane.clear()
-        self.in_hand = 0
-        self._surrendered.clear()
-        self._waiting.clear()
-        self._line.clear()
+            self._refresh(lane, self._now)
 
     def next(self, now: float) -> Batch | None:
         """What is to be sent now; ask until there is nothing."""
+        self._now = now
         while self._line and self.whole.ready_at(now) <= now:
             lane = self._line.popleft()
             lane.in_line = False
@@ -163,19 +220,18 @@ class Lanes:
         most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
         if suspect := lane.guard.suspect or self.whole.suspect:
             most = 1
-        entries = together(lane.queue, most)
+        entries = together(lane.queue, most, self.evidence.since_failure)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
+        self._under_way.add(batch)
         if suspect:
             self._surrender(lane)
         self._refresh(lane, now)
         return batch
 
-    def ended(self, batch: Batch, verdict: Verdict, now: float, *, random: float) -> bool:
-        """Take in what a request came to.
-
-        Returns:
-            Whether a breaker that it passed is not closed.
-        """
+    def ended(self, batch: Batch, verdict: Verdict, now: float, *, random: float) -> None:
+        """Take in what a request came to."""
+        if not self._is_over(batch):
+            return
         lane, guard = batch.lane, batch.lane.guard
         guard.limits.release()
         self.whole.limits.release()
@@ -190,10 +246,17 @@ class Lanes:
             elif verdict.life:
                 side.works(batch.sent_at)
         self._after(lane, now)
-        return guard.breaker.state is not State.CLOSED or self.whole.breaker.state is not State.CLOSED
+
+    def _is_over(self, batch: Batch) -> bool:
+        """Take a request off the list; what was let go of by `clear` is not there any more, and says nothing."""
+        known = batch in self._under_way
+        self._under_way.discard(batch)
+        return known
 
     def broken_off(self, batch: Batch, now: float) -> None:
         """A request was cancelled; nobody knows what came of it."""
+        if not self._is_over(batch):
+            return
         batch.lane.guard.give(batch.permit, now)
         self.whole.give(batch.whole_permit, now)
         self._after(batch.lane, now)
@@ -211,6 +274,7 @@ class Lanes:
 
     def tick(self, now: float) -> None:
         """Let the lanes open whose time has come."""
+        self._now = now
         while self._alarms and self._alarms[0][0] <= now:
             at, _, lane = heapq.heappop(self._alarms)
             if lane.alarm_at == at:
@@ -258,6 +322,7 @@ class Lanes:
 
     def _refresh(self, lane: Lane, now: float) -> None:
         """Put a lane where it belongs: in the line, among the excluded, among the alarms."""
+        self._now = now
         guard = lane.guard
         closed_until = math.inf if lane.condemned else guard.closed_until(now, PATIENCE)
         if lane.condemned or closed_until > now + PATIENCE:
@@ -274,8 +339,15 @@ class Lanes:
             lane.alarm_at = ready_at
             self.quota_waits += bool(lane.queue) and lane.limited(now)
             heapq.heappush(self._alarms, (ready_at, next(self._ties), lane))
+            if len(self._alarms) > 2 * len(self._lanes) + 64:
+                self._forget_old_alarms()
+
+    def _forget_old_alarms(self) -> None:
+        """Keep one alarm for each lane: an earlier one and a lane that was dropped leave theirs behind, up to a day."""
+        self._alarms = list({lane: (at, tie, lane) for at, tie, lane in self._alarms if lane.alarm_at == at}.values())
+        heapq.heapify(self._alarms)
 
     def _has_enough(self, lane: Lane) -> bool:
         if lane.guard.suspect:
-            return lane.in_hand > 0
+            return lane.in_hand > lane.deferred
         return len(lane.queue) >= 2 * self._parts or SHARE * lane.in_hand >= self.in_hand_cap

@@ -75,7 +75,7 @@ class Retry:
 
     Attributes:
         reason: A short fixed phrase for logs and `last_error`; never anything from a payload or a secret.
-        counts: Whether the attempt counts towards the maximum while the breaker is closed.
+        counts: Whether the attempt counts towards the maximum; one that met an outage does only with evidence.
         scope: Whom it holds back.
         after: Seconds to wait at least, None to use the backoff.
         outage: Whether it is evidence that the other side is down (what a circuit breaker counts).

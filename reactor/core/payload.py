@@ -11,6 +11,9 @@ Three rules are stricter than they look:
 * `sourceType` is any name of at most 40 characters without a colon. With that no two sources share a source key: the
   key is cut at 40 characters and joined with a colon. A new kind of source needs no new release of the reactor.
 * A calendar or event id of only dots is refused: in a URL's path it would mean another resource.
+
+A payload is read from the bytes of its JSON, row by row: what a parser cannot read (a number of 5,000 digits, nesting
+without end, half of a character), also in a field that is not looked at, is the row's own problem.
 """
 
 import re
@@ -34,12 +37,21 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from reactor.core.item import Oversized
 from reactor.errors import PermanentError
+
+LARGEST = 256 * 1024
+"""Bytes of JSON; a larger payload is not read. An event is a few hundred, and Google takes 8 kB of description."""
 
 _KEY_PART = 40  # characters; the expression in SQL cuts at the same place
 _RECURRENCE = re.compile(r"(?:RRULE|EXRULE|RDATE|EXDATE)[;:][^\x00-\x1f\x7f]+", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DATE_LENGTH = len("2026-01-31")
+_UNREADABLE = (  # what the parser says, and what we say
+    ("number out of range", "a number of more than 4,300 digits"),
+    ("recursion limit exceeded", "nested 200 deep or more"),
+    ("hex escape", "half of a character: a surrogate without its other half"),
+)
 
 
 class Operation(StrEnum):
@@ -272,7 +284,7 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
     Args:
         operation: The row's operation.
         workspace_id: The row's workspace.
-        payload: The row's payload, as decoded JSON.
+        payload: The row's payload: JSON text in bytes, or decoded; `Oversized` where it was not even fetched.
 
     Raises:
         BadPayloadError: It names every offending field and repeats no value.
@@ -281,13 +293,24 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
     if model is None:
         raise BadPayloadError(["operation: not one that there is"])
     usual = str(workspace_id if isinstance(workspace_id, UUID) else UUID(workspace_id))
+    if isinstance(payload, Oversized):
+        raise BadPayloadError(
+            [f"payload: {payload.size:,} bytes as JSON; at most {LARGEST:,} are read: keep large texts out of it"]
+        )
+    context = {"workspace_id": usual}
     try:
         if isinstance(payload, bytes):
-            return model.model_validate_json(payload, context={"workspace_id": usual})
-        return model.model_validate(payload, context={"workspace_id": usual})
+            return model.model_validate_json(payload, context=context)
+        return model.model_validate(payload, context=context)
     except ValidationError as error:
-        problems = [f"{_path(e['loc'])}: {e['type'].replace('_', ' ')}" for e in error.errors(include_input=False)]
-        raise BadPayloadError(problems) from None
+        raise BadPayloadError([_told(each) for each in error.errors(include_input=False)]) from None
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        said = error["ctx"]["error"]
+        return f"payload: {next((ours for theirs, ours in _UNREADABLE if theirs in said), 'not JSON that can be read')}"
+    return f"{_path(error['loc'])}: {error['type'].replace('_', ' ')}"
 
 
 def _path(location: tuple[Any, ...]) -> str:

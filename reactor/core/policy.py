@@ -1,15 +1,20 @@
 """What is sent for a claimed item, and what becomes of it: the rules of retries, dead letters and memory in one place.
 
 *Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
-everybody says nothing about the item: while a breaker is open nothing counts, and rate limits, requests that were never
-sent, a wrong client secret and a key that cannot decrypt never do. What does not count does not spin either: the lane
-is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing else of its
-workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts and replicas,
-without a count; where the lane is held back too they are twice as long, so that the lane opens first, for edits.
+everybody says nothing about the item: a failure that an outage explains counts only where another item was answered
+meanwhile (`reactor.core.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key
+that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either: the
+lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing else of
+its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts and
+replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
+edits.
 
-*One exception is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar
-that never do. An item that is older than a day and still meets it has seen every daily quota be refilled once, so from
-then on the attempt counts, and a person gets to see the item as a dead letter.
+*What passes with the day is bound by age.* "The quota is used up" is meant to; there are quotas of one calendar that
+never do. An outage is over by then, and an item that is alone in its deployment has no other that could be answered. So
+for an item that is older than a day both count, and a person gets to see it as a dead letter.
+
+*A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
+that could be charged for an outage travels alone (`reactor.core.lane.together`), and pays for nothing but itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
 best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away.
@@ -29,7 +34,8 @@ from zoneinfo import ZoneInfo
 
 from reactor.core.answers import QUOTA
 from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
-from reactor.core.item import Binding, Item, Memory, Settlement
+from reactor.core.evidence import Answered
+from reactor.core.item import Applied, Binding, Item, Memory, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, parse
 from reactor.core.stray import Stray, parse_stray
@@ -73,14 +79,22 @@ def prepare(item: Item) -> Work | Settlement:
     )
 
 
-def settle(item: Item, work: Work, outcome: Outcome, *, breaker_open: bool, random: float, ceiling: int) -> Settlement:
+def settle(
+    item: Item,
+    work: Work,
+    outcome: Outcome,
+    *,
+    answered: Answered = Answered.NOBODY,
+    random: float,
+    ceiling: int,
+) -> Settlement:
     """Say what becomes of an item.
 
     Args:
         item: The item.
         work: What was wanted for it.
         outcome: What came of that.
-        breaker_open: Whether a breaker that the attempt passed is not closed, this outcome taken into account.
+        answered: Who was answered between the item's last failure and the moment when it was sent.
         random: From [0, 1); the jitter of the pause.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
     """
@@ -103,7 +117,7 @@ def settle(item: Item, work: Work, outcome: Outcome, *, breaker_open: bool, rand
         case Dead():
             return _died(item, work, outcome)
         case _:
-            return _again(item, work, outcome, breaker_open=breaker_open, random=random, ceiling=ceiling)
+            return _again(item, work, outcome, answered=answered, random=random, ceiling=ceiling)
 
 
 def hold(item: Item, work: Work) -> Settlement:
@@ -124,7 +138,7 @@ def _done(item: Item, work: Work, done: Done) -> Settlement:
         item.attempts,
         moves_floor=moves_floor,
         memory=Memory(item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag),
-        applied=item.payload,
+        applied=Applied.ROW,
         binding=_binding(work.payload, done),
     )
 
@@ -177,12 +191,12 @@ def _dead(item: Item, code: FailureCode, reason: str) -> Settlement:
     )
 
 
-def _again(item: Item, work: Work, retry: Retry, *, breaker_open: bool, random: float, ceiling: int) -> Settlement:
+def _again(item: Item, work: Work, retry: Retry, *, answered: Answered, random: float, ceiling: int) -> Settlement:
     memory = _noted(item, work)
     after = min(retry.after or 0.0, HOLD_CAP) if retry.scope is Scope.ALL else retry.after
     cap = REBUILD_CAP if isinstance(work.payload, Rebuild) else ITEM_CAP
     pause = backoff(item.attempts + 1, random=random, cap=cap, retry_after=after)
-    if not _counts(item, retry, breaker_open=breaker_open):
+    if not _counts(item, retry, answered):
         if isinstance(work.payload, Rebuild):
             pause += min(max(item.age, 0.0), REBUILD_CAP) * (1 if retry.scope is Scope.ITEM and not retry.outage else 2)
         return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.reason, memory=memory)
@@ -193,10 +207,10 @@ def _again(item: Item, work: Work, retry: Retry, *, breaker_open: bool, random: 
     return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 
-def _counts(item: Item, retry: Retry, *, breaker_open: bool) -> bool:
-    if breaker_open:
-        return False
-    return retry.counts or (retry.reason == QUOTA.reason and item.age > AGE_BOUND)
+def _counts(item: Item, retry: Retry, answered: Answered) -> bool:
+    if item.age > AGE_BOUND:
+        return retry.counts or retry.reason == QUOTA.reason
+    return retry.counts and (not retry.outage or answered.suffices(retry.scope))
 
 
 def _noted(item: Item, work: Work) -> Memory | None:

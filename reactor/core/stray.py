@@ -7,6 +7,7 @@ read (a source that went on to this very id) has made another version, and then 
 with a version that is read later; the next rebuild looks again.
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -45,11 +46,17 @@ class Stray:
 
 
 def parse_stray(workspace_id: UUID, payload: Any) -> Stray | None:
-    """The stray that the payload of a rebuild's child is about, None where it is about a source.
+    """The stray that the payload of a rebuild's child is about, None where it is about a source, or cannot be read.
+
+    Args:
+        workspace_id: The row's workspace.
+        payload: The row's payload: JSON text in bytes, or decoded.
 
     Raises:
         BadPayloadError: Somebody has changed it.
     """
+    if isinstance(payload, bytes):
+        payload = _decoded(payload)
     if not isinstance(payload, dict) or STRAY not in payload:
         return None
     found = payload[STRAY] if isinstance(payload[STRAY], dict) else {}
@@ -58,3 +65,13 @@ def parse_stray(workspace_id: UUID, payload: Any) -> Stray | None:
         case (str(calendar_id), str(event_id), str(etag)) if calendar_id and event_id and is_etag(etag):
             return Stray(str(workspace_id), calendar_id, event_id, etag)
     raise BadPayloadError([f"{STRAY}: not as a rebuild made it"])
+
+
+def _decoded(payload: bytes) -> Any:
+    """The JSON of a payload that may be a stray's; most children's are not, and are not read twice."""
+    if STRAY.encode() not in payload:
+        return None
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):  # numbers of thousands of digits, no UTF-8; deep nesting
+        return None

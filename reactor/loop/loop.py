@@ -34,7 +34,7 @@ import trio
 
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement
-from reactor.core.lane import Batch
+from reactor.core.lane import Batch, Ready
 from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
@@ -42,7 +42,6 @@ from reactor.core.policy import blame_one, give_back, hold, prepare, settle
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
 from reactor.core.verdict import Verdict, is_condemned
-from reactor.core.work import Work
 from reactor.errors import RefusedError, TransientError
 from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups
 from reactor.loop.settler import Settler
@@ -109,7 +108,7 @@ class Loop:
         self._alarm = math.inf
         self._stir = trio.Event()
         self._senders: trio.Nursery
-        self._settler = Settler(outbox, stats, self._observer, self._settled, self._free)
+        self._settler = Settler(outbox, stats, self._observer, self._settled, self._free, self._wait)
         self._sweeper = Sweeper(outbox, stats, self._observer, self._free)
 
     def drain(self, seconds: float) -> None:
@@ -288,17 +287,19 @@ class Loop:
     def _report(self, sending: _Sending, place: int, outcome: Outcome) -> None:
         """Take in an outcome; what is to be tried again waits for the verdict on the whole request."""
         sending.outcomes[place] = outcome
+        entry = sending.batch.entries[place]
+        self._lanes.evidence.take_in(entry.item, outcome)
         if isinstance(outcome, Retry):
             return
-        entry = sending.batch.entries[place]
         if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):
             end = hold(entry.item, entry.work)
         else:
-            end = self._decide(entry.item, entry.work, outcome)
+            end = self._decide(entry, outcome)
         self._settler.put(end, entry.claimed_at)
 
-    def _decide(self, item: Item, work: Work, outcome: Outcome, *, breaker_open: bool = False) -> Settlement:
-        return settle(item, work, outcome, breaker_open=breaker_open, random=random.random(), ceiling=self._ceiling)
+    def _decide(self, ready: Ready, outcome: Outcome) -> Settlement:
+        chance = random.random()
+        return settle(ready.item, ready.work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
 
     def _end(self, sending: _Sending) -> None:
         """Draw the conclusions from a request that is over."""
@@ -308,13 +309,13 @@ class Loop:
         self.stats.throttled += verdict.throttled
         breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.whole.breaker))
         before = [breaker.state for _, breaker in breakers]
-        breaker_open = self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
+        self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
         for (whose, breaker), state in zip(breakers, before, strict=True):
             if breaker.state is not state:
                 self._observer.breaker(whose, state, breaker.state)
         again = [(e, o) for e, o in zip(batch.entries, sending.outcomes, strict=True) if isinstance(o, Retry)]
         for (entry, _), retry in zip(again, blame_one([o for _, o in again]), strict=True):
-            end = self._decide(entry.item, entry.work, retry, breaker_open=breaker_open)
+            end = self._decide(entry, retry)
             self.stats.retries[retry.reason] += 1
             self._settler.put(end, entry.claimed_at)
 
@@ -325,6 +326,15 @@ class Loop:
         for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
             if outcome is None or isinstance(outcome, Retry):
                 self._settler.put(hold(entry.item, entry.work), entry.claimed_at)
+
+    def _wait(self, settlement: Settlement, waits: bool) -> None:  # noqa: FBT001  (the settler's protocol)
+        """Take note that an end waits for a lock of another session, or does not any more."""
+        workspace_id, now = settlement.item.workspace_id, trio.current_time()
+        if waits:
+            self._lanes.deferred(workspace_id, now)
+            self._pump()
+        else:
+            self._lanes.resumed(workspace_id, now)
 
     def _settled(self, settlements: Sequence[Settlement]) -> None:
         now = trio.current_time()

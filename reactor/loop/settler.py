@@ -38,6 +38,7 @@ class Settler:
         observer: Told each end.
         settled: Told the ends that are off our hands, written or not.
         followed: Called when something can be claimed because of them.
+        waits: Told when an end begins to wait for a lock (True), and before it is off our hands (False).
 
     Attributes:
         over: Set when everything is written that can be, after `close`.
@@ -50,6 +51,7 @@ class Settler:
         observer: Observer,
         settled: Callable[[Sequence[Settlement]], None],
         followed: Callable[[], None],
+        waits: Callable[[Settlement, bool], None],
     ) -> None:
         self.over = trio.Event()
         self._outbox = outbox
@@ -57,8 +59,10 @@ class Settler:
         self._observer = observer
         self._settled = settled
         self._followed = followed
+        self._waits = waits
         self._ends, self._ready = trio.open_memory_channel[End](math.inf)
         self._apart: list[End] = []
+        self._deferred: set[int] = set()  # their claims
         self._tries = 0
         self._again_at = math.inf
 
@@ -129,6 +133,10 @@ class Settler:
 
     def _keep_apart(self, waiting: list[End]) -> None:
         """Have what waits for a lock written again after a pause, which grows for as long as anything waits."""
+        for settlement, _ in waiting:
+            if settlement.item.claim_no not in self._deferred:
+                self._deferred.add(settlement.item.claim_no)
+                self._waits(settlement, True)
         self._apart += waiting
         if not self._apart:
             self._tries, self._again_at = 0, math.inf
@@ -143,6 +151,9 @@ class Settler:
         stats.settles += 1
         for (settlement, claimed_at), each in zip(ends, written, strict=True):
             is_written = each is Written.WRITTEN
+            if settlement.item.claim_no in self._deferred:
+                self._deferred.remove(settlement.item.claim_no)
+                self._waits(settlement, False)
             self._observer.ended(settlement, seconds=now - claimed_at, written=is_written)
             if not is_written:
                 stats.claims_lost += 1

@@ -11,15 +11,12 @@ from uuid import UUID
 import psycopg
 
 from reactor.core.item import Consent, Item, Memory, Oversized
+from reactor.core.payload import LARGEST
 from reactor.postgres.blame import blames_row
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
-
-LARGEST = 256 * 1024
-"""Bytes of a payload as JSON; a larger one is not read. Google takes 8 kB of description; this leaves room for anything
-else that an application keeps beside it."""
 
 _numbers = count(1)
 

@@ -61,6 +61,7 @@ class Ring:
         self._deep: set[UUID] = set()
         self._to_deep = False
         self._past: dict[bool, UUID] = {}
+        self._by_key: dict[UUID, str] = {}  # of the pass under way
 
     @property
     def past(self) -> UUID | None:
@@ -109,8 +110,13 @@ class Ring:
         return max(1, min(slots, WIDTH) if not self._to_deep else min(slots // self._batch, WIDTH))
 
     def cursors(self, window: Iterable[UUID]) -> list[str | None]:
-        """For each of the workspaces the key behind which to look, None where the due rows will do."""
-        return [scan.after if (scan := self._scans.get(workspace)) else None for workspace in window]
+        """For each of the workspaces the key behind which to look, None where the due rows will do.
+
+        To be called before each pass, with no workspaces before one that reads the ring: that one looks at no keys, and
+        what it does not see must not count as looked through.
+        """
+        self._by_key = {workspace: scan.after for workspace in window if (scan := self._scans.get(workspace))}
+        return [self._by_key.get(workspace) for workspace in window]
 
     def looked(self, looked: Sequence[Looked], *, successful: Collection[UUID]) -> None:
         """Take in what a claim saw.
@@ -127,6 +133,8 @@ class Ring:
             elif scan is None:
                 if workspace not in successful:
                     self._scans[workspace] = _Scan()
+            elif workspace not in self._by_key:
+                pass  # its keys are still to be looked at
             elif last_key is not None:
                 scan.after = last_key
             elif scan.whole and workspace not in successful:

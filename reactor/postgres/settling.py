@@ -31,7 +31,7 @@ from uuid import UUID
 import psycopg
 from psycopg import errors
 
-from reactor.core.item import Settlement, Written
+from reactor.core.item import Applied, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.postgres.blame import blames_row
 from reactor.postgres.claiming import set_aside
@@ -264,8 +264,8 @@ def _input(settlement: Settlement) -> dict[str, Any]:
             "reopen": memory.reopen,
             "strays": [_text(stray) for stray in memory.strays],
         }
-    if settlement.applied is item.payload:
-        entry["applied"] = "row"  # as it stands in the row, to the last digit
+    if settlement.applied is Applied.ROW:
+        entry["applied"] = "row"
     elif settlement.applied is not None:
         entry |= {"applied": "given", "applied_payload": settlement.applied}
     return entry | _binding(settlement)
