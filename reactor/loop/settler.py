@@ -31,6 +31,7 @@ class Settler:
         observer: Told each end.
         settled: Told the ends that are off our hands, written or not.
         followed: Called when something can be claimed because of them.
+        not_written: Says what to write instead of an end whose writing met an error that nobody expected.
 
     Attributes:
         over: Set when everything is written, after `close`.
@@ -43,6 +44,7 @@ class Settler:
         observer: Observer,
         settled: Callable[[Sequence[Settlement]], None],
         followed: Callable[[], None],
+        not_written: Callable[[Settlement, Exception], Settlement],
     ) -> None:
         self.over = trio.Event()
         self._outbox = outbox
@@ -50,6 +52,7 @@ class Settler:
         self._observer = observer
         self._settled = settled
         self._followed = followed
+        self._not_written = not_written
         self._ends, self._ready = trio.open_memory_channel[tuple[Settlement, float]](math.inf)
 
     def put(self, settlement: Settlement, claimed_at: float) -> None:
@@ -88,11 +91,23 @@ class Settler:
                 gone = [end for end in ends if (end[0].item.id, end[0].item.claim_no) not in ours]
                 ends = [end for end in ends if (end[0].item.id, end[0].item.claim_no) in ours]
                 self._written(gone, [False] * len(gone))
+            except Exception as error:  # noqa: BLE001  # a bug that one of them brings out
+                await self._write_apart(ends, error)
+                return
             else:
                 self._written(ends, written)
                 if self._outbox.followed:
                     self._followed()
                 return
+
+    async def _write_apart(self, ends: list[tuple[Settlement, float]], error: Exception) -> None:
+        """Write halves, until what brings the error out is alone, and of that something that is easier to write."""
+        if len(ends) == 1:
+            [(settlement, claimed_at)] = ends
+            await self._write([(self._not_written(settlement, error), claimed_at)])
+        else:
+            for half in (ends[: len(ends) // 2], ends[len(ends) // 2 :]):
+                await self._write(half)
 
     def _written(self, ends: list[tuple[Settlement, float]], written: Sequence[bool]) -> None:
         now = trio.current_time()
