@@ -25,19 +25,26 @@ def watch() -> None:
     sys.unraisablehook = _unraisable
 
 
-def report(error: BaseException, event: str = "crashed") -> None:
-    """Tell an error that nobody expected."""
-    if not structlog.is_configured():
-        asked: logs.Format = os.environ.get("LOG_FORMAT", "auto")  # type: ignore[assignment]  # looked at below
-        logs.configure(asked if asked in get_args(logs.Format) else "auto")
-    log.error(event, exc_info=error)
+def report(error: BaseException) -> None:
+    """Tell what ended the process."""
+    _configure()
+    log.error("crashed", exc_info=error)
 
 
 def _in_thread(hook: threading.ExceptHookArgs) -> None:
     if hook.exc_value is not None and hook.exc_type is not SystemExit:
-        report(hook.exc_value, "thread_crashed")
+        _configure()
+        log.error("thread_crashed", exc_info=hook.exc_value)
 
 
 def _unraisable(hook: "UnraisableHookArgs") -> None:
     if hook.exc_value is not None:
-        report(hook.exc_value, "error_without_receiver")
+        _configure()
+        log.error("error_without_receiver", exc_info=hook.exc_value)
+
+
+def _configure() -> None:
+    """Set up the log, if nobody has yet, by what LOG_FORMAT says, if it says something that there is."""
+    if not structlog.is_configured():
+        asked = os.environ.get("LOG_FORMAT")
+        logs.configure(next((form for form in get_args(logs.Format) if form == asked), "auto"))

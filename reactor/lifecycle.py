@@ -19,7 +19,7 @@ from reactor.core.backoff import backoff
 from reactor.errors import ReactorError, TransientError
 
 KEPT_FIRST = 1.0  # seconds
-KEPT_CAP = 30.0  # seconds; a task that has to beat within a minute is not late for a pause
+KEPT_CAP = 20.0  # seconds; a task that has to beat within a minute is not late for a pause
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -124,8 +124,8 @@ class Pauses:
 async def kept(task: str, run: Callable[[], Awaitable[object]], *, failed: Callable[[], object] = int) -> None:
     """Run what goes on for ever and is not the work itself: an error that nobody expected does not end it.
 
-    The error is one line of the log, and `run` is begun again after 1 s, after 2 s the next time, and so on up to 30 s:
-    what fails at once and always costs two lines a minute. Errors of our own come out: they have a meaning for the
+    The error is one line of the log, and `run` is begun again after 1 s, after 2 s the next time, and so on up to 20 s:
+    what fails at once and always costs three lines a minute. Errors of our own come out: they have a meaning for the
     caller.
 
     Args:

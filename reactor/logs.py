@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Format = Literal["json", "console", "auto"]
 Level = Literal["debug", "info", "warning", "error"]
 
+log = structlog.get_logger(__name__)
+
 
 def configure(form: Format, stream: TextIO | None = None, *, level: Level = "info") -> None:
     """Set up logging for the process.
@@ -66,7 +68,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
         """Tell in one line that a line could not be made (a library's, with values that do not fit its text)."""
         if record.name != __name__:
-            logging.getLogger(__name__).error("log_line_lost", exc_info=sys.exception(), extra={"of": record.name})
+            log.error("log_line_lost", of=record.name, exc_info=sys.exception())
 
 
 def _traceback(_: Any, __: str, event: "EventDict") -> "EventDict":

@@ -118,7 +118,7 @@ async def test_a_bug_costs_the_item_that_brings_it_out_and_no_other(
         faults.poison(source, place, 1.0)
     for source, place in sometimes.items():
         faults.poison(source, place, 0.3)
-    rows = world.outbox.insert(*((workspace(source % 7), source) for source in sources))
+    world.outbox.insert(*((workspace(source % 7), source) for source in sources))
     async with world.running():
         with trio.fail_after(4000):
             while world.outbox.statuses().keys() - {"COMPLETED", "DEAD_LETTER"}:  # noqa: ASYNC110 - virtual time
