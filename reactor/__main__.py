@@ -4,13 +4,26 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is a quiet end, also while modules are still being imported."""
+    """Run the command line; Ctrl-C is a quiet end, and what nobody expected is a line of the log and exit code 1."""
     try:
-        from reactor.cli import app  # noqa: PLC0415  (importing takes a second, in which people change their minds)
-
-        app()
+        _run()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run() -> None:
+    from reactor import crashes  # noqa: PLC0415  (importing takes a second, in which people change their minds)
+
+    crashes.watch()
+    try:
+        from reactor.cli import app  # noqa: PLC0415  (as above)
+
+        app()
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  (whatever it is)
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        crashes.report(error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

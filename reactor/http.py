@@ -1,15 +1,18 @@
-"""The health endpoint: a small ASGI application and hypercorn around it, supervised.
+"""The health endpoint: a small ASGI application, and its server.
 
-hypercorn's Trio worker ends, with every connection, when one connection meets an error that it does not expect: a
-websocket upgrade with one trailing byte does that (hypercorn issues 203 and 225). So it runs in a loop of its own and
-is started again. The listening socket is ours and hypercorn gets a duplicate of it: between two starts connections wait
-in the socket's queue and none is refused; and a port that is taken is found out once, at the start, where it is an
-error. Its `send` waits without a deadline for a client that does not read, which would hold up the end of the process:
-answers are small enough for a socket's buffer (64 kB).
+Every connection is served by itself (`reactor.http_connection`): whatever a client sends, does not read, or leaves half
+done costs its own connection and nothing else. Connections are bounded. Where one more comes, the one goes that is
+closest to its deadline, so that clients that only sit there cannot keep a probe out.
+
+The listening sockets are ours, and served by duplicates: should accepting itself meet an error that nobody expected, it
+is begun again, while connections wait in the sockets' queue and none is refused. A port that is taken is found out
+once, at the start, where it is an error.
 """
 
 import logging
+import math
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,10 +21,12 @@ from typing import Any
 import structlog
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.utils import wrap_app
 
 from reactor.errors import ConfigurationError
-from reactor.lifecycle import Pauses
+from reactor.http_connection import Connection
+from reactor.lifecycle import cancelled_by, kept
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +36,10 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 LARGEST_ANSWER = 64 * 1024  # bytes
+MOST = 100
+"""Connections at once. Each has up to 16 kB of a head and an answer in hand."""
 _GRACE = 3.0  # seconds for a request under way when the server is told to stop
 _LONGEST_HEAD = 16 * 1024  # bytes; a probe's is 200
-_RESTART_FIRST = 0.05  # seconds
-_RESTART_CAP = 2.0  # seconds
-_STEADY = 10.0  # seconds without a failure after which the next one is a first one
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,8 @@ def application(pages: Pages) -> Application:
     """Make the ASGI application that serves some pages to GET and HEAD and nothing else to anybody."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await _answer(_page(pages, scope), send)
-        elif scope["type"] == "lifespan":
-            await _live(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
+        del receive
+        await _answer(_page(pages, scope), send)
 
     return app
 
@@ -77,7 +77,11 @@ def _page(pages: Pages, scope: Message) -> Page:
         return Page(404, "There is " + ", ".join(pages) + ".\n")
     if scope["method"] not in ("GET", "HEAD"):
         return Page(405, "GET it.\n")
-    page = found()
+    try:
+        page = found()
+    except Exception:
+        log.exception("health_page_failed", page=scope["path"])
+        return Page(500, "There is an error in the log.\n")
     if len(page.text) > LARGEST_ANSWER:
         return Page(500, "The answer is too large.\n")
     return page
@@ -94,27 +98,24 @@ async def _answer(page: Page, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        event = (await receive())["type"]
-        await send({"type": f"{event}.complete"})
-        if event == "lifespan.shutdown":
-            return
-
-
 class Server:
-    """hypercorn, started again whenever it fails.
+    """The server.
 
     Args:
         app: The ASGI application.
 
     Attributes:
-        restarts: How often it was started again.
+        restarts: How often accepting connections was begun again after an error that nobody expected.
+        failures: How many connections ended in such an error.
+        connections: Those that are open.
     """
 
     def __init__(self, app: Application) -> None:
         self.restarts = 0
-        self._app = app
+        self.failures = 0
+        self._app = wrap_app(app, 0, "asgi")
+        self._config = _config()
+        self.connections: set[Connection] = set()
 
     async def run(
         self, host: str, port: int, stop: trio.Event, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -141,27 +142,54 @@ class Server:
                 stack.push_async_callback(listener.aclose)
             shown, number = listeners[0].socket.getsockname()[:2]
             task_status.started(f"http://[{shown}]:{number}" if ":" in shown else f"http://{shown}:{number}")
-            await self._keep_serving(listeners, stop)
+            await self._serve(listeners, stop)
 
-    async def _keep_serving(self, listeners: list[trio.SocketListener], stop: trio.Event) -> None:
-        pauses = Pauses(first=_RESTART_FIRST, cap=_RESTART_CAP)
-        while not stop.is_set():
-            started = trio.current_time()
-            try:
-                await hypercorn_serve(self._app, _config(listeners), shutdown_trigger=stop.wait, mode="asgi")
-            except* Exception as failures:
-                self.restarts += 1
-                log.error("health_endpoint_failed", exc_info=failures)  # noqa: TRY400  (the logger is structlog's)
-            if trio.current_time() - started > _STEADY:
-                pauses.reset()
-            await pauses.after_failure(unless=stop)
+    async def _serve(self, listeners: list[trio.SocketListener], stop: trio.Event) -> None:
+        context = WorkerContext(None)
+
+        async def serve(stream: trio.SocketStream) -> None:
+            await self._connection(context, stream)
+
+        async with trio.open_nursery() as connections:
+
+            async def accept() -> None:
+                await trio.serve_listeners(serve, list(map(_again, listeners)), handler_nursery=connections)
+
+            async with cancelled_by(stop):
+                await kept("health", accept, failed=self._restarted)
+            await context.terminated.set()
+            for connection in self.connections:
+                connection.finish(_GRACE)
+
+    def _restarted(self) -> None:
+        self.restarts += 1
+
+    async def _connection(self, context: WorkerContext, stream: trio.SocketStream) -> None:
+        """Serve a connection; nothing comes out of it."""
+        if len(self.connections) >= MOST:
+            oldest = min(self.connections, key=lambda each: each.deadline)
+            self.connections.remove(oldest)
+            oldest.cut()
+        connection = Connection(self._app, self._config, context, stream)
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        except* Exception as errors:
+            self.failures += 1
+            log.warning("health_connection_failed", exc_info=errors)
+        finally:
+            self.connections.discard(connection)
 
 
-def _config(listeners: list[trio.SocketListener]) -> Config:
+def _again(listener: trio.SocketListener) -> trio.SocketListener:
+    """Another listener at the same socket; closing it leaves the socket open."""
+    return trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=os.dup(listener.socket.fileno()))))
+
+
+def _config() -> Config:
     config = Config()
-    config.bind = [f"fd://{os.dup(listener.socket.fileno())}" for listener in listeners]
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
-    config.graceful_timeout = _GRACE
     config.h11_max_incomplete_size = _LONGEST_HEAD
+    config.max_app_queue_size = math.inf  # type: ignore[assignment]  # pages do not read a body, and nobody waits for it
     return config

@@ -53,8 +53,11 @@ class Journal(Observer):
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written, or was not."""
-        item = settlement.item
+        self._tell(settlement, seconds, written=written)  # first: a span that fails must not cost the line
         self._traces.ended(settlement, seconds=seconds, written=written)
+
+    def _tell(self, settlement: Settlement, seconds: float, *, written: bool) -> None:
+        item = settlement.item
         if not written:
             log.warning("claim_lost", **_about(item))
             return
@@ -93,7 +96,7 @@ class Journal(Observer):
             log.debug("breaker_probe_failed", **whose)
 
     def crashed(self, error: Exception) -> None:
-        """A sender met what it did not expect."""
+        """A request, the handling of an item, or an observer met what it did not expect."""
         log.error("exchange_crashed", exc_info=error)
 
 

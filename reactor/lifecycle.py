@@ -7,17 +7,22 @@ receiver is ignored, so the receiver comes before anything slow.
 
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import structlog
 import trio
 
 from reactor.core.backoff import backoff
-from reactor.errors import TransientError
+from reactor.errors import ReactorError, TransientError
+
+KEPT_FIRST = 1.0  # seconds
+KEPT_CAP = 20.0  # seconds; a task that has to beat within a minute is not late for a pause
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
@@ -114,3 +119,43 @@ class Pauses:
         pause = self._first * backoff(self._failures, random=random.random(), cap=self._cap / self._first)
         with trio.move_on_after(pause):
             await unless.wait()
+
+
+async def kept(task: str, run: Callable[[], Awaitable[object]], *, failed: Callable[[], object] = int) -> None:
+    """Run what goes on for ever and is not the work itself: an error that nobody expected does not end it.
+
+    The error is one line of the log, and `run` is begun again after 1 s, after 2 s the next time, and so on up to 20 s:
+    what fails at once and always costs three lines a minute. Errors of our own come out: they have a meaning for the
+    caller.
+
+    Args:
+        task: What the log calls it.
+        run: Called again and again.
+        failed: Called after each failure.
+    """
+    pauses, never = Pauses(first=KEPT_FIRST, cap=KEPT_CAP), trio.Event()
+    while True:
+        began = trio.current_time()
+        try:
+            await run()
+        except* ReactorError:
+            raise
+        except* Exception as errors:
+            log.error("task_crashed", task=task, exc_info=errors)  # noqa: TRY400  (the logger is structlog's)
+            failed()
+        if trio.current_time() - began > KEPT_CAP:
+            pauses.reset()
+        await pauses.after_failure(never)
+
+
+def harmless(callback: Callable[P, object]) -> Callable[P, None]:
+    """A callback on which nothing depends: an error that nobody expected in it is one line of the log, and no more."""
+
+    @wraps(callback)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except Exception:
+            log.exception("callback_crashed", callback=callback.__qualname__)
+
+    return call

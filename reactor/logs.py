@@ -2,20 +2,25 @@
 
 Events have a name and values, never sentences with values inside. Libraries' records come out in the same form, from
 warnings upwards: httpx writes a line with every URL at a lower level, and the id of a calendar is somebody's address.
-Tracebacks come without local variables, which may hold secrets.
+Of an error a line holds the type and the traceback, and nothing that may be a secret or an event's text
+(`reactor.tracebacks`); it stays one line.
 """
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
 
+from reactor.tracebacks import described
+
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
 Format = Literal["json", "console", "auto"]
 Level = Literal["debug", "info", "warning", "error"]
+
+log = structlog.get_logger(__name__)
 
 
 def configure(form: Format, stream: TextIO | None = None, *, level: Level = "info") -> None:
@@ -44,11 +49,11 @@ def configure(form: Format, stream: TextIO | None = None, *, level: Level = "inf
     )
     console = form == "console" or (form == "auto" and out.isatty())
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [_traceback_aside, structlog.dev.ConsoleRenderer(colors=out.isatty())]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [_traceback, structlog.processors.JSONRenderer()]
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
@@ -57,3 +62,27 @@ def configure(form: Format, stream: TextIO | None = None, *, level: Level = "inf
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("reactor").setLevel(level.upper())
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's)
+        """Tell in one line that a line could not be made (a library's, with values that do not fit its text)."""
+        if record.name != __name__:
+            log.error("log_line_lost", of=record.name, exc_info=sys.exception())
+
+
+def _traceback(_: Any, __: str, event: "EventDict") -> "EventDict":
+    error = event.pop("exc_info", None)
+    if error is True or isinstance(error, tuple):
+        error = sys.exc_info()[1] if error is True else error[1]
+    if isinstance(error, BaseException):
+        event["exception"] = described(error)
+    return event
+
+
+def _traceback_aside(logger: Any, method: str, event: "EventDict") -> "EventDict":
+    """For the console, which prints what is called `exception` over many lines."""
+    event = _traceback(logger, method, event)
+    if "exception" in event:
+        event["traceback"] = " | ".join(line.strip() for line in event.pop("exception").splitlines())
+    return event

@@ -9,6 +9,16 @@ after a pause there is a new session, a new outbox and a new loop. What was lear
 outlives it, and so do the sources of access tokens: a rotated refresh token must be stored whatever becomes of the
 sessions. When the database is away for long, the pauses grow to seconds; the process goes on and is alive, not ready.
 
+Errors that nobody expected. What one item brings out costs that item an attempt (`reactor.loop`). What ends a claims
+session ends that session only: it is one line of the log, readiness is off until it has not happened for a minute, and
+after a pause that grows to 5 s everything that it may have left in a wrong state, lanes included, is made anew, for as
+long as it takes. The process does not end for it. A new process would do nothing else, only slower and under the
+cluster's own pauses of up to five minutes; this one keeps its access tokens, still stores refresh tokens that were
+rotated, answers probes and metrics, and so tells what it suffers from. Its items are not held meanwhile: they went with
+the session. Housekeeping, the watch of the locks, the health endpoint and the measuring of the loop are not the work:
+they are begun again by themselves, and nothing else stops. Before there is work, at the start, such an error ends the
+process with exit code 1: nothing would be kept, and whoever has just deployed it looks.
+
 Stop. Not ready; the loop drains and gives back the rest; the session closes, and with it go the locks; refresh tokens
 that are still to be stored get a moment; the health endpoint ends last.
 """
@@ -33,7 +43,7 @@ from reactor.google.token_exchange import TokenExchange, user_account
 from reactor.housekeeping import Housekeeping
 from reactor.http import Server, application
 from reactor.journal import Journal
-from reactor.lifecycle import Pauses, cancelled_by, first_of, in_thread, one_error, watch_signals
+from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
 from reactor.loop import Loop
 from reactor.pages import Known, Told
 from reactor.postgres.outbox import Outbox
@@ -51,6 +61,8 @@ from reactor.traces import traces
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
+CRASH_FIRST = 1.0  # seconds; an error that nobody expected is seldom over at once
+STEADY = 60.0  # seconds of work without one after which it is
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
 PING_SETTLES = (
     30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
@@ -82,6 +94,8 @@ class Service:
         self._ready: Callable[[Service], object] | None = ready
         self._brake = brake(settings)
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
+        self._crashes = Pauses(first=CRASH_FIRST, cap=RETRY_CAP)
+        self._crashed_at = 0.0
         self._vault = settings.vault
         self._pool = Pool(self._dsn)
         self._rebuild_pool = Pool(self._dsn, name="calendar-sync-reactor rebuilds", lock_timeout=REBUILD_LOCK_TIMEOUT)
@@ -107,7 +121,7 @@ class Service:
             self.url = await nursery.start(self._server.run, *parse_bind(self._settings.health_bind), last)
             log.info("started", version=reactor.__version__, health=self.url)
             async with trio.open_nursery() as measuring:
-                measuring.start_soon(self.known.lag.run)
+                measuring.start_soon(kept, "loop_lag", self.known.lag.run)
                 await self._work()
                 measuring.cancel_scope.cancel()
             await self._traces.aclose()
@@ -121,7 +135,7 @@ class Service:
             settings.google_api_root,
             batch_parts=settings.calendar_sync_batch_parts,
             calls=self.known.calls,
-            requested=self._journal.requested,
+            requested=harmless(self._journal.requested),
         )
         account = partial(
             user_account,
@@ -140,7 +154,7 @@ class Service:
             self.known.accounts = accounts = Accounts(self._vault, self._pool, exchange, account, exchanges)
             async with trio.open_nursery() as beside:
                 await self._await_database()
-                beside.start_soon(self._housekeeping.run)
+                beside.start_soon(kept, "housekeeping", self._housekeeping.run)
                 await self._keep_claiming(calendar, accounts)
                 beside.cancel_scope.cancel()
             exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
@@ -169,14 +183,27 @@ class Service:
         """Hold a claims session and work in it; lost, get another."""
         while not self.stop.is_set():
             self._beat("connect")
+            pauses = self._pauses
             try:
                 await self._claim(calendar, accounts)
             except* (SessionLostError, TransientError) as losses:
                 self.known.sessions_lost += 1
                 log.warning("session_lost", problem=str(first_of(losses)))
+            except* ReactorError:
+                raise
+            except* Exception as errors:  # noqa: BLE001  # told there
+                self._crashed(errors)
+                pauses = self._crashes
             finally:
                 self._end_session()
-            await self._pauses.after_failure(self.stop)
+            await pauses.after_failure(self.stop)
+
+    def _crashed(self, errors: ExceptionGroup[Exception]) -> None:
+        """Take note of what ended the work, and keep nothing that it may have left in a wrong state."""
+        log.error("work_crashed", exc_info=errors)
+        self.known.stats.crashes += 1
+        self.known.lanes = lanes(self._settings)
+        self.facts.crashing, self._crashed_at = True, trio.current_time()
 
     async def _claim(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
@@ -205,22 +232,22 @@ class Service:
                 poll = settings.calendar_sync_poll_interval_ms / 1000
                 self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
                 wakeups.counts, wakeups.sources = self.known.wakeups, self.known.sources
-                wakeups.heard = self._heard
+                wakeups.heard = harmless(self._heard)
                 outbox = Outbox(
                     session,
                     writing,
                     max_attempts=settings.calendar_sync_max_retries,
                     batch=settings.calendar_sync_batch_parts,
                     brake=self._brake,
-                    on_pull=tell_pulled,
-                    on_aside=_tell_aside,
+                    on_pull=harmless(tell_pulled),
+                    on_aside=harmless(_tell_aside),
                 )
                 loop = Loop(
                     outbox,
                     calendar,
                     Rebuilds(self._rebuild_pool, calendar, self._brake, self._journal),
                     accounts.tokens_of,
-                    _Watched(wakeups, self._looked),
+                    _Watched(wakeups, harmless(self._looked)),
                     lanes=self.known.lanes,
                     stats=self.known.stats,
                     ceiling=settings.calendar_sync_max_retries,
@@ -228,8 +255,10 @@ class Service:
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
-                    watching.start_soon(self.known.locks.run, outbox, self._pool)
-                    watching.start_soon(self.known.watch.run, mark, partial(_rename, session))
+                    watching.start_soon(kept, "lock_watch", partial(self.known.locks.run, outbox, self._pool))
+                    watching.start_soon(
+                        kept, "refusal_watch", partial(self.known.watch.run, mark, partial(_rename, session))
+                    )
                     await loop.run()
                     watching.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
@@ -240,6 +269,9 @@ class Service:
             return
         self._pauses.reset()
         self.facts.beats.pop("connect", None)
+        if self.facts.crashing and trio.current_time() - self._crashed_at > STEADY:
+            self.facts.crashing = False
+            self._crashes.reset()
         if self._ready is not None and self._is_listening():
             ready, self._ready = self._ready, None
             self.facts.has_been_ready = True
@@ -252,7 +284,7 @@ class Service:
         self.known.stats.beats.clear()  # what does not run cannot be late
         self.known.watch.refusals.accepted(Kind.SETTLE)  # nothing is in hand, so nothing is left to be written
         self._heard(False)
-        self._traces.abandon()
+        harmless(self._traces.abandon)()
 
     def _is_listening(self) -> bool:
         return self.known.gate is not State.DEAF

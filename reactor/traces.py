@@ -155,7 +155,10 @@ class OpenTelemetry(Traces):
     async def aclose(self) -> None:
         """Export the last ones, within bounds."""
         with trio.move_on_after(LAST_SPANS) as scope:
-            await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
+            try:
+                await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
+            except Exception as error:  # whatever an exporter may raise
+                log.warning("spans_not_exported", exc_info=error)
         if scope.cancelled_caught:
             log.warning("spans_not_exported")
 

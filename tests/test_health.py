@@ -21,6 +21,10 @@ def test_ready_takes_everything() -> None:
     assert readiness(facts).well
     facts.draining = True
     assert readiness(facts).problems == ("It is stopping.",)
+    facts.draining, facts.crashing = False, True
+    assert readiness(facts).problems == (
+        "An unexpected error has ended the work within the last minute; it was begun anew.",
+    )
 
 
 def test_what_is_not_ready_is_said() -> None:

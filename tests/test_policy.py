@@ -12,7 +12,18 @@ from reactor.core import answers
 from reactor.core.evidence import Answered
 from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
-from reactor.core.policy import AGE_BOUND, HOLD_CAP, LONGEST_ERROR, blame_one, give_back, hold, prepare, settle
+from reactor.core.policy import (
+    AGE_BOUND,
+    HOLD_CAP,
+    LONGEST_ERROR,
+    STUMBLED,
+    blame_one,
+    give_back,
+    hold,
+    prepare,
+    settle,
+    stumble,
+)
 from reactor.core.stray import Stray
 from reactor.core.work import Work
 from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
@@ -405,3 +416,24 @@ def test_what_was_sent_is_given_back_with_a_note() -> None:
 def test_what_was_not_sent_is_given_back_without() -> None:
     settlement = give_back(item(attempts=2))
     assert (settlement.status, settlement.attempts, settlement.memory) == ("PENDING", 2, None)
+
+
+# A bug
+
+
+def test_an_item_whose_handling_fails_has_an_attempt_less_and_a_note_of_what_it_may_have_left() -> None:
+    claimed = item(attempts=1)
+    settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=5)
+    assert (settlement.status, settlement.attempts, settlement.last_error) == ("FAILED", 2, STUMBLED)
+    assert settlement.delay > 0
+    assert settlement.memory == Memory(strays=(CALENDAR,))
+    assert stumble(claimed, None, random=0.0, ceiling=5).memory is None
+
+
+@pytest.mark.parametrize(("most", "ceiling"), [(2, 5), (5, 2)])
+def test_an_item_whose_handling_always_fails_is_a_dead_letter(most: int, ceiling: int) -> None:
+    claimed = item(attempts=1, max_attempts=most)
+    settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=ceiling)
+    assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.EXHAUSTED)
+    assert (settlement.attempts, settlement.last_error) == (2, STUMBLED)
+    assert settlement.memory == Memory(strays=(CALENDAR,))

@@ -21,6 +21,7 @@ from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
+from reactor.google.transport import surroundings
 from reactor.postgres import schema
 from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
 from reactor.postgres.errors import as_ours
@@ -256,7 +257,13 @@ def _google() -> Findings:
     except ConfigurationError:
         yield Finding("google", Verdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
         return
-    with httpx.Client(timeout=TIMEOUT, follow_redirects=False) as client:
+    try:
+        with surroundings():
+            made = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+    except ConfigurationError as error:
+        yield Finding("google", Verdict.FAIL, str(error))
+        return
+    with made as client:
         yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(client, settings))
         yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(client, settings))
 

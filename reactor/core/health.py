@@ -41,6 +41,7 @@ class Facts:
         claiming: Whether the session that holds the items' locks is up.
         listening: Whether the session that is called by writers is up.
         draining: Whether the process is about to stop.
+        crashing: Whether the work was ended by an error that nobody expected, not long ago.
         has_been_ready: Whether it ever was ready.
         refusals: What the database has refused for long, a sentence each.
     """
@@ -50,6 +51,7 @@ class Facts:
     claiming: bool = False
     listening: bool = False
     draining: bool = False
+    crashing: bool = False
     has_been_ready: bool = False
     refusals: tuple[str, ...] = ()
 
@@ -77,6 +79,7 @@ def readiness(facts: Facts) -> Verdict:
         (facts.draining, "It is stopping."),
         (not facts.schema_current, "The schema has not been verified yet, or lacks something."),
         (not facts.claiming, "The database session that claims items is not up."),
+        (facts.crashing, "An unexpected error has ended the work within the last minute; it was begun anew."),
         (not facts.listening, "The database session that listens for new items is not up."),
     )
     return Verdict((*(problem for broken, problem in rules if broken), *facts.refusals))

@@ -48,6 +48,8 @@ HOLD_CAP = 60.0
 single request then, and nobody wants to wait an hour after the mending."""
 LONGEST_ERROR = 500
 """Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
+STUMBLED = "its handling met an unexpected error; the log has it"
+"""What is written as `last_error` then."""
 
 _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
 
@@ -118,6 +120,27 @@ def settle(
             return _died(item, work, outcome)
         case _:
             return _again(item, work, outcome, answered=answered, random=random, ceiling=ceiling)
+
+
+def stumble(item: Item, work: Work | None, *, random: float, ceiling: int) -> Settlement:
+    """Say what becomes of an item whose handling met an error that nobody expected: it costs an attempt.
+
+    An error that always comes back ends so, after some tries, in a dead letter that a person sees, and one that came by
+    chance costs little. Anything may have been what failed, so this relies on little.
+
+    Args:
+        item: The item.
+        work: What was wanted for it, None where that is not known.
+        random: From [0, 1); the jitter of the pause.
+        ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
+    """
+    memory = None if work is None else _noted(item, work)
+    attempts = item.attempts + 1
+    if attempts < min(item.max_attempts, ceiling):
+        pause = backoff(attempts, random=random, cap=ITEM_CAP)
+        return Settlement(item, "FAILED", attempts, pause, last_error=STUMBLED, memory=memory)
+    exhausted = _dead(item, FailureCode.EXHAUSTED, STUMBLED)
+    return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 
 def hold(item: Item, work: Work) -> Settlement:

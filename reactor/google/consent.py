@@ -19,6 +19,7 @@ import httpx
 
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.token_exchange import SCOPES
+from reactor.google.transport import surroundings
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
 _WRITERS: Final = ("owner", "writer")
@@ -151,8 +152,10 @@ def require_calendar(client: Client, granted: Granted, calendar: str) -> None:
 
 
 def _send(method: str, url: str, **parts: object) -> httpx.Response:
+    with surroundings():
+        made = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
     try:
-        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False) as client:
+        with made as client:
             return client.request(method, url, **parts)  # type: ignore[arg-type]
     except httpx.HTTPError as error:
         raise TransientError(

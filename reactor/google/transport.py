@@ -11,8 +11,8 @@ every URL (a calendar's id is somebody's e-mail address).
 """
 
 import ipaddress
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +76,8 @@ class Transport:
             "read": timeouts.read,
             "pool": timeouts.connect,
         }
+        with surroundings():
+            httpx.Client().close()
         self._proxy = _proxy(self._root)
         self._tls = httpx.create_ssl_context(verify=self._root.scheme == "https")  # one for all: it is dear to make
         self._idle: list[_Connection] = []
@@ -196,6 +198,23 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@contextmanager
+def surroundings() -> Iterator[None]:
+    """Say which variables are meant where httpx cannot work with the environment.
+
+    Raises:
+        ConfigurationError: A client could not be made.
+    """
+    try:
+        yield
+    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # what httpx lets out, for each of them
+        raise ConfigurationError(
+            "The environment does not let us make requests: look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY "
+            "(a proxy is http:// or https://; addresses of version 6 stand in NO_PROXY without brackets) and at "
+            f"SSL_CERT_FILE and SSL_CERT_DIR (files that exist); {type(error).__name__}."
+        ) from error
 
 
 def _proxy(root: httpx.URL) -> str | None:

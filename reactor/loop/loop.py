@@ -22,6 +22,11 @@ deadline, gives back the rest with a note of what it may have done, settles all 
 something has waited for it. Cancelling `run` (the claims session is lost) stops everything at once and writes nothing:
 the locks are gone, somebody else may have the items.
 
+*A bug that one item brings out* costs that item an attempt, and nothing else: what is done for a single item is done
+under a guard, a request that carries several is tried again item by item, and so is a transaction that settles several.
+What is done for all of them has no guard. There the state may be wrong, so the error comes out, and the service begins
+anew with a new session and new lanes.
+
 A claim is never cancelled half-way, since what it claimed would be locked and unknown: `drain` waits for it.
 """
 
@@ -38,11 +43,13 @@ from reactor.core.lane import Batch, Ready
 from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
-from reactor.core.policy import blame_one, give_back, hold, prepare, settle
+from reactor.core.policy import STUMBLED, blame_one, give_back, hold, prepare, settle, stumble
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
 from reactor.core.verdict import Verdict, is_condemned
+from reactor.core.work import Work
 from reactor.errors import RefusedError, TransientError
+from reactor.loop.guarded import Guarded
 from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
@@ -100,7 +107,7 @@ class Loop:
         self._wakeups = wakeups
         self._lanes = lanes
         self._ceiling = ceiling
-        self._observer = observer or Observer()
+        self._observer = Guarded(observer or Observer(), stats)
         self._stop = trio.Event()
         self._deadline = math.inf
         self._looking = trio.Lock()
@@ -108,7 +115,9 @@ class Loop:
         self._alarm = math.inf
         self._stir = trio.Event()
         self._senders: trio.Nursery
-        self._settler = Settler(outbox, stats, self._observer, self._settled, self._free, self._wait)
+        self._settler = Settler(
+            outbox, stats, self._observer, self._settled, self._free, waits=self._wait, not_written=self._not_written
+        )
         self._sweeper = Sweeper(outbox, stats, self._observer, self._free)
 
     def drain(self, seconds: float) -> None:
@@ -190,7 +199,10 @@ class Loop:
         self.stats.claimed += len(items)
         for item in items:
             lane = self._lanes.claimed(item)
-            wanted = prepare(item)
+            try:
+                wanted = prepare(item)
+            except Exception as error:  # noqa: BLE001  # a bug that one item brings out
+                wanted = self._stumbled(item, None, error)
             if isinstance(wanted, Settlement):
                 self._settler.put(wanted, now)
             else:
@@ -275,7 +287,6 @@ class Loop:
                 with self._observer.sending([(entry.item, now - entry.claimed_at) for entry in entries]):
                     await self._calendar.send([entry.work for entry in entries], tokens, report)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out must not lose all the others
-            self.stats.crashes += 1
             self._observer.crashed(error)
             self._report_rest(sending, _CRASHED if len(entries) == 1 else _CRASHED_TOGETHER)
 
@@ -292,14 +303,40 @@ class Loop:
         if isinstance(outcome, Retry):
             return
         if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):
-            end = hold(entry.item, entry.work)
+            end = self._hold(entry.item, entry.work)
         else:
             end = self._decide(entry, outcome)
         self._settler.put(end, entry.claimed_at)
 
     def _decide(self, ready: Ready, outcome: Outcome) -> Settlement:
-        chance = random.random()
-        return settle(ready.item, ready.work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
+        item, work, chance = ready.item, ready.work, random.random()
+        try:
+            return settle(item, work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
+        except Exception as error:  # noqa: BLE001  # a bug that one item brings out
+            return self._stumbled(item, work, error)
+
+    def _hold(self, item: Item, work: Work) -> Settlement:
+        try:
+            return hold(item, work)
+        except Exception as error:  # noqa: BLE001  # a bug that one item brings out
+            return self._stumbled(item, work, error)
+
+    def _stumbled(self, item: Item, work: Work | None, error: Exception) -> Settlement:
+        """Say what becomes of an item whose handling has just met an error that nobody expected."""
+        self._observer.crashed(error)
+        with suppress(Exception):  # the note of what it may have left behind may be what fails
+            return stumble(item, work, random=random.random(), ceiling=self._ceiling)
+        return stumble(item, None, random=random.random(), ceiling=self._ceiling)
+
+    def _not_written(self, settlement: Settlement, error: Exception) -> Settlement:
+        """Say what to write of an item where writing its end met an error that nobody expected.
+
+        What was to be remembered of its source may be what fails, so it is not written. Where that is no better, the
+        error comes out: the session ends, and sweeps count how often the item loses its worker.
+        """
+        if settlement.last_error == STUMBLED:
+            raise error
+        return self._stumbled(settlement.item, None, error)
 
     def _end(self, sending: _Sending) -> None:
         """Draw the conclusions from a request that is over."""
@@ -325,7 +362,7 @@ class Loop:
         self._lanes.broken_off(sending.batch, trio.current_time())
         for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
             if outcome is None or isinstance(outcome, Retry):
-                self._settler.put(hold(entry.item, entry.work), entry.claimed_at)
+                self._settler.put(self._hold(entry.item, entry.work), entry.claimed_at)
 
     def _wait(self, settlement: Settlement, waits: bool) -> None:  # noqa: FBT001  (the settler's protocol)
         """Take note that an end waits for a lock of another session, or does not any more."""

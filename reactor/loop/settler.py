@@ -39,6 +39,7 @@ class Settler:
         settled: Told the ends that are off our hands, written or not.
         followed: Called when something can be claimed because of them.
         waits: Told when an end begins to wait for a lock (True), and before it is off our hands (False).
+        not_written: Says what to write instead of an end whose writing met an error that nobody expected.
 
     Attributes:
         over: Set when everything is written that can be, after `close`.
@@ -51,7 +52,9 @@ class Settler:
         observer: Observer,
         settled: Callable[[Sequence[Settlement]], None],
         followed: Callable[[], None],
+        *,
         waits: Callable[[Settlement, bool], None],
+        not_written: Callable[[Settlement, Exception], Settlement],
     ) -> None:
         self.over = trio.Event()
         self._outbox = outbox
@@ -60,6 +63,7 @@ class Settler:
         self._settled = settled
         self._followed = followed
         self._waits = waits
+        self._not_written = not_written
         self._ends, self._ready = trio.open_memory_channel[End](math.inf)
         self._apart: list[End] = []
         self._deferred: set[int] = set()  # their claims
@@ -118,12 +122,24 @@ class Settler:
                 gone = [end for end in ends if (end[0].item.id, end[0].item.claim_no) not in ours]
                 ends = [end for end in ends if (end[0].item.id, end[0].item.claim_no) in ours]
                 self._off_our_hands(gone, [Written.LOST] * len(gone))
+            except Exception as error:  # noqa: BLE001  # a bug that one of them brings out
+                await self._write_halves(ends, error)
+                return
             else:
                 self._take_in(ends, written)
                 if self._outbox.followed:
                     self._followed()
                 break
         self._observer.accepted(Kind.SETTLE)
+
+    async def _write_halves(self, ends: list[End], error: Exception) -> None:
+        """Write halves, until what brings the error out is alone, and of that something that is easier to write."""
+        if len(ends) == 1:
+            [(settlement, claimed_at)] = ends
+            await self._write([(self._not_written(settlement, error), claimed_at)])
+        else:
+            for half in (ends[: len(ends) // 2], ends[len(ends) // 2 :]):
+                await self._write(half)
 
     def _take_in(self, ends: list[End], written: Sequence[Written]) -> None:
         waiting = [end for end, is_written in zip(ends, written, strict=True) if is_written is Written.WAITING]
