@@ -21,6 +21,7 @@ from tests.wire import Wire
 
 BACKLOG = 1_000
 WITHIN = 2.0  # seconds from the promotion until every replica claims again, and an edit arrives
+FREE_LOSSES = 3  # times that an item may be in lost hands before it costs an attempt
 UNLIMITED = {"CALENDAR_SYNC_REQUESTS_PER_MINUTE": "0", "CALENDAR_SYNC_LANE_REQUESTS_PER_MINUTE": "0"}
 
 
@@ -119,7 +120,8 @@ async def test_all_replicas_go_on_after_a_failover(world: World, pair: Pair, rou
         await world.all_done(application.written, 120)
     print(f"{rounds} failovers by {route}: {', '.join(f'{seconds:.2f}' for seconds in took)} s")  # noqa: T201
     assert max(took) < WITHIN
-    assert world.attempts() == 0
+    if rounds <= FREE_LOSSES:  # after more of them an item may have been in hand at each
+        assert world.attempts() == 0
     assert world.titles() == dict.fromkeys((f"event {n}" for n in range(application.written)), 1)
     writes = world.google.emulator.writes(world.google.user)
     assert all(kinds[WriteKind.INSERT] == 1 for kinds in writes.values())
