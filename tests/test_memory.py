@@ -37,8 +37,9 @@ async def test_memory_is_bounded_whatever_payloads_wait(world: World, rows: int)
     for number in range(INNOCENTS):
         world.insert(number, workspace=innocent)
     process = await world.start().ready()
-    await until(lambda: len(world.titles()) >= INNOCENTS or process.popen.poll() is not None)
-    assert statuses_of(world, innocent) == {("COMPLETED", None): INNOCENTS}
+    done = {("COMPLETED", None): INNOCENTS}
+    await until(lambda: statuses_of(world, innocent) == done or process.popen.poll() is not None)
+    assert statuses_of(world, innocent) == done, process.output
     await until(lambda: statuses_of(world, busy) == {("DEAD_LETTER", "BAD_PAYLOAD"): rows}, 120)
     found = peak(process)
     print(f"{rows} payloads of 5 MB: at most {found} MiB were resident")  # noqa: T201  (for `-s`)
