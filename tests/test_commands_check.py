@@ -40,6 +40,7 @@ async def test_all_is_well(world: World) -> None:
         "server",
         "clock, database",
         "notify queue",
+        "lock table",
         "rights",
         "rehearsal",
         "tokens",
@@ -136,3 +137,24 @@ def test_clocks() -> None:
 
 def test_a_notify_queue_that_fills() -> None:
     assert [str(check._queue({"queue": share}).verdict) for share in (0.0, 0.2, 0.6)] == ["ok", "warn", "fail"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "slots", "verdict"),
+    [(1_000, 6_400, "ok"), (200, 800, "ok"), (200, 799, "warn"), (200, 400, "warn"), (200, 399, "fail")],
+)
+def test_a_lock_table_that_a_claim_could_fill(batch: int, slots: int, verdict: str) -> None:
+    finding = check._locks_of_a_claim(batch, slots)
+    assert finding.verdict == verdict
+    assert f"{slots:,} locks" in finding.says
+    assert ("CALENDAR_SYNC_BATCH_SIZE" in finding.says) is (verdict != "ok")
+
+
+async def test_the_lock_table_is_the_servers_own(world: World) -> None:
+    [[slots]] = world.execute(
+        "select product from (select setting::integer * (select sum(setting::integer) from pg_settings"
+        " where name in ('max_connections', 'max_prepared_transactions')) as product from pg_settings"
+        " where name = 'max_locks_per_transaction') as s"
+    )
+    found = await findings(world.google, world.database.reactor, CALENDAR_SYNC_BATCH_SIZE="1000")
+    assert found["lock table"][1] == f"a claim locks up to 1,000 items; the server has room for {slots:,} locks"

@@ -16,10 +16,8 @@ class Wire:
     """
 
     def __init__(self, dsn: str) -> None:
-        options = conninfo_to_dict(dsn)
-        self._host = str(options.get("host") or "localhost")
-        self._port = int(options.get("port") or 5432)
         self._dsn = dsn
+        self.lead_to(dsn)
         self._frozen = False
         self._manager = trio.open_nursery()
 
@@ -32,7 +30,11 @@ class Wire:
         return self
 
     async def _serve(self, client: trio.SocketStream) -> None:
-        async with await self._dial() as server, trio.open_nursery() as nursery:
+        try:
+            dialled = await self._dial()
+        except OSError:  # there is no server now: the client's connection ends
+            return
+        async with dialled as server, trio.open_nursery() as nursery:
             nursery.start_soon(self._pump, client, server, nursery.cancel_scope)
             nursery.start_soon(self._pump, server, client, nursery.cancel_scope)
 
@@ -55,6 +57,12 @@ class Wire:
     ) -> None:
         self._nursery.cancel_scope.cancel()
         await self._manager.__aexit__(kind, error, trace)
+
+    def lead_to(self, dsn: str) -> None:
+        """Lead new connections to the server of this connection string; those that are there stay where they are."""
+        options = conninfo_to_dict(dsn)
+        self._host = str(options.get("host") or "localhost")
+        self._port = int(options.get("port") or 5432)
 
     def freeze(self) -> None:
         """Swallow everything from now on, in both directions, without closing anything."""

@@ -36,6 +36,8 @@ CONNECTIONS = statements("connections")
 OLDEST_SERVER = 150_000
 LATE = 5.0  # seconds by which clocks may differ before it is worth a word
 WRONG = 300.0  # seconds; a service account's assertion is refused from here on
+MANY_LOCKS = 0.25  # of the server's lock table: from here on a busy application may find it full
+TOO_MANY_LOCKS = 0.5
 TIMEOUT = httpx.Timeout(10.0)
 PORTION = 1_000
 REHEARSED = {
@@ -117,6 +119,7 @@ def _database(database_url: str | None) -> Findings:
     try:
         with open_desk(dsn, name="check") as desk:
             yield from _server(desk)
+            yield from _lock_table(desk, dsn)
             yield from _rights(desk)
             yield from _rehearsal(desk)
             yield from _replicas(desk)
@@ -167,6 +170,24 @@ def _queue(server: Row) -> Finding:
     if server["queue"] > 0.1:
         return Finding("notify queue", Verdict.WARN, f"{share}; {advice}")
     return Finding("notify queue", Verdict.OK, share)
+
+
+def _lock_table(desk: Desk, dsn: str) -> Findings:
+    try:
+        batch = Settings.from_environment(database_url=dsn).calendar_sync_batch_size
+    except ConfigurationError:  # said already
+        return
+    yield _locks_of_a_claim(batch, desk.one(SQL["lock_table"])["slots"])
+
+
+def _locks_of_a_claim(batch: int, slots: int) -> Finding:
+    """Compare the most that the replicas lock together with what the server has room for (docs/scaling.md, Locks)."""
+    share = batch / slots
+    text = f"a claim locks up to {batch:,} items; the server has room for {slots:,} locks"
+    if share <= MANY_LOCKS:
+        return Finding("lock table", Verdict.OK, text)
+    advice = "lower CALENDAR_SYNC_BATCH_SIZE, or raise the server's max_locks_per_transaction"
+    return Finding("lock table", Verdict.FAIL if share > TOO_MANY_LOCKS else Verdict.WARN, f"{text}: {advice}")
 
 
 def _rights(desk: Desk) -> Findings:

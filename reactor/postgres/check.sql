@@ -6,6 +6,11 @@ select current_setting('server_version_num')::integer as version, current_settin
        (select rolsuper from pg_catalog.pg_roles where rolname = current_user) as is_superuser,
        current_user as role;
 
+-- name: lock_table
+-- How many locks the server promises to hold, all databases together; it has some room beyond that for its own processes.
+select current_setting('max_locks_per_transaction')::integer
+       * (current_setting('max_connections')::integer + current_setting('max_prepared_transactions')::integer) as slots;
+
 -- name: rights
 -- What the reactor needs and this role has not: rights on the schema, tables, sequences and functions (db/roles.sql). Of
 -- functions and sequences those that the migrations make; a trigger's function needs no right.
