@@ -144,7 +144,7 @@ async def test_an_expansion_whose_claim_is_lost_writes_nothing(world: RebuildWor
     world.rebuild()
     item, payload = await claimed(outbox)
     with psycopg.connect(world.database.reactor, autocommit=True) as connection:
-        for stale in (replace(item, claim_no=item.claim_no - 1), replace(item, id=UUID(int=1))):
+        for stale in (replace(item, lease_no=item.lease_no - 1), replace(item, id=UUID(int=1))):
             expansion = Expansion(stale, payload)
             expansion.open(connection)
             with pytest.raises(ClaimLostError):

@@ -30,6 +30,8 @@ OUTBOX = {
     "claim_no": ("bigint", True, None),
     "parent_id": ("uuid", True, None),
     "failure_code": ("text", True, None),
+    "lease_no": ("bigint", True, None),
+    "losses": ("smallint", True, None),
 }
 BINDINGS = {
     "id": ("uuid", False, "gen_random_uuid()"),

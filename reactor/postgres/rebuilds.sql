@@ -215,7 +215,7 @@ select count(*) from made
 -- name: progressed
 -- An expansion that gets on has not failed, whatever became of its workers; one that kills them always in the same place
 -- writes nothing new there, and ends as a dead letter.
-update public.sync_outbox set attempts = 0 where id = %(parent)s and attempts > 0
+update public.sync_outbox set attempts = 0, losses = null where id = %(parent)s and (attempts > 0 or losses > 0)
 
 -- name: put_away
 -- A portion of the children of older rebuilds that nobody has begun: ours cover what they were for.
