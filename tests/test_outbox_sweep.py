@@ -1,9 +1,12 @@
 """What becomes of items whose worker died."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import psycopg
 import pytest
+import trio
+import trio.testing
 
 from reactor.core.item import Settlement, Written
 from reactor.postgres.outbox import Outbox
@@ -207,3 +210,21 @@ async def test_an_orphan_that_cannot_be_changed_is_set_aside(world: World, outbo
     assert await outbox.sweep() == Swept(recovered=8)
     assert world.one("select (item_id, sqlstate)::text from sync_set_aside") == f"({rows[4]},P0001)"
     assert await outbox.sweep() == Swept()
+
+
+async def test_what_a_claim_brings_meanwhile_is_not_swept(world: World, outbox: Outbox) -> None:
+    """A sweep that waited for the session while a claim was in it knows what that claim has brought."""
+    for round_ in range(5):
+        rows = [world.insert(f"s{round_}{n}") for n in range(3)]
+        swept: list[Swept] = []
+
+        async def sweep() -> None:
+            swept.append(await outbox.sweep())  # noqa: B023  (the nursery ends within the round)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outbox._session.execute, "select pg_sleep(0.05)")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(partial(outbox.claim, slots=5))
+            nursery.start_soon(sweep)
+        assert swept == [Swept()]
+        assert {world.status(row)[0] for row in rows} == {"PROCESSING"}

@@ -380,7 +380,7 @@ class Outbox:
             RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
-        orphans = await self._run(_rows, "orphans", {"lease": self._lease or 0, "held": _ids(self._in_flight)})
+        orphans = await self._run(self._orphans)
         swept = Swept()
         pending = [orphans] if orphans else []
         while pending:
@@ -395,6 +395,10 @@ class Outbox:
                 continue
             swept = Swept(swept.recovered + recovered, swept.dead + dead)
         return swept
+
+    async def _orphans(self, connection: TrioConnection) -> list[Row]:
+        """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
+        return await _rows(connection, "orphans", {"lease": self._lease or 0, "held": _ids(self._in_flight)})
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
