@@ -42,6 +42,7 @@ class Housekeeping:
         invalid: Connections that are invalid, at the last round.
         notify_usage: How full the server's queue of notifications was, from 0 to 1.
         brakes: Workspaces that the brake has stopped, at the last round.
+        aside: Items that the server refuses to change, counted up to `COUNTED`, at the last round.
     """
 
     def __init__(self, pool: Pool, facts: Facts, *, retention_days: int, observer: Observer | None = None) -> None:
@@ -53,6 +54,7 @@ class Housekeeping:
         self.invalid = 0
         self.notify_usage = 0.0
         self.brakes = 0
+        self.aside = 0
         self._observer = observer or Observer()
         self._pool = pool
         self._facts = facts
@@ -107,7 +109,7 @@ class Housekeeping:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
         [row] = await self._pool.execute(SQL["backlog"], {"most": COUNTED})
         self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending = row[:4]
-        self.invalid, self.notify_usage, self.brakes = row[4:]
+        self.invalid, self.notify_usage, self.brakes, self.aside = row[4:]
 
     async def clean(self) -> None:
         """Delete what was settled long ago, in portions, unless another replica is at it."""
@@ -118,6 +120,7 @@ class Housekeeping:
             deleted = portion or 0
             self.deleted += deleted
             self._beat()
+        await self._pool.execute(SQL["forget_aside"])
 
     def _beat(self) -> None:
         self._facts.beats["housekeeping"] = trio.current_time()

@@ -100,6 +100,9 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield Gauged("connections_invalid", "Workspaces whose consent does not work.", housekeeping.invalid)
     yield Gauged("notify_queue_usage_ratio", "How full the queue of notifications is.", housekeeping.notify_usage)
     yield Gauged("brakes", "Workspaces that are stopped since too much would be deleted.", housekeeping.brakes)
+    yield Gauged(
+        "items_set_aside", "Items that the database refuses to change, counted up to 10,000.", housekeeping.aside
+    )
     yield Counted("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 

@@ -198,3 +198,18 @@ def test_nothing_of_a_table_is_cut_off(database: Database, rows: Rows, monkeypat
             shown = call(database.reactor, "locks", COLUMNS=width).stdout
             assert str(workspace()) in shown
             assert str(rows.one("select id from sync_outbox")) in shown
+
+
+def test_what_the_database_refuses_to_change(database: Database, rows: Rows) -> None:
+    rows.connect()
+    items = [rows.insert(f"s{n}") for n in range(3)]
+    for item, constraint in zip(items, ("located", "located", ""), strict=True):
+        state = "23514" if constraint else "P0001"
+        rows.connection.execute("select sync_outbox_set_aside(%s, %s, %s, %s)", (item, workspace(), state, constraint))
+    found = document(database, "status")["set_aside"]
+    assert [(each["n"], each["sqlstate"], each["constraint"]) for each in found] == [
+        (2, "23514", "located"),
+        (1, "P0001", ""),
+    ]
+    shown = " ".join(call(database.reactor, "status").stdout.split())
+    assert "3 that the database refuses to change: 2 23514 located, 1 P0001; one is" in shown

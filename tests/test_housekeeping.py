@@ -140,3 +140,21 @@ async def test_a_database_that_does_not_answer_holds_nothing_up(
     monkeypatch.setattr(housekeeping, "TIMEOUT", 0.001)
     with pytest.raises(TransientError):
         await rounds.verify()
+
+
+async def test_what_is_set_aside_is_counted_and_forgotten_when_it_is_not_open_any_more(
+    database: Database, rounds: Housekeeping
+) -> None:
+    world = Rows(database)
+    world.connect()
+    items = [world.insert(f"s{n}") for n in range(3)]
+    for item in items:
+        world.connection.execute("select sync_outbox_set_aside(%s, null, 'P0001', null)", (item,))
+    world.connection.execute("update sync_outbox set status = 'COMPLETED' where id = %s", (items[0],))
+    world.connection.execute("delete from sync_outbox where id = %s", (items[1],))
+    await rounds.measure()
+    assert rounds.aside == 3
+    await rounds.clean()
+    await rounds.measure()
+    assert rounds.aside == 1
+    world.close()

@@ -74,6 +74,7 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
         },
         "parked": {**desk.one(SQL["connections"], **where), "workspaces": parked},
         "stopped": desk.rows(SQL["stopped"], **where),
+        "set_aside": desk.rows(SQL["aside"], **where, cap=CAP),
         "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
         "replicas": desk.rows(SQL["replicas"]),
         "held": [asdict(holder) for holder in holders(desk.connection) if holder.stands_out],
@@ -101,6 +102,7 @@ def _show_outbox(document: Document) -> None:
             "parked": f"{count(waits, 'item')} of {workspaces} without a valid connection",
             "connections": f"{parked['total']:,}, of which {parked['invalid']:,} invalid",
             "dead letters": _dead(document["dead_letters"]),
+            **_aside(document["set_aside"]),
             **_refused(document["replicas"]),
             **({} if document["replicas"] else {"replicas": "none is connected: nothing is sent"}),
         },
@@ -149,6 +151,18 @@ def _refused(sessions: list[Document]) -> dict[str, str]:
     codes = sorted({code for each in sessions for code in (each["refused"] or "").split()})
     said = "; ".join(f"{code}, {advice(code)}" for code in codes)
     return {"refused": f"by the database, with SQLSTATE {said}"} if codes else {}
+
+
+def _aside(reasons: list[Document]) -> Document:
+    """What the database refuses to change, and why; nothing where there is nothing."""
+    if not reasons:
+        return {}
+    total = at_least(sum(each["n"] for each in reasons), CAP)
+    said = ", ".join(
+        f"{each['n']:,} {each['sqlstate']}{' ' + clean(each['constraint']) if each['constraint'] else ''}"
+        for each in reasons[:TOP]
+    )
+    return {"set aside": f"{total} that the database refuses to change: {said}; one is {reasons[0]['example']}"}
 
 
 def _show_replicas(sessions: list[Document]) -> None:

@@ -10,7 +10,7 @@ select case when pg_catalog.pg_try_advisory_xact_lock(718300, 3)
 -- name: backlog
 -- For how long the oldest due item has waited, and how many workspaces have one; how many items wait and how old the
 -- oldest is, counted so far and no further; how many consents do not work; how full the queue of notifications is; how
--- many workspaces the brake has stopped.
+-- many workspaces the brake has stopped; how many items are set aside, counted so far and no further.
 -- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions. What an
 -- application wrote as a time may be none that an age could be told of: infinite, or later than now.
 with ring as materialized (
@@ -38,5 +38,13 @@ with ring as materialized (
 select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.oldest),
        (select count(*) from public.google_connections where not is_valid),
        pg_catalog.pg_notification_queue_usage(),
-       (select count(*) from public.sync_brakes where released_at is null)
+       (select count(*) from public.sync_brakes where released_at is null),
+       (select count(*) from (select from public.sync_set_aside limit %(most)s) as a)
   from due, pending;
+
+-- name: forget_aside
+-- What was set aside and is not open any more: somebody mended it, ended it, or deleted it.
+delete from public.sync_set_aside as a
+ where not exists (
+   select from public.sync_outbox as o
+    where o.id = a.item_id and o.status::text in ('PENDING', 'FAILED', 'PROCESSING'));

@@ -53,6 +53,15 @@ select count(*)::integer as workspaces,
   from public.sync_outbox_due_workspaces() as r
  where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
 
+-- name: aside
+-- Items that the server refuses to change, by its reason, of the first `cap` + 1.
+select a.sqlstate, a.constraint_name as constraint, count(*)::integer as n, min(a.item_id::text) as example
+  from (select s.sqlstate, s.constraint_name, s.item_id
+          from public.sync_set_aside as s
+         where s.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null
+         limit %(cap)s + 1) as a
+ group by 1, 2 order by 3 desc, 1, 2;
+
 -- name: stopped
 -- Workspaces that the brake has stopped.
 select b.workspace_id as workspace, b.cause, b.deletes, b.events
