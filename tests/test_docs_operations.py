@@ -19,7 +19,7 @@ ALERTS = (
         "ReactorClaimsLost",
         "ReactorRestartLoop",
     ),
-    *("ReactorDeaf", "ReactorKeysMissing", "ReactorNotifyQueueFilling", "ReactorLoopLag"),
+    *("ReactorItemsSetAside", "ReactorDeaf", "ReactorKeysMissing", "ReactorNotifyQueueFilling", "ReactorLoopLag"),
 )
 
 
