@@ -179,8 +179,11 @@ class _Drawing:
             drain=r.choice((0.3, 2.0)),
         )
         self.span = r.choice((5.0, 20.0, 20.0, 60.0))
-        # A mix of its own, so that some histories are about one thing and others about all.
-        self.weights = {each: r.choice((0, 1, 1, 3)) for each in _KINDS}
+        # A mix of its own, so that some histories are about one thing and others about all. What befalls everybody
+        # excuses much, so there are histories without it.
+        self.theme = r.choice(("guilt", "guilt", "weather", "all"))
+        kinds = {"guilt": _GUILT, "weather": _FATE, "all": (*_GUILT, *_FATE)}[self.theme]
+        self.weights = {each: r.choice((0, 1, 1, 3)) for each in kinds}
         self.weights["write"] = r.choice((4, 8, 12))
 
     def history(self) -> History:
@@ -190,7 +193,12 @@ class _Drawing:
         events = [Event(0.0, self.write())]
         for _ in range(count):
             [kind] = r.choices(kinds, weights)
-            events.append(Event(round(r.uniform(0, self.span), 3), getattr(self, kind)()))
+            at = r.uniform(0, self.span)
+            events.append(Event(round(at, 3), what := getattr(self, kind)()))
+            if isinstance(what, Lock):  # which is nothing where nothing is under way
+                for later in (r.uniform(-0.2, 0.0), r.uniform(0.0, 0.2), r.uniform(0.0, what.seconds)):
+                    source = what.workspace, what.source
+                    events.append(Event(round(max(0.0, at + later), 3), Write(((source, self.edit(source)),))))
         # Something for the innocent to do, whatever happens.
         for workspace in range(self.setup.innocents):
             for at in sorted(r.uniform(0, self.span) for _ in range(3)):
@@ -286,22 +294,11 @@ class _Drawing:
         r = self.r
         kind = r.choice([*KINDS, "cut", "tokens expire"])
         everybody = kind not in KINDS or (KINDS[kind].everybody and r.random() < 0.5)
+        if self.theme == "guilt" and everybody:
+            kind, everybody = "read-only", False
         seconds = r.choice((0.5, 5.0, 20.0))
         return Trick(kind, seconds, None if everybody else self.guilty(), r.choice((0, 1)))
 
 
-_KINDS = (
-    "flood",
-    "poison",
-    "curse",
-    "lock",
-    "order",
-    "rebuild",
-    "consent",
-    "purge",
-    "kill",
-    "drain",
-    "lose",
-    "weather",
-    "trick",
-)
+_GUILT = ("flood", "poison", "curse", "lock", "lock", "order", "rebuild", "consent", "purge", "trick", "trick")
+_FATE = ("kill", "drain", "lose", "weather", "trick", "rebuild", "order")

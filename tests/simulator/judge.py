@@ -37,7 +37,7 @@ OUTAGES = frozenset(
 )
 
 
-class Violation(AssertionError):  # noqa: N818 - a finding
+class Violation(BaseException):  # noqa: N818 - a finding, which nothing in the loop may catch
     """Something that must hold does not."""
 
 
@@ -111,6 +111,9 @@ class Judge:
                 raise Violation(f"a floor fell: {about}")
             self._floors[about] = source.memory.floor_seq
         self._is_uncertain(item.id, died=settlement.moves_floor and settlement.status == "DEAD_LETTER")
+        if item.is_child and settlement.status == "DEAD_LETTER":
+            # Content that Google refuses, made anew: what was there before is gone, as was asked for.
+            self.uncertain.update(OURS[key] for key in [item.source_key.removeprefix("task:")] if key in OURS)
         reason = settlement.last_error or ""
         if settlement.attempts > item.attempts:
             self._earned(settlement, reason)

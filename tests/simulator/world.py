@@ -66,7 +66,7 @@ class World:
         self.grants: dict[int, str] = {}
         self._rules: list[Any] = []
         self._locks: list[trio.CancelScope] = []
-        self._ids = 0
+        self._ids = self._writing = 0
         for workspace in range(self.setup.workspaces):
             self.emulator.add_user(user_of(workspace), calendars=calendars_of(workspace)[1:])
             self._connect(workspace)
@@ -214,6 +214,7 @@ class World:
         """A transaction; what it holds is seen when it commits."""
         wrote = [(source, *self._state(source, edit)) for source, edit in write.edits if source[0] < self.setup.workspaces]
         silent = self.server.share(write)
+        self._writing += 1
         if write.commit_after:
             await trio.sleep(write.commit_after)
         if write.commit_after is not None:
@@ -221,6 +222,7 @@ class World:
             for source, row, state in wrote:
                 self.application.commit(source, row.seq, state)
             self.tell("commits", "application", rows=[row.seq for _, row, _ in wrote])
+        self._writing -= 1
         self._end_transaction(write, silent)
 
     def _end_transaction(self, who: object, silent: bool) -> None:  # noqa: FBT001
@@ -284,6 +286,7 @@ class World:
         match order.what:
             case "requeue":
                 self.tables.requeue(self.server.now())
+                self.judge.kills.clear()
             case "release":
                 self.tables.release(workspace)
             case "connect":
@@ -413,8 +416,7 @@ class World:
         self.tables.requeue(now, but=CONTENT)
         self.tables.hurry(now, beyond=5.0)
         self._commit()
-        pending = any(write.at > trio.current_time() for write in self.history.events)
-        return pending or any(row.status in OPEN for row in self.tables.rows.values()) or bool(self.server.sharing)
+        return self._writing > 0 or any(row.status in OPEN for row in self.tables.rows.values())
 
     def _left(self) -> list[tuple[Any, ...]]:
         return [(row.seq, row.status, row.due, row.code) for row in self.tables.rows.values() if row.status in OPEN]
