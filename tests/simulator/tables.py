@@ -20,6 +20,8 @@ OPEN = ("PENDING", "FAILED", "PROCESSING")
 WAITS = ("PENDING", "FAILED")
 REBUILD = "REBUILD_ALL"
 LARGEST = 256 * 1024
+AS_TEXT = False
+"""Whether a claim hands payloads out as text, and not decoded."""
 FREE_LOSSES = 3
 """So often in a row a worker may be lost with an item before that counts."""
 ASIDE = 5.0
@@ -528,4 +530,4 @@ def payload_of(row: Row) -> Any:
     """The payload as a claim hands it out."""
     if len(row.text) > LARGEST:
         return Oversized(len(row.text))
-    return row.document
+    return row.text if AS_TEXT else row.document
