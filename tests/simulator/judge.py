@@ -65,7 +65,7 @@ class Judge:
     _orphan_since: dict[UUID, float] = field(default_factory=dict)
     _floors: dict[tuple[UUID, str], int] = field(default_factory=dict)
     _got_through: list[tuple[float, str]] = field(default_factory=list)
-    _failed_at: dict[UUID, float] = field(default_factory=dict)
+    _failed_at: dict[tuple[str, int, UUID], float] = field(default_factory=dict)
     _left_at: dict[tuple[str, str, int], float] = field(default_factory=dict)
 
     def trouble(self, until: float) -> None:
@@ -101,7 +101,7 @@ class Judge:
         self.on_wire.add(state)
         self._left_at[state] = trio.current_time()
 
-    def ended(self, settlement: Settlement) -> None:
+    def ended(self, replica: "Replica", settlement: Settlement) -> None:
         """Take in an end that was written."""
         item, now = settlement.item, trio.current_time()
         about = item.workspace_id, item.source_key
@@ -116,11 +116,11 @@ class Judge:
             self.uncertain.update(OURS[key] for key in [item.source_key.removeprefix("task:")] if key in OURS)
         reason = settlement.last_error or ""
         if settlement.attempts > item.attempts:
-            self._earned(settlement, reason)
+            self._earned(replica, settlement, reason)
         if settlement.status in ("FAILED", "PENDING") and settlement.last_error:
-            self._failed_at[item.id] = now
+            self._failed_at[replica.name, replica.life, item.id] = now
 
-    def _earned(self, settlement: Settlement, reason: str) -> None:
+    def _earned(self, replica: "Replica", settlement: Settlement, reason: str) -> None:
         item = settlement.item
         state = str(item.workspace_id), item.source_key, item.seq
         if item.operation == REBUILD or item.is_child:
@@ -129,7 +129,7 @@ class Judge:
             raise Violation(f"an attempt for what was never sent: row {item.seq}, {reason}")
         if not self.evidence or reason not in OUTAGES or item.age > 86_400:
             return
-        since, until = self._failed_at.get(item.id, math.inf), self._left_at.get(state, 0.0)
+        since, until = self._failed_at.get((replica.name, replica.life, item.id), math.inf), self._left_at.get(state, 0.0)
         if not any(since <= at <= until for at, _ in self._got_through):
             raise Violation(f"an outage cost an attempt: row {item.seq}, {reason}; nothing else got through")
 

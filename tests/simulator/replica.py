@@ -104,12 +104,14 @@ class Replica:
         lanes: The present process's.
         outbox: The present session's, None where there is none.
         alive: Whether a process runs.
+        life: The number of the process.
     """
 
     def __init__(self, world: "World", name: str) -> None:
         self.world = world
         self.name = name
         self.alive = False
+        self.life = 0
         self.lanes = self._make_lanes()
         self.stats = Stats()
         self.outbox: ModelOutbox | None = None
@@ -159,7 +161,7 @@ class Replica:
             await trio.sleep(self.restart_after)
             self._stop = trio.Event()
             self.lanes, self.stats, self.linger = self._make_lanes(), Stats(), 0.0
-            self.alive = True
+            self.alive, self.life = True, self.life + 1
             self.world.tell("starts", self.name)
             self.restart_after = None
             with trio.CancelScope() as self._scope:

@@ -136,7 +136,7 @@ class World:
         self.tell(
             told, replica.name, row=item.seq, attempts=settlement.attempts, why=settlement.last_error, of=self.name(item.workspace_id)
         )
-        self.judge.ended(settlement)
+        self.judge.ended(replica, settlement)
 
     def crashed(self, replica: Replica, error: Exception) -> None:
         raise Violation(f"{replica.name} met what it did not expect: {error!r}") from error
