@@ -9,7 +9,7 @@ from uuid import UUID
 import trio
 
 from reactor.core.item import Settlement
-from reactor.core.outcome import FailureCode
+from reactor.core.outcome import FailureCode, Outcome, Retry, Scope
 from reactor.emulator.calendars import Write, WriteKind
 from tests.simulator.application import WORKSPACES, Source, calendars_of, source_id
 from tests.simulator.tables import OPEN, REBUILD, Row
@@ -25,6 +25,8 @@ TAKEN_OVER = 12.0
 MOST_KILLS = 12
 """As often may one item end its worker: three losses are free, five more are attempts, and some are met half-way."""
 CONTENT = (FailureCode.BAD_PAYLOAD.value, FailureCode.BAD_REQUEST.value)
+State = tuple[str, str, int]
+"""A state that is sent: workspace, source and place."""
 OURS = {source_id((w, n)): (w, n) for w in range(len(WORKSPACES)) for n in range(60)}
 OUTAGES = frozenset(
     {
@@ -55,7 +57,7 @@ class Judge:
 
     world: "World"
     evidence: bool = False
-    on_wire: set[tuple[str, str, int]] = field(default_factory=set)
+    on_wire: set[State] = field(default_factory=set)
     uncertain: set[Source] = field(default_factory=set)
     calm_at: float = 0.0
     patient_until: dict[int, float] = field(default_factory=dict)
@@ -64,9 +66,11 @@ class Judge:
     _newest: dict[Source, int] = field(default_factory=dict)
     _orphan_since: dict[UUID, float] = field(default_factory=dict)
     _floors: dict[tuple[UUID, str], int] = field(default_factory=dict)
-    _got_through: list[tuple[float, str]] = field(default_factory=list)
-    _failed_at: dict[tuple[str, int, UUID], float] = field(default_factory=dict)
-    _left_at: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    _got_through: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    _failed_at: dict[tuple[str, int, State], float] = field(default_factory=dict)
+    _failed_before: dict[tuple[str, int, State], float] = field(default_factory=dict)
+    _left_at: dict[State, int] = field(default_factory=dict)
+    _ticks: int = 0
 
     def trouble(self, until: float) -> None:
         """Something befalls everybody until then."""
@@ -92,18 +96,29 @@ class Judge:
             raise Violation(f"an older state after a newer one: {source}, {seq} after {self._newest[source]}")
         self._newest[source] = seq
 
-    def got_through(self, workspace: str) -> None:
-        """Google answered somebody."""
-        self._got_through.append((trio.current_time(), workspace))
-
-    def left(self, state: tuple[str, str, int]) -> None:
+    def left(self, replica: "Replica", state: State) -> None:
         """A state leaves for Google."""
         self.on_wire.add(state)
-        self._left_at[state] = trio.current_time()
+        self._left_at[state] = self._tick(replica)
+
+    def came_to(self, replica: "Replica", state: State, outcome: Outcome) -> None:
+        """Take in what a request came to for a state, as its process learns it."""
+        at = self._tick(replica)
+        if isinstance(outcome, Retry) and outcome.outage:
+            about = replica.name, replica.life, state
+            self._failed_before[about] = self._failed_at.get(about, math.inf)
+            self._failed_at[about] = at
+        elif not isinstance(outcome, Retry) or outcome.scope is Scope.ITEM:
+            self._got_through[replica.name, replica.life] = [*self._got_through[replica.name, replica.life][-20:], at]
+
+    def _tick(self, replica: "Replica") -> int:
+        del replica
+        self._ticks += 1
+        return self._ticks
 
     def ended(self, replica: "Replica", settlement: Settlement) -> None:
         """Take in an end that was written."""
-        item, now = settlement.item, trio.current_time()
+        item = settlement.item
         about = item.workspace_id, item.source_key
         source = self.world.tables.sources.get(about)
         if source is not None:
@@ -117,8 +132,6 @@ class Judge:
         reason = settlement.last_error or ""
         if settlement.attempts > item.attempts:
             self._earned(replica, settlement, reason)
-        if settlement.status in ("FAILED", "PENDING") and settlement.last_error:
-            self._failed_at[replica.name, replica.life, item.id] = now
 
     def _earned(self, replica: "Replica", settlement: Settlement, reason: str) -> None:
         item = settlement.item
@@ -129,8 +142,9 @@ class Judge:
             raise Violation(f"an attempt for what was never sent: row {item.seq}, {reason}")
         if not self.evidence or reason not in OUTAGES or item.age > 86_400:
             return
-        since, until = self._failed_at.get((replica.name, replica.life, item.id), math.inf), self._left_at.get(state, 0.0)
-        if not any(since <= at <= until for at, _ in self._got_through):
+        process = replica.name, replica.life
+        since, until = self._failed_before.get((*process, state), math.inf), self._left_at.get(state, 0)
+        if not any(since <= at <= until for at in self._got_through[process]):
             raise Violation(f"an outage cost an attempt: row {item.seq}, {reason}; nothing else got through")
 
     def _is_uncertain(self, row_id: UUID, *, died: bool) -> None:

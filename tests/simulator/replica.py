@@ -76,7 +76,14 @@ class _Calendar:
         if self._replica.world.leaves(self._replica, works):
             self._replica.kill(linger=0.0)
             await trio.sleep_forever()
-        return await self._client.send(works, tokens, report)
+
+        def told(place: int, outcome: Outcome) -> None:
+            work = works[place]
+            self._replica.world.judge.came_to(self._replica, (work.workspace_id, work.source_key, work.seq), outcome)
+            if report is not None:
+                report(place, outcome)
+
+        return await self._client.send(works, tokens, told)
 
 
 class _Pool:

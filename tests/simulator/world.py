@@ -95,8 +95,6 @@ class World:
         calendar._store = watched
 
     def _exchanged(self, exchange: Exchange) -> None:
-        if exchange.status and exchange.status < 500 and not exchange.effect:
-            self.judge.got_through(exchange.calendar)
         if exchange.effect or exchange.status >= 400:
             told = {"status": exchange.status, "reason": exchange.reason, "effect": exchange.effect}
             self.tell(f"answers {exchange.operation}", "google", calendar=exchange.calendar, **told)
@@ -121,7 +119,7 @@ class World:
         """Take in what leaves; say whether it ends the worker."""
         deadly = False
         for work in works:
-            self.judge.left((work.workspace_id, work.source_key, work.seq))
+            self.judge.left(replica, (work.workspace_id, work.source_key, work.seq))
             if self.cursed.get(work.seq) == "deadly" and not work.repairs:
                 deadly = True
                 self.judge.killed_by(work.seq)
