@@ -177,6 +177,7 @@ class ModelOutbox:
         await self._ask(self._writing, "announce", lambda: self._server.notify(self._writing.pid))
 
     async def sweep(self) -> Swept:
+        """Take over what lost its worker."""
         recovered, dead = await self._ask(self._claims, "sweep", self._sweep)
         return Swept(recovered, dead)
 

@@ -18,6 +18,7 @@ from reactor.core.item import Item, Settlement
 from reactor.core.lanes import Lanes
 from reactor.core.limits import Limits
 from reactor.core.outcome import Dead, Outcome, Retry
+from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
 from reactor.core.token_answers import Grant
 from reactor.core.work import Work
@@ -84,6 +85,20 @@ class _Calendar:
                 report(place, outcome)
 
         return await self._client.send(works, tokens, told)
+
+
+class _Rebuilds:
+    """The real ones, which tell what came of it."""
+
+    def __init__(self, replica: "Replica", client: GoogleCalendar) -> None:
+        self._replica = replica
+        pool: Any = _Pool(replica)
+        self._real = Rebuilds(pool, client, replica.world.setup.brake)
+
+    async def expand(self, item: Item, payload: Rebuild, tokens: AccessTokens) -> Outcome:
+        outcome = await self._real.expand(item, payload, tokens)
+        self._replica.world.judge.came_to(self._replica, (str(item.workspace_id), item.source_key, item.seq), outcome)
+        return outcome
 
 
 class _Pool:
@@ -244,7 +259,7 @@ class Replica:
             self.loop = Loop(
                 self.outbox,
                 calendar,
-                Rebuilds(_Pool(self), client, world.setup.brake),  # type: ignore[arg-type]  # the model's pool
+                _Rebuilds(self, client),
                 self._tokens_of,
                 wakeups,
                 lanes=self.lanes,

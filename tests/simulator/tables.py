@@ -216,7 +216,7 @@ class Tables:
         chosen.sort(key=lambda each: (-each[2].losses, each[0], each[1]))
         room = slots
         for _, _, row in chosen:
-            group = max(1, slots // 4 ** min(row.losses, 8))
+            group = self.group(row, slots)
             if len(claim.rows) >= min(room, group):
                 claim.left = True
                 continue
@@ -228,6 +228,11 @@ class Tables:
             claim.rows.append(row)
         claim.due_in = self._due_in(now, {*excluded, *claim.stopped})
         return claim
+
+    @staticmethod
+    def group(row: Row, slots: int) -> int:
+        """How many may be claimed together with a row: the fewer, the more often its worker was lost."""
+        return max(1, slots // 4 ** min(row.losses, 8))
 
     def _ring(self, after: UUID | None) -> list[UUID]:
         waiting = sorted({row.workspace for row in self.rows.values() if row.status in WAITS})
@@ -359,7 +364,7 @@ class Tables:
         """Write what becomes of one item."""
         item = settlement.item
         row = self.rows.get(item.id)
-        if row is None or row.lease_no != item.lease_no or row.claim_no != item.claim_no:
+        if row is None or not self.fits(row, item):
             return Written.LOST
         if self.waits(settlement):
             return Written.WAITING
@@ -376,6 +381,11 @@ class Tables:
         self._remember(settlement, row)
         self._bind(settlement)
         return Written.WRITTEN
+
+    @staticmethod
+    def fits(row: Row, item: Item) -> bool:
+        """The fence: whether the claim still holds."""
+        return row.lease_no == item.lease_no and row.claim_no == item.claim_no
 
     def waits(self, settlement: Settlement) -> bool:
         """Whether a transaction of the application is in the way of an end."""
@@ -446,12 +456,15 @@ class Tables:
         for row in list(self.rows.values()):
             if row.status != "PROCESSING" or row.lease_no in self.leases or row.refusal:
                 continue
-            if row.id in self.locked or (row.workspace, row.key) in self.locked:
+            if self._is_locked(row):
                 continue
             is_dead = self._lose(row, now, ceiling)
             dead, recovered = dead + is_dead, recovered + (not is_dead)
             self._note_lost(row)
         return recovered, dead
+
+    def _is_locked(self, row: Row) -> bool:
+        return row.id in self.locked or (row.workspace, row.key) in self.locked
 
     def _lose(self, row: Row, now: float, ceiling: int) -> bool:
         del now
