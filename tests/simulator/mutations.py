@@ -70,11 +70,11 @@ def _keeps_excluded(clear: Any) -> Any:
     return wrong
 
 
-def _settles_whole(settled: Any) -> Any:
-    async def wrong(self: ModelOutbox, settlements: Sequence[Settlement], *, whole: bool = False) -> list[Written]:
-        del whole
-        found: list[Written] = await settled(self, settlements, whole=True)
-        return found
+def _settles_whole(settle: Any) -> Any:
+    def wrong(self: ModelOutbox, settlements: list[Settlement]) -> Any:
+        if any(self._tables.waits(each) for each in settlements):
+            raise Refused("55P03")
+        return settle(self, settlements)
 
     return wrong
 
@@ -113,7 +113,7 @@ def _sweep_waits(sweep: Any) -> Any:
 
 def _together_again(group: Any) -> Any:
     del group
-    return staticmethod(lambda row, slots: slots)
+    return staticmethod(lambda losses, slots, trial: slots)
 
 
 def _raises_at_odd(prepare: Any) -> Any:
@@ -193,7 +193,7 @@ def _sleeps_on(look: Any) -> Any:
 
 MUTATIONS = (
     Mutation("clear", "A6", "what was excluded when the session was lost stays so", Lanes, "clear", _keeps_excluded),
-    Mutation("settle as a whole", "A4", "an end that waits for a lock makes all wait", ModelOutbox, "settled", _settles_whole),
+    Mutation("settle as a whole", "A4", "an end that waits for a lock makes all wait", ModelOutbox, "_settle", _settles_whole),
     Mutation("sweep as a whole", "A4", "a locked orphan stops the sweep", Tables, "sweep", _sweep_waits),
     Mutation("NULL", "A1", "a row without a due time ends the process", Tables, "_ring", _raises_at_null),
     Mutation("claim as a whole", "A3", "a row that cannot be updated stops all claims", Tables, "claim", _fails_as_a_whole),

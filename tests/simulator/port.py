@@ -12,7 +12,7 @@ from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
-from tests.simulator.tables import Claim
+from tests.simulator.tables import FREE_LOSSES, Claim
 
 T = TypeVar("T")
 
@@ -106,10 +106,13 @@ class ModelOutbox:
             await trio.sleep(server.rng.uniform(0.0005, 0.003))
             now = server.now()
             return self._tables.claim(
-                now=now, lease_no=self.lease_no, slots=slots, excluded=excluded, after=self._after
+                now=now, lease_no=self.lease_no, slots=slots, excluded=excluded, after=self._after, trial=self._tries()
             )
         finally:
             server.claiming = False
+
+    def _tries(self) -> bool:
+        return any(item.losses >= FREE_LOSSES for item in self._in_flight.values())
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
         stopped: set[UUID] = set()
@@ -132,15 +135,10 @@ class ModelOutbox:
         held = [item for item in items if item.workspace_id in stopped]
         return Claimed(kept, look, superseded, held)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """As the port is today: what waits for a lock makes all of it wait."""
-        return [fate is Written.WRITTEN for fate in await self.settled(settlements, whole=True)]
-
-    async def settled(self, settlements: Sequence[Settlement], *, whole: bool = False) -> list[Written]:
-        """Write ends; with `whole` all or none, as long as any has to wait."""
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
         self.followed = False
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
-        written = await self._ask(self._writing, "settle", lambda: self._settle(list(ours.values()), whole=whole))
+        written = await self._ask(self._writing, "settle", lambda: self._settle(list(ours.values())))
         over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
         items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
         if items:
@@ -153,9 +151,7 @@ class ModelOutbox:
         held = self._in_flight.get(item.id)
         return held is not None and held.claim_no == item.claim_no
 
-    def _settle(self, settlements: list[Settlement], *, whole: bool) -> dict[UUID, Written]:
-        if whole and any(self._tables.waits(each) for each in settlements):
-            raise Refused("55P03")
+    def _settle(self, settlements: list[Settlement]) -> dict[UUID, Written]:
         now = self._server.now()
         written = {}
         for each in settlements:

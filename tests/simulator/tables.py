@@ -7,6 +7,7 @@ operations to this and to PostgreSQL.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,8 +25,8 @@ AS_TEXT = False
 """Whether a claim hands payloads out as text, and not decoded."""
 FREE_LOSSES = 3
 """So often in a row a worker may be lost with an item before that counts."""
-ASIDE = 5.0
-"""Seconds until a row that could not be updated is tried again."""
+ASIDE = 60.0
+"""Seconds until a row that could not be updated is tried again; they double, to an hour."""
 
 Due = float | None
 
@@ -152,6 +153,7 @@ class Tables:
         self.connections: dict[UUID, Connection] = {}
         self.brakes: dict[UUID, Stop] = {}
         self.aside: dict[UUID, float] = {}
+        self.refusals: Counter[UUID] = Counter()
         self.locked: dict[object, object] = {}
         self.leases: set[int] = set()
         self.calls = False
@@ -204,8 +206,10 @@ class Tables:
 
     # The claim
 
-    def claim(self, *, now: float, lease_no: int, slots: int, excluded: Collection[UUID], after: UUID | None) -> Claim:
-        """Claim; workspaces behind `after` come first."""
+    def claim(
+        self, *, now: float, lease_no: int, slots: int, excluded: Collection[UUID], after: UUID | None, trial: bool
+    ) -> Claim:
+        """Claim; workspaces behind `after` come first. `trial`: one that lost its worker thrice is in hand already."""
         claim = Claim(stopped=frozenset(w for w, stop in self.brakes.items() if not stop.released))
         chosen: list[tuple[int, int, Row]] = []
         for place, workspace in enumerate(self._ring(after)):
@@ -213,26 +217,41 @@ class Tables:
                 continue
             if not self._supersede_and_choose(workspace, now, claim, chosen, place):
                 continue
-        chosen.sort(key=lambda each: (-each[2].losses, each[0], each[1]))
-        room = slots
-        for _, _, row in chosen:
-            group = self.group(row, slots)
-            if len(claim.rows) >= min(room, group):
-                claim.left = True
-                continue
-            if self._is_set_aside(row, now):
-                continue
-            room = min(room, group)
-            self._claims += 1
-            row.status, row.claim_no, row.lease_no = "PROCESSING", self._claims, lease_no
-            claim.rows.append(row)
+        chosen.sort(key=lambda each: (each[0], each[1]))
+        self._take(chosen, claim, now=now, lease_no=lease_no, slots=slots, trial=trial)
         claim.due_in = self._due_in(now, {*excluded, *claim.stopped})
         return claim
 
     @staticmethod
-    def group(row: Row, slots: int) -> int:
-        """How many may be claimed together with a row: the fewer, the more often its worker was lost."""
-        return max(1, slots // 4 ** min(row.losses, 8))
+    def group(losses: int, slots: int, *, trial: bool) -> int:
+        """How many that lost their worker so often may be claimed at once: ever fewer, at last one in hand."""
+        if losses < FREE_LOSSES:
+            return max(1, slots >> (2 * losses))
+        return 0 if trial else 1
+
+    def _take(
+        self,
+        chosen: list[tuple[int, int, Row]],
+        claim: Claim,
+        *,
+        now: float,
+        lease_no: int,
+        slots: int,
+        trial: bool,
+    ) -> None:
+        """Make rows PROCESSING: as many as there are slots, and few of those whose worker was lost."""
+        lost: Counter[int] = Counter()
+        for _, _, row in chosen:
+            losses = min(row.losses, FREE_LOSSES)
+            lost[losses] += 1
+            if (losses and lost[losses] > self.group(losses, slots, trial=trial)) or len(claim.rows) >= slots:
+                claim.left = True
+                continue
+            if self._is_set_aside(row, now):
+                continue
+            self._claims += 1
+            row.status, row.claim_no, row.lease_no = "PROCESSING", self._claims, lease_no
+            claim.rows.append(row)
 
     def _ring(self, after: UUID | None) -> list[UUID]:
         waiting = sorted({row.workspace for row in self.rows.values() if row.status in WAITS})
@@ -313,7 +332,8 @@ class Tables:
         if now < self.aside.get(row.id, -math.inf):
             return True
         if row.refusal:
-            self.aside[row.id] = now + ASIDE
+            self.refusals[row.id] += 1
+            self.aside[row.id] = now + ASIDE * 2 ** min(self.refusals[row.id] - 1, 6)
             return True
         self.aside.pop(row.id, None)
         return False
@@ -350,7 +370,7 @@ class Tables:
             payload=payload_of(row),
             attempts=row.attempts,
             max_attempts=min(row.max_attempts, ceiling),
-            age=min(max(now - row.created, -1e12), 1e12),
+            age=now - row.created if math.isfinite(row.created) else 0.0,
             is_child=row.parent is not None,
             memory=memory,
             consent=Consent(token, token),
@@ -385,13 +405,19 @@ class Tables:
     @staticmethod
     def fits(row: Row, item: Item) -> bool:
         """The fence: whether the claim still holds."""
-        return row.lease_no == item.lease_no and row.claim_no == item.claim_no
+        return row.lease_no == item.lease_no
 
     def waits(self, settlement: Settlement) -> bool:
         """Whether a transaction of the application is in the way of an end."""
-        item = settlement.item
-        about: list[object] = [item.id, (item.workspace_id, item.source_key), item.workspace_id]
-        return any(each in self.locked for each in about)
+        item, binds = settlement.item, settlement.binding is not None
+        if item.id in self.locked or (binds and item.workspace_id in self.locked):
+            return True
+        touches = binds or settlement.unbind or self._remembers(settlement)
+        return touches and (item.workspace_id, item.source_key) in self.locked
+
+    def _remembers(self, settlement: Settlement) -> bool:
+        moves_floor = settlement.moves_floor and not settlement.item.is_child
+        return moves_floor or settlement.memory is not None or settlement.applied is not None
 
     def _under_consent(self, settlement: Settlement, now: float) -> Settlement:
         """What becomes of an item whose token was refused, seeing which token is stored."""
@@ -419,7 +445,7 @@ class Tables:
     def _remember(self, settlement: Settlement, row: Row) -> None:
         item, memory = settlement.item, settlement.memory or settlement.item.memory
         moves_floor = settlement.moves_floor and not item.is_child
-        if not (moves_floor or settlement.memory is not None or settlement.applied is not None):
+        if not self._remembers(settlement):
             return
         source = self.sources.setdefault((item.workspace_id, item.source_key), Source())
         floor = max(source.memory.floor_seq, item.seq if moves_floor else 0)
@@ -476,7 +502,7 @@ class Tables:
         if counts and row.attempts >= min(row.max_attempts, ceiling):
             row.status, row.code = "DEAD_LETTER", "WORKER_LOST"
             return True
-        row.status = "FAILED" if counts else "PENDING"
+        row.status = "FAILED" if row.attempts else "PENDING"
         self.calls |= row.status == "PENDING"
         return False
 

@@ -392,6 +392,7 @@ class World:
         self.cursed.clear()
         for row in self.tables.rows.values():
             row.refusal = ""
+        self.tables.aside.clear()
         for workspace in range(self.setup.workspaces):
             self._connect(workspace)
         for replica in self.replicas:
