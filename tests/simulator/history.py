@@ -6,6 +6,7 @@ shrink (`tests.simulator.shrink`).
 """
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 from reactor.core.brake import Limit
@@ -181,9 +182,11 @@ class _Drawing:
         self.span = r.choice((5.0, 20.0, 20.0, 60.0))
         # A mix of its own, so that some histories are about one thing and others about all. What befalls everybody
         # excuses much, so there are histories without it.
-        self.theme = r.choice(("guilt", "guilt", "weather", "all"))
-        kinds = {"guilt": _GUILT, "weather": _FATE, "all": (*_GUILT, *_FATE)}[self.theme]
-        self.weights = {each: r.choice((0, 1, 1, 3)) for each in kinds}
+        self.theme = r.choice(("guilt", "weather", "all", "all"))
+        kinds: tuple[str, ...] = {"guilt": _GUILT, "weather": _FATE, "all": (*_GUILT, *_FATE)}[self.theme]
+        self.weights = Counter({each: 0 for each in kinds})
+        for each in kinds:
+            self.weights[each] += r.choice((0, 1, 1, 3))
         self.weights["write"] = r.choice((4, 8, 12))
 
     def history(self) -> History:
@@ -199,6 +202,8 @@ class _Drawing:
                 for later in (r.uniform(-0.2, 0.0), r.uniform(0.0, 0.2), r.uniform(0.0, what.seconds)):
                     source = what.workspace, what.source
                     events.append(Event(round(max(0.0, at + later), 3), Write(((source, self.edit(source)),))))
+            if isinstance(what, Blow | Weather) and r.random() < 0.5:  # and harmless where nothing is in hand
+                events.append(Event(round(max(0.0, at - r.uniform(0.0, 0.3)), 3), self.flood()))
         # Something for the innocent to do, whatever happens.
         for workspace in range(self.setup.innocents):
             for at in sorted(r.uniform(0, self.span) for _ in range(3)):
@@ -301,4 +306,4 @@ class _Drawing:
 
 
 _GUILT = ("flood", "poison", "curse", "lock", "lock", "order", "rebuild", "consent", "purge", "trick", "trick")
-_FATE = ("kill", "drain", "lose", "weather", "trick", "rebuild", "order")
+_FATE = ("flood", "kill", "drain", "lose", "lose", "weather", "trick", "rebuild", "order")

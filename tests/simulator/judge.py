@@ -109,7 +109,7 @@ class Judge:
             self._failed_before[about] = self._failed_at.get(about, math.inf)
             self._failed_at[about] = at
         elif not isinstance(outcome, Retry) or outcome.scope is Scope.ITEM:
-            self._got_through[replica.name, replica.life] = [*self._got_through[replica.name, replica.life][-20:], at]
+            self._got_through[replica.name, replica.life].append(at)
 
     def _tick(self, replica: "Replica") -> int:
         del replica
