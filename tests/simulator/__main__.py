@@ -46,20 +46,20 @@ def tell(result: Result) -> None:
 
 
 def _many(wanted: argparse.Namespace) -> int:
-    began, cpu = time.monotonic(), time.process_time()
+    began = time.monotonic()
     found: dict[str, list[int]] = {}
     seen: Counter[str] = Counter()
     n = 0
     with Pool(wanted.jobs) as pool:
-        for n, (seed, problem, happened) in enumerate(pool.imap_unordered(_tried, _seeds(wanted, began)), 1):
+        for seed, problem, happened in pool.imap_unordered(_tried, _seeds(wanted, began)):
+            n += 1
             seen.update(happened)
             if problem:
                 found.setdefault(kind(problem), []).append(seed)
                 print(f"seed {seed}: {problem}", flush=True)
-    del cpu
     minutes = (time.monotonic() - began) / 60
     print(f"{n} histories in {minutes:.1f} min, {n / max(minutes, 0.001):.0f} a minute by {wanted.jobs} processes")
-    print({name: times for name, times in seen.most_common(60)})
+    print(dict(seen.most_common(60)))
     for what, seeds in found.items():
         print(f"{len(seeds)} x {what}: seeds {sorted(seeds)[:10]}")
     return int(bool(found))
@@ -72,7 +72,7 @@ def _tried(seed: int) -> tuple[int, str, Counter[str]]:
 
 def _seeds(wanted: argparse.Namespace, began: float) -> Iterator[int]:
     for n in count():
-        if wanted.count and n >= wanted.count or wanted.minutes and time.monotonic() - began > 60 * wanted.minutes:
+        if (wanted.count and n >= wanted.count) or (wanted.minutes and time.monotonic() - began > 60 * wanted.minutes):
             return
         if not wanted.count and not wanted.minutes and n >= 300:
             return

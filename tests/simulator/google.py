@@ -1,7 +1,7 @@
 """The wire to Google without one: httpx's requests, as the client wrote them, go to the emulator in memory.
 
-A request that has left is carried out whatever becomes of the client: it has a task of its own. Its answer is damaged as
-the emulator's server would damage it on the wire.
+A request that has left is carried out whatever becomes of the client: it has a task of its own. Its answer is damaged
+as the emulator's server would damage it on the wire.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Google's faults: a kind for each row of the table of answers, and for each way in which an answer is no answer.
 
-None of them lies about what a calendar holds: "no such event" for one that is there would rightly end in a calendar that
-does not agree. `UNTOLD` says of each row that is not drawn why.
+None of them lies about what a calendar holds: "no such event" for one that is there would rightly end in a calendar
+that does not agree. `UNTOLD` says of each row that is not drawn why.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,9 @@ class Kind:
     recovery: float = 80.0
 
 
-def _error(reason: str, *operations: str, status: int = 0, times: int | None = None, **more: object) -> tuple[Fault, ...]:
+def _error(
+    reason: str, *operations: str, status: int = 0, times: int | None = None, **more: object
+) -> tuple[Fault, ...]:
     return tuple(
         Fault(operation=operation, effect="error", reason=reason, status=status, times=times, **more)  # type: ignore[arg-type]
         for operation in operations or (*WRITES, "get", "list")
@@ -80,10 +82,10 @@ KINDS: dict[str, Kind] = {
     "not HTTP": Kind(_damage("malformed", 1.0, *WRITES, "batch", times=2), everybody=True),
     "garbage": Kind(_damage("garbage", 1.0, *WRITES, times=2), everybody=True),
     "half a batch": Kind(_damage("drop", 0.5, "batch", times=2), everybody=True),
-    "parts missing": Kind(
-        (Fault(in_batch=True, times=6, probability=0.4, effect="drop", commit=0.5),), everybody=True
+    "parts missing": Kind((Fault(in_batch=True, times=6, probability=0.4, effect="drop", commit=0.5),), everybody=True),
+    "late answers": Kind(
+        tuple(Fault(operation=o, latency_after=8.0, times=4) for o in (*WRITES, "batch")), everybody=True
     ),
-    "late answers": Kind(tuple(Fault(operation=o, latency_after=8.0, times=4) for o in (*WRITES, "batch")), everybody=True),
     "no answers": Kind(tuple(Fault(operation=o, latency_after=40.0, times=3) for o in WRITES), everybody=True),
     "unreachable": Kind(tuple(Fault(operation=o, latency_after=100.0, effect="error", status=503) for o in WRITES)),
     "token 503": Kind(_error("internal_failure", "token", status=503), everybody=True),

@@ -1,8 +1,8 @@
 """Histories: what happens, and when, as values that are all made up front from one seed.
 
-Each event names what it concerns by number (a workspace, a source, the n-th replica), and does nothing where there is no
-such thing at that moment. So any event can be left out, and what remains is still a history: that is what makes them
-shrink (`tests.simulator.shrink`).
+Each event names what it concerns by number (a workspace, a source, the n-th replica), and does nothing where there is
+no such thing at that moment. So any event can be left out, and what remains is still a history: that is what makes
+them shrink (`tests.simulator.shrink`).
 """
 
 import random
@@ -184,7 +184,7 @@ class _Drawing:
         # excuses much, so there are histories without it.
         self.theme = r.choice(("guilt", "weather", "all", "all"))
         kinds: tuple[str, ...] = {"guilt": _GUILT, "weather": _FATE, "all": (*_GUILT, *_FATE)}[self.theme]
-        self.weights = Counter({each: 0 for each in kinds})
+        self.weights = Counter(dict.fromkeys(kinds, 0))
         for each in kinds:
             self.weights[each] += r.choice((0, 1, 1, 3))
         self.weights["write"] = r.choice((4, 8, 12))
@@ -206,8 +206,8 @@ class _Drawing:
                 events.append(Event(round(max(0.0, at - r.uniform(0.0, 0.3)), 3), self.flood()))
         # Something for the innocent to do, whatever happens.
         for workspace in range(self.setup.innocents):
-            for at in sorted(r.uniform(0, self.span) for _ in range(3)):
-                events.append(Event(round(at, 3), Write((((workspace, r.randrange(3)), Edit()),))))
+            times = sorted(r.uniform(0, self.span) for _ in range(3))
+            events += [Event(round(at, 3), Write((((workspace, r.randrange(3)), Edit()),))) for at in times]
         events.sort(key=lambda event: event.at)
         return History(self.seed, self.setup, tuple(events))
 
@@ -287,11 +287,11 @@ class _Drawing:
             case "restart":
                 return Weather("restart", seconds=r.choice((0.0, 0.5, 10.0)))
             case "refuse":
-                return Weather(
-                    "refuse", r.choice(STATEMENTS), r.choice(SQLSTATES), seconds=r.choice((0.1, 2.0, 20.0))
-                )
+                return Weather("refuse", r.choice(STATEMENTS), r.choice(SQLSTATES), seconds=r.choice((0.1, 2.0, 20.0)))
             case "slow":
-                return Weather("slow", r.choice(STATEMENTS), seconds=r.choice((0.5, 5.0)), amount=r.choice((0.2, 3.0, 15.0)))
+                return Weather(
+                    "slow", r.choice(STATEMENTS), seconds=r.choice((0.5, 5.0)), amount=r.choice((0.2, 3.0, 15.0))
+                )
             case _:
                 return Weather("step", amount=r.choice((-8.0, -0.5, 0.5, 8.0)))
 

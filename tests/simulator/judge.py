@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 SOON = 15.0
-"""Seconds within which an innocent's item is settled, counted from its commit or from the end of what befalls everybody."""
+"""Seconds within which an innocent's item is settled, from its commit or the end of what befalls everybody."""
 TAKEN_OVER = 12.0
 """Seconds within which what lost its worker is taken over: an idle replica sweeps every 5 s."""
+FREE = 3
+"""Losses in a row that cost nothing."""
 MOST_KILLS = 12
 """As often may one item end its worker: three losses are free, five more are attempts, and some are met half-way."""
 CONTENT = (FailureCode.BAD_PAYLOAD.value, FailureCode.BAD_REQUEST.value)
@@ -39,7 +41,7 @@ OUTAGES = frozenset(
 )
 
 
-class Violation(BaseException):  # noqa: N818 - a finding, which nothing in the loop may catch
+class Violation(BaseException):
     """Something that must hold does not."""
 
 
@@ -153,13 +155,15 @@ class Judge:
         if died and source is not None:
             self.uncertain.add(source)
 
-    def swept(self, row: Row) -> None:
-        """Take in that a row was taken over."""
+    def swept(self, row: Row, counted: bool) -> None:  # noqa: FBT001 - as the tables tell it
+        """Take in that a row was taken over, and whether that cost an attempt."""
         if row.status == "DEAD_LETTER":
             self._is_uncertain(row.id, died=True)
-            if row.seq not in self.world.cursed and not row.parent:
-                raise Violation(f"a worker's loss ended row {row.seq} of {self.world.name(row.workspace)}, which is innocent")
-        if row.attempts and row.losses <= 3 and (str(row.workspace), row.key, row.seq) not in self.on_wire:
+            if row.seq not in self.world.ever_cursed and not row.parent:
+                raise Violation(
+                    f"a worker's loss ended row {row.seq} of {self.world.name(row.workspace)}, which is innocent"
+                )
+        if counted and row.losses <= FREE:
             raise Violation(f"a lost worker cost an attempt: row {row.seq}")
 
     def killed_by(self, seq: int) -> None:
@@ -217,7 +221,8 @@ class Judge:
             who = "an innocent's" if workspace < self.world.setup.innocents else "a healed"
             raise Violation(
                 f"{who} row {row.seq} of workspace {workspace} waits for {now - since:.0f} s:"
-                f" {row.status}, attempts {row.attempts}, losses {row.losses}, due in {(row.due or 0) - self.world.server.now():.1f},"
+                f" {row.status}, attempts {row.attempts}, losses {row.losses},"
+                f" due in {(row.due or 0) - self.world.server.now():.1f},"
                 f" {row.error}; {self.world.replicas_told()}"
             )
 
@@ -241,7 +246,9 @@ class Judge:
         if outbox is None or outbox.busy or outbox.lease_no not in self.world.tables.leases:
             return
         rows = self.world.tables.rows.values()
-        held = {row.id for row in rows if row.status == "PROCESSING" and row.lease_no == outbox.lease_no and not row.refusal}
+        held = {
+            row.id for row in rows if row.status == "PROCESSING" and row.lease_no == outbox.lease_no and not row.refusal
+        }
         hand = {item.id for item in outbox.in_flight}
         if held != hand:
             raise Violation(f"{replica.name}: {len(held)} rows under its lease, {len(hand)} in hand")

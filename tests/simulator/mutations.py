@@ -1,13 +1,13 @@
 """Puts faults back, one at a time, and sees whether the simulator finds them: `python -m tests.simulator.mutations`.
 
-Each is a fault that was once seen, or one of its kind. Where it was in the code that runs here, the code is changed; where
-it was in SQL, the model is, which `test_conformance.py` holds to the SQL.
+Each is a fault that was once seen, or one of its kind. Where it was in the code that runs here, the code is changed;
+where it was in SQL, the model is, which `test_conformance.py` holds to the SQL.
 """
 
 import argparse
 import math
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from reactor.core import policy
 from reactor.core.breaker import Breaker
 from reactor.core.gate import Gate
-from reactor.core.item import Settlement, Written
+from reactor.core.item import Settlement
 from reactor.core.lanes import Lanes
 from reactor.errors import RefusedError
 from reactor.loop import loop as loop_module
@@ -113,7 +113,7 @@ def _sweep_waits(sweep: Any) -> Any:
 
 def _together_again(group: Any) -> Any:
     del group
-    return staticmethod(lambda losses, slots, trial: slots)
+    return staticmethod(lambda _, slots, **__: slots)
 
 
 def _raises_at_odd(prepare: Any) -> Any:
@@ -168,7 +168,7 @@ def _ignores_floor(floor: Any) -> Any:
 
 def _unfenced(fence: Any) -> Any:
     del fence
-    return staticmethod(lambda row, item: row is not None)
+    return staticmethod(lambda *_: True)
 
 
 def _forgets_attempt(note: Any) -> Any:
@@ -193,13 +193,23 @@ def _sleeps_on(look: Any) -> Any:
 
 MUTATIONS = (
     Mutation("clear", "A6", "what was excluded when the session was lost stays so", Lanes, "clear", _keeps_excluded),
-    Mutation("settle as a whole", "A4", "an end that waits for a lock makes all wait", ModelOutbox, "_settle", _settles_whole),
+    Mutation(
+        "settle as a whole", "A4", "an end that waits for a lock makes all wait", ModelOutbox, "_settle", _settles_whole
+    ),
     Mutation("sweep as a whole", "A4", "a locked orphan stops the sweep", Tables, "sweep", _sweep_waits),
     Mutation("NULL", "A1", "a row without a due time ends the process", Tables, "_ring", _raises_at_null),
-    Mutation("claim as a whole", "A3", "a row that cannot be updated stops all claims", Tables, "claim", _fails_as_a_whole),
-    Mutation("unreadable", "A2", "a payload that cannot be read ends the process", loop_module, "prepare", _raises_at_odd),
-    Mutation("every loss counts", "A12", "a sweep counts an attempt for each", tables_module, "FREE_LOSSES", lambda _: 0),
-    Mutation("all together again", "A12", "what lost its worker is claimed with all others", Tables, "group", _together_again),
+    Mutation(
+        "claim as a whole", "A3", "a row that cannot be updated stops all claims", Tables, "claim", _fails_as_a_whole
+    ),
+    Mutation(
+        "unreadable", "A2", "a payload that cannot be read ends the process", loop_module, "prepare", _raises_at_odd
+    ),
+    Mutation(
+        "every loss counts", "A12", "a sweep counts an attempt for each", tables_module, "FREE_LOSSES", lambda _: 0
+    ),
+    Mutation(
+        "all together again", "A12", "what lost its worker is claimed with all others", Tables, "group", _together_again
+    ),
     Mutation("never charged", "A13", "an item that always fails never dies", policy, "_counts", _never_counts),
     Mutation("always charged", "A17", "an outage costs attempts", policy, "_counts", _always_counts),
     Mutation("nobody looks again", "A6", "room that is freed is told to nobody", Loop, "_free", _forgets_to_free),
@@ -207,7 +217,9 @@ MUTATIONS = (
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
     Mutation("no floor", "order", "older states are not superseded", Tables, "_floor", _ignores_floor),
     Mutation("no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced),
-    Mutation("no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt),
+    Mutation(
+        "no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt
+    ),
     Mutation("a probe for ever", "A6", "a lost probe keeps the breaker half open", Breaker, "admit", _never_probes),
     Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on),
 )

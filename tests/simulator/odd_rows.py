@@ -10,7 +10,7 @@ from tests.simulator.tables import Row
 Make = Callable[..., Row]
 
 
-def odd(kind: str, workspace: int, make: Make) -> Row:
+def odd(kind: str, workspace: int, make: Make) -> Row:  # noqa: PLR0912 - a table
     """A row that is odd in that way; its sources are nobody else's."""
     document: dict[str, Any] = {
         "operation": "UPSERT_EVENT",

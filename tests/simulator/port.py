@@ -1,8 +1,9 @@
 """The loop's `Outbox` over the model: what `reactor.postgres.outbox` is over PostgreSQL."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import trio
@@ -12,9 +13,7 @@ from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
-from tests.simulator.tables import FREE_LOSSES, Claim
-
-T = TypeVar("T")
+from tests.simulator.tables import FREE_LOSSES, Claim, Count
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,9 @@ class ModelOutbox:
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
         if slots <= 0:
-            left = await self._ask(self._claims, "ring", lambda: self._has_due(excluded))
+            left: bool = await self._ask(self._claims, "ring", lambda: self._has_due(excluded))
             return Claimed(look=Look(Found.FULL, left_behind=left))
-        claim = await self._ask(self._claims, "claim", lambda: self._claim(slots, frozenset(excluded)))
+        claim: Claim | None = await self._ask(self._claims, "claim", partial(self._claim, slots, frozenset(excluded)))
         if claim is None:
             return Claimed(look=Look(Found.BUSY))
         now = self._server.now()
@@ -120,10 +119,8 @@ class ModelOutbox:
             recent = self._tally.recent(workspace)
             in_flight = set(self._in_flight)
             try:
-                count = await self._ask(
-                    self._claims,
-                    "count",
-                    lambda w=workspace, r=recent: self._tables.count(w, r, in_flight, self._limit),  # type: ignore[misc]
+                count: Count = await self._ask(
+                    self._claims, "count", partial(self._tables.count, workspace, recent, in_flight, self._limit)
                 )
             except RefusedError:
                 stopped.add(workspace)
@@ -138,14 +135,14 @@ class ModelOutbox:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
         self.followed = False
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
-        written = await self._ask(self._writing, "settle", lambda: self._settle(list(ours.values())))
+        written: dict[UUID, Written] = await self._ask(
+            self._writing, "settle", lambda: self._settle(list(ours.values()))
+        )
         over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
         items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
         if items:
             self.followed = await self._is_followed(items)
-        return [
-            written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements
-        ]
+        return [written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements]
 
     def _holds(self, item: Item) -> bool:
         held = self._in_flight.get(item.id)
@@ -162,7 +159,7 @@ class ModelOutbox:
 
     async def _is_followed(self, items: list[Item]) -> bool:
         try:
-            return await self._ask(self._writing, "followed", lambda: self._follows(items))
+            return bool(await self._ask(self._writing, "followed", lambda: self._follows(items)))
         except RefusedError:
             return True
 
@@ -180,7 +177,7 @@ class ModelOutbox:
     def _sweep(self) -> tuple[int, int]:
         return self._tables.sweep(self._server.now(), self._ceiling)
 
-    async def _ask(self, session: Session, kind: str, effect: Callable[[], T] | Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, session: Session, kind: str, effect: Callable[[], Any]) -> Any:
         """Shielded, as the adapter's statements are: an interrupted one would cost the session."""
         self.busy += 1
         try:
@@ -190,4 +187,3 @@ class ModelOutbox:
             raise refused(error) from None
         finally:
             self.busy -= 1
-

@@ -1,7 +1,7 @@
 """A rebuild in the model's database: what `reactor.postgres.rebuilds.Expansion` is in PostgreSQL.
 
-The application has a view, so the state is complete. Each method is one transaction that sees whether the claim is still
-ours; the real `reactor.rebuilding.Rebuilds` drives it.
+The application has a view, so the state is complete. Each method is one transaction that sees whether the claim is
+still ours; the real `reactor.rebuilding.Rebuilds` drives it.
 """
 
 import json
@@ -125,9 +125,7 @@ class ModelExpansion:
         state, made = self._state(world), 0
         for each in removals:
             if isinstance(each, Stray):
-                made += self._child(
-                    world, f"{each.calendar_id} {each.event_id}", None, "CANCEL_EVENT", each.as_json()
-                )
+                made += self._child(world, f"{each.calendar_id} {each.event_id}", None, "CANCEL_EVENT", each.as_json())
                 continue
             key = source_key(each.source_type, each.source_id)
             if key not in state:

@@ -246,7 +246,7 @@ class Replica:
         async with self._session("claims") as claims, self._session("settles") as writing:
             self.linger = 0.0
             wakeups = Wakeups("", timings=Timings())
-            wakeups._open = lambda: self._session("listen", wakeups._notified)  # type: ignore[assignment, method-assign]
+            wakeups._open = lambda: self._session("listen", wakeups._notified)  # type: ignore[assignment]
             self.outbox = ModelOutbox(
                 world.server,
                 claims,

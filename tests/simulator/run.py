@@ -12,7 +12,7 @@ import trio
 from trio._core import _run as scheduler
 from trio.testing import MockClock
 
-import reactor.rebuilding
+from reactor import rebuilding
 from tests.simulator.history import History
 from tests.simulator.judge import Violation
 from tests.simulator.rebuilds import ModelExpansion
@@ -53,13 +53,13 @@ def _determined(seed: int) -> Iterator[None]:
     random.seed(f"process {seed}")
     scheduler._r.seed(f"scheduler {seed}")
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # as Hypothesis does
-    expansion = reactor.rebuilding.Expansion
-    reactor.rebuilding.Expansion = ModelExpansion  # type: ignore[misc, assignment]  # the same shape
+    parts: Any = rebuilding
+    expansion, parts.Expansion = parts.Expansion, ModelExpansion
     try:
         with structlog.testing.capture_logs():
             yield
     finally:
-        reactor.rebuilding.Expansion = expansion  # type: ignore[misc]
+        parts.Expansion = expansion
         random.setstate(before[0])
         scheduler._r.setstate(before[1])
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before[2]  # type: ignore[misc]

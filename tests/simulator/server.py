@@ -1,7 +1,7 @@
 """A database server and its sessions, as the reactor's side sees them: statements take time, are refused, get lost.
 
-A statement that has left the client is carried out, whatever becomes of the client. So a killed replica's last claim may
-commit, and its lease is free only when the server has noticed. What the server holds for a session (lease, gate,
+A statement that has left the client is carried out, whatever becomes of the client. So a killed replica's last claim
+may commit, and its lease is free only when the server has noticed. What the server holds for a session (lease, gate,
 listening) it holds until then.
 """
 
@@ -160,14 +160,14 @@ class Server:
                 call.fail(error)
                 return
             self.commit(session.pid)
+            call.result = result
         finally:
             session.running -= 1
             if session.ending:
                 self.end(session)
-        if session.ended:
+        if session.has_ended():
             call.fail(SessionLostError("The connection to the database broke."))
-        elif not call.done.is_set():
-            call.result = result
+        else:
             call.done.set()
 
     # Sessions
@@ -216,6 +216,10 @@ class Session:
         self._calls: list[_Call[Any]] = []
         self._turn = trio.Lock()
 
+    def has_ended(self) -> bool:
+        """Whether the server has ended it."""
+        return self.ended
+
     def check(self) -> None:
         if self.lost.is_set():
             raise SessionLostError("The database session is gone.")
@@ -262,7 +266,7 @@ class Session:
         """The statements of the gate, for `reactor.postgres.wakeups`."""
         name = next(name for name, text in _GATE.items() if text == statement)
         try:
-            return await self.run(name, lambda: getattr(self, f"_{name}")())
+            return await self.run(name, getattr(self, f"_{name}"))
         except Refused as error:
             raise psycopg.errors.lookup(error.sqlstate) from None
 

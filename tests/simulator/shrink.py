@@ -1,10 +1,11 @@
 """Makes a history that fails smaller: by leaving events out, and then by making what is left simpler.
 
-Why not Hypothesis's shrinker. It shrinks the choices from which events are drawn, so each step changes what comes later, and
-it wants to run the drawing: a seed would not name a history any more. Here a history is a list of values; what is left out
-changes nothing about the others, as each names its subject by number and does nothing where there is no such thing. Lots
-(latencies, jitter, the scheduler's order) are drawn from streams of their own, so most of them stay the same too. Delta
-debugging over that list is thirty lines, and a failure that needs two events is found among fifty in some forty runs.
+Why not Hypothesis's shrinker. It shrinks the choices from which events are drawn, so each step changes what comes
+later, and it wants to run the drawing: a seed would not name a history any more. Here a history is a list of values;
+what is left out changes nothing about the others, as each names its subject by number and does nothing where there is
+no such thing. Lots (latencies, jitter, the scheduler's order) are drawn from streams of their own, so most of them
+stay the same too. Delta debugging over that list is thirty lines, and a failure that needs two events is found among
+fifty in some forty runs.
 """
 
 import re

@@ -1,14 +1,14 @@
 """What the SQL does to the reactor's tables, as a contract in Python: one method for each statement.
 
 Everything is a value: `now` comes in, rows change, what is returned is what the statement returns. Nothing waits; who
-may be told, and which leases are held, is decided outside (`tests.simulator.server`). `test_conformance.py` gives the same
-operations to this and to PostgreSQL.
+may be told, and which leases are held, is decided outside (`tests.simulator.server`). `test_conformance.py` gives the
+same operations to this and to PostgreSQL.
 """
 
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,9 @@ class Row:
         """What `sync_source_key` says."""
         found = self.document if isinstance(self.document, dict) else {}
         kind, about = found.get("sourceType"), found.get("sourceId")
-        return f"{_as_text(kind)[:40]}:{_as_text(about)[:40]}" if kind is not None and about is not None else str(self.id)
+        return (
+            f"{_as_text(kind)[:40]}:{_as_text(about)[:40]}" if kind is not None and about is not None else str(self.id)
+        )
 
     def is_due(self, now: float) -> bool:
         """Whether it waits and its time has come; never where that is NULL."""
@@ -157,6 +159,7 @@ class Tables:
         self.locked: dict[object, object] = {}
         self.leases: set[int] = set()
         self.calls = False
+        self.lost: Callable[[Row, bool], None] = lambda *_: None  # told what lost its worker, and whether that counted
         self._seq = 0
         self._claims = 0
 
@@ -484,9 +487,11 @@ class Tables:
                 continue
             if self._is_locked(row):
                 continue
+            before = row.attempts
             is_dead = self._lose(row, now, ceiling)
             dead, recovered = dead + is_dead, recovered + (not is_dead)
             self._note_lost(row)
+            self.lost(row, row.attempts > before)
         return recovered, dead
 
     def _is_locked(self, row: Row) -> bool:

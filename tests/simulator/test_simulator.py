@@ -1,7 +1,7 @@
 """Simulated histories: whatever happens, what must hold holds (docs/simulation.md).
 
-Also of the simulator itself: that one seed is one history, that a failure shrinks, and that faults which are put back are
-found.
+Also of the simulator itself: that one seed is one history, that a failure shrinks, and that faults which are put back
+are found.
 """
 
 import os
@@ -69,7 +69,9 @@ def test_a_seed_is_one_history_in_any_process() -> None:
 
 
 def _told_elsewhere(hash_seed: str) -> str:
-    program = "from tests.simulator.history import draw; from tests.simulator.run import run; print(run(draw(7)).told())"
+    program = (
+        "from tests.simulator.history import draw; from tests.simulator.run import run; print(run(draw(7)).told())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

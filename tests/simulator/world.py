@@ -60,9 +60,11 @@ class World:
         self.wire = Wire(Service(self.emulator), random.Random(f"wire {history.seed}"), nursery)
         self.wire.latency = self.setup.latency
         self.judge = Judge(self)
+        self.tables.lost = self.judge.swept
         self.healed_at: float | None = None
         self.bad: dict[UUID, Source] = {}
         self.cursed: dict[int, str] = {}
+        self.ever_cursed: set[int] = set()
         self.grants: dict[int, str] = {}
         self._rules: list[Any] = []
         self._locks: list[trio.CancelScope] = []
@@ -132,7 +134,12 @@ class World:
         item = settlement.item
         told = f"{settlement.status} {settlement.failure_code or ''}".strip()
         self.tell(
-            told, replica.name, row=item.seq, attempts=settlement.attempts, why=settlement.last_error, of=self.name(item.workspace_id)
+            told,
+            replica.name,
+            row=item.seq,
+            attempts=settlement.attempts,
+            why=settlement.last_error,
+            of=self.name(item.workspace_id),
         )
         self.judge.ended(replica, settlement)
 
@@ -210,7 +217,9 @@ class World:
 
     async def _write(self, write: Write) -> None:
         """A transaction; what it holds is seen when it commits."""
-        wrote = [(source, *self._state(source, edit)) for source, edit in write.edits if source[0] < self.setup.workspaces]
+        wrote = [
+            (source, *self._state(source, edit)) for source, edit in write.edits if source[0] < self.setup.workspaces
+        ]
         silent = self.server.share(write)
         self._writing += 1
         if write.commit_after:
@@ -246,6 +255,7 @@ class World:
             return
         row, state = self._state(curse.source, Edit())
         self.cursed[row.seq] = curse.kind
+        self.ever_cursed.add(row.seq)
         self.tables.insert([row], trio.current_time())
         self.application.commit(curse.source, row.seq, state)
         if curse.kind == "500":
