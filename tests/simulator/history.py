@@ -202,6 +202,8 @@ class _Drawing:
                 for later in (r.uniform(-0.2, 0.0), r.uniform(0.0, 0.2), r.uniform(0.0, what.seconds)):
                     source = what.workspace, what.source
                     events.append(Event(round(max(0.0, at + later), 3), Write(((source, self.edit(source)),))))
+                if self.theme == "all" and r.random() < 0.5:  # a worker is lost with what is locked
+                    events.append(Event(round(at + r.uniform(0.0, 0.2), 3), self.kill()))
             if isinstance(what, Blow | Weather) and r.random() < 0.5:  # and harmless where nothing is in hand
                 events.append(Event(round(max(0.0, at - r.uniform(0.0, 0.3)), 3), self.flood()))
         # Something for the innocent to do, whatever happens.
