@@ -22,6 +22,8 @@ POISONS = (
     "ancient birth",
     "born in the future",
     "oversized",
+    "a number of 5,000 digits",
+    "nesting of 3,000",
     "a list",
     "a text",
     "a number",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulator.application import TIMES, WORKSPACES, calendars_of
+from tests.simulator.application import TIMES, WORKSPACES, as_text, calendars_of
 from tests.simulator.tables import Row
 
 Make = Callable[..., Row]
@@ -38,6 +38,10 @@ def odd(kind: str, workspace: int, make: Make) -> Row:  # noqa: PLR0912 - a tabl
             return row(document, created=math.inf)
         case "oversized":
             return row(document, text=b" " * 300_000)
+        case "a number of 5,000 digits":  # PostgreSQL stores it, and Python's json does not read it
+            return row(document, text=as_text(document)[:-1] + b', "n": ' + b"9" * 5_000 + b"}")
+        case "nesting of 3,000":
+            return row(document, text=as_text(document)[:-1] + b', "n": ' + b"[" * 3_000 + b"]" * 3_000 + b"}")
         case "a list":
             return row([1, 2])
         case "a text":

@@ -15,7 +15,8 @@ from reactor.core.item import Item
 from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.core.stray import Stray
-from reactor.postgres.rebuilds import ClaimLostError, Survey
+from reactor.errors import ClaimLostError
+from reactor.postgres.rebuilds import Survey
 from tests.simulator.tables import WAITS, Row, Source, Stop
 
 if TYPE_CHECKING:

@@ -21,8 +21,6 @@ OPEN = ("PENDING", "FAILED", "PROCESSING")
 WAITS = ("PENDING", "FAILED")
 REBUILD = "REBUILD_ALL"
 LARGEST = 256 * 1024
-AS_TEXT = False
-"""Whether a claim hands payloads out as text, and not decoded."""
 FREE_LOSSES = 3
 """So often in a row a worker may be lost with an item before that counts."""
 ASIDE = 60.0
@@ -574,4 +572,4 @@ def payload_of(row: Row) -> Any:
     """The payload as a claim hands it out."""
     if len(row.text) > LARGEST:
         return Oversized(len(row.text))
-    return row.text if AS_TEXT else row.document
+    return row.text
