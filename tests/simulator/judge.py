@@ -58,7 +58,7 @@ class Judge:
     """
 
     world: "World"
-    evidence: bool = False  # until the policy charges with evidence (reactor.core.evidence)
+    evidence: bool = True
     on_wire: set[State] = field(default_factory=set)
     uncertain: set[Source] = field(default_factory=set)
     calm_at: float = 0.0

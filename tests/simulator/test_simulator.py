@@ -129,3 +129,8 @@ def test_a_fault_that_is_put_back_is_found_soon() -> None:
     with mutation.applied():
         assert any("TypeError" in run(draw(seed)).problem for seed in range(200))
     assert Tables._ring.__qualname__ == "Tables._ring"
+
+
+def test_a_session_lost_in_the_step_of_a_settle_ends_no_process() -> None:
+    """Seen: the settler sent what is next into a nursery that had closed, and a RuntimeError ended the process."""
+    assert run(draw(157)).problem == ""
