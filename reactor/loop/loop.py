@@ -152,13 +152,16 @@ class Loop:
 
     async def _work(self) -> None:
         async with trio.open_nursery() as self._senders:
-            async with trio.open_nursery() as claiming:
-                claiming.start_soon(self._wakeups.run, self.look)
-                claiming.start_soon(self._keep_time)
-                claiming.start_soon(self._sweeper.run)
-                await self._stop.wait()
-                async with self._looking:
-                    claiming.cancel_scope.cancel()
+            try:
+                async with trio.open_nursery() as claiming:
+                    claiming.start_soon(self._wakeups.run, self.look)
+                    claiming.start_soon(self._keep_time)
+                    claiming.start_soon(self._sweeper.run)
+                    await self._stop.wait()
+                    async with self._looking:
+                        claiming.cancel_scope.cancel()
+            finally:  # cancelled, the nursery closes before the settler, which may be about to send what is next
+                self._stop.set()
             self._lanes.surrender_all()
             self._give_back()
             self._senders.cancel_scope.deadline = self._deadline

@@ -1,0 +1,162 @@
+"""The wire to Google without one: httpx's requests, as the client wrote them, go to the emulator in memory.
+
+A request that has left is carried out whatever becomes of the client: it has a task of its own. Its answer is damaged
+as the emulator's server would damage it on the wire.
+"""
+
+import math
+import random
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import httpx
+import trio
+
+from reactor.core.backoff import parse_retry_after
+from reactor.core.token_answers import NO_ANSWER, UNREACHABLE, Answer as TokenAnswer, Grant, read_answer
+from reactor.emulator import Service
+from reactor.emulator.calls import Request, parse_query, reason_phrase
+from reactor.emulator.oauth import CLIENT_ID, CLIENT_SECRET
+from reactor.emulator.service import Reply
+from reactor.google import transport
+from reactor.google.token_exchange import Account
+from reactor.google.transport import Timeouts, Transport
+
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+ROOT = "http://127.0.0.1/"
+
+
+class Wire:
+    """The network between all replicas and Google.
+
+    Args:
+        service: The emulator.
+        rng: How long things take.
+        nursery: Where requests are carried out.
+
+    Attributes:
+        cut_until: No connection comes about before.
+        latency: Seconds for the way there and back, at most.
+    """
+
+    def __init__(self, service: Service, rng: random.Random, nursery: trio.Nursery) -> None:
+        self.service = service
+        self.cut_until = -math.inf
+        self.latency = 0.05
+        self._rng = rng
+        self._nursery = nursery
+
+    async def ask(self, request: Request, within: float) -> Reply | None:
+        """Send a request; None where no answer came in time.
+
+        Raises:
+            httpx.ConnectError: No connection came about.
+        """
+        if trio.current_time() < self.cut_until:
+            await trio.sleep(self._rng.uniform(0.001, 0.5))
+            raise httpx.ConnectError("no route")
+        replies: list[Reply] = []
+        landed = trio.Event()
+        self._nursery.start_soon(self._carry_out, request, replies, landed)
+        with trio.move_on_after(within):
+            await landed.wait()
+        return replies[0] if replies else None
+
+    async def _carry_out(self, request: Request, replies: list[Reply], landed: trio.Event) -> None:
+        reply = await self.service.reply(request)
+        await trio.sleep(self._rng.uniform(0.2, 1.0) * self.latency)  # all of it on the way back: see docs/google.md
+        replies.append(reply)
+        landed.set()
+
+
+class _Connection(httpx.AsyncBaseTransport):
+    """A connection to the emulator."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]  # ours are async
+        target: bytes = request.extensions.get("target", request.url.raw_path)
+        path, _, query = target.partition(b"?")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        asked = Request(request.method, path.decode(), parse_query(query.decode()), headers, body)
+        reply = await self._wire.ask(asked, request.extensions["timeout"]["read"])
+        if reply is None:
+            raise httpx.ReadTimeout("no answer")
+        return _delivered(reply)
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, body: bytes, *, whole: bool) -> None:
+        self._pieces = [body]
+        self._whole = whole
+
+    def __aiter__(self) -> "_Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self._pieces:
+            return self._pieces.pop()
+        if not self._whole:
+            raise httpx.RemoteProtocolError("the connection ended in the middle")
+        raise StopAsyncIteration
+
+
+def _delivered(reply: Reply) -> httpx.Response:
+    """What the client's HTTP library sees of a reply."""
+    if reply.effect in ("drop", "malformed"):
+        raise httpx.RemoteProtocolError("not an answer")
+    answer = reply.answer
+    body = answer.body()
+    whole = reply.effect == ""
+    if not whole:
+        body = body[: len(body) // 2]
+    headers = {**answer.headers, "content-type": answer.content_type}
+    return httpx.Response(
+        answer.status,
+        headers=headers,
+        stream=_Stream(body, whole=whole),
+        extensions={"reason_phrase": reason_phrase(answer.status).encode()},
+    )
+
+
+class MemoryTransport(Transport):
+    """The client's transport, with connections to the emulator."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(ROOT, Timeouts())
+        self._wire = wire
+
+    def _open(self) -> transport._Connection:
+        return transport._Connection(_Connection(self._wire))  # type: ignore[arg-type]  # any transport of httpx will do
+
+
+class MemoryExchange:
+    """Fetches access tokens: google-auth's part, in a few lines, to the emulator's token endpoint."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def refresh(self, account: Account) -> TokenAnswer:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "refresh_token": account.refresh_token or "",
+        }
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        request = Request("POST", "/token", {}, headers, urlencode(form).encode())
+        try:
+            reply = await self._wire.ask(request, 15.0)
+        except httpx.ConnectError:
+            return UNREACHABLE
+        if reply is None or reply.effect:
+            return NO_ANSWER
+        answer = reply.answer
+        return read_answer(answer.status, answer.body(), Grant.USER, _after(answer.headers.get("Retry-After")))
+
+
+def _after(header: str | None) -> float | None:
+    return parse_retry_after(header, _EPOCH)

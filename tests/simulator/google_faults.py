@@ -1,0 +1,105 @@
+"""Google's faults: a kind for each row of the table of answers, and for each way in which an answer is no answer.
+
+None of them lies about what a calendar holds: "no such event" for one that is there would rightly end in a calendar
+that does not agree. `UNTOLD` says of each row that is not drawn why.
+"""
+
+from dataclasses import dataclass
+
+from reactor.emulator import Fault
+from reactor.emulator.faults import Effect
+
+WRITES = ("insert", "update", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault.
+
+    Attributes:
+        faults: What the emulator is told; the calendar and the time are filled in.
+        everybody: Whether it may befall everybody; otherwise it stays with a workspace that has faults of its own.
+        rows: The rows of the table that answer it.
+        recovery: Seconds that pauses and holds may last after its end.
+    """
+
+    faults: tuple[Fault, ...]
+    everybody: bool = False
+    rows: tuple[str, ...] = ()
+    recovery: float = 80.0
+
+
+def _error(
+    reason: str, *operations: str, status: int = 0, times: int | None = None, **more: object
+) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(operation=operation, effect="error", reason=reason, status=status, times=times, **more)  # type: ignore[arg-type]
+        for operation in operations or (*WRITES, "get", "list")
+    )
+
+
+def _damage(effect: Effect, commit: float | None, *operations: str, times: int | None = 3) -> tuple[Fault, ...]:
+    return tuple(Fault(operation=o, effect=effect, commit=commit, times=times) for o in operations)
+
+
+KINDS: dict[str, Kind] = {
+    "503": Kind((*_error("backendError"), *_error("backendError", "batch")), everybody=True, rows=("server_error",)),
+    "500 sometimes": Kind(_error("backendError", status=500, probability=0.5), everybody=True, rows=("server_error",)),
+    "408": Kind(_error("backendError", status=408, times=4), everybody=True, rows=("server_error",)),
+    "daily quota": Kind(_error("quotaExceeded", *WRITES, times=1), rows=("quota_used_up",), recovery=3800.0),
+    "429": Kind(_error("rateLimitExceeded", status=429, times=6), everybody=True, rows=("rate_limit_429",)),
+    "429 for 20 s": Kind(
+        _error("rateLimitExceeded", "batch", *WRITES, status=429, times=2, retry_after="20"),
+        everybody=True,
+        rows=("rate_limit_429",),
+    ),
+    "403 rate": Kind(_error("userRateLimitExceeded", times=6), everybody=True, rows=("rate_limit_403",)),
+    "a proxy's page": Kind(
+        (Fault(effect="html", status=404, times=6), Fault(operation="batch", effect="html", status=403, times=3)),
+        everybody=True,
+        rows=("not_google",),
+    ),
+    "disabled": Kind(_error("accessNotConfigured", times=2), everybody=True, rows=("api_disabled",)),
+    "scope": Kind(_error("insufficientPermissions", *WRITES, times=1), rows=("insufficient_scope",)),
+    "401": Kind(_error("authError", times=1), everybody=True, rows=("unauthorized",)),
+    "401 again and again": Kind(_error("authError", *WRITES), rows=("unauthorized",)),
+    "batches refused": Kind(_error("badRequest", "batch", status=413), everybody=True, rows=("batch_refused",)),
+    "conflict": Kind(_error("conflict", *WRITES, times=4), everybody=True, rows=("conflict",)),
+    "conflict for ever": Kind(_error("conflict", *WRITES), rows=("conflict",)),
+    "stale": Kind(_error("conditionNotMet", "update", "delete", times=4), everybody=True, rows=("stale_etag",)),
+    "stale for ever": Kind(_error("conditionNotMet", "update", "delete"), rows=("stale_etag",)),
+    "calendar gone": Kind(_error("notFound", "insert"), rows=("insert_without_calendar",)),
+    "list without calendar": Kind(_error("notFound", "list", times=1), rows=("list_without_calendar",)),
+    "read-only": Kind(_error("requiredAccessLevel", *WRITES), rows=("read_only_calendar",)),
+    "forbidden": Kind(_error("forbiddenForNonOrganizer", "insert", "update", times=3), rows=("forbidden",)),
+    "bad sequence": Kind(
+        _error("invalid", "update", status=400, times=1, message="Invalid sequence value."), rows=("bad_sequence",)
+    ),
+    "418": Kind(_error("teapot", *WRITES, status=418, times=5), rows=("anything_else",)),
+    "lost before": Kind(_damage("drop", 0.0, *WRITES, "get"), everybody=True),
+    "lost after": Kind(_damage("drop", 1.0, *WRITES, times=4), everybody=True),
+    "cut off": Kind(_damage("truncate", 1.0, *WRITES, "get", "batch"), everybody=True),
+    "not HTTP": Kind(_damage("malformed", 1.0, *WRITES, "batch", times=2), everybody=True),
+    "garbage": Kind(_damage("garbage", 1.0, *WRITES, times=2), everybody=True),
+    "half a batch": Kind(_damage("drop", 0.5, "batch", times=2), everybody=True),
+    "parts missing": Kind((Fault(in_batch=True, times=6, probability=0.4, effect="drop", commit=0.5),), everybody=True),
+    "late answers": Kind(
+        tuple(Fault(operation=o, latency_after=8.0, times=4) for o in (*WRITES, "batch")), everybody=True
+    ),
+    "no answers": Kind(tuple(Fault(operation=o, latency_after=40.0, times=3) for o in WRITES), everybody=True),
+    "unreachable": Kind(tuple(Fault(operation=o, latency_after=100.0, effect="error", status=503) for o in WRITES)),
+    "token 503": Kind(_error("internal_failure", "token", status=503), everybody=True),
+    "token busy": Kind(_error("rate_limit_exceeded", "token", status=429, times=2), everybody=True),
+    "token lost": Kind(_damage("drop", None, "token", times=2), everybody=True),
+    "wrong client secret": Kind(_error("invalid_client", "token", status=401), everybody=True),
+}
+
+UNTOLD = {
+    "insert_duplicate": "it comes by itself, after every insert whose answer was lost",
+    "delete_of_nothing": "it comes by itself; told of an event that is there, it would be a lie",
+    "revive_of_nothing": "as delete_of_nothing",
+    "revive_refused": "an old tombstone; the reaction is a new id, which tests/test_upsert.py tries",
+    "event_missing": "as delete_of_nothing",
+    "event_deleted": "as delete_of_nothing",
+    "bad_request": "comes by itself, from content that Google refuses",
+}

@@ -1,0 +1,257 @@
+"""Puts faults back, one at a time, and sees whether the simulator finds them: `python -m tests.simulator.mutations`.
+
+Each is a fault that was once seen, or one of its kind. Where it was in the code that runs here, the code is changed;
+where it was in SQL, the model is, which `test_conformance.py` holds to the SQL.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from reactor.core import policy
+from reactor.core.breaker import Breaker
+from reactor.core.gate import Gate
+from reactor.core.item import Settlement
+from reactor.core.lanes import Lanes
+from reactor.errors import RefusedError
+from reactor.loop import loop as loop_module
+from reactor.loop.loop import Loop
+from reactor.loop.settler import Settler
+from tests.simulator import tables as tables_module
+from tests.simulator.history import draw
+from tests.simulator.port import ModelOutbox
+from tests.simulator.run import run
+from tests.simulator.server import Refused, Server
+from tests.simulator.shrink import kind
+from tests.simulator.tables import Claim, Tables
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fault.
+
+    Attributes:
+        name: Its name.
+        like: The instance of docs or issue that it is like.
+        told: What is wrong.
+        place: What is changed.
+        attribute: Which of its attributes.
+        make: Makes the wrong one of the right one.
+    """
+
+    name: str
+    like: str
+    told: str
+    place: Any
+    attribute: str
+    make: Callable[[Any], Any]
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The fault is there for the length of the block."""
+        right = getattr(self.place, self.attribute)
+        setattr(self.place, self.attribute, self.make(right))
+        try:
+            yield
+        finally:
+            setattr(self.place, self.attribute, right)
+
+
+def _keeps_excluded(clear: Any) -> Any:
+    def wrong(self: Lanes) -> None:
+        excluded = dict(self._excluded)
+        clear(self)
+        self._excluded.update(excluded)
+
+    return wrong
+
+
+def _settles_whole(settle: Any) -> Any:
+    def wrong(self: ModelOutbox, settlements: list[Settlement]) -> Any:
+        if any(self._tables.waits(each) for each in settlements):
+            raise Refused("55P03")
+        return settle(self, settlements)
+
+    return wrong
+
+
+def _raises_at_null(ring: Any) -> Any:
+    def wrong(self: Tables, after: Any) -> Any:
+        for row in self.rows.values():
+            if row.status in tables_module.WAITS and row.due is None:
+                raise TypeError("'<=' not supported between instances of 'NoneType' and 'int'")
+        return ring(self, after)
+
+    return wrong
+
+
+def _fails_as_a_whole(claim: Any) -> Any:
+    def wrong(self: Tables, *, now: float, excluded: Collection[Any], **more: Any) -> Claim:
+        for row in self.rows.values():
+            if row.refusal and row.is_due(now) and row.workspace not in excluded:
+                raise Refused(row.refusal)
+        found: Claim = claim(self, now=now, excluded=excluded, **more)
+        return found
+
+    return wrong
+
+
+def _sweep_waits(sweep: Any) -> Any:
+    def wrong(self: Tables, now: float, ceiling: int) -> tuple[int, int]:
+        for row in self.rows.values():
+            if row.status == "PROCESSING" and row.lease_no not in self.leases and self._is_locked(row):
+                raise Refused("55P03")
+        found: tuple[int, int] = sweep(self, now, ceiling)
+        return found
+
+    return wrong
+
+
+def _together_again(group: Any) -> Any:
+    del group
+    return staticmethod(lambda _, slots, **__: slots)
+
+
+def _raises_at_odd(prepare: Any) -> Any:
+    def wrong(item: Any) -> Any:
+        if type(item.payload).__name__ == "Oversized":
+            raise RecursionError("maximum recursion depth exceeded while decoding a JSON array")
+        return prepare(item)
+
+    return wrong
+
+
+def _never_counts(counts: Any) -> Any:
+    del counts
+    return lambda *_, **__: False
+
+
+def _always_counts(counts: Any) -> Any:
+    del counts
+    return lambda _, retry, *__, **___: retry.counts
+
+
+def _forgets_to_free(free: Any) -> Any:
+    del free
+    return lambda _: None
+
+
+def _lost_for_good(ended: Any) -> Any:
+    def wrong(self: Server, session: Any) -> None:
+        leases = set(self.tables.leases)
+        ended(self, session)
+        self.tables.leases |= leases & {session.lease_no}
+
+    return wrong
+
+
+def _drops_refused(write: Any) -> Any:
+    async def wrong(self: Settler, ends: list[Any]) -> None:
+        try:
+            settlements = [settlement for settlement, *_ in ends]
+            await self._outbox.settle(settlements)
+        except RefusedError:
+            return
+        await write(self, ends)
+
+    return wrong
+
+
+def _ignores_floor(floor: Any) -> Any:
+    del floor
+    return lambda *_: 0
+
+
+def _unfenced(fence: Any) -> Any:
+    del fence
+    return staticmethod(lambda *_: True)
+
+
+def _forgets_attempt(note: Any) -> Any:
+    del note
+    return lambda *_: None
+
+
+def _never_probes(admit: Any) -> Any:
+    def wrong(self: Breaker, now: float) -> Any:
+        permit = admit(self, now)
+        if permit is not None and self._probe_until >= now:
+            self._probe_until = math.inf
+        return permit
+
+    return wrong
+
+
+def _sleeps_on(look: Any) -> Any:
+    del look
+    return lambda *_: None
+
+
+MUTATIONS = (
+    Mutation("clear", "A6", "what was excluded when the session was lost stays so", Lanes, "clear", _keeps_excluded),
+    Mutation(
+        "settle as a whole", "A4", "an end that waits for a lock makes all wait", ModelOutbox, "_settle", _settles_whole
+    ),
+    Mutation("sweep as a whole", "A4", "a locked orphan stops the sweep", Tables, "sweep", _sweep_waits),
+    Mutation("NULL", "A1", "a row without a due time ends the process", Tables, "_ring", _raises_at_null),
+    Mutation(
+        "claim as a whole", "A3", "a row that cannot be updated stops all claims", Tables, "claim", _fails_as_a_whole
+    ),
+    Mutation(
+        "unreadable", "A2", "a payload that cannot be read ends the process", loop_module, "prepare", _raises_at_odd
+    ),
+    Mutation(
+        "every loss counts", "A12", "a sweep counts an attempt for each", tables_module, "FREE_LOSSES", lambda _: 0
+    ),
+    Mutation(
+        "all together again", "A12", "what lost its worker is claimed with all others", Tables, "group", _together_again
+    ),
+    Mutation("never charged", "A13", "an item that always fails never dies", policy, "_counts", _never_counts),
+    Mutation("always charged", "A17", "an outage costs attempts", policy, "_counts", _always_counts),
+    Mutation("nobody looks again", "A6", "room that is freed is told to nobody", Loop, "_free", _forgets_to_free),
+    Mutation("a lease for ever", "A6", "a session that is gone keeps its lease", Server, "end", _lost_for_good),
+    Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
+    Mutation("no floor", "order", "older states are not superseded", Tables, "_floor", _ignores_floor),
+    Mutation("no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced),
+    Mutation(
+        "no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt
+    ),
+    Mutation("a probe for ever", "A6", "a lost probe keeps the breaker half open", Breaker, "admit", _never_probes),
+    Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on),
+)
+
+
+def histories_until_found(mutation: Mutation, *, most: int, first: int = 0) -> tuple[int | None, str]:
+    """Run histories until one finds the fault; return how many that took, and what it found."""
+    for n in range(most):
+        with mutation.applied():
+            result = run(draw(first + n))
+        if result.problem and kind(run(draw(first + n)).problem) != kind(result.problem):
+            return n + 1, result.problem
+    return None, ""
+
+
+def main() -> int:
+    """Print a table; 1 if a fault was not found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator.mutations", description=__doc__)
+    parser.add_argument("--most", type=int, default=1_000, help="histories for each")
+    parser.add_argument("--only", help="the name of one")
+    wanted = parser.parse_args()
+    print("| fault put back | like | found after | as |\n|---|---|---|---|")
+    missed = 0
+    for mutation in MUTATIONS:
+        if wanted.only not in (None, mutation.name):
+            continue
+        found, problem = histories_until_found(mutation, most=wanted.most)
+        missed += found is None
+        after = f"{found} histories" if found else f"not in {wanted.most}"
+        print(f"| {mutation.name}: {mutation.told} | {mutation.like} | {after} | {problem[:110]} |", flush=True)
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

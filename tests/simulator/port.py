@@ -1,0 +1,189 @@
+"""The loop's `Outbox` over the model: what `reactor.postgres.outbox` is over PostgreSQL."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import trio
+
+from reactor.core.brake import Limit, Tally
+from reactor.core.gate import Found, Look
+from reactor.core.item import Item, Settlement, Written
+from reactor.errors import RefusedError
+from tests.simulator.server import Refused, Server, Session, refused
+from tests.simulator.tables import FREE_LOSSES, Claim, Count
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a claim came to."""
+
+    items: list[Item] = field(default_factory=list)
+    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+    superseded: int = 0
+    held: list[Item] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep came to."""
+
+    recovered: int = 0
+    dead: int = 0
+
+
+class ModelOutbox:
+    """The outbox, by way of two sessions.
+
+    Args:
+        server: The database.
+        claims: The session whose lease the items are claimed under.
+        writing: The session that settles.
+        ceiling: Most attempts for any item.
+        limit: The brake's.
+        ended: Told each settlement as it is written.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        claims: Session,
+        writing: Session,
+        *,
+        ceiling: int,
+        limit: Limit,
+        ended: Callable[[Settlement], None],
+    ) -> None:
+        self.followed = False
+        self.busy = 0
+        self._server = server
+        self._tables = server.tables
+        self._claims = claims
+        self._writing = writing
+        self._ceiling = ceiling
+        self._limit = limit
+        self._tally = Tally(limit)
+        self._ended = ended
+        self._in_flight: dict[UUID, Item] = {}
+        self._after: UUID | None = None
+
+    @property
+    def lease_no(self) -> int:
+        return self._claims.lease_no
+
+    @property
+    def in_flight(self) -> list[Item]:
+        return list(self._in_flight.values())
+
+    async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
+        if slots <= 0:
+            left: bool = await self._ask(self._claims, "ring", lambda: self._has_due(excluded))
+            return Claimed(look=Look(Found.FULL, left_behind=left))
+        claim: Claim | None = await self._ask(self._claims, "claim", partial(self._claim, slots, frozenset(excluded)))
+        if claim is None:
+            return Claimed(look=Look(Found.BUSY))
+        now = self._server.now()
+        items = [self._tables.item(row, now, self._ceiling) for row in claim.rows]
+        self._in_flight.update((item.id, item) for item in items)
+        if items:
+            self._after = items[-1].workspace_id
+        if not items and not claim.superseded:
+            return Claimed(look=Look(Found.NOTHING, due_in=claim.due_in))
+        return await self._braked(items, Look(Found.WORK, left_behind=claim.left), claim.superseded)
+
+    def _has_due(self, excluded: Collection[UUID]) -> bool:
+        return self._tables.has_due(self._server.now(), excluded)
+
+    async def _claim(self, slots: int, excluded: frozenset[UUID]) -> Claim | None:
+        server = self._server
+        if server.claiming:
+            return None
+        server.claiming = True
+        try:
+            await trio.sleep(server.rng.uniform(0.0005, 0.003))
+            now = server.now()
+            return self._tables.claim(
+                now=now, lease_no=self.lease_no, slots=slots, excluded=excluded, after=self._after, trial=self._tries()
+            )
+        finally:
+            server.claiming = False
+
+    def _tries(self) -> bool:
+        return any(item.losses >= FREE_LOSSES for item in self._in_flight.values())
+
+    async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
+        stopped: set[UUID] = set()
+        for workspace in self._tally.note(items, trio.current_time()):
+            recent = self._tally.recent(workspace)
+            in_flight = set(self._in_flight)
+            try:
+                count: Count = await self._ask(
+                    self._claims, "count", partial(self._tables.count, workspace, recent, in_flight, self._limit)
+                )
+            except RefusedError:
+                stopped.add(workspace)
+                continue
+            self._tally.counted(workspace, count.passes, stopped=count.stopped)
+            if count.stopped:
+                stopped.add(workspace)
+        kept = [item for item in items if item.workspace_id not in stopped]
+        held = [item for item in items if item.workspace_id in stopped]
+        return Claimed(kept, look, superseded, held)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
+        self.followed = False
+        ours = {each.item.id: each for each in settlements if self._holds(each.item)}
+        written: dict[UUID, Written] = await self._ask(
+            self._writing, "settle", lambda: self._settle(list(ours.values()))
+        )
+        over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
+        items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
+        if items:
+            self.followed = await self._is_followed(items)
+        return [written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements]
+
+    def _holds(self, item: Item) -> bool:
+        held = self._in_flight.get(item.id)
+        return held is not None and held.claim_no == item.claim_no
+
+    def _settle(self, settlements: list[Settlement]) -> dict[UUID, Written]:
+        now = self._server.now()
+        written = {}
+        for each in settlements:
+            written[each.item.id] = fate = self._tables.settle(each, now)
+            if fate is Written.WRITTEN:
+                self._ended(each)
+        return written
+
+    async def _is_followed(self, items: list[Item]) -> bool:
+        try:
+            return bool(await self._ask(self._writing, "followed", lambda: self._follows(items)))
+        except RefusedError:
+            return True
+
+    def _follows(self, items: list[Item]) -> bool:
+        return self._tables.followed(items, self._server.now())
+
+    async def announce(self) -> None:
+        await self._ask(self._writing, "announce", lambda: self._server.notify(self._writing.pid))
+
+    async def sweep(self) -> Swept:
+        """Take over what lost its worker."""
+        recovered, dead = await self._ask(self._claims, "sweep", self._sweep)
+        return Swept(recovered, dead)
+
+    def _sweep(self) -> tuple[int, int]:
+        return self._tables.sweep(self._server.now(), self._ceiling)
+
+    async def _ask(self, session: Session, kind: str, effect: Callable[[], Any]) -> Any:
+        """Shielded, as the adapter's statements are: an interrupted one would cost the session."""
+        self.busy += 1
+        try:
+            with trio.CancelScope(shield=True):
+                return await session.run(kind, effect)
+        except Refused as error:
+            raise refused(error) from None
+        finally:
+            self.busy -= 1
