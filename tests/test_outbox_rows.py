@@ -198,3 +198,19 @@ async def test_what_is_locked_is_settled_later_and_the_rest_now(
         assert await outbox.settle(done[:1]) == [Written.WAITING]
     assert await outbox.settle(done[:1]) == [Written.WRITTEN]
     assert json.dumps(sorted({world.status(row)[0] for row in rows})) == '["COMPLETED"]'
+
+
+async def test_a_row_that_a_trigger_leaves_as_it_is_is_not_taken(
+    world: World, outbox: Outbox, aside: list[SetAside]
+) -> None:
+    """A BEFORE trigger that returns null: the update succeeds and changes nothing."""
+    bad = world.insert("bad", payload={"bad": True})
+    good = {world.insert(f"s{n}", of="wx"[n % 2]) for n in range(9)}
+    world.connection.execute("create function skip() returns trigger language plpgsql as 'begin return null; end'")
+    world.connection.execute(
+        "create trigger skip before update on sync_outbox for each row "
+        "when (new.payload ? 'bad') execute function skip()"
+    )
+    assert set(await take(outbox)) == good
+    assert [(each.id, each.sqlstate) for each in aside] == [(bad, "P0002")]
+    assert {item.id for item in outbox.in_flight} == good

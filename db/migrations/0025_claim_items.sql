@@ -85,19 +85,27 @@ language plpgsql
 as $$
 declare
   each_id uuid;
-  taken uuid[] := '{}';
+  taken uuid[];
   state text;
   broken text;
 begin
   begin
-    update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null where o.id = any (ids);
-    return ids;
+    with u as (
+      update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null
+       where o.id = any (ids)
+      returning o.id
+    )
+    select coalesce(array_agg(u.id), '{}') into taken from u;
+    if cardinality(taken) = cardinality(ids) then return taken; end if;
+    raise no_data_found;  -- a trigger of the application leaves some rows as they are
   exception when others then
     if not public.sync_outbox_blames_row(sqlstate) then raise; end if;
   end;
+  taken := '{}';
   foreach each_id in array ids loop
     begin
       update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null where o.id = each_id;
+      if not found then raise no_data_found; end if;
       taken := taken || each_id;
     exception when others then
       get stacked diagnostics state = returned_sqlstate, broken = constraint_name;
