@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
-from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -13,14 +12,13 @@ import trio
 from reactor.emulator.calendars import WriteKind
 from reactor.postgres.migrations import migrate
 from tests.databases import Database
+from tests.failover import WITHIN, Application, has_claimed, is_full, metric
 from tests.google_fixtures import GoogleServer
-from tests.process_world import Process, World
+from tests.process_world import World
 from tests.standby import Pair, replicated
 from tests.waiting import until
 from tests.wire import Wire
 
-BACKLOG = 1_000
-WITHIN = 2.0  # seconds from the promotion until every replica claims again, and an edit arrives
 FREE_LOSSES = 3  # times that an item may be in lost hands before it costs an attempt
 UNLIMITED = {"CALENDAR_SYNC_REQUESTS_PER_MINUTE": "0", "CALENDAR_SYNC_LANE_REQUESTS_PER_MINUTE": "0"}
 
@@ -49,40 +47,6 @@ def both_hosts(pair: Pair) -> str:
     """A connection string that names both servers, and means the one that writes."""
     hosts = quote(f"{pair.primary.data},{pair.standby.data}", safe="")
     return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
-
-
-async def metric(replica: Process, name: str) -> float:
-    lines = (await replica.get("/metrics")).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"reactor_{name} "))
-
-
-class Application:
-    """A backlog in one workspace, and single edits in another.
-
-    The first may make ten calls a second by each replica, as is the default: its backlog lasts.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.written = 0
-        self._world = world
-        self._busy = world.connect()
-        self._other = world.connect(uuid4())
-
-    def fill_up(self) -> None:
-        """Bring the backlog to its size again, in one transaction."""
-        self._world.execute("begin")
-        for _ in range(BACKLOG - self.written + self._world.statuses().get("COMPLETED", 0)):
-            self._write(self._busy)
-        self._world.execute("commit")
-
-    def edit(self) -> str:
-        """One edit in the other workspace; return its title."""
-        self._write(self._other)
-        return f"event {self.written - 1}"
-
-    def _write(self, workspace: UUID) -> None:
-        self._world.insert(self.written, workspace=workspace)
-        self.written += 1
 
 
 @pytest.mark.parametrize("route", ["a proxy", "two hosts"])
@@ -125,17 +89,3 @@ async def test_all_replicas_go_on_after_a_failover(world: World, pair: Pair, rou
     assert world.titles() == dict.fromkeys((f"event {n}" for n in range(application.written)), 1)
     writes = world.google.emulator.writes(world.google.user)
     assert all(kinds[WriteKind.INSERT] == 1 for kinds in writes.values())
-
-
-async def is_full(replica: Process) -> None:
-    """Wait until it has as much of the backlog as it takes, and all requests are under way that may be."""
-    with trio.fail_after(60):
-        while await metric(replica, "lanes_excluded") == 0 or await metric(replica, "in_flight_requests") == 0:  # noqa: ASYNC110
-            await trio.sleep(0.02)
-
-
-async def has_claimed(replica: Process, before: float) -> None:
-    """Wait until it has claimed some of the backlog, and not only the one edit."""
-    with trio.fail_after(30):
-        while await metric(replica, "items_claimed_total") <= before + 1:  # noqa: ASYNC110
-            await trio.sleep(0.02)

@@ -16,6 +16,7 @@ from reactor.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.emulator import Emulator, Fault, Service, application, serve
 from reactor.postgres.migrations import migrate
 from tests.databases import Database
+from tests.failover import WITHIN, Application, has_claimed, is_full, metric
 from tests.google_fixtures import USER, GoogleServer
 from tests.process_world import World
 from tests.waiting import until
@@ -237,3 +238,34 @@ async def test_a_database_that_freezes_is_noticed_and_waited_for(restartable: Wo
 def _family(parent: int) -> list[int]:
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [parent, *map(int, children)]
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.soak)])
+async def test_all_replicas_go_on_after_a_restart_beside_a_backlog(
+    restartable: World, server: EmbeddedPostgres, rounds: int
+) -> None:
+    """Their lanes were full when the claims were lost; within two seconds each claims of the backlog again."""
+    world = restartable
+    application = Application(world)
+    replicas = [await world.start().ready() for _ in range(2)]
+    took: list[float] = []
+    for _ in range(rounds):
+        application.fill_up()
+        world.google.emulator.settings.latency = 2.0
+        for replica in replicas:
+            await is_full(replica)
+        await trio.to_thread.run_sync(partial(server.stop, "fast"))
+        world.google.emulator.settings.latency = 0.0
+        before = [await metric(replica, "items_claimed_total") for replica in replicas]
+        await trio.to_thread.run_sync(server.start)
+        began = trio.current_time()
+        world.reconnect()
+        title = application.edit()
+        await until(lambda title=title: title in world.titles())  # type: ignore[misc]
+        for replica, claimed in zip(replicas, before, strict=True):
+            await has_claimed(replica, claimed)
+        took.append(trio.current_time() - began)
+    print(f"{rounds} restarts: {', '.join(f'{seconds:.2f}' for seconds in took)} s")  # noqa: T201
+    assert max(took) < WITHIN
+    for replica in replicas:
+        await replica.is_(200)
