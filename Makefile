@@ -20,7 +20,7 @@ demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and c
 	$(BIN)/python -m reactor demo $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
 
 test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
-	$(BIN)/coverage run -m pytest -m 'not soak' $(ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
 
 # What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
