@@ -163,6 +163,7 @@ def test_any_other_text_is_refused(data: st.DataObject) -> None:
         "v1:k1:A",
         "v1:k1:" + base64.b64encode(b"short").decode(),
     ],
+    ids=["of another", "empty", "cut off", "short"],
 )
 def test_a_text_without_a_check_that_does_not_decrypt_says_all_that_it_can_be(text: str) -> None:
     with pytest.raises(TruncatedError, match="another program"):
@@ -211,7 +212,9 @@ def test_rotation_adds_the_check_that_another_program_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "error"), [(SECRET, LegacyPlaintextError), (vault(k1=K2).encrypt(OURS, "x"), WrongKeyError)]
+    ("text", "error"),
+    [(SECRET, LegacyPlaintextError), (vault(k1=K2).encrypt(OURS, "x"), WrongKeyError)],
+    ids=["plain", "another key"],
 )
 def test_what_cannot_be_read_needs_rotation_and_says_why_when_it_is_tried(text: str, error: type[VaultError]) -> None:
     assert vault().needs_rotation(text)
