@@ -208,10 +208,9 @@ class FakeOutbox:
 
     def _follows(self, settlement: Settlement) -> bool:
         item, now = settlement.item, trio.current_time()
+        source = self.rows[item.id].source
         waiting = self.open.get(item.workspace_id, ())
-        return any(
-            f"task:{source_id(r.source)}" == item.source_key and r.id != item.id and r.due <= now for r in waiting
-        )
+        return any(r.source == source and r.id != item.id and r.due <= now for r in waiting)
 
     def _settle(self, settlement: Settlement) -> Written:
         item = settlement.item
