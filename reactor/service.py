@@ -4,7 +4,7 @@ Start. Signals are received before anything slow. The health endpoint comes next
 database that is down is waited for; a port that is taken ends the process. Then the database: reachable, a session and
 not a transaction pooler, with everything that this version needs. Only what a person has to change ends the process.
 
-Work. Everything that relies on item locks lives inside the session that holds them: lost, all of it is cancelled, and
+Work. Everything that relies on the lease lives inside the session that holds it: lost, all of it is cancelled, and
 after a pause there is a new session, a new outbox and a new loop. What was learnt of Google and what was counted
 outlives it, and so do the sources of access tokens: a rotated refresh token must be stored whatever becomes of the
 sessions. When the database is away for long, the pauses grow to seconds; the process goes on and is alive, not ready.
