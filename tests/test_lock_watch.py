@@ -47,9 +47,14 @@ async def test_all_is_well_with_an_item_in_hand(
     world.close()
 
 
-async def test_a_lock_that_went_astray_is_an_error_in_the_log(session: Session) -> None:
-    outbox, watch = Outbox(session), LockWatch()
-    await session.execute("select pg_advisory_lock(hashtext('nobody'))")
+async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database, session: Session) -> None:
+    """It is under our lease and not in hand."""
+    world, outbox, watch = World(database), Outbox(session), LockWatch()
+    world.connect()
+    world.insert()
+    await outbox.claim(slots=10)
+    outbox._in_flight.clear()
+    world.close()
     with structlog.testing.capture_logs() as lines:
         await watch.look(outbox)
     assert (watch.seen.stray_locks, watch.seen.missing_locks) == (1, 0)

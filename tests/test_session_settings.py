@@ -119,7 +119,7 @@ async def _show(connection: Any) -> dict[str, str]:
 async def test_the_pool_the_commands_and_the_migration_have_our_settings(odd: Database) -> None:
     pool = Pool(odd.reactor, name="pool")
     found = await pool.run(lambda connection: show(lambda text: connection.execute(text.encode()).fetchall()))
-    is_ours(found, {"statement_timeout": "8000", "lock_timeout": "1000", "application_name": "pool"})
+    is_ours(found, {"statement_timeout": "8000", "lock_timeout": "200", "application_name": "pool"})
     await pool.aclose()
     with open_desk(odd.reactor, name="x") as desk:
         found = show(lambda text: [tuple(row.values()) for row in desk.connection.execute(text.encode()).fetchall()])

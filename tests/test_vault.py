@@ -163,7 +163,7 @@ def test_any_other_text_is_refused(data: st.DataObject) -> None:
         "v1:k1:A",
         "v1:k1:" + base64.b64encode(b"short").decode(),
     ],
-    ids=["of another", "empty", "cut off", "short"],
+    ids=["another key", "of another", "empty", "cut off", "short"],
 )
 def test_a_text_without_a_check_that_does_not_decrypt_says_all_that_it_can_be(text: str) -> None:
     with pytest.raises(TruncatedError, match="another program"):
