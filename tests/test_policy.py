@@ -280,6 +280,7 @@ def test_the_floor_moves_for_all_but_content(dead: Dead, *, moves: bool) -> None
     settlement = end(item(attempts=1), dead)
     assert (settlement.status, settlement.failure_code, settlement.attempts) == ("DEAD_LETTER", dead.code, 1)
     assert settlement.last_error == dead.reason
+    assert end(item(), replace(dead, said="403 x")).last_error == f"{dead.reason} (403 x)"
     assert settlement.moves_floor is moves
     assert end(item(cancel_json()), dead).moves_floor, "a cancel's always does"
 

@@ -191,7 +191,7 @@ def _iso(moment: date, zone: str | None) -> str:
 
 
 def _died(item: Item, work: Work, dead: Dead) -> Settlement:
-    settlement = _dead(item, dead.code, dead.reason)
+    settlement = _dead(item, dead.code, dead.text)
     if dead.code is FailureCode.EVENT_GONE:
         gone = replace(item.memory, event_id=None, calendar_id=None, etag=None)
         return replace(settlement, memory=gone, unbind=True)
@@ -222,11 +222,11 @@ def _again(item: Item, work: Work, retry: Retry, *, answered: Answered, random: 
     if not _counts(item, retry, answered):
         if isinstance(work.payload, Rebuild):
             pause += min(max(item.age, 0.0), REBUILD_CAP) * (1 if retry.scope is Scope.ITEM and not retry.outage else 2)
-        return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.reason, memory=memory)
+        return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.text, memory=memory)
     attempts = item.attempts + 1
     if attempts < min(item.max_attempts, ceiling):
-        return Settlement(item, "FAILED", attempts, pause, last_error=retry.reason, memory=memory)
-    exhausted = _dead(item, FailureCode.EXHAUSTED, retry.reason)
+        return Settlement(item, "FAILED", attempts, pause, last_error=retry.text, memory=memory)
+    exhausted = _dead(item, FailureCode.EXHAUSTED, retry.text)
     return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 
