@@ -90,6 +90,14 @@ def test_a_child_of_a_rebuild_may_bring_back_what_a_person_deleted() -> None:
     assert prepared(item(is_child=True)).reopen
 
 
+@pytest.mark.parametrize("impossible", ["", "..", " primary", "primary\n", "\u2003x", "x" * 1025])
+def test_a_note_of_what_cannot_be_a_calendar_is_ignored(impossible: str) -> None:
+    """An older worker noted whatever a lost row named; every edit of the source would ask for an event in it."""
+    assert prepared(item(memory=replace(BOUND, strays=(impossible, OTHER)))).strays == (OTHER,)
+    settlement = refused(item(upsert_json() | {"calendarId": impossible}))
+    assert settlement.failure_code is FailureCode.BAD_PAYLOAD, "as in a payload"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

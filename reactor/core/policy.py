@@ -37,7 +37,7 @@ from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
 from reactor.core.evidence import Answered
 from reactor.core.item import Applied, Binding, Item, Memory, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
-from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, parse
+from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, is_resource_id, parse
 from reactor.core.stray import Stray, parse_stray
 from reactor.core.work import Work
 
@@ -76,7 +76,7 @@ def prepare(item: Item) -> Work | Settlement:
         cancelled=memory.cancelled,
         reopen=memory.reopen or item.is_child,
         recreate=item.is_child and isinstance(payload, Upsert) and payload.recreate,
-        strays=memory.strays,
+        strays=tuple(filter(is_resource_id, memory.strays)),  # a lost attempt's note may be of any payload
         repairs=item.is_child,
     )
 
