@@ -27,6 +27,7 @@ from itertools import islice
 
 import structlog
 
+from reactor.core.answers import BAD_QUESTION
 from reactor.core.brake import Limit
 from reactor.core.item import Item
 from reactor.core.leftovers import Known, Listed, by_source, leftovers
@@ -52,7 +53,7 @@ _INSIDE = "let it run with its owner's rights, or grant that too"
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
 _LOST = Retry("the claim was lost while the rebuild was carried out", counts=False, asked=False)
 _AWAY = Retry("the database could not be reached for the rebuild", counts=False, asked=False)
-_ABSENT = frozenset({FailureCode.CALENDAR_GONE, FailureCode.FORBIDDEN, FailureCode.BAD_REQUEST})
+_ABSENT = frozenset({FailureCode.CALENDAR_GONE, FailureCode.FORBIDDEN})
 
 REBUILD_LOCK_TIMEOUT = 1.0
 """Seconds that a rebuild's statement waits for a lock; nothing else of its workspace is sent meanwhile."""
@@ -112,6 +113,13 @@ class Rebuilds:
 def is_of_the_server(sqlstate: str) -> bool:
     """Whether a refusal is about the server or a right, and not about one workspace's view or data."""
     return sqlstate == _NO_RIGHT or sqlstate.startswith(_OF_THE_SERVER)
+
+
+def _holds_nothing(found: Outcome) -> bool:
+    """Whether that is said of a calendar that is gone, or of a name that is no calendar's."""
+    if isinstance(found, Retry):
+        return found.reason == BAD_QUESTION.reason
+    return isinstance(found, Dead) and found.code in _ABSENT
 
 
 def refusal(sqlstate: str, where: str, *, age: float, patience: float) -> Retry:
@@ -209,7 +217,7 @@ class _Run:
             found = await self._parts.calendar.list_events(calendar_id, self._payload.workspace_id, tokens)
             if isinstance(found, list):
                 calendars.append((calendar_id, found))
-            elif not (isinstance(found, Dead) and found.code in _ABSENT and calendars):
+            elif not (calendars and _holds_nothing(found)):
                 return found
         return by_source(calendars)
 

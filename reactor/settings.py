@@ -209,7 +209,7 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     more before the process is killed (`terminationGracePeriodSeconds`)"""
 
     calendar_sync_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
-    """Days for which completed items and dead letters are kept"""
+    """Days for which completed items and dead letters are kept; what died of AUTH waits for its connection"""
 
     calendar_sync_brake_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     """The part of a workspace's events beyond which deletes stop the workspace until somebody releases it

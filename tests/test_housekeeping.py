@@ -1,6 +1,7 @@
 """What is done now and then, on a real database."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -53,6 +54,25 @@ OLD = (
     " select gen_random_uuid(), 'CANCEL_EVENT', '{}', 'COMPLETED', now() - interval '31 days'"
     " from generate_series(1, 30)"
 )
+
+
+async def test_what_a_new_consent_would_bring_back_is_kept(database: Database, rounds: Housekeeping) -> None:
+    """A dead letter of AUTH may be the one newest state; without a connection there is nothing that brings it back."""
+    world = Rows(database)
+    world.connect("waits", valid=False)
+    world.connect("works")
+    old: dict[str, Any] = {"status": "DEAD_LETTER", "updated_at": "2020-01-01"}
+    kept = world.insert("a", of="waits", failure_code="AUTH", **old)
+    world.insert("b", of="waits", failure_code="FORBIDDEN", **old)
+    world.insert("c", of="waits", **old)
+    world.insert("d", of="works", **old | {"status": "COMPLETED"})
+    world.insert("e", of="left", failure_code="AUTH", **old)
+    await rounds.clean()
+    assert rounds.deleted == 4
+    assert world.status(kept) == ("DEAD_LETTER", 0, "AUTH")
+    world.connection.execute("update google_connections set is_valid = true")
+    assert world.status(kept) == ("PENDING", 0, None)
+    world.close()
 
 
 async def test_one_replica_at_a_time_deletes(database: Database, rounds: Housekeeping) -> None:

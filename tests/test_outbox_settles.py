@@ -182,6 +182,31 @@ async def test_one_bad_settlement_does_not_hold_the_others(world: World, outbox:
     assert world.one("select source_id::text from calendar_event_bindings") == source("good")
 
 
+async def test_a_refused_binding_does_not_take_the_applied_payload_along(world: World, outbox: Outbox) -> None:
+    """What the calendar shows is remembered: a rebuild without a view writes it again."""
+    world.connection.execute("alter table calendar_event_bindings add constraint short check (length(event_title) < 5)")
+    row = world.insert(payload={"event": {"title": "long enough"}})
+    [item] = await claim(outbox)
+    binding = replace(BINDING, title="long enough")
+    done = Settlement(item, "COMPLETED", 0, moves_floor=True, memory=Memory(event_id="e"), binding=binding)
+    assert await outbox.settle([replace(done, applied=Applied.ROW)]) == [Written.WRITTEN]
+    assert world.status(row)[0] == "COMPLETED"
+    assert "23514" in world.row(row)["last_error"]
+    assert (world.memory() or {})["payload"]["event"]["title"] == "long enough"
+    assert world.one("select count(*) from calendar_event_bindings") == 0
+
+
+async def test_a_payload_that_cannot_be_remembered_does_not_keep_the_item(world: World, outbox: Outbox) -> None:
+    world.connection.execute("alter table sync_sources add constraint nothing check (payload is null)")
+    row = world.insert()
+    [item] = await claim(outbox)
+    done = Settlement(item, "COMPLETED", 0, moves_floor=True, memory=Memory(event_id="e"), applied=Applied.ROW)
+    assert await outbox.settle([done]) == [Written.WRITTEN]
+    assert world.status(row)[0] == "COMPLETED"
+    assert "23514" in world.row(row)["last_error"]
+    assert (world.memory() or {})["google_event_id"] == "e"
+
+
 async def test_what_cannot_be_settled_at_all_is_left_to_the_sweep(world: World, outbox: Outbox) -> None:
     row = world.insert()
     [item] = await claim(outbox)

@@ -57,6 +57,18 @@ async def test_a_lost_attempt_costs_nothing_at_first_and_its_effects_are_suspect
     assert await outbox.sweep() == Swept()
 
 
+@pytest.mark.parametrize("impossible", ["", "..", " primary", "primary\n", "\u2003x", "x" * 1025, 5, ["primary"], None])
+async def test_what_cannot_be_a_calendar_is_not_noted(
+    world: World, outbox: Outbox, database: Database, impossible: object
+) -> None:
+    """A row that was lost before anybody read it may name anything as its calendar."""
+    world.insert(payload={"calendarId": impossible})
+    world.insert("b", payload={"calendarId": "x" * 1024})
+    await die_with_all(world, database)
+    assert await outbox.sweep() == Swept(recovered=2)
+    assert [len((world.memory(about) or {})["strays"]) for about in ("s", "b")] == [0, 1]
+
+
 async def test_what_is_remembered_stays_and_strays_gather(world: World, outbox: Outbox, database: Database) -> None:
     world.connection.execute(
         "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, strays) "

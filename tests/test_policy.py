@@ -90,6 +90,14 @@ def test_a_child_of_a_rebuild_may_bring_back_what_a_person_deleted() -> None:
     assert prepared(item(is_child=True)).reopen
 
 
+@pytest.mark.parametrize("impossible", ["", "..", " primary", "primary\n", "\u2003x", "x" * 1025])
+def test_a_note_of_what_cannot_be_a_calendar_is_ignored(impossible: str) -> None:
+    """An older worker noted whatever a lost row named; every edit of the source would ask for an event in it."""
+    assert prepared(item(memory=replace(BOUND, strays=(impossible, OTHER)))).strays == (OTHER,)
+    settlement = refused(item(upsert_json() | {"calendarId": impossible}))
+    assert settlement.failure_code is FailureCode.BAD_PAYLOAD, "as in a payload"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -280,6 +288,7 @@ def test_the_floor_moves_for_all_but_content(dead: Dead, *, moves: bool) -> None
     settlement = end(item(attempts=1), dead)
     assert (settlement.status, settlement.failure_code, settlement.attempts) == ("DEAD_LETTER", dead.code, 1)
     assert settlement.last_error == dead.reason
+    assert end(item(), replace(dead, said="403 x")).last_error == f"{dead.reason} (403 x)"
     assert settlement.moves_floor is moves
     assert end(item(cancel_json()), dead).moves_floor, "a cancel's always does"
 

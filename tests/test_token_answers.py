@@ -161,6 +161,39 @@ def test_unauthorized_client_of_a_delegation(code: str) -> None:
 
 
 @BOTH
+def test_access_denied(grant: Grant) -> None:
+    """A dead consent, not an error to be tried until the attempts are used up."""
+    assert is_the_persons(refused("access_denied", "Account restricted", status=403, grant=grant))
+
+
+@BOTH
+def test_org_internal(grant: Grant) -> None:
+    assert is_the_persons(refused("org_internal", status=403, grant=grant))
+
+
+@BOTH
+def test_unsupported_response_type(grant: Grant) -> None:
+    assert is_the_deployments(refused("unsupported_response_type", grant=grant))
+
+
+@BOTH
+def test_every_code_is_named(grant: Grant) -> None:
+    for outcome, said in (
+        (refused("something_new", "quoted", grant=grant), "400 something_new"),
+        (
+            refused("invalid_grant", "quoted", error_subtype="invalid_rapt", grant=grant),
+            "400 invalid_grant invalid_rapt",
+        ),
+        (refused("two words", grant=grant), "400"),
+        (answer({"error": "internal_failure"}, 503, grant), "503 internal_failure"),
+        (read_answer(502, b"<html>", grant), "502"),
+    ):
+        assert isinstance(outcome, Retry | Dead)
+        assert outcome.said == said
+        assert outcome.text == f"{outcome.reason} ({said})"
+
+
+@BOTH
 def test_a_code_that_is_not_known_touches_no_connection(grant: Grant) -> None:
     outcome = refused("something_new", grant=grant)
     assert isinstance(outcome, Retry)

@@ -6,16 +6,28 @@ the status alone. One answer means different things after different requests (40
 after an insert it is the calendar that is missing). And not every answer is Google's: a proxy's page must never cost a
 workspace its connection, nor pass for "no such event".
 
+*The finer reason decides.* What stands in front of every API of Google (who are you, which project, is it paid for)
+says why in an `ErrorInfo` of the domain googleapis.com, and beside it often a bare `forbidden`, which then decides
+nothing. Its reasons: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto.
+
+*Whose fault* it is follows from what a reason is about. The project, its key and how we call Google are the same for
+everybody, so all are held and nothing counts. An account is one workspace's: its connection is marked, and a person has
+to mend it. What is about a resource, or is not known, may be either: it holds the one workspace, and a single item
+tries whether it is over.
+
+*What Google said* goes with what follows (`said`): status, reasons and location, each of which is a word of a small
+alphabet, and of the messages those that are known. Other texts may quote an event.
+
 A row's name is the name of its test (`tests/test_answers.py`) and of its line in `docs/google.md`.
 """
 
 import json
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeVar
 
 from reactor.core.messages import Answer, NoAnswer, Reply, Step
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
@@ -23,6 +35,28 @@ from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 _HOUR = 3600.0
 _LONGEST_WAIT = 86_400.0  # a Retry-After beyond a day is taken for a mistake
 _SECONDS = re.compile(r"[0-9]{1,9}")
+_WORD = re.compile(r"[A-Za-z0-9_.]{1,64}")
+_LOCATION = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
+_MOST_WORDS = 4
+_COMMON = "googleapis.com"
+"""The domain of the reasons that are the same for every API of Google."""
+_BARE = frozenset({"forbidden"})
+"""Says no more than the status."""
+
+BAD_SEQUENCE = "Invalid sequence value."
+MESSAGES = (
+    BAD_SEQUENCE,
+    "Invalid recurrence rule.",
+    "Invalid resource id value.",
+    "Invalid start time.",
+    "Invalid end time.",
+    "Missing end time.",
+    "Missing time zone definition for start time.",
+    "Missing time zone definition for end time.",
+    "Start and end times must either both be date or both be dateTime.",
+    "The specified time range is empty.",
+)
+"""Texts of Google's that say what its reason (`invalid`, `required`) leaves open, and quote nothing."""
 
 
 class Means(Enum):
@@ -52,6 +86,7 @@ class Means(Enum):
 
 
 Meaning = Means | Retry | Dead
+Refusal = TypeVar("Refusal", bound=Retry | Dead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +95,15 @@ class Complaint:
 
     Attributes:
         google: Whether it has the shape of Google's errors at all.
-        reasons: Every `reason` in it, of both of the shapes that Google uses.
+        reasons: Every `reason` in it that decides, of both of the shapes that Google uses.
         messages: Every message in it.
+        words: What of it may be written down: the reasons, the finest first, the location, a message that is known.
     """
 
     google: bool = False
     reasons: frozenset[str] = frozenset()
     messages: frozenset[str] = field(default=frozenset(), repr=False)
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +146,9 @@ def _dead(code: FailureCode, reason: str, scope: Scope = Scope.ITEM, *, invalid:
 NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or is not shared any more", Scope.LANE)
 EVENT_GONE = _dead(FailureCode.EVENT_GONE, "somebody deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
+NO_ACCOUNT = _dead(
+    FailureCode.AUTH, "the account cannot use Google Calendar: suspended, or not signed up", Scope.LANE, invalid=True
+)
 REVOKED = _dead(FailureCode.AUTH, "even a fresh access token is refused", Scope.LANE, invalid=True)
 SCOPE = _dead(FailureCode.AUTH, "the consent does not cover calendar events", Scope.LANE, invalid=True)
 READ_ONLY = _dead(FailureCode.FORBIDDEN, "the account may not write this calendar", Scope.LANE)
@@ -117,6 +157,10 @@ FORBIDDEN = _dead(FailureCode.FORBIDDEN, "the account may not write this event")
 RATE = Retry("rate limited", counts=False, scope=Scope.LANE)
 QUOTA = Retry("the quota is used up", counts=False, scope=Scope.LANE, after=_HOUR)
 DISABLED = Retry("the Calendar API is disabled for the project", counts=False, scope=Scope.ALL, after=_HOUR)
+OURS = Retry("Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL)
+POLICY = Retry("a policy at Google forbids it", counts=True, scope=Scope.LANE)
+UNKNOWN = Retry("Google forbids it for a reason that is not known", counts=True, scope=Scope.LANE)
+BAD_QUESTION = Retry("Google refuses a request that carries no content", counts=True)
 STRANGER = Retry("answered by something that is not Google", counts=True, outage=True)
 SERVER = Retry("Google failed", counts=True, outage=True)
 UNSENT = Retry("the request could not be sent", counts=False, scope=Scope.LANE, outage=True)
@@ -126,10 +170,68 @@ CONFLICTING = Retry("in conflict with another request, sent alone too", counts=T
 CHANGING = Retry("the event changes faster than it can be written", counts=True)
 UNEXPECTED = Retry("an answer that does not belong to the request", counts=True)
 
+_WRITES = frozenset({Step.INSERT, Step.UPDATE, Step.REVIVE})
+_AT_THE_DOOR = frozenset({400, 401, 403, 404})
+"""Statuses of what stands in front of the API."""
+
+QUOTAS = frozenset({"quotaExceeded", "dailyLimitExceeded", "RESOURCE_QUOTA_EXCEEDED", "EMULATOR_QUOTA_EXCEEDED"})
+DEPLOYMENT = frozenset(
+    {
+        "API_KEY_INVALID",
+        "API_KEY_SERVICE_BLOCKED",
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "API_KEY_ANDROID_APP_BLOCKED",
+        "API_KEY_IOS_APP_BLOCKED",
+        "CONSUMER_INVALID",
+        "CONSUMER_SUSPENDED",
+        "CREDENTIALS_MISSING",  # our header did not arrive
+        "CREDENTIAL_ANDROID_APP_INVALID",
+        "ENDPOINT_USAGE_RESTRICTION_VIOLATED",
+        "GCP_SUSPENDED",
+        "MCP_SERVER_DISABLED",
+        "MISSING_ORIGIN",
+        "ORG_RESTRICTION_HEADER_INVALID",
+        "OVERLOADED_CREDENTIALS",
+        "SECURITY_POLICY_VIOLATED",
+        "SERVICE_NOT_VISIBLE",
+        "SESSION_COOKIE_INVALID",
+        "SYSTEM_PARAMETER_UNSUPPORTED",
+        "TLS_CIPHER_RESTRICTION_VIOLATED",
+        "TLS_ORG_POLICY_VIOLATED",
+        "USER_PROJECT_DENIED",
+        "ipRefererBlocked",
+        "keyExpired",
+        "keyInvalid",
+    }
+)
+ACCOUNT = frozenset(
+    {
+        "ACCOUNT_STATE_INVALID",
+        "ACCOUNT_TYPE_UNSUPPORTED",
+        "USER_BLOCKED_BY_ADMIN",
+        "accountDeleted",
+        "accountDisabled",
+        "domainPolicy",
+        "notACalendarUser",
+    }
+)
+POLICIES = frozenset(
+    {
+        "IAM_PERMISSION_DENIED",
+        "LOCATION_ORG_POLICY_VIOLATED",
+        "LOCATION_POLICY_VIOLATED",
+        "LOCATION_TAX_POLICY_VIOLATED",
+        "ORG_RESTRICTION_VIOLATION",
+        "RESOURCE_PROJECT_INVALID",
+        "RESOURCE_USAGE_RESTRICTION_VIOLATED",
+    }
+)
+
 
 TABLE: tuple[Rule, ...] = (
     Rule("server_error", SERVER, {408, *range(500, 600)}),
-    Rule("quota_used_up", QUOTA, {403, 429}, reasons=frozenset({"quotaExceeded", "dailyLimitExceeded"})),
+    Rule("quota_used_up", QUOTA, {403, 429}, reasons=QUOTAS),
     Rule("rate_limit_429", RATE, {429}),
     Rule("not_google", STRANGER, range(100, 500), stranger=True),
     Rule(
@@ -144,12 +246,15 @@ TABLE: tuple[Rule, ...] = (
         {403},
         reasons=frozenset({"accessNotConfigured", "SERVICE_DISABLED", "BILLING_DISABLED"}),
     ),
+    Rule("deployment_refused", OURS, _AT_THE_DOOR, reasons=DEPLOYMENT),
+    Rule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=ACCOUNT),
     Rule(
         "insufficient_scope",
         SCOPE,
         {403},
         reasons=frozenset({"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}),
     ),
+    Rule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=POLICIES),
     Rule("unauthorized", Means.UNAUTHORIZED, {401}),
     Rule("batch_refused", Means.SINGLY, {400, *range(404, 429)}, {Step.BATCH}),
     Rule("conflict", Means.CONFLICT, {409}, reasons=frozenset({"conflict"})),
@@ -175,8 +280,10 @@ TABLE: tuple[Rule, ...] = (
         {403},
         reasons=frozenset({"forbidden", "forbiddenForNonOrganizer", "forbiddenForServiceAccounts"}),
     ),
-    Rule("bad_sequence", Means.BAD_SEQUENCE, {400}, {Step.UPDATE, Step.REVIVE}, message="Invalid sequence value."),
-    Rule("bad_request", BAD_REQUEST, {400}),
+    Rule("unknown_403", UNKNOWN, {403}),
+    Rule("bad_sequence", Means.BAD_SEQUENCE, {400}, {Step.UPDATE, Step.REVIVE}, message=BAD_SEQUENCE),
+    Rule("bad_request", BAD_REQUEST, {400}, _WRITES),
+    Rule("bad_question", BAD_QUESTION, {400}),
     Rule("anything_else", UNEXPECTED, range(1000)),
 )
 
@@ -188,15 +295,22 @@ def meaning(step: Step, reply: Reply) -> Meaning:
     if 200 <= reply.status < 300:
         return Means.SUCCESS
     means = row(step, reply).means
+    if isinstance(means, Means):
+        return means
     if isinstance(means, Retry) and (asked := _retry_after(reply)) is not None:
-        return replace(means, after=max(asked, means.after or 0.0))
-    return means
+        means = replace(means, after=max(asked, means.after or 0.0))
+    return quoting(means, reply)
 
 
 def row(step: Step, answer: Answer) -> Rule:
     """The row of the table that decides about an answer that is no success."""
     complaint = read_complaint(answer.body)
     return next(rule for rule in TABLE if rule.fits(step, answer.status, complaint))
+
+
+def quoting(outcome: Refusal, answer: Answer) -> Refusal:
+    """What follows from an answer, with what of the answer may be written down."""
+    return replace(outcome, said=" ".join([str(answer.status), *read_complaint(answer.body).words]))
 
 
 def read_complaint(body: bytes) -> Complaint:
@@ -208,16 +322,24 @@ def read_complaint(body: bytes) -> Complaint:
     error = found.get("error") if isinstance(found, dict) else None
     if not isinstance(error, dict):
         return Complaint()
-    entries = [error, *_dicts(error.get("errors")), *_dicts(error.get("details"))]
-    return Complaint(google=True, reasons=_texts(entries, "reason"), messages=_texts(entries, "message"))
+    entries = [error, *_dicts(error.get("errors"))]
+    fine = _texts((each for each in _dicts(error.get("details")) if each.get("domain") == _COMMON), "reason")
+    coarse = _texts(entries, "reason")
+    messages = _texts(entries, "message")
+    words = [text for text in (*fine, *coarse) if _WORD.fullmatch(text)][:_MOST_WORDS]
+    words += [f"at {text}" for text in _texts(entries, "location") if _LOCATION.fullmatch(text)][:1]
+    words += [text for text in messages if text in MESSAGES][:1]
+    reasons = frozenset(fine) | (frozenset(coarse) - (_BARE if fine else frozenset()))
+    return Complaint(google=True, reasons=reasons, messages=frozenset(messages), words=tuple(words))
 
 
 def _dicts(found: Any) -> list[dict[str, Any]]:
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
-def _texts(entries: list[dict[str, Any]], name: str) -> frozenset[str]:
-    return frozenset(value for entry in entries if isinstance(value := entry.get(name), str))
+def _texts(entries: Iterable[dict[str, Any]], name: str) -> list[str]:
+    """The texts of that name, each once."""
+    return list(dict.fromkeys(value for entry in entries if isinstance(value := entry.get(name), str)))
 
 
 def _retry_after(answer: Answer) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from reactor.core import messages
-from reactor.core.answers import CONFLICTING, REVOKED, UNREADABLE, Means, meaning
+from reactor.core.answers import CONFLICTING, REVOKED, UNREADABLE, Means, meaning, quoting
 from reactor.core.messages import Answer, Place, Remote, Reply, Request
 from reactor.core.outcome import Dead, Retry, Superseded
 from reactor.core.work import Work
@@ -58,16 +58,16 @@ def ask(request: Request, *, pause: float = 0.0) -> Dialogue[tuple[Means, Answer
         means = meaning(request.step, reply)
         if isinstance(means, Retry | Dead):
             raise End(means)
+        assert isinstance(reply, Answer)  # noqa: S101 - for the type checker: only an Answer means anything else
         if means is Means.UNAUTHORIZED:
             if renewed:
-                raise End(REVOKED)
+                raise End(quoting(REVOKED, reply))
             renewed, sending = True, Ask(request, alone=alone, renew=True)
         elif means is Means.CONFLICT:
             if alone:
-                raise End(CONFLICTING)
+                raise End(quoting(CONFLICTING, reply))
             alone, sending = True, Ask(request, alone=True)
         else:
-            assert isinstance(reply, Answer)  # noqa: S101 - for the type checker: only an Answer means any of these
             return means, reply
 
 

@@ -69,17 +69,22 @@ class Superseded:
     seq: int
 
 
+def _text(reason: str, said: str) -> str:
+    return f"{reason} ({said})" if said else reason
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """It may work later.
 
     Attributes:
-        reason: A short fixed phrase for logs and `last_error`; never anything from a payload or a secret.
+        reason: One of a few fixed phrases; a label of metrics.
         counts: Whether the attempt counts towards the maximum; one that met an outage does only with evidence.
         scope: Whom it holds back.
         after: Seconds to wait at least, None to use the backoff.
         outage: Whether it is evidence that the other side is down (what a circuit breaker counts).
         asked: Whether the other side was asked at all; what failed before says nothing of it, good or bad.
+        said: The codes of the refusal, for the row and the log. They decide nothing more, so they compare equal.
     """
 
     reason: str
@@ -88,6 +93,12 @@ class Retry:
     after: float | None = None
     outage: bool = False
     asked: bool = True
+    said: str = field(default="", compare=False)
+
+    @property
+    def text(self) -> str:
+        """What logs and `last_error` say; never anything from a payload or a secret."""
+        return _text(self.reason, self.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +107,22 @@ class Dead:
 
     Attributes:
         code: Why.
-        reason: A short fixed phrase for logs and `last_error`; never anything from a payload or a secret.
+        reason: A short fixed phrase.
         scope: Whom it holds back: LANE where the workspace's other items would meet the same.
         connection_invalid: Whether the stored token is dead, so that the connection must be marked invalid.
+        said: The codes of the refusal, for the row and the log. They decide nothing more, so they compare equal.
     """
 
     code: FailureCode
     reason: str
     scope: Scope = Scope.ITEM
     connection_invalid: bool = False
+    said: str = field(default="", compare=False)
+
+    @property
+    def text(self) -> str:
+        """What logs and `last_error` say; never anything from a payload or a secret."""
+        return _text(self.reason, self.said)
 
 
 @dataclass(frozen=True, slots=True)

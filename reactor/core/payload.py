@@ -40,6 +40,7 @@ from pydantic_core import PydanticCustomError
 from reactor.core.item import Oversized
 from reactor.errors import PermanentError
 
+LONGEST_RESOURCE_ID = 1024
 LARGEST = 256 * 1024
 """Bytes of JSON; a larger payload is not read. An event is a few hundred, and Google takes 8 kB of description."""
 
@@ -113,12 +114,21 @@ def _line(value: str) -> str:
 def _addressable(value: str) -> str:
     if not value.strip("."):
         raise _problem("only dots")
+    if value != value.strip():
+        raise _problem("white space at an end")
     return value
+
+
+def is_resource_id(text: str) -> bool:
+    """Whether it can be the name of a calendar: what is noted of one is checked as a payload is."""
+    return 0 < len(text) <= LONGEST_RESOURCE_ID and bool(text.strip(".")) and text == text.strip()
 
 
 Moment = Annotated[date, PlainValidator(_moment)]
 """A day (`date`) or a point in time (`datetime`, with or without an offset)."""
-ResourceId = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_addressable)]
+ResourceId = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_RESOURCE_ID), AfterValidator(_addressable)
+]
 SourceId = Annotated[str, AfterValidator(_uuid)]
 SourceType = Annotated[str, StringConstraints(min_length=1, max_length=_KEY_PART, pattern=r"^[^:\s]+$")]
 RecurrenceLine = Annotated[str, AfterValidator(_line)]

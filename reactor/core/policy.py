@@ -37,7 +37,7 @@ from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
 from reactor.core.evidence import Answered
 from reactor.core.item import Applied, Binding, Item, Memory, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
-from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, parse
+from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, is_resource_id, parse
 from reactor.core.stray import Stray, parse_stray
 from reactor.core.work import Work
 
@@ -76,7 +76,7 @@ def prepare(item: Item) -> Work | Settlement:
         cancelled=memory.cancelled,
         reopen=memory.reopen or item.is_child,
         recreate=item.is_child and isinstance(payload, Upsert) and payload.recreate,
-        strays=memory.strays,
+        strays=tuple(filter(is_resource_id, memory.strays)),  # a lost attempt's note may be of any payload
         repairs=item.is_child,
     )
 
@@ -191,7 +191,7 @@ def _iso(moment: date, zone: str | None) -> str:
 
 
 def _died(item: Item, work: Work, dead: Dead) -> Settlement:
-    settlement = _dead(item, dead.code, dead.reason)
+    settlement = _dead(item, dead.code, dead.text)
     if dead.code is FailureCode.EVENT_GONE:
         gone = replace(item.memory, event_id=None, calendar_id=None, etag=None)
         return replace(settlement, memory=gone, unbind=True)
@@ -222,11 +222,11 @@ def _again(item: Item, work: Work, retry: Retry, *, answered: Answered, random: 
     if not _counts(item, retry, answered):
         if isinstance(work.payload, Rebuild):
             pause += min(max(item.age, 0.0), REBUILD_CAP) * (1 if retry.scope is Scope.ITEM and not retry.outage else 2)
-        return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.reason, memory=memory)
+        return Settlement(item, "PENDING", item.attempts, pause, last_error=retry.text, memory=memory)
     attempts = item.attempts + 1
     if attempts < min(item.max_attempts, ceiling):
-        return Settlement(item, "FAILED", attempts, pause, last_error=retry.reason, memory=memory)
-    exhausted = _dead(item, FailureCode.EXHAUSTED, retry.reason)
+        return Settlement(item, "FAILED", attempts, pause, last_error=retry.text, memory=memory)
+    exhausted = _dead(item, FailureCode.EXHAUSTED, retry.text)
     return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 

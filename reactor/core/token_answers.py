@@ -11,12 +11,13 @@ The endpoint answers as RFC 6749 says (https://www.rfc-editor.org/rfc/rfc6749#se
 
 The codes and their meanings: https://developers.google.com/identity/protocols/oauth2/service-account#error-codes and
 https://developers.google.com/identity/protocols/oauth2#expiration. Descriptions are for people and change; one is
-looked at (see `_refusal`), none is ever passed on, because it may quote what was sent.
+looked at (see `_refusal`), none is ever passed on, because it may quote what was sent. The code itself, a word of a
+small alphabet, goes with what follows (`said`), also one that is not known here.
 """
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 OUR_ASSERTION: Final = ("Invalid JWT", "Invalid grant: account not found")
 """How the description of an invalid_grant begins when the user to act for is not its reason: "Invalid JWT Signature.",
 "Invalid JWT: Token must be a short-lived token ...", and a service account that does not exist any more."""
+
+_WORD: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 
 
 class Grant(Enum):
@@ -84,12 +87,15 @@ _USER: Final[dict[str, Retry | Dead]] = {
     "invalid_grant": _person("the refresh token was revoked or has expired"),
     "invalid_rapt": _person("the organisation demands a new sign-in"),
     "admin_policy_enforced": _person("an administrator of the organisation forbids the access"),
+    "access_denied": _person("the access was denied"),
+    "org_internal": _person("the OAuth client is for accounts of its own organisation only"),
     "invalid_client": _deployment("Google does not accept the OAuth client; check its id and its secret"),
     "deleted_client": _deployment("the OAuth client was deleted"),
     "disabled_client": _deployment("the OAuth client was disabled"),
     "unauthorized_client": _deployment("the OAuth client may not use the refresh token; check its id"),
     "invalid_request": _deployment("Google does not accept the token request"),
     "unsupported_grant_type": _deployment("Google does not accept the kind of the token request"),
+    "unsupported_response_type": _deployment("Google does not accept the kind of the token request"),
     "invalid_scope": _deployment("Google does not accept the requested scope"),
     "rate_limit_exceeded": BUSY,
     "internal_failure": _endpoint("the token endpoint failed"),
@@ -117,11 +123,16 @@ def read_answer(status: int, body: bytes, grant: Grant, retry_after: float | Non
         grant: What was asked with.
         retry_after: Seconds from the answer's Retry-After header.
     """
+    content = _object(body)
+    answer = _read(status, content, grant, retry_after)
+    return answer if isinstance(answer, Granted) else replace(answer, said=" ".join([str(status), *_words(content)]))
+
+
+def _read(status: int, content: dict[str, Any] | None, grant: Grant, retry_after: float | None) -> Answer:
     if status == 429:
         return Retry(BUSY.reason, counts=False, scope=Scope.LANE, after=retry_after)
     if status >= 500 or status == 408:
         return _endpoint("the token endpoint failed", retry_after)
-    content = _object(body)
     if content is None:
         return BROKEN
     return _granted(content) if status == 200 else _refusal(content, grant)
@@ -146,6 +157,12 @@ def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:
     if code == "invalid_grant" and isinstance(description, str) and description.startswith(OUR_ASSERTION):
         return _ASSERTION
     return _DELEGATION.get(code, UNKNOWN)
+
+
+def _words(content: dict[str, Any] | None) -> list[str]:
+    """What may be written down: the code and its subtype."""
+    found = [(content or {}).get(name) for name in ("error", "error_subtype")]
+    return [text for text in found if isinstance(text, str) and _WORD.fullmatch(text)]
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ attempt meets its own insert and goes on. Recreating removes first and then writ
 from dataclasses import dataclass
 
 from reactor.core import event, messages
-from reactor.core.answers import BAD_REQUEST, CHANGING, EVENT_GONE, UNREADABLE, Means
+from reactor.core.answers import BAD_REQUEST, CHANGING, EVENT_GONE, UNREADABLE, Means, quoting
 from reactor.core.dialogue import Dialogue, End, ask, defer, read
 from reactor.core.messages import Answer, Place, Remote
 from reactor.core.outcome import Done, Superseded
@@ -149,7 +149,7 @@ class _Writing:
             return self._written(answer)
         if means is Means.MISSING:
             return (yield from self._miss())
-        return (yield from self._overtaken(means))
+        return (yield from self._overtaken(means, answer))
 
     def _revive(self, found: Remote) -> Dialogue[Written]:
         ahead = self._work.place(self._place.calendar_id, self._following())
@@ -164,13 +164,13 @@ class _Writing:
             return self._written(answer)
         if means is Means.UNUSABLE:
             return (yield from self._lost())
-        return (yield from self._overtaken(means))
+        return (yield from self._overtaken(means, answer))
 
-    def _overtaken(self, means: Means) -> Dialogue[Written]:
+    def _overtaken(self, means: Means, answer: Answer) -> Dialogue[Written]:
         """The event is not what we took it for: another version, deleted, or further on in its sequence."""
         if means is Means.BAD_SEQUENCE:
             if self._resequenced:
-                raise End(BAD_REQUEST)
+                raise End(quoting(BAD_REQUEST, answer))
             self._resequenced = True
         elif means is Means.STALE:
             self._stale += 1

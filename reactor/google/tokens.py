@@ -91,7 +91,8 @@ class _Failure:
             return TokenUnavailable(self._outcome)
         scope = Scope.ALL if self._outcome.scope is Scope.ALL else Scope.LANE
         after = max(0.0, self.until - now)
-        return TokenUnavailable(Retry(self._outcome.reason, counts=False, scope=scope, after=after))
+        again = Retry(self._outcome.reason, counts=False, scope=scope, after=after, said=self._outcome.said)
+        return TokenUnavailable(again)
 
 
 class _Flight:
@@ -216,7 +217,7 @@ class TokenSource:
         self._failures += 1
         asked = outcome.after if isinstance(outcome, Retry) else None
         memory = backoff(self._failures, random=random.random(), cap=LONGEST_MEMORY, retry_after=asked)
-        log.warning("no_access_token", workspace_id=str(self._workspace_id), reason=outcome.reason)
+        log.warning("no_access_token", workspace_id=str(self._workspace_id), reason=outcome.text)
         return _Failure(outcome, trio.current_time() + memory)
 
     async def _keep(self, rotated: Rotated) -> None:

@@ -268,8 +268,11 @@ with orphans as materialized (
          coalesce(max(o.seq) filter (where o.status = 'DEAD_LETTER' and o.parent_id is null), 0),
          bool_or(o.operation <> 'REBUILD_ALL' and (
            o.operation = 'CANCEL_EVENT' or coalesce(o.payload -> 'recreate' = 'true', false))),
+         -- Checked as a payload is: what cannot be the name of a calendar has never been asked for.
          coalesce(array_agg(distinct o.payload ->> 'calendarId') filter (
-           where o.operation <> 'REBUILD_ALL' and o.payload ->> 'calendarId' is not null), '{}')
+           where o.operation <> 'REBUILD_ALL' and pg_catalog.jsonb_typeof(o.payload -> 'calendarId') = 'string'
+             and pg_catalog.length(o.payload ->> 'calendarId') <= 1024
+             and o.payload ->> 'calendarId' ~ '[^.]' and o.payload ->> 'calendarId' !~ '^\s|\s$'), '{}')
     from swept as o
    where o.parent_id is null or not o.payload ? 'stray'  -- which has no source
    group by 1, 2

@@ -127,7 +127,7 @@ select c.calendar_id
          union
         select c.calendar_id from public.google_connections as c where c.workspace_id = %(workspace)s
        ) as c (calendar_id)
- where length(c.calendar_id) between 1 and %(longest)s
+ where length(c.calendar_id) between 1 and %(longest)s and c.calendar_id ~ '[^.]' and c.calendar_id !~ '^\s|\s$'
 
 -- name: survey
 -- How many events there are, how many of them would go, and how many nobody knows what to do with.

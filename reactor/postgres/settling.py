@@ -4,8 +4,9 @@ One statement in one transaction for all of them. What if the statement fails:
 
 - A deadlock or a failed serialization is tried again.
 - Bad data or a violated constraint must not hold back the others: they are settled one by one. An item that still
-  cannot be settled goes without its binding: the application's table may have checks of its own. If that fails too the
-  row is set aside as it is, with the server's reason.
+  cannot be settled goes without its binding: the application's table may have checks of its own. What the calendar
+  shows is remembered all the same, or a later rebuild would write the state before it. If that is refused too it goes
+  without this memory, and at last the row is set aside as it is, with the server's reason.
 - A lock of another session must not hold back the others either. The statement waits for a lock as long as its session
   says, a tenth of a second; then what is locked is left out (`WAITING`) and the rest is written. Rows, sources and
   bindings can be asked for their locks beforehand, and so can the application's table of bindings as a whole. A foreign
@@ -178,17 +179,21 @@ def _waiting(settlements: list[Settlement], *, blocked: bool = False) -> Result:
 
 
 async def _without_binding(connection: TrioConnection, settlement: Settlement, error: psycopg.Error) -> Result:
+    """Write an item that cannot be settled as it is: without its binding, then without what is to be remembered too."""
     text = f"Settled, but the database refused its record: {error.sqlstate}."
-    bare = replace(settlement, binding=None, unbind=False, applied=None, last_error=text)
-    try:
-        return await _together(connection, [bare])
-    except errors.LockNotAvailable:
-        return _waiting([settlement])
-    except psycopg.Error as refusal:
-        if not blames_row(refusal.sqlstate):
-            raise
-        await set_aside(connection, settlement.item.id, refusal)
-        return Result({settlement.item.id: Written.LOST})
+    unbound = replace(settlement, binding=None, unbind=False, last_error=text)
+    bare = [unbound] if unbound.applied is None else [unbound, replace(unbound, applied=None)]
+    for each in bare:
+        try:
+            return await _together(connection, [each])
+        except errors.LockNotAvailable:
+            return _waiting([settlement])
+        except psycopg.Error as refusal:
+            if not blames_row(refusal.sqlstate):
+                raise
+            error = refusal
+    await set_aside(connection, settlement.item.id, error)
+    return Result({settlement.item.id: Written.LOST})
 
 
 async def _together(connection: TrioConnection, settlements: list[Settlement]) -> Result:

@@ -101,5 +101,10 @@ UNTOLD = {
     "revive_refused": "an old tombstone; the reaction is a new id, which tests/test_upsert.py tries",
     "event_missing": "as delete_of_nothing",
     "event_deleted": "as delete_of_nothing",
+    "deployment_refused": "the loop sees what it sees of api_disabled: everybody is held and nothing counts",
+    "account_unusable": "as insufficient_scope: the connection is marked",
+    "refused_by_policy": "as unknown_403",
+    "unknown_403": "a pause of the lane that counts; the token endpoint's unknown codes have the same reaction",
+    "bad_question": "as anything_else",
     "bad_request": "comes by itself, from content that Google refuses",
 }

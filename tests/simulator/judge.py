@@ -131,7 +131,7 @@ class Judge:
         if item.is_child and settlement.status == "DEAD_LETTER":
             # Content that Google refuses, made anew: what was there before is gone, as was asked for.
             self.uncertain.update(OURS[key] for key in [item.source_key.removeprefix("task:")] if key in OURS)
-        reason = settlement.last_error or ""
+        reason = (settlement.last_error or "").partition(" (")[0]  # without the codes of the answer
         if settlement.attempts > item.attempts:
             self._earned(replica, settlement, reason)
 
