@@ -113,7 +113,11 @@ class OldWorker:
 
 
 def done_by_the_reactor(world: World) -> set[UUID]:
-    rows = world.execute("select id from sync_outbox where status = 'COMPLETED' and claim_no is not null")
+    rows = world.execute(
+        "select o.id from sync_outbox as o join sync_sources as s"
+        " on s.workspace_id = o.workspace_id and s.source_key = sync_source_key(o.payload, o.id)"
+        " where o.status = 'COMPLETED' and s.floor_seq >= o.seq"
+    )
     return {item_id for (item_id,) in rows}
 
 
