@@ -23,7 +23,7 @@ from reactor.loop.loop import Loop
 from reactor.loop.settler import Settler
 from tests.simulator import tables as tables_module
 from tests.simulator.history import draw
-from tests.simulator.port import ModelOutbox
+from tests.simulator.port import ModelOutbox, Swept
 from tests.simulator.run import run
 from tests.simulator.server import Refused, Server
 from tests.simulator.shrink import kind
@@ -101,11 +101,11 @@ def _fails_as_a_whole(claim: Any) -> Any:
 
 
 def _sweep_waits(sweep: Any) -> Any:
-    def wrong(self: Tables, now: float, ceiling: int) -> tuple[int, int]:
+    def wrong(self: Tables, now: float, ceiling: int, **more: Any) -> tuple[int, int]:
         for row in self.rows.values():
             if row.status == "PROCESSING" and row.lease_no not in self.leases and self._is_locked(row):
                 raise Refused("55P03")
-        found: tuple[int, int] = sweep(self, now, ceiling)
+        found: tuple[int, int] = sweep(self, now, ceiling, **more)
         return found
 
     return wrong
@@ -145,6 +145,22 @@ def _lost_for_good(ended: Any) -> Any:
         leases = set(self.tables.leases)
         ended(self, session)
         self.tables.leases |= leases & {session.lease_no}
+
+    return wrong
+
+
+def _asks_too_soon(sweep: Any) -> Any:
+    del sweep
+
+    async def wrong(self: ModelOutbox) -> Swept:
+        held = frozenset(self._in_flight)
+        tables, server = self._tables, self._server
+        swept = await self._ask(
+            self._claims,
+            "sweep",
+            lambda: tables.sweep(server.now(), self._ceiling, lease_no=self.lease_no, held=held),
+        )
+        return Swept(*swept)
 
     return wrong
 
@@ -214,6 +230,9 @@ MUTATIONS = (
     Mutation("always charged", "A17", "an outage costs attempts", policy, "_counts", _always_counts),
     Mutation("nobody looks again", "A6", "room that is freed is told to nobody", Loop, "_free", _forgets_to_free),
     Mutation("a lease for ever", "A6", "a session that is gone keeps its lease", Server, "end", _lost_for_good),
+    Mutation(
+        "asked too soon", "A12", "what is in hand is asked before the session is ours", ModelOutbox, "sweep", _asks_too_soon
+    ),
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
     Mutation("no floor", "order", "older states are not superseded", Tables, "_floor", _ignores_floor),
     Mutation("no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced),

@@ -175,7 +175,9 @@ class ModelOutbox:
         return Swept(recovered, dead)
 
     def _sweep(self) -> tuple[int, int]:
-        return self._tables.sweep(self._server.now(), self._ceiling)
+        return self._tables.sweep(
+            self._server.now(), self._ceiling, lease_no=self.lease_no, held=frozenset(self._in_flight)
+        )
 
     async def _ask(self, session: Session, kind: str, effect: Callable[[], Any]) -> Any:
         """Shielded, as the adapter's statements are: an interrupted one would cost the session."""

@@ -477,11 +477,18 @@ class Tables:
             for row in self.rows.values()
         )
 
-    def sweep(self, now: float, ceiling: int) -> tuple[int, int]:
-        """Take over what lost its worker; return how many are due again and how many are dead."""
+    def sweep(
+        self, now: float, ceiling: int, *, lease_no: int = 0, held: Collection[UUID] = ()
+    ) -> tuple[int, int]:
+        """Take over what lost its worker; return how many are due again and how many are dead.
+
+        What is under the lease `lease_no`, and not among what its holder has in hand, has lost its worker too.
+        """
         recovered = dead = 0
         for row in list(self.rows.values()):
-            if row.status != "PROCESSING" or row.lease_no in self.leases or row.refusal:
+            if row.status != "PROCESSING" or row.refusal:
+                continue
+            if row.id in held if row.lease_no == lease_no else row.lease_no in self.leases:
                 continue
             if self._is_locked(row):
                 continue
