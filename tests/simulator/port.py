@@ -141,7 +141,7 @@ class ModelOutbox:
         over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
         items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
         if items:
-            self.followed = await self._is_followed(items)
+            self.followed = any(item.losses for item in items) or await self._is_followed(items)
         return [written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements]
 
     def _holds(self, item: Item) -> bool:
