@@ -9,7 +9,8 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import getattr_static
 from typing import Any
 
 from reactor.core import policy
@@ -53,8 +54,8 @@ class Mutation:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The fault is there for the length of the block."""
-        right = getattr(self.place, self.attribute)
-        setattr(self.place, self.attribute, self.make(right))
+        right = getattr_static(self.place, self.attribute)
+        setattr(self.place, self.attribute, self.make(getattr(self.place, self.attribute)))
         try:
             yield
         finally:
@@ -177,9 +178,8 @@ def _drops_refused(write: Any) -> Any:
     return wrong
 
 
-def _ignores_floor(floor: Any) -> Any:
-    del floor
-    return lambda *_: 0
+def _moves_no_floor(settle: Any) -> Any:
+    return lambda *values, **more: replace(settle(*values, **more), moves_floor=False)
 
 
 def _unfenced(fence: Any) -> Any:
@@ -234,10 +234,13 @@ MUTATIONS = (
         "asked too soon", "A12", "what is in hand is asked before the session is ours", ModelOutbox, "sweep", _asks_too_soon
     ),
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
-    Mutation("no floor", "order", "older states are not superseded", Tables, "_floor", _ignores_floor),
+    Mutation("no floor", "order", "what is done moves no floor", loop_module, "settle", _moves_no_floor),
     Mutation("no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced),
     Mutation(
         "no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt
+    ),
+    Mutation(
+        "no note of an answer that was lost", "order", "what it may have done is not noted", policy, "_noted", _forgets_attempt
     ),
     Mutation("a probe for ever", "A6", "a lost probe keeps the breaker half open", Breaker, "admit", _never_probes),
     Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on),
