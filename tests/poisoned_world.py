@@ -7,6 +7,7 @@ both calendars are compared, but for the sources that an odd row was about.
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -76,6 +77,17 @@ update sync_outbox set next_attempt_at = now()
 """
 
 
+@dataclass(frozen=True)
+class _Refused(Edit):
+    """An edit in a row that no statement may change, until all heals."""
+
+    why: str = "stuck"
+
+    def payload(self, source: Source, title: str) -> dict[str, Any]:
+        more = {"stuck": True} if self.why == "stuck" else {"refused": REFUSALS[self.why]}
+        return super().payload(source, title) | more
+
+
 class PoisonedWorld(HistoryWorld):
     """One history's world.
 
@@ -104,7 +116,11 @@ class PoisonedWorld(HistoryWorld):
         settings = super().settings()
         if not self.strict:
             return settings
-        own = {"calendar_sync_max_retries", "calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute"}
+        own = {
+            "calendar_sync_max_retries",
+            "calendar_sync_requests_per_minute",
+            "calendar_sync_lane_requests_per_minute",
+        }
         return settings.model_copy(update={name: Settings.model_fields[name].default for name in own})
 
     # What the application does
@@ -135,12 +151,7 @@ class PoisonedWorld(HistoryWorld):
 
     def refuse(self, source: Source, why: str) -> None:
         """Write an edit that no statement may change, until all heals."""
-        seq, title = self.insert(source, Edit(), self.owner)
-        more = {"stuck": True} if why == "stuck" else {"refused": REFUSALS[why]}
-        with self.owner.transaction():  # before anybody sees it
-            self.owner.execute("alter table sync_outbox disable trigger user")
-            self.owner.execute("update sync_outbox set payload = payload || %s where seq = %s", (Jsonb(more), seq))
-            self.owner.execute("alter table sync_outbox enable trigger user")
+        seq, title = self.insert(source, _Refused(why=why), self.owner)
         self.model.commit(source, seq, Edit(), title)
         self.odd[why] += 1
 

@@ -12,7 +12,7 @@ from reactor.core.item import Settlement
 from reactor.core.outcome import FailureCode, Outcome, Retry, Scope
 from reactor.emulator.calendars import Write, WriteKind
 from tests.simulator.application import WORKSPACES, Source, calendars_of, source_id
-from tests.simulator.tables import OPEN, REBUILD, Row
+from tests.simulator.stored import OPEN, REBUILD, Row
 
 if TYPE_CHECKING:
     from tests.simulator.replica import Replica
@@ -25,8 +25,7 @@ TAKEN_OVER = 12.0
 FREE = 3
 """Losses in a row that cost nothing."""
 MOST_FREE = 2
-"""As often in a row may an item fail for nothing although others were answered meanwhile: an answer may come just as the
-item leaves."""
+"""As often in a row may an item fail for nothing although others are answered, as one just before it left."""
 MOST_KILLS = 12
 """As often may one item end its worker: three losses are free, five more are attempts, and some are met half-way."""
 CONTENT = (FailureCode.BAD_PAYLOAD.value, FailureCode.BAD_REQUEST.value)
@@ -97,7 +96,7 @@ class Judge:
             raise Violation(f"an older state after a newer one: {source}, {seq} after {self._newest[source]}")
         self._newest[source] = seq
 
-    def left(self, replica: "Replica", state: State) -> None:
+    def left(self, state: State) -> None:
         """A state leaves for Google."""
         self.on_wire.add(state)
         self._left_at[state] = self._tick()

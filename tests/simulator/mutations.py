@@ -22,13 +22,14 @@ from reactor.errors import RefusedError
 from reactor.loop import loop as loop_module
 from reactor.loop.loop import Loop
 from reactor.loop.settler import Settler
-from tests.simulator import tables as tables_module
+from tests.simulator import ends as ends_module
 from tests.simulator.history import draw
 from tests.simulator.port import ModelOutbox, Swept
 from tests.simulator.run import run
 from tests.simulator.server import Refused, Server
 from tests.simulator.shrink import kind
-from tests.simulator.tables import Claim, Tables
+from tests.simulator.stored import WAITS, Claim
+from tests.simulator.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _settles_whole(settle: Any) -> Any:
 def _raises_at_null(ring: Any) -> Any:
     def wrong(self: Tables, after: Any) -> Any:
         for row in self.rows.values():
-            if row.status in tables_module.WAITS and row.due is None:
+            if row.status in WAITS and row.due is None:
                 raise TypeError("'<=' not supported between instances of 'NoneType' and 'int'")
         return ring(self, after)
 
@@ -220,9 +221,7 @@ MUTATIONS = (
     Mutation(
         "unreadable", "A2", "a payload that cannot be read ends the process", loop_module, "prepare", _raises_at_odd
     ),
-    Mutation(
-        "every loss counts", "A12", "a sweep counts an attempt for each", tables_module, "FREE_LOSSES", lambda _: 0
-    ),
+    Mutation("every loss counts", "A12", "a sweep counts an attempt for each", ends_module, "FREE_LOSSES", lambda _: 0),
     Mutation(
         "all together again", "A12", "what lost its worker is claimed with all others", Tables, "group", _together_again
     ),
@@ -231,7 +230,12 @@ MUTATIONS = (
     Mutation("nobody looks again", "A6", "room that is freed is told to nobody", Loop, "_free", _forgets_to_free),
     Mutation("a lease for ever", "A6", "a session that is gone keeps its lease", Server, "end", _lost_for_good),
     Mutation(
-        "asked too soon", "A12", "what is in hand is asked before the session is ours", ModelOutbox, "sweep", _asks_too_soon
+        "asked too soon",
+        "A12",
+        "what is in hand is asked before the session is ours",
+        ModelOutbox,
+        "sweep",
+        _asks_too_soon,
     ),
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
     Mutation("no floor", "order", "what is done moves no floor", loop_module, "settle", _moves_no_floor),
@@ -240,7 +244,12 @@ MUTATIONS = (
         "no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt
     ),
     Mutation(
-        "no note of an answer that was lost", "order", "what it may have done is not noted", policy, "_noted", _forgets_attempt
+        "no note of an answer that was lost",
+        "order",
+        "what it may have done is not noted",
+        policy,
+        "_noted",
+        _forgets_attempt,
     ),
     Mutation("a probe for ever", "A6", "a lost probe keeps the breaker half open", Breaker, "admit", _never_probes),
     Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on),

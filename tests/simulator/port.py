@@ -13,7 +13,7 @@ from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
-from tests.simulator.tables import FREE_LOSSES, Claim, Count
+from tests.simulator.stored import FREE_LOSSES, Claim, Count
 
 
 @dataclass(frozen=True)
