@@ -3,6 +3,9 @@
 `GUILTY` writes odd rows (`tests.odd_rows`), rows that no statement may change, and floods; its transactions stay open
 with locks on whatever is the reactor's or its own. `INNOCENT` must be settled while all of that is in place. In the end
 both calendars are compared, but for the sources that an odd row was about.
+
+Everybody calls a calendar by one name. Under two names (its address, and `primary`) a rebuild takes the events under
+the one for strays under the other, and deletes them.
 """
 
 from collections import Counter
@@ -19,7 +22,8 @@ from reactor.settings import Settings
 from tests import odd_rows
 from tests.background import Background
 from tests.databases import Database, wait_until
-from tests.history_model import SOURCES, WORKSPACES, Edit, Source
+from tests.google_fixtures import USER
+from tests.history_model import CALENDARS, SOURCES, WORKSPACES, Edit, Source
 from tests.history_world import OPEN, Connection, HistoryWorld
 
 INNOCENT, GUILTY = WORKSPACES
@@ -142,7 +146,7 @@ class PoisonedWorld(HistoryWorld):
         """Write an odd row, about something of its own or about one of the sources that are edited too."""
         self._floods += 1
         about = source[1] if source else UUID(int=1_000_000 + self._floods)
-        item_id = odd_rows.insert(self.owner, kind, GUILTY, about)
+        item_id = odd_rows.insert(self.owner, kind, GUILTY, about, calendar_id=USER)
         if item_id is not None:
             self.odd[kind] += 1
             self._odd_ids.append(item_id)
@@ -161,7 +165,7 @@ class PoisonedWorld(HistoryWorld):
         self.write(*(((GUILTY, UUID(int=1_000 * self._floods + n)), Edit()) for n in range(count)))
 
     def rebuild(self, workspace: UUID) -> None:
-        payload = {"operation": "REBUILD_ALL", "workspaceId": str(workspace), "calendarId": "primary"}
+        payload = {"operation": "REBUILD_ALL", "workspaceId": str(workspace), "calendarId": USER}
         insert = "insert into sync_outbox (workspace_id, operation, payload) values (%s, 'REBUILD_ALL', %s)"
         self.owner.execute(insert, (workspace, Jsonb(payload)))
         self.odd["rebuild"] += 1
@@ -208,6 +212,8 @@ class PoisonedWorld(HistoryWorld):
         wait_until(lambda: self._is_settled(INNOCENT), seconds=30)
         self.unlock()
         self.owner.execute(HEALED)
+        # What a polling worker seems to have in hand for ever holds back its source and the rebuilds, until it is gone.
+        self.owner.execute("delete from sync_outbox where id = any (%s) and status = 'PROCESSING'", (self._waits,))
         self.connect(GUILTY)
         wait_until(lambda: self._is_settled(*WORKSPACES), seconds=60)
         self.check()
@@ -243,13 +249,12 @@ class PoisonedWorld(HistoryWorld):
         return source in self.model.states and source not in self.touched
 
     def shown(self) -> Counter[tuple[str, Source, str]]:
-        shown = Counter(
+        return Counter(
             (calendar, source, event["summary"])
-            for calendar in self.emulator.api.calendars
+            for calendar in CALENDARS
             for event in self.emulator.events(calendar)
             if (source := _source_of(event)) and self._is_compared(source)
         )
-        return Counter({about: n for about, n in shown.items() if about[0] != "primary"})
 
     def writes(self) -> Iterator[tuple[str, Write]]:
         for calendar, write in super().writes():
