@@ -26,7 +26,7 @@ settings.load_profile("default")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A world's own assertions should say what they found.
-pytest.register_assert_rewrite("tests.history_world")
+pytest.register_assert_rewrite("tests.history_world", "tests.poisoned_world")
 pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collector"]
 
 

@@ -187,12 +187,12 @@ KINDS: dict[str, Poison] = _kinds()
 LIGHT = [name for name, kind in KINDS.items() if not kind.heavy]
 
 
-def edit(workspace_id: UUID, source_id: UUID, title: str = "odd") -> dict[str, Any]:
+def edit(workspace_id: UUID, source_id: UUID, title: str = "odd", calendar_id: str = "primary") -> dict[str, Any]:
     """The payload of a valid edit."""
     return {
         "operation": "UPSERT_EVENT",
         "workspaceId": str(workspace_id),
-        "calendarId": "primary",
+        "calendarId": calendar_id,
         "sourceType": "task",
         "sourceId": str(source_id),
         "eventType": "MILESTONE",
@@ -200,7 +200,9 @@ def edit(workspace_id: UUID, source_id: UUID, title: str = "odd") -> dict[str, A
     }
 
 
-def insert(connection: Connection, kind: str, workspace_id: UUID, source_id: UUID) -> UUID | None:
+def insert(
+    connection: Connection, kind: str, workspace_id: UUID, source_id: UUID, *, calendar_id: str = "primary"
+) -> UUID | None:
     """Insert a row of a kind.
 
     Args:
@@ -208,6 +210,7 @@ def insert(connection: Connection, kind: str, workspace_id: UUID, source_id: UUI
         kind: A name of `KINDS`.
         workspace_id: The row's workspace.
         source_id: What the edit is about.
+        calendar_id: Where its event belongs.
 
     Returns:
         The row's id; None where this schema refuses such a row.
@@ -220,7 +223,7 @@ def insert(connection: Connection, kind: str, workspace_id: UUID, source_id: UUI
     }
     values = ", ".join(columns.values())
     statement = f"insert into public.sync_outbox ({', '.join(columns)}) values ({values}) returning id"
-    params = {"workspace": workspace_id, "payload": Jsonb(edit(workspace_id, source_id))}
+    params = {"workspace": workspace_id, "payload": Jsonb(edit(workspace_id, source_id, calendar_id=calendar_id))}
     try:
         with connection.transaction():
             row: Any = connection.execute(statement.encode(), params).fetchone()

@@ -7,6 +7,8 @@ as the emulator's server would damage it on the wire.
 import math
 import random
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -18,7 +20,8 @@ from reactor.emulator import Service
 from reactor.emulator.calls import Request, parse_query, reason_phrase
 from reactor.emulator.oauth import CLIENT_ID, CLIENT_SECRET
 from reactor.emulator.service import Reply
-from reactor.google import transport
+from reactor.google import client, transport
+from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import Account
 from reactor.google.transport import Timeouts, Transport
 
@@ -122,15 +125,31 @@ def _delivered(reply: Reply) -> httpx.Response:
     )
 
 
+@cache
+def _to_emulator() -> Transport:
+    """A transport: to make one reads all certificates, which takes longer than most histories."""
+    return Transport(ROOT, Timeouts())
+
+
 class MemoryTransport(Transport):
     """The client's transport, with connections to the emulator."""
 
     def __init__(self, wire: Wire) -> None:
-        super().__init__(ROOT, Timeouts())
+        self.__dict__.update(_to_emulator().__dict__, _idle=[])
         self._wire = wire
 
     def _open(self) -> transport._Connection:
         return transport._Connection(_Connection(self._wire))  # type: ignore[arg-type]  # any transport of httpx will do
+
+
+def calendar(wire: Wire, parts: int) -> GoogleCalendar:
+    """The client, over that wire."""
+    module: Any = client
+    real, module.Transport = module.Transport, lambda *_: MemoryTransport(wire)
+    try:
+        return GoogleCalendar(ROOT, batch_parts=parts)
+    finally:
+        module.Transport = real
 
 
 class MemoryExchange:

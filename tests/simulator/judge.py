@@ -12,7 +12,7 @@ from reactor.core.item import Settlement
 from reactor.core.outcome import FailureCode, Outcome, Retry, Scope
 from reactor.emulator.calendars import Write, WriteKind
 from tests.simulator.application import WORKSPACES, Source, calendars_of, source_id
-from tests.simulator.tables import OPEN, REBUILD, Row
+from tests.simulator.stored import OPEN, REBUILD, Row
 
 if TYPE_CHECKING:
     from tests.simulator.replica import Replica
@@ -24,21 +24,18 @@ TAKEN_OVER = 12.0
 """Seconds within which what lost its worker is taken over: an idle replica sweeps every 5 s."""
 FREE = 3
 """Losses in a row that cost nothing."""
+MOST_FREE = 2
+"""As often in a row may an item fail for nothing although others are answered, as one just before it left."""
 MOST_KILLS = 12
 """As often may one item end its worker: three losses are free, five more are attempts, and some are met half-way."""
 CONTENT = (FailureCode.BAD_PAYLOAD.value, FailureCode.BAD_REQUEST.value)
 State = tuple[str, str, int]
 """A state that is sent: workspace, source and place."""
 OURS = {source_id((w, n)): (w, n) for w in range(len(WORKSPACES)) for n in range(60)}
-OUTAGES = frozenset(
-    {
-        "Google failed",
-        "no answer came; it may have been carried out",
-        "answered by something that is not Google",
-        "the token endpoint did not answer",
-        "the token endpoint failed",
-    }
+OF_GOOGLE = frozenset(
+    {"Google failed", "no answer came; it may have been carried out", "answered by something that is not Google"}
 )
+OUTAGES = OF_GOOGLE | {"the token endpoint did not answer", "the token endpoint failed"}
 
 
 class Violation(BaseException):
@@ -68,10 +65,11 @@ class Judge:
     _newest: dict[Source, int] = field(default_factory=dict)
     _orphan_since: dict[UUID, float] = field(default_factory=dict)
     _floors: dict[tuple[UUID, str], int] = field(default_factory=dict)
-    _got_through: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    _got_through: dict[tuple[str, int], list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     _failed_at: dict[tuple[str, int, State], float] = field(default_factory=dict)
     _failed_before: dict[tuple[str, int, State], float] = field(default_factory=dict)
     _left_at: dict[State, int] = field(default_factory=dict)
+    _for_nothing: Counter[State] = field(default_factory=Counter)
     _ticks: int = 0
 
     def trouble(self, until: float) -> None:
@@ -98,23 +96,22 @@ class Judge:
             raise Violation(f"an older state after a newer one: {source}, {seq} after {self._newest[source]}")
         self._newest[source] = seq
 
-    def left(self, replica: "Replica", state: State) -> None:
+    def left(self, state: State) -> None:
         """A state leaves for Google."""
         self.on_wire.add(state)
-        self._left_at[state] = self._tick(replica)
+        self._left_at[state] = self._tick()
 
     def came_to(self, replica: "Replica", state: State, outcome: Outcome) -> None:
         """Take in what a request came to for a state, as its process learns it."""
-        at = self._tick(replica)
+        at = self._tick()
         if isinstance(outcome, Retry) and outcome.outage:
             about = replica.name, replica.life, state
             self._failed_before[about] = self._failed_at.get(about, math.inf)
             self._failed_at[about] = at
         elif not isinstance(outcome, Retry) or outcome.scope is Scope.ITEM:
-            self._got_through[replica.name, replica.life].append(at)
+            self._got_through[replica.name, replica.life].append((at, state[0]))
 
-    def _tick(self, replica: "Replica") -> int:
-        del replica
+    def _tick(self) -> int:
         self._ticks += 1
         return self._ticks
 
@@ -131,22 +128,39 @@ class Judge:
         if item.is_child and settlement.status == "DEAD_LETTER":
             # Content that Google refuses, made anew: what was there before is gone, as was asked for.
             self.uncertain.update(OURS[key] for key in [item.source_key.removeprefix("task:")] if key in OURS)
-        reason = (settlement.last_error or "").partition(" (")[0]  # without the codes of the answer
-        if settlement.attempts > item.attempts:
-            self._earned(replica, settlement, reason)
+        if item.operation != REBUILD and not item.is_child:
+            state = str(item.workspace_id), item.source_key, item.seq
+            charged = settlement.attempts > item.attempts
+            reason = (settlement.last_error or "").partition(" (")[0]  # without the codes of the answer
+            if charged:
+                self._earned(replica, settlement, state, reason)
+            self._is_charged(replica, settlement, state, for_nothing=reason in OF_GOOGLE and not charged)
 
-    def _earned(self, replica: "Replica", settlement: Settlement, reason: str) -> None:
+    def _is_charged(self, replica: "Replica", settlement: Settlement, state: State, *, for_nothing: bool) -> None:
+        """What only Google cannot digest, while others are answered, is charged, and so has an end."""
+        if not for_nothing:
+            del self._for_nothing[state]
+        elif any(workspace != state[0] for workspace in self._answered(replica, state)):
+            self._for_nothing[state] += 1
+            if self._for_nothing[state] > MOST_FREE:
+                raise Violation(
+                    f"others are answered, and a failure costs nothing: row {settlement.item.seq},"
+                    f" {settlement.last_error}"
+                )
+
+    def _answered(self, replica: "Replica", state: State) -> list[str]:
+        """The workspaces that got through between the failure before the last and the moment when the state left."""
+        process = replica.name, replica.life
+        since, until = self._failed_before.get((*process, state), math.inf), self._left_at.get(state, 0)
+        return [workspace for at, workspace in self._got_through[process] if since <= at <= until]
+
+    def _earned(self, replica: "Replica", settlement: Settlement, state: State, reason: str) -> None:
         item = settlement.item
-        state = str(item.workspace_id), item.source_key, item.seq
-        if item.operation == REBUILD or item.is_child:
-            return
         if state not in self.on_wire and not reason.startswith("the token endpoint"):
             raise Violation(f"an attempt for what was never sent: row {item.seq}, {reason}")
         if not self.evidence or reason not in OUTAGES or item.age > 86_400:
             return
-        process = replica.name, replica.life
-        since, until = self._failed_before.get((*process, state), math.inf), self._left_at.get(state, 0)
-        if not any(since <= at <= until for at in self._got_through[process]):
+        if not self._answered(replica, state):
             raise Violation(f"an outage cost an attempt: row {item.seq}, {reason}; nothing else got through")
 
     def _is_uncertain(self, row_id: UUID, *, died: bool) -> None:
@@ -232,13 +246,14 @@ class Judge:
             raise Violation(f"{lanes.in_hand} items in hand")
         if len(lanes._alarms) > 500:
             raise Violation(f"{len(lanes._alarms)} alarms")
+        if replica.loop is None:  # it has no session; the next loop looks at every lane anew
+            return
         for workspace, lane in lanes._excluded.items():
             if not lane.in_hand and not now <= lane.alarm_at < math.inf:
                 raise Violation(f"{replica.name} leaves workspace {self.world.name(workspace)} out without a reason")
-        if replica.loop is not None:
-            waiting = replica.loop._settler._ready.statistics().current_buffer_used
-            if waiting > max(lanes.in_hand, 0):
-                raise Violation(f"{waiting} ends wait to be written, with {lanes.in_hand} items in hand")
+        waiting = replica.loop._settler._ready.statistics().current_buffer_used
+        if waiting > max(lanes.in_hand, 0):
+            raise Violation(f"{waiting} ends wait to be written, with {lanes.in_hand} items in hand")
 
     def _check_hands(self, replica: "Replica") -> None:
         """What a replica has in hand is what is PROCESSING under its lease, between statements."""

@@ -9,7 +9,8 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import getattr_static
 from typing import Any
 
 from reactor.core import policy
@@ -21,13 +22,14 @@ from reactor.errors import RefusedError
 from reactor.loop import loop as loop_module
 from reactor.loop.loop import Loop
 from reactor.loop.settler import Settler
-from tests.simulator import tables as tables_module
+from tests.simulator import ends as ends_module
 from tests.simulator.history import draw
-from tests.simulator.port import ModelOutbox
+from tests.simulator.port import ModelOutbox, Swept
 from tests.simulator.run import run
 from tests.simulator.server import Refused, Server
 from tests.simulator.shrink import kind
-from tests.simulator.tables import Claim, Tables
+from tests.simulator.stored import WAITS, Claim
+from tests.simulator.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Mutation:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The fault is there for the length of the block."""
-        right = getattr(self.place, self.attribute)
-        setattr(self.place, self.attribute, self.make(right))
+        right = getattr_static(self.place, self.attribute)
+        setattr(self.place, self.attribute, self.make(getattr(self.place, self.attribute)))
         try:
             yield
         finally:
@@ -82,7 +84,7 @@ def _settles_whole(settle: Any) -> Any:
 def _raises_at_null(ring: Any) -> Any:
     def wrong(self: Tables, after: Any) -> Any:
         for row in self.rows.values():
-            if row.status in tables_module.WAITS and row.due is None:
+            if row.status in WAITS and row.due is None:
                 raise TypeError("'<=' not supported between instances of 'NoneType' and 'int'")
         return ring(self, after)
 
@@ -101,11 +103,11 @@ def _fails_as_a_whole(claim: Any) -> Any:
 
 
 def _sweep_waits(sweep: Any) -> Any:
-    def wrong(self: Tables, now: float, ceiling: int) -> tuple[int, int]:
+    def wrong(self: Tables, now: float, ceiling: int, **more: Any) -> tuple[int, int]:
         for row in self.rows.values():
             if row.status == "PROCESSING" and row.lease_no not in self.leases and self._is_locked(row):
                 raise Refused("55P03")
-        found: tuple[int, int] = sweep(self, now, ceiling)
+        found: tuple[int, int] = sweep(self, now, ceiling, **more)
         return found
 
     return wrong
@@ -149,6 +151,22 @@ def _lost_for_good(ended: Any) -> Any:
     return wrong
 
 
+def _asks_too_soon(sweep: Any) -> Any:
+    del sweep
+
+    async def wrong(self: ModelOutbox) -> Swept:
+        held = frozenset(self._in_flight)
+        tables, server = self._tables, self._server
+        swept = await self._ask(
+            self._claims,
+            "sweep",
+            lambda: tables.sweep(server.now(), self._ceiling, lease_no=self.lease_no, held=held),
+        )
+        return Swept(*swept)
+
+    return wrong
+
+
 def _drops_refused(write: Any) -> Any:
     async def wrong(self: Settler, ends: list[Any]) -> None:
         try:
@@ -161,9 +179,8 @@ def _drops_refused(write: Any) -> Any:
     return wrong
 
 
-def _ignores_floor(floor: Any) -> Any:
-    del floor
-    return lambda *_: 0
+def _moves_no_floor(settle: Any) -> Any:
+    return lambda *values, **more: replace(settle(*values, **more), moves_floor=False)
 
 
 def _unfenced(fence: Any) -> Any:
@@ -204,9 +221,7 @@ MUTATIONS = (
     Mutation(
         "unreadable", "A2", "a payload that cannot be read ends the process", loop_module, "prepare", _raises_at_odd
     ),
-    Mutation(
-        "every loss counts", "A12", "a sweep counts an attempt for each", tables_module, "FREE_LOSSES", lambda _: 0
-    ),
+    Mutation("every loss counts", "A12", "a sweep counts an attempt for each", ends_module, "FREE_LOSSES", lambda _: 0),
     Mutation(
         "all together again", "A12", "what lost its worker is claimed with all others", Tables, "group", _together_again
     ),
@@ -214,11 +229,27 @@ MUTATIONS = (
     Mutation("always charged", "A17", "an outage costs attempts", policy, "_counts", _always_counts),
     Mutation("nobody looks again", "A6", "room that is freed is told to nobody", Loop, "_free", _forgets_to_free),
     Mutation("a lease for ever", "A6", "a session that is gone keeps its lease", Server, "end", _lost_for_good),
+    Mutation(
+        "asked too soon",
+        "A12",
+        "what is in hand is asked before the session is ours",
+        ModelOutbox,
+        "sweep",
+        _asks_too_soon,
+    ),
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
-    Mutation("no floor", "order", "older states are not superseded", Tables, "_floor", _ignores_floor),
+    Mutation("no floor", "order", "what is done moves no floor", loop_module, "settle", _moves_no_floor),
     Mutation("no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced),
     Mutation(
         "no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt
+    ),
+    Mutation(
+        "no note of an answer that was lost",
+        "order",
+        "what it may have done is not noted",
+        policy,
+        "_noted",
+        _forgets_attempt,
     ),
     Mutation("a probe for ever", "A6", "a lost probe keeps the breaker half open", Breaker, "admit", _never_probes),
     Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.simulator.application import TIMES, WORKSPACES, as_text, calendars_of
-from tests.simulator.tables import Row
+from tests.simulator.stored import Row
 
 Make = Callable[..., Row]
 

@@ -13,7 +13,7 @@ from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
-from tests.simulator.tables import FREE_LOSSES, Claim, Count
+from tests.simulator.stored import FREE_LOSSES, Claim, Count
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ModelOutbox:
         over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
         items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
         if items:
-            self.followed = await self._is_followed(items)
+            self.followed = any(item.losses for item in items) or await self._is_followed(items)
         return [written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements]
 
     def _holds(self, item: Item) -> bool:
@@ -175,7 +175,9 @@ class ModelOutbox:
         return Swept(recovered, dead)
 
     def _sweep(self) -> tuple[int, int]:
-        return self._tables.sweep(self._server.now(), self._ceiling)
+        return self._tables.sweep(
+            self._server.now(), self._ceiling, lease_no=self.lease_no, held=frozenset(self._in_flight)
+        )
 
     async def _ask(self, session: Session, kind: str, effect: Callable[[], Any]) -> Any:
         """Shielded, as the adapter's statements are: an interrupted one would cost the session."""

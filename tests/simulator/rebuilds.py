@@ -17,7 +17,7 @@ from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.core.stray import Stray
 from reactor.errors import ClaimLostError
 from reactor.postgres.rebuilds import Survey
-from tests.simulator.tables import WAITS, Row, Source, Stop
+from tests.simulator.stored import WAITS, Row, Source, Stop
 
 if TYPE_CHECKING:
     from tests.simulator.world import World

@@ -31,7 +31,7 @@ from reactor.loop import Loop, Observer
 from reactor.postgres.session import SessionLostError
 from reactor.postgres.wakeups import Wakeups
 from reactor.rebuilding import Rebuilds
-from tests.simulator.google import ROOT, MemoryExchange, MemoryTransport
+from tests.simulator.google import MemoryExchange, calendar
 from tests.simulator.port import ModelOutbox
 from tests.simulator.server import Refused, Session, open_session
 
@@ -204,8 +204,7 @@ class Replica:
                 self._store,
                 exchanges,
             )
-            client = GoogleCalendar(ROOT, batch_parts=PARTS)
-            client._transport = MemoryTransport(self.world.wire)
+            client = calendar(self.world.wire, PARTS)
             async with client:
                 await self._keep_claiming(client)
             exchanges.cancel_scope.cancel()
@@ -255,10 +254,9 @@ class Replica:
                 limit=world.setup.brake,
                 ended=partial(world.ended, self),
             )
-            calendar = _Calendar(self, client)
             self.loop = Loop(
                 self.outbox,
-                calendar,
+                _Calendar(self, client),
                 _Rebuilds(self, client),
                 self._tokens_of,
                 wakeups,

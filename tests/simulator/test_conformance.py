@@ -25,7 +25,8 @@ from reactor.postgres.outbox import Outbox
 from reactor.postgres.session import Session
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, workspace
-from tests.simulator.tables import FREE_LOSSES, REBUILD, WAITS, Claim, Row, Tables
+from tests.simulator.stored import FREE_LOSSES, REBUILD, WAITS, Claim, Row
+from tests.simulator.tables import Tables
 
 SPACES = ("x", "y", "z")
 SOURCES = ("a", "b", "c", "d")

@@ -128,7 +128,7 @@ def test_a_fault_that_is_put_back_is_found_soon() -> None:
     [mutation] = [each for each in MUTATIONS if each.name == "NULL"]
     with mutation.applied():
         assert any("TypeError" in run(draw(seed)).problem for seed in range(200))
-    assert Tables._ring.__qualname__ == "Tables._ring"
+    assert Tables._ring.__qualname__ == "Claims._ring"
 
 
 def test_a_session_lost_in_the_step_of_a_settle_ends_no_process() -> None:

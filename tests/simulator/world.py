@@ -28,14 +28,16 @@ from tests.simulator.application import (
     title_of,
     user_of,
 )
+from tests.simulator.fate import Fate
 from tests.simulator.google import Wire
 from tests.simulator.google_faults import KINDS
 from tests.simulator.history import Blow, Curse, Event, History, Lock, Order, Poison, Trick, Weather, Write
 from tests.simulator.judge import CONTENT, OURS, Judge, Violation
 from tests.simulator.odd_rows import odd
 from tests.simulator.replica import Replica
-from tests.simulator.server import Server, Trouble
-from tests.simulator.tables import OPEN, REBUILD, Row, Tables
+from tests.simulator.server import Server
+from tests.simulator.stored import OPEN, REBUILD, Row
+from tests.simulator.tables import Tables
 
 EPOCH = 1_780_000_000.0
 STEP = 0.5
@@ -66,7 +68,7 @@ class World:
         self.cursed: dict[int, str] = {}
         self.ever_cursed: set[int] = set()
         self.grants: dict[int, str] = {}
-        self._rules: list[Any] = []
+        self.fate = Fate(self)
         self._locks: list[trio.CancelScope] = []
         self._ids = self._writing = 0
         for workspace in range(self.setup.workspaces):
@@ -121,7 +123,7 @@ class World:
         """Take in what leaves; say whether it ends the worker."""
         deadly = False
         for work in works:
-            self.judge.left(replica, (work.workspace_id, work.source_key, work.seq))
+            self.judge.left((work.workspace_id, work.source_key, work.seq))
             if self.cursed.get(work.seq) == "deadly" and not work.repairs:
                 deadly = True
                 self.judge.killed_by(work.seq)
@@ -180,11 +182,11 @@ class World:
             case Order():
                 self._order(event.what)
             case Blow():
-                self.nursery.start_soon(self._blow, event.what)
+                self.nursery.start_soon(self.fate.blow, event.what)
             case Weather():
-                self._weather(event.what)
+                self.fate.weather(event.what)
             case Trick():
-                self.nursery.start_soon(self._trick, event.what)
+                self.nursery.start_soon(self.fate.trick, event.what)
 
     # The application
 
@@ -262,7 +264,7 @@ class World:
             event = ids.event_id(str(WORKSPACES[curse.source[0]]), key_of(curse.source), 0)
             for fault in KINDS["503"].faults:
                 if fault.operation in ("insert", "update"):
-                    self._rules.append(self.emulator.fault(replace(fault, event_prefix=event, status=500)))
+                    self.fate.rules.append(self.emulator.fault(replace(fault, event_prefix=event, status=500)))
         self._commit()
 
     async def _lock(self, lock: Lock) -> None:
@@ -321,70 +323,6 @@ class World:
         token = self.emulator.oauth.grant(user_of(workspace))
         self.grants[workspace] = token
         self.tables.connect(WORKSPACES[workspace], token, calendars_of(workspace)[0], self.server.now())
-
-    # Fate
-
-    async def _blow(self, blow: Blow) -> None:
-        for _ in range(blow.steps):
-            await trio.lowlevel.checkpoint()
-        replica = self.replicas[blow.replica % len(self.replicas)]
-        if not replica.alive:
-            return
-        now = trio.current_time()
-        self.judge.trouble(now + blow.linger + (blow.back or 0.0) + 12)
-        match blow.what:
-            case "kill":
-                replica.kill(linger=blow.linger, restart_after=blow.back)
-            case "drain":
-                replica.drain(blow.back)
-            case _:
-                replica.lose_session(blow.session, blow.linger)
-
-    def _weather(self, weather: Weather) -> None:
-        now = trio.current_time()
-        self.judge.trouble(now + weather.seconds + weather.amount + 25)
-        match weather.what:
-            case "restart":
-                self.server.down_until = now + weather.seconds
-                for session in list(self.server.backends.values()):
-                    self.server.terminate(session, self.rng.uniform(0.0, 0.003))
-            case "refuse":
-                self.server.troubles.append(Trouble(weather.kind, now + weather.seconds, sqlstate=weather.sqlstate))
-            case "slow":
-                self.server.troubles.append(Trouble(weather.kind, now + weather.seconds, seconds=weather.amount))
-            case _:
-                self.server.clock_is_ahead += weather.amount
-                self.judge.trouble(now + abs(weather.amount) + 15)
-
-    async def _trick(self, trick: Trick) -> None:
-        now = trio.current_time()
-        if trick.kind == "cut":
-            self.wire.cut_until = now + trick.seconds
-            self.judge.trouble(now + trick.seconds + 85)
-        elif trick.kind == "tokens expire":
-            self.emulator.oauth.expire_access_tokens()
-        else:
-            await self._fault(trick, now)
-
-    async def _fault(self, trick: Trick, now: float) -> None:
-        kind = KINDS[trick.kind]
-        faults = kind.faults
-        if trick.workspace is None:
-            self.judge.trouble(now + trick.seconds + kind.recovery)
-        else:
-            calendar = calendars_of(trick.workspace)[trick.calendar]
-            faults = tuple(replace(f, calendar=calendar) for f in faults if f.operation not in ("token", "batch"))
-            self._be_patient(trick.workspace, now + trick.seconds + kind.recovery)
-        rules = [self.emulator.fault(fault) for fault in faults]
-        self._rules += rules
-        await trio.sleep(trick.seconds)
-        for rule in rules:
-            if rule in self.emulator.faults.rules:
-                self.emulator.faults.remove(rule)
-
-    def _be_patient(self, workspace: int, until: float) -> None:
-        patience = self.judge.patient_until
-        patience[workspace] = max(patience.get(workspace, 0.0), until)
 
     # The end
 
