@@ -67,6 +67,7 @@ CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the databas
 PING_SETTLES = (
     30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
 )
+STATEMENT = "3s"  # a claim or a settle takes milliseconds; one that a row keeps longer is done again without that row
 LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
@@ -221,11 +222,12 @@ class Service:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
             async with (
-                open_session(self._dsn, name=CLAIMS + mark) as session,
+                open_session(self._dsn, name=CLAIMS + mark, statement_timeout=STATEMENT) as session,
                 open_session(
                     self._dsn,
                     name="calendar-sync-reactor settles",
                     lock_timeout=LOCK_SETTLES,
+                    statement_timeout=STATEMENT,
                     ping_interval=PING_SETTLES,
                 ) as writing,
             ):

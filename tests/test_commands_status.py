@@ -205,7 +205,7 @@ def test_what_the_database_refuses_to_change(database: Database, rows: Rows) -> 
     items = [rows.insert(f"s{n}") for n in range(3)]
     for item, constraint in zip(items, ("located", "located", ""), strict=True):
         state = "23514" if constraint else "P0001"
-        rows.connection.execute("select sync_outbox_set_aside(%s, %s, %s, %s)", (item, workspace(), state, constraint))
+        rows.connection.execute("select sync_outbox_set_aside(%s, %s, %s)", (item, state, constraint))
     found = document(database, "status")["set_aside"]
     assert [(each["n"], each["sqlstate"], each["constraint"]) for each in found] == [
         (2, "23514", "located"),

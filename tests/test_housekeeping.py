@@ -169,7 +169,7 @@ async def test_what_is_set_aside_is_counted_and_forgotten_when_it_is_not_open_an
     world.connect()
     items = [world.insert(f"s{n}") for n in range(3)]
     for item in items:
-        world.connection.execute("select sync_outbox_set_aside(%s, null, 'P0001', null)", (item,))
+        world.connection.execute("select sync_outbox_set_aside(%s, 'P0001', null)", (item,))
     world.connection.execute("update sync_outbox set status = 'COMPLETED' where id = %s", (items[0],))
     world.connection.execute("delete from sync_outbox where id = %s", (items[1],))
     await rounds.measure()

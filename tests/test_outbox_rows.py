@@ -174,7 +174,7 @@ async def test_a_row_that_cannot_be_read_bars_its_workspace_and_no_other(
 
     with monkeypatch.context() as patched:
         patched.setattr(outbox_module, "claim", damaged)
-        patched.setattr(outbox_module, "claim_one", damaged)
+        patched.setattr(outbox_module, "claim_apart", damaged)
         assert set(await take(outbox)) == good
         claimed = await outbox.claim(slots=5)
         assert claimed.look.found is Found.NOTHING

@@ -3,8 +3,8 @@
 -- holds here). Those two stay for replicas of release 0.1. What is new:
 --
 -- *One row cannot refuse all.* Which items to take is decided first, without a write; then they are taken in one UPDATE.
--- Where the server refuses that for a row's sake (a constraint that an old row breaks, a trigger that raises), it is
--- done again row by row, each in a sub-transaction, and what is refused then is set aside (0024_set_aside.sql).
+-- Where the server refuses that, it is done again row by row, each in a sub-transaction, and what is refused then is set
+-- aside (0024_set_aside.sql).
 --
 -- *A lease.* The caller's session holds one lock for all that it has in hand (0023_lease.sql). The item's own lock is
 -- taken for the transaction only: older workers are kept out by it until the row says PROCESSING.
@@ -65,91 +65,103 @@ begin
 end $$;
 
 
--- Whether an error is about the row that a statement met, and not about the server, the session or the schema: bad data,
--- a violated constraint, what a trigger raises, a damaged page. The class 42 (a name that is not there, a right that is
--- missing) is about a row only if another row passes: the caller looks.
-create or replace function public.sync_outbox_blames_row(state text)
-returns boolean
-language sql
-immutable
-as $$
-  select left(state, 2) in ('09', '21', '22', '23', '2F', '38', '39', '42', '44', 'HV', 'P0', 'XX')
-         and state not in ('42501')
-$$;
-
-
--- Makes items PROCESSING under a lease; returns those that could be. A row that the server refuses is set aside.
+-- Makes items PROCESSING under a lease; returns those that are. Where the server refuses them together it is done row by
+-- row, and what is refused then is set aside, whatever the reason: a constraint, an error of the application's own code, a
+-- right that its trigger lacks, a lock that its trigger waits for. A trigger may also do nothing, or undo it, in silence:
+-- such a row is not ours, and would be claimed and sent without end. It is set aside too, with the code P0002 (no data found).
+--
+-- What is refused without any row (a right on the table, a name that is missing, a database that may only be read) is
+-- about everybody, and comes out.
+--
+-- A lock in the way of one row is waited for a moment, in the way of the next ones hardly at all. Nobody can go on in a
+-- statement whose time is over: the detail of that error says which row was met (reactor/postgres/claiming.py).
 create or replace function public.sync_outbox_take(ids uuid[], lease bigint)
 returns uuid[]
 language plpgsql
+set lock_timeout = '50ms'
 as $$
 declare
   each_id uuid;
   taken uuid[];
+  is_taken boolean;
   state text;
   broken text;
 begin
   begin
-    with u as (
+    with changed as (
       update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null
        where o.id = any (ids)
-      returning o.id
+      returning o.id, o.status, o.lease_no
     )
-    select coalesce(array_agg(u.id), '{}') into taken from u;
+    select array_agg(c.id) into taken from changed as c where c.status::text = 'PROCESSING' and c.lease_no = lease;
     if cardinality(taken) = cardinality(ids) then return taken; end if;
-    raise no_data_found;  -- a trigger of the application leaves some rows as they are
-  exception when others then
-    if not public.sync_outbox_blames_row(sqlstate) then raise; end if;
+    raise no_data_found;
+  exception
+    when query_canceled then
+      raise query_canceled using detail = case cardinality(ids) when 1 then ids[1]::text else '' end;
+    when assert_failure or others then null;
   end;
+  update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null where false;
   taken := '{}';
   foreach each_id in array ids loop
     begin
-      update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null where o.id = each_id;
-      if not found then raise no_data_found; end if;
+      update public.sync_outbox as o set status = 'PROCESSING', lease_no = lease, claim_no = null
+       where o.id = each_id
+      returning o.status::text = 'PROCESSING' and o.lease_no = lease into is_taken;
+      if is_taken is not true then raise no_data_found; end if;
       taken := taken || each_id;
-    exception when others then
-      get stacked diagnostics state = returned_sqlstate, broken = constraint_name;
-      if not public.sync_outbox_blames_row(state) then raise; end if;
-      if state like '42%' and taken = '{}' and each_id = ids[cardinality(ids)] then raise; end if;
-      perform public.sync_outbox_set_aside(
-        each_id, (select o.workspace_id from public.sync_outbox as o where o.id = each_id), state, broken);
+    exception
+      when query_canceled then raise query_canceled using detail = each_id;
+      when assert_failure or others then
+        get stacked diagnostics state = returned_sqlstate, broken = constraint_name;
+        perform public.sync_outbox_set_aside(each_id, state, broken);
+        if state = '55P03' then perform set_config('lock_timeout', '2ms', true); end if;
     end;
   end loop;
   return taken;
 end $$;
 
 
--- Ends items as superseded; returns how many. A row that the server refuses is set aside.
+-- Ends items as superseded; returns how many. A row that the server refuses is set aside, as above.
 create or replace function public.sync_outbox_supersede(ids uuid[])
 returns integer
 language plpgsql
+set lock_timeout = '50ms'
 as $$
 declare
   each_id uuid;
-  ended integer := 0;
+  ended integer;
   state text;
   broken text;
 begin
   begin
-    update public.sync_outbox as o
-       set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
-     where o.id = any (ids);
-    get diagnostics ended = row_count;
-    return ended;
-  exception when others then
-    if not public.sync_outbox_blames_row(sqlstate) then raise; end if;
+    with changed as (
+      update public.sync_outbox as o
+         set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
+       where o.id = any (ids)
+      returning o.status
+    )
+    select count(*) into ended from changed as c where c.status::text = 'COMPLETED';
+    if ended = cardinality(ids) then return ended; end if;
+    raise no_data_found;
+  exception when assert_failure or others then
+    ended := 0;
   end;
+  update public.sync_outbox as o
+     set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
+   where false;
   foreach each_id in array ids loop
     begin
       update public.sync_outbox as o
          set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
-       where o.id = each_id;
+       where o.id = each_id
+      returning o.status::text into state;
+      if state is distinct from 'COMPLETED' then raise no_data_found; end if;
       ended := ended + 1;
-    exception when others then
+    exception when assert_failure or others then
       get stacked diagnostics state = returned_sqlstate, broken = constraint_name;
-      if not public.sync_outbox_blames_row(state) then raise; end if;
-      perform public.sync_outbox_set_aside(
-        each_id, (select o.workspace_id from public.sync_outbox as o where o.id = each_id), state, broken);
+      perform public.sync_outbox_set_aside(each_id, state, broken);
+      if state = '55P03' then perform set_config('lock_timeout', '2ms', true); end if;
     end;
   end loop;
   return ended;
@@ -441,8 +453,17 @@ begin
     taken := taken || public.sync_outbox_take(chosen, lease);
   end if;
   if has_aside then
-    delete from public.sync_set_aside as a
-     where a.item_id = any (taken) or (a.item_id = any (outdated) and a.retry_at <= moment);
+    begin
+      lock table public.sync_set_aside in row exclusive mode nowait;
+      delete from public.sync_set_aside as d
+       where d.item_id in (
+         select a.item_id
+           from public.sync_set_aside as a
+          where a.item_id = any (taken) or (a.item_id = any (outdated) and a.retry_at <= moment)
+            for update skip locked);
+    exception when lock_not_available then
+      null;  -- what is claimed or ended is not looked up there; housekeeping forgets it
+    end;
   end if;
 
   return query

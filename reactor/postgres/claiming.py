@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -12,7 +13,6 @@ import psycopg
 
 from reactor.core.item import Consent, Item, Memory, Oversized
 from reactor.core.payload import LARGEST
-from reactor.postgres.blame import blames_row
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
@@ -51,11 +51,11 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     return Pass([_item(row[:-1], params["lease"]) for row in rows], json.loads(report[5]), report[-1])
 
 
-async def claim_one(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
-    """Claim a single item, where a claim of several was refused; the row that is refused alone is set aside.
+async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
+    """Claim in less time, where a claim of more was refused; where a single row is to blame, set it aside.
 
     What the function itself can isolate never comes here. What is left are checks that the server makes when the
-    transaction ends: a deferred constraint.
+    transaction ends (a deferred constraint), and a row that it takes too long to change: the function's error names it.
 
     Returns:
         None where a row was set aside.
@@ -66,13 +66,23 @@ async def claim_one(connection: TrioConnection, params: dict[str, Any]) -> Pass 
     found: Pass | None = None
     try:
         async with connection.transaction():
-            found = await claim(connection, params | {"slots": 1})
+            await connection.execute(_SQL["hurry"])
+            found = await claim(connection, params)
     except psycopg.Error as error:
-        if found is None or not found.items or not blames_row(error.sqlstate):
+        met = found.items[0].id if found and len(found.items) == 1 else _met(error)
+        if met is None:
             raise
-        await set_aside(connection, found.items[0].id, error)
+        await set_aside(connection, met, error)
         return None
     return found
+
+
+def _met(error: psycopg.Error) -> UUID | None:
+    """The row that a statement was about to change when its time was over."""
+    with suppress(ValueError):
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            return UUID(error.diag.message_detail or "")
+    return None
 
 
 async def set_aside(connection: TrioConnection, item_id: UUID, error: psycopg.Error) -> None:

@@ -62,7 +62,11 @@ select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.o
 
 -- name: forget_aside
 -- What was set aside and is not open any more: somebody mended it, ended it, or deleted it.
-delete from public.sync_set_aside as a
- where not exists (
-   select from public.sync_outbox as o
-    where o.id = a.item_id and o.status::text in ('PENDING', 'FAILED', 'PROCESSING'));
+delete from public.sync_set_aside as d
+ where d.item_id in (
+   select a.item_id
+     from public.sync_set_aside as a
+    where not exists (
+      select from public.sync_outbox as o
+       where o.id = a.item_id and o.status::text in ('PENDING', 'FAILED', 'PROCESSING'))
+      for update skip locked);

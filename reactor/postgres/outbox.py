@@ -29,8 +29,7 @@ time-out bounds it. When the server refuses a statement, `RefusedError` comes ou
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -41,15 +40,15 @@ from reactor.core.brake import Limit
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError, TransientError
-from reactor.postgres.blame import blames_row, may_be_divided
+from reactor.postgres.blame import may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claiming import Pass, claim, claim_one, set_aside
+from reactor.postgres.claiming import Pass, claim, claim_apart, set_aside
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.errors import as_ours
 from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Session, SessionLostError
-from reactor.postgres.settling import is_bound, settle, transactions
+from reactor.postgres.settling import by_workspace, is_bound, settle, transactions
 from reactor.postgres.statements import statements
 
 T = TypeVar("T")
@@ -66,6 +65,12 @@ LAST_TRIAL = 3
 """Losses of its worker after which an item is claimed alone: see `sweep` in outbox.sql."""
 BLOCKED_FOR = 1.0
 """Seconds until a workspace's bindings are tried again that wait for a lock which only shows when it is met."""
+BLOCKED_TRIALS = 5
+"""Workspaces that are found still blocked in one settle; more wait for the next one."""
+SWEEP_TRIALS = 24
+"""Refusals in one sweep: enough to find one row among a thousand twice."""
+_PAGE = 1000  # orphans in one portion
+_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 BARRED_AT_MOST = 60.0
 """Seconds for which a workspace is left out at most because the server refuses to look at it."""
 
@@ -111,7 +116,7 @@ class Outbox:
         self._cut = False
         self._refused: dict[UUID, float] = {}
         self._blocked: dict[UUID, float] = {}
-        self._barred: dict[UUID, tuple[int, float]] = {}  # by workspace: refusals in a row, and until when
+        self._barred: dict[UUID, _Bar] = {}  # by workspace
 
     @property
     def in_flight(self) -> list[Item]:
@@ -133,9 +138,17 @@ class Outbox:
         """
         ring, began = self._ring, trio.current_time()
         self._cut = self._bytes >= BYTES_IN_HAND
-        excluded = frozenset(excluded) | self._barred_at(began)
+        suspects = self._suspects(began, excluded)
+        excluded = frozenset(excluded) | self._barred.keys()
         if slots <= 0 or self._cut:
             return await self._full(excluded | self._brakes.stopped)
+        if (
+            suspects
+            and (found := await self._alone(min(slots, self._barred[suspects[0]].trial), suspects[0]))
+            and found.items
+        ):
+            self._take_in(found, began=None)
+            return await self._braked(found.items, Look(Found.WORK, left_behind=True), found.report["superseded"])
         ring.begin()
         read = False
         while True:
@@ -157,16 +170,19 @@ class Outbox:
     def _due_in(self, barred: Collection[UUID]) -> float:
         """Seconds until there may be something to claim without anybody's call."""
         now = trio.current_time()
-        opening = (until - now for _, until in self._barred.values() if until > now)
+        opening = (max(0.0, until - now) for _, until, _ in self._barred.values())
         return min(self._ring.due_in(barred, now), *opening, float("inf"))
 
-    def _barred_at(self, now: float) -> frozenset[UUID]:
-        return frozenset(workspace for workspace, (_, until) in self._barred.items() if until > now)
+    def _suspects(self, now: float, excluded: Collection[UUID]) -> list[UUID]:
+        """The workspaces that were barred for long enough; each is tried by itself, as it may cost the others time."""
+        over = [(until, w) for w, (_, until, _) in self._barred.items() if until <= now and w not in excluded]
+        return [workspace for _, workspace in sorted(over)]
 
-    def _bar(self, workspace: UUID) -> None:
-        """Leave a workspace out for a while: the server refuses to look at it and does not say for which row."""
-        refusals = self._barred.get(workspace, (0, 0.0))[0] + 1
-        self._barred[workspace] = refusals, trio.current_time() + backoff(refusals, random=0, cap=BARRED_AT_MOST)
+    def _bar(self, workspace: UUID, trial: int = 1) -> None:
+        """Leave a workspace out for a while, and then try so many items of it."""
+        refusals = self._barred[workspace].refusals + 1 if workspace in self._barred else 1
+        until = trio.current_time() + backoff(refusals, random=0, cap=BARRED_AT_MOST)
+        self._barred[workspace] = _Bar(refusals, until, trial)
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
         """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
@@ -179,7 +195,7 @@ class Outbox:
                 raise
             except TransientError:
                 for workspace in suspects:
-                    self._bar(workspace)
+                    self._bar(workspace, trial=_KEYS)  # the brake counts what comes together
             else:
                 self._brakes.pulled(pulled)
                 barred = {each.workspace_id for each in pulled}
@@ -190,8 +206,9 @@ class Outbox:
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> Pass:
         """Look at some workspaces; at the first of a ring read anew where none are named."""
         began = trio.current_time()
-        if self._lease is None:
-            [[self._lease]] = await self._run(_rows, "lease", {})
+        while self._lease is None:  # a number whose lock somebody else has is passed by
+            if rows := await self._run(_rows, "lease", {}):
+                [[self._lease]] = rows
         try:
             found = await self._run(claim, self._params(slots, window, excluded))
         except RefusedError as error:
@@ -239,17 +256,16 @@ class Outbox:
 
     async def _alone(self, slots: int, workspace: UUID) -> Pass | None:
         """Look at one workspace, all at once or, where that is refused, at one item; None where that is refused too."""
-        try:
-            return await self._run(claim, self._params(slots, [workspace], ()))
-        except RefusedError as error:
-            if not may_be_divided(error.sqlstate):
-                raise
-        try:
-            found = await self._run(claim_one, self._params(1, [workspace], ()))
-        except RefusedError as error:
-            if not may_be_divided(error.sqlstate):
-                raise
-            found = None
+        found: Pass | None = None
+        for at_once in sorted({slots, 1}, reverse=True):
+            try:
+                found = await self._run(claim_apart, self._params(at_once, [workspace], ()))
+                self._barred.pop(workspace, None)  # where a row is known that is to blame, pauses do not grow
+                break
+            except RefusedError as error:
+                if not may_be_divided(error.sqlstate):
+                    raise
+        if found is None:
             self._bar(workspace)
             self._ring.looked([(workspace, False, None, False)], successful=())
         return found
@@ -263,7 +279,6 @@ class Outbox:
             self._in_flight[item.id] = item
             self._sizes[item.id] = size = len(item.payload) if isinstance(item.payload, bytes) else 0
             self._bytes += size
-            self._barred.pop(item.workspace_id, None)
         self._cut |= report["cut"]
         if began is not None:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
@@ -300,9 +315,15 @@ class Outbox:
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
         results: dict[UUID, Written] = {}
         self.followed = False
+        still_blocked = 0
         for transaction in self._transactions(ours.values(), results):
-            written = await self._ask(self._writing, settle, transaction.settlements)
+            if still_blocked >= BLOCKED_TRIALS:
+                results |= dict.fromkeys((each.item.id for each in transaction.settlements), Written.WAITING)
+                continue
+            write = settle if transaction.blocked is None else by_workspace
+            written = await self._ask(self._writing, write, transaction.settlements)
             results |= written.results
+            still_blocked += transaction.blocked in written.blocked
             self._note_blocked(transaction.blocked, written.blocked)
             await self._end([item_id for item_id, each in written.results.items() if each is not Written.WAITING])
         lost = Written.LOST
@@ -380,25 +401,36 @@ class Outbox:
             RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
-        orphans = await self._run(self._orphans)
-        swept = Swept()
-        pending = [orphans] if orphans else []
-        while pending:
-            portion = pending.pop()
-            try:
-                [[recovered, dead]] = await self._run(_sweep, portion, self._ceiling)
-            except RefusedError as error:
-                if not may_be_divided(error.sqlstate):
-                    raise
-                half = len(portion) // 2
-                pending += [part for part in (portion[half:], portion[:half]) if 0 < len(part) < len(portion)]
-                continue
-            swept = Swept(swept.recovered + recovered, swept.dead + dead)
+        swept, after, trials = Swept(), _FIRST, 0
+        while orphans := await self._run(self._orphans, after):
+            after = orphans[-1][0] if len(orphans) >= _PAGE else _LAST
+            pending = [orphans]
+            while pending and trials < SWEEP_TRIALS:
+                portion = pending.pop()
+                try:
+                    [[recovered, dead]] = await self._run(_sweep, portion, self._ceiling, trials > 0)
+                except RefusedError as error:
+                    if not trials:
+                        await self._run(_sweep, [], self._ceiling, False)  # refused without any: for nobody's sake
+                    trials += 1
+                    pending += await self._halves(portion, error)
+                else:
+                    swept = Swept(swept.recovered + recovered, swept.dead + dead)
         return swept
 
-    async def _orphans(self, connection: TrioConnection) -> list[Row]:
+    async def _halves(self, portion: list[Row], error: RefusedError) -> list[list[Row]]:
+        """Divide what was refused; what was refused alone is set aside."""
+        if (half := len(portion) // 2) > 0:
+            return [portion[half:], portion[:half]]
+        if isinstance(error.__cause__, psycopg.Error):
+            await self._run(set_aside, portion[0][0], error.__cause__)
+        return []
+
+    async def _orphans(self, connection: TrioConnection, after: UUID) -> list[Row]:
         """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
-        return await _rows(connection, "orphans", {"lease": self._lease or 0, "held": _ids(self._in_flight)})
+        return await _rows(
+            connection, "orphans", {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
+        )
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
@@ -454,6 +486,14 @@ class Outbox:
         raise as_ours(refusal) from refusal
 
 
+class _Bar(NamedTuple):
+    """Why a workspace is left out: so many refusals in a row, until then; so many of its items are tried after."""
+
+    refusals: int
+    until: float
+    trial: int
+
+
 class _Transaction:
     """Settlements that are written together; `blocked` is their workspace where a lock was in its way before."""
 
@@ -475,15 +515,11 @@ async def _announce(connection: TrioConnection) -> None:
     await connection.execute(_GATE["announce"])
 
 
-async def _sweep(connection: TrioConnection, orphans: list[Row], ceiling: int) -> list[Row]:
-    """Take over some orphans; a single one that the server refuses is set aside."""
-    ids, leases, claims = (list(column) for column in zip(*orphans, strict=True))
+async def _sweep(connection: TrioConnection, orphans: list[Row], ceiling: int, hurried: bool) -> list[Row]:  # noqa: FBT001
+    """Take over some orphans; in less time where some were refused already."""
+    ids, leases, claims = ([row[column] for row in orphans] for column in range(3))
     params = {"ids": ids, "leases": leases, "claims": claims, "ceiling": ceiling}
-    try:
+    async with connection.transaction():
+        if hurried:
+            await connection.execute(_SQL["hurry"])
         return await _rows(connection, "sweep", params)
-    except psycopg.Error as error:
-        if len(ids) > 1 or not blames_row(error.sqlstate):
-            raise
-        with suppress(psycopg.Error):
-            await set_aside(connection, ids[0], error)
-        return [(0, 0)]

@@ -30,9 +30,13 @@ select * from public.sync_outbox_due_workspaces();
 
 -- name: set_aside
 -- A row that the server refuses to change, found by a statement that is not the claim's.
-select public.sync_outbox_set_aside(o.id, o.workspace_id, %(sqlstate)s, %(constraint)s)
+select public.sync_outbox_set_aside(o.id, %(sqlstate)s, %(constraint)s)
   from public.sync_outbox as o
  where o.id = %(id)s;
+
+-- name: hurry
+-- Until the end of the transaction a statement and a lock get less time: one row is not to cost the others seconds.
+select pg_catalog.set_config('statement_timeout', '500ms', true), pg_catalog.set_config('lock_timeout', '20ms', true);
 
 -- name: lock_connections
 -- Passes by the workspaces that a person is connecting again at this moment, and makes those that come later wait for us;
@@ -201,6 +205,7 @@ select o.id, o.lease_no, o.claim_no
           and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end
    and not exists (
      select from public.sync_set_aside as a where a.item_id = o.id and a.retry_at > pg_catalog.clock_timestamp())
+   and o.id > %(after)s
  order by o.id
  limit 1000;
 

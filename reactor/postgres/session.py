@@ -38,7 +38,7 @@ from psycopg.pq import ConnStatus
 
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres.driver import Row, TrioConnection
-from reactor.postgres.session_settings import Bounds, connect, read_anything
+from reactor.postgres.session_settings import STATEMENT_TIMEOUT, Bounds, connect, read_anything
 
 T = TypeVar("T")
 Params = dict[str, Any] | tuple[Any, ...]
@@ -224,6 +224,7 @@ async def open_session(
     *,
     name: str,
     lock_timeout: str = "1s",
+    statement_timeout: str = f"{STATEMENT_TIMEOUT:g}s",
     on_notify: Callable[[int], None] | None = None,
     ping: LiteralString = "select 1",
     ping_interval: float = PING_INTERVAL,
@@ -235,6 +236,7 @@ async def open_session(
         dsn: libpq's connection string or URL.
         name: What `pg_stat_activity` calls it.
         lock_timeout: How long a statement waits for a lock, in Postgres' own units.
+        statement_timeout: How long it may take, in the same.
         on_notify: Called for each notification, with the process id of the backend that sent it.
         ping: A cheap query for silent times; an empty answer means that the session is not what it was.
         ping_interval: Seconds of silence before a ping.
@@ -244,7 +246,9 @@ async def open_session(
         SessionLostError: It cannot be made, or it was lost before the block ended. Where the block met the loss itself,
             it comes in an exception group, like everything out of a nursery: catch it with `except*`.
     """
-    connection = await TrioConnection.adopt(await _connect(dsn, name, Bounds(lock=lock_timeout)))
+    connection = await TrioConnection.adopt(
+        await _connect(dsn, name, Bounds(lock=lock_timeout, statement=statement_timeout))
+    )
     read_anything(connection)
     session = Session(connection, on_notify)
     finished = False

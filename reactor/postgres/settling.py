@@ -3,17 +3,19 @@
 One statement in one transaction for all of them. What if the statement fails:
 
 - A deadlock or a failed serialization is tried again.
-- Bad data or a violated constraint must not hold back the others: they are settled one by one. An item that still
+- What is refused for one row's sake must not hold back the others: bad data, a violated constraint, whatever a trigger
+  of the application raises, and a trigger that takes too long. They are settled one by one. An item that still
   cannot be settled goes without its binding: the application's table may have checks of its own. What the calendar
   shows is remembered all the same, or a later rebuild would write the state before it. If that is refused too it goes
-  without this memory, and at last the row is set aside as it is, with the server's reason.
+  without this memory, and at last the row is set aside as it is, with the server's reason. What there was no time for
+  is `WAITING`, and comes again.
 - A lock of another session must not hold back the others either. The statement waits for a lock as long as its session
   says, a tenth of a second; then what is locked is left out (`WAITING`) and the rest is written. Rows, sources and
   bindings can be asked for their locks beforehand, and so can the application's table of bindings as a whole. A foreign
   key's cannot: it shows when the binding is written. Then the workspaces are written one by one, and in the one that
   waits only what writes no binding.
-- Anything else (a statement that took too long, a right that is missing) is the caller's to try again; the items stay
-  in flight.
+- What is refused without any item as well (a right that is missing, a database that may only be read) is the caller's
+  to try again; the items stay in flight.
 
 **A consent that failed.** The item is dead-lettered for AUTH and the connection marked invalid; when a person connects
 again a trigger requeues such items. The two may meet. So the connection's row is locked first. Either we are first: the
@@ -24,23 +26,25 @@ These items have a transaction of their own.
 """
 
 import json
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import psycopg
+import trio
 from psycopg import errors
 
 from reactor.core.item import Applied, Settlement, Written
 from reactor.core.outcome import FailureCode
-from reactor.postgres.blame import blames_row
 from reactor.postgres.claiming import set_aside
 from reactor.postgres.driver import TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
 _TRIES = 10  # deadlocks and failed serializations in a row
+_APART_FOR = 2.0  # seconds for what is written apart, in one call
 _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connection somebody is changing
 
 
@@ -85,27 +89,61 @@ async def settle(connection: TrioConnection, settlements: list[Settlement]) -> R
     Raises:
         psycopg.Error: The server refused; all of it may be written again.
     """
+    refusal: psycopg.Error
     for _ in range(_TRIES):
         try:
             return await _together(connection, settlements)
-        except (errors.DeadlockDetected, errors.SerializationFailure):
-            continue
+        except (errors.DeadlockDetected, errors.SerializationFailure) as error:
+            refusal = error
         except errors.LockNotAvailable:
             return await _past_locks(connection, settlements)
         except psycopg.Error as error:
-            if not blames_row(error.sqlstate):
-                raise
-            return await _one_by_one(connection, settlements, error)
-    return await _together(connection, settlements)
+            refusal = error
+            break
+    return await _one_by_one(connection, settlements, refusal)
 
 
 async def _one_by_one(connection: TrioConnection, settlements: list[Settlement], error: psycopg.Error) -> Result:
-    if len(settlements) == 1:
-        return await _without_binding(connection, settlements[0], error)
-    result = Result()
-    for each in settlements:
-        result.add(await settle(connection, [each]))
+    """Write each by itself, in any order: what there is no time for now comes again."""
+    if connection.closed:
+        raise error
+    await connection.execute(_SQL["settle"], {"input": "[]"})  # refused without any item, it is not for an item's sake
+    result, until = Result(), trio.current_time() + _APART_FOR
+    for each in random.sample(settlements, len(settlements)):
+        if trio.current_time() < until:
+            result.add(await _alone(connection, each))
+        else:
+            result.add(_waiting([each]))
     return result
+
+
+async def _alone(connection: TrioConnection, settlement: Settlement) -> Result:
+    """Write one; where that is refused without its binding, then without its payload; at last set it aside."""
+    refusal: psycopg.Error
+    try:
+        return await _hurried(connection, [settlement])
+    except errors.LockNotAvailable:
+        return _waiting([settlement], blocked=True)
+    except psycopg.Error as error:
+        text = f"Settled, but the database refused its record: {error.sqlstate}."
+    unbound = replace(settlement, binding=None, unbind=False, last_error=text)
+    for bare in [unbound] if unbound.applied is None else [unbound, replace(unbound, applied=None)]:
+        try:
+            return await _hurried(connection, [bare])
+        except errors.LockNotAvailable:
+            return _waiting([settlement])
+        except psycopg.Error as error:
+            if connection.closed:
+                raise
+            refusal = error
+    await set_aside(connection, settlement.item.id, refusal)
+    return Result({settlement.item.id: Written.LOST})
+
+
+async def _hurried(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    async with connection.transaction():
+        await connection.execute(_SQL["hurry"])
+        return await _together(connection, settlements)
 
 
 async def _past_locks(connection: TrioConnection, settlements: list[Settlement]) -> Result:
@@ -120,15 +158,27 @@ async def _past_locks(connection: TrioConnection, settlements: list[Settlement])
     try:
         return await _free(connection, settlements)
     except errors.LockNotAvailable:
-        pass
-    result = Result()
-    for workspace in dict.fromkeys(each.item.workspace_id for each in settlements):
+        return await by_workspace(connection, settlements)
+
+
+async def by_workspace(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    """Write one workspace after another, as a lock is in the way that shows only when it is met.
+
+    Arguments and errors as for `settle`.
+    """
+    result, unbound, until = Result(), list[Settlement](), trio.current_time() + _APART_FOR
+    workspaces = dict.fromkeys(each.item.workspace_id for each in settlements)
+    for workspace in random.sample(list(workspaces), len(workspaces)):
         own = [each for each in settlements if each.item.workspace_id == workspace]
         try:
-            result.add(await _free(connection, own))
+            if trio.current_time() > until:
+                result.add(_waiting(own))
+            else:
+                result.add(await _free(connection, own))
         except errors.LockNotAvailable:
             result.add(_waiting(own, blocked=True))
-            result.add(await _unbound(connection, [each for each in own if not is_bound(each)]))
+            unbound += [each for each in own if not is_bound(each)]
+    result.add(await _unbound(connection, unbound))
     return result
 
 
@@ -146,14 +196,15 @@ async def _unbound(connection: TrioConnection, settlements: list[Settlement]) ->
         return Result()
     try:
         return await _free(connection, settlements)
-    except errors.LockNotAvailable:
-        return _waiting(settlements)
+    except errors.LockNotAvailable as error:
+        return await _one_by_one(connection, settlements, error)
 
 
 async def _free(connection: TrioConnection, settlements: list[Settlement]) -> Result:
     """Write what no other session has locked, as far as can be seen beforehand."""
     try:
         async with connection.transaction():
+            await connection.execute(_SQL["hurry"])
             document = json.dumps([_input(each) | _about(each) for each in settlements])
             cursor = await connection.execute(_SQL["lockable"], {"input": document})
             lockable = {item_id for (item_id,) in await cursor.fetchall()}
@@ -163,8 +214,6 @@ async def _free(connection: TrioConnection, settlements: list[Settlement]) -> Re
     except errors.LockNotAvailable:
         raise
     except psycopg.Error as error:
-        if not blames_row(error.sqlstate):
-            raise
         return await _one_by_one(connection, settlements, error)
     return result
 
@@ -176,24 +225,6 @@ def _about(settlement: Settlement) -> dict[str, Any]:
 def _waiting(settlements: list[Settlement], *, blocked: bool = False) -> Result:
     workspaces = {each.item.workspace_id for each in settlements if blocked and is_bound(each)}
     return Result(dict.fromkeys((each.item.id for each in settlements), Written.WAITING), workspaces)
-
-
-async def _without_binding(connection: TrioConnection, settlement: Settlement, error: psycopg.Error) -> Result:
-    """Write an item that cannot be settled as it is: without its binding, then without what is to be remembered too."""
-    text = f"Settled, but the database refused its record: {error.sqlstate}."
-    unbound = replace(settlement, binding=None, unbind=False, last_error=text)
-    bare = [unbound] if unbound.applied is None else [unbound, replace(unbound, applied=None)]
-    for each in bare:
-        try:
-            return await _together(connection, [each])
-        except errors.LockNotAvailable:
-            return _waiting([settlement])
-        except psycopg.Error as refusal:
-            if not blames_row(refusal.sqlstate):
-                raise
-            error = refusal
-    await set_aside(connection, settlement.item.id, error)
-    return Result({settlement.item.id: Written.LOST})
 
 
 async def _together(connection: TrioConnection, settlements: list[Settlement]) -> Result:
