@@ -47,10 +47,21 @@ class Poisoned(RuleBasedStateMachine):
         assert self.world is not None
         return self.world
 
-    @initialize(strict=st.booleans())
-    def begins(self, strict: bool) -> None:  # noqa: FBT001
+    @initialize(
+        strict=st.booleans(),
+        kinds=st.lists(st.sampled_from(LIGHT), min_size=8, max_size=16, unique=True),
+        source=a_guilty,
+        why=st.sampled_from(sorted(REFUSALS)),
+        what=st.sampled_from(sorted(LOCKS)),
+    )
+    def begins(self, strict: bool, kinds: list[str], source: Source, why: str, what: str) -> None:  # noqa: FBT001
+        """Some of everything is there from the beginning."""
         self.world = PoisonedWorld(self.database, self.background, strict=strict)
+        self.poison(kinds, None)
+        self.world.refuse(source, why)
+        self.world.write(*((source, Edit()) for source in [*GUILTY_SOURCES, *INNOCENT_SOURCES]))
         self.world.start()
+        self.world.lock(what)
 
     @rule(source=an_innocent, edit=an_upsert | a_cancel)
     def write(self, source: Source, edit: Edit) -> None:
@@ -180,7 +191,8 @@ def run_histories(database: Database, background: Background, *, examples: int, 
 def test_what_one_workspace_does_stays_with_it(database: Database, background: Background) -> None:
     seen = run_histories(database, background, examples=6, steps=20)
     assert seen["insert"] > 0
-    assert len(seen.keys() & {*LIGHT, *REFUSALS}) > 3, seen
+    assert seen.keys() & set(LIGHT), seen
+    assert seen.keys() & REFUSALS.keys(), seen
 
 
 @pytest.mark.soak

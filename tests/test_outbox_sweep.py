@@ -72,7 +72,7 @@ async def test_what_cannot_be_a_calendar_is_not_noted(
 async def test_what_is_remembered_stays_and_strays_gather(world: World, outbox: Outbox, database: Database) -> None:
     world.connection.execute(
         "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, strays) "
-        "values (%s, %s, 1, 'e', '{primary,away}')",
+        "values (%s, %s, 1, 'e', '{away}')",
         (workspace(), f"task:{source()}"),
     )
     world.insert(seq=2)
