@@ -220,3 +220,74 @@ async def test_many_locked_workspaces_cost_the_others_little(world: World, outbo
     with trio.fail_after(12):
         while outbox.in_flight:
             await outbox.settle(ends)
+
+
+@pytest.mark.parametrize("value", ["null", "''", "repeat('x', 1000000)"])
+async def test_a_connection_without_a_token_is_its_workspaces_trouble(world: World, outbox: Outbox, value: str) -> None:
+    world.connection.execute("alter table google_connections alter refresh_token_encrypted drop not null")
+    world.connection.execute(
+        f"update google_connections set refresh_token_encrypted = {value} where workspace_id = %s".encode(),
+        (workspace("w"),),
+    )
+    rows = {world.insert("a"), world.insert("b"), world.insert("c", of="x")}
+    items = await all_of(outbox, rows, 5)
+    assert all(len(item.consent.token) <= 8192 for item in items.values())
+    assert {item.consent.token for item in items.values() if item.workspace_id == workspace("x")} == {"token"}
+
+
+@pytest.mark.parametrize("column", ["google_event_id", "calendar_id"])
+@pytest.mark.parametrize("value", ["null", "''", "repeat('x', 1000000)"])
+async def test_a_binding_that_names_no_event_is_not_read(world: World, outbox: Outbox, column: str, value: str) -> None:
+    world.connection.execute(f"alter table calendar_event_bindings alter {column} drop not null".encode())
+    world.connection.execute(
+        "insert into calendar_event_bindings"
+        " (workspace_id, google_event_id, calendar_id, source_type, source_id, event_type)"
+        " values (%s, 'e', 'c', 'task', %s, 'MILESTONE'), (%s, 'e', 'c', 'task', %s, 'MILESTONE')",
+        (workspace("w"), source("odd"), workspace("w"), source("good")),
+    )
+    world.connection.execute(
+        f"update calendar_event_bindings set {column} = {value} where source_id = %s".encode(), (source("odd"),)
+    )
+    odd, good = world.insert("odd"), world.insert("good")
+    items = await all_of(outbox, {odd, good}, 5)
+    assert (items[odd].memory.event_id, items[odd].memory.calendar_id) == (None, None)
+    assert (items[good].memory.event_id, items[good].memory.calendar_id) == ("e", "c")
+
+
+async def test_thousands_that_cannot_be_changed_hide_nobody(world: World, outbox: Outbox) -> None:
+    """They are at the head of their workspace, in the order of due times and in that of the sources' keys."""
+    refuse(world, REFUSALS["AB123"], "PROCESSING")
+    world.connection.execute(
+        "insert into sync_outbox (workspace_id, operation, payload, next_attempt_at)"
+        " select %s, 'UPSERT_EVENT', jsonb_build_object('bad', true, 'sourceType', 'a', 'sourceId', n),"
+        " now() - interval '1 h' from generate_series(1, 2000) n",
+        (workspace("w"),),
+    )
+    await all_of(outbox, {world.insert("elsewhere", of="x")}, 5)
+    await all_of(outbox, {world.insert("neighbour")}, 30)
+    assert world.one("select count(*) from sync_set_aside") > 0
+
+
+async def test_rows_that_are_locked_take_nobodys_slot(world: World, outbox: Outbox, database: Database) -> None:
+    locked = [world.insert(f"locked {n}") for n in range(200)]
+    with psycopg.connect(database.owner) as other:
+        other.execute("select from sync_outbox for no key update")
+        for slots in (1, 2, 50):
+            for of in "wx":
+                wanted = world.insert(f"{slots}", of=of)
+                with trio.fail_after(5):
+                    while wanted not in {item.id for item in outbox.in_flight}:
+                        await outbox.claim(slots=slots)
+    await all_of(outbox, set(locked), 5)
+
+
+async def test_items_whose_lock_somebody_has_end_a_look_in_the_end(world: World, outbox: Outbox) -> None:
+    for n in range(200):
+        world.insert(f"locked {n}")
+    world.connection.execute("select pg_advisory_lock(hashtext(id::text)) from sync_outbox")
+    wanted = world.insert("wanted", of="x")
+    for slots in (1, 50):
+        with trio.fail_after(5):
+            while (await outbox.claim(slots=slots)).look.found is Found.WORK:
+                pass
+    assert [item.id for item in outbox.in_flight] == [wanted]

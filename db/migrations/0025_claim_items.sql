@@ -391,6 +391,15 @@ begin
       from able as a
   ), candidates as materialized (
     select f.*, row_number() over (order by f.turn, f.place) as choice from fit as f where f.is_fit
+  ), unlocked as materialized (
+    -- What another session has locked takes no slot.
+    select c.id, c.choice
+      from candidates as c
+      join public.sync_outbox as o on o.id = c.id
+     where o.status::text in ('PENDING', 'FAILED') and o.next_attempt_at <= moment
+     order by c.choice
+     limit greatest(0, slots - cardinality(rebuilds))
+       for update of o skip locked
   ), ready as materialized (
     select c.id, c.choice,
            -- As JSON; what is small and not compressed is about as long as it is stored.
@@ -399,11 +408,8 @@ begin
                         and pg_catalog.pg_column_compression(o.payload) is null
                 then pg_catalog.pg_column_size(o.payload)
                 else coalesce(octet_length(o.payload::text), 0) end::bigint as size
-      from candidates as c
+      from unlocked as c
       join public.sync_outbox as o on o.id = c.id
-     where c.choice <= slots - cardinality(rebuilds) and o.status::text in ('PENDING', 'FAILED')
-       and o.next_attempt_at <= moment
-       for update of o skip locked
   ), weighed as materialized (
     select r.*, sum(case when r.size <= largest then r.size else 0 end) over (order by r.choice)
                 - case when r.size <= largest then r.size else 0 end as before
@@ -436,8 +442,10 @@ begin
                    w.workspace_id,
                    (select count(*) from found as f where f.w = w.workspace_id) >= page_rows
                      or exists (select from light as f where f.w = w.workspace_id and not f.is_read)
-                     or exists (select from candidates as c
-                                 where c.w = w.workspace_id and c.choice > slots - cardinality(rebuilds)),
+                     or ((select count(*) from unlocked) >= slots - cardinality(rebuilds)
+                         and exists (select from candidates as c
+                                      where c.w = w.workspace_id
+                                        and c.choice > coalesce((select max(u.choice) from unlocked as u), 0))),
                    case when (select count(*) from by_key as k where k.w = w.workspace_id) >= page_keys
                           or clock_timestamp() >= moment + interval '500 ms'
                         then (select max(k.key) from by_key as k where k.w = w.workspace_id) end,
@@ -474,7 +482,8 @@ begin
          o.parent_id is not null, coalesce(s.floor_seq, 0), coalesce(s.generation, 0),
          coalesce(s.google_event_id, b.google_event_id),
          case when s.google_event_id is null then b.calendar_id else s.calendar_id end, s.etag,
-         coalesce(s.cancelled, false), coalesce(s.reopen, false), coalesce(s.strays, '{}'), c.refresh_token_encrypted
+         coalesce(s.cancelled, false), coalesce(s.reopen, false), coalesce(s.strays, '{}'),
+         left(coalesce(c.refresh_token_encrypted, ''), 8192)
     from (select u.id, u.size, u.n
             from unnest(chosen, sizes) with ordinality as u (id, size, n) where u.id = any (taken)
           union all
@@ -486,7 +495,8 @@ begin
             coalesce(t.size, octet_length(o.payload::text), 0) as size) as k
     join public.google_connections as c on c.workspace_id = o.workspace_id
     left join public.sync_sources as s on s.workspace_id = o.workspace_id and s.source_key = k.key
-    -- A source that only an older worker has settled is known by its binding. What it is about must be a UUID there.
+    -- A source that only an older worker has settled is known by its binding. What it is about must be a UUID there. The
+    -- application may write both tables: what can be no token, no event and no calendar is not read, whatever its length.
     left join lateral (
       select b.google_event_id, b.calendar_id
         from public.calendar_event_bindings as b
@@ -494,7 +504,8 @@ begin
          and b.workspace_id = o.workspace_id and b.source_type = split_part(k.key, ':', 1)
          and b.source_id = case
            when split_part(k.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
-           then split_part(k.key, ':', 2)::uuid end) as b on true
+           then split_part(k.key, ':', 2)::uuid end
+         and length(b.google_event_id) between 1 and 1024 and length(b.calendar_id) between 1 and 1024) as b on true
    order by t.n;
   return query
   select null::uuid, null::uuid, null, null::bigint, null,

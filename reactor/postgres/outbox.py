@@ -9,7 +9,8 @@ other.
 may not do to others). One claimer at a time in a database: a peer that is claiming makes this one `BUSY`, to be tried
 again in a few milliseconds. A call of `claim` may take several passes; only if none found anything, and the ring of
 workspaces was read meanwhile and gone through, is the answer `NOTHING`. The gate's promise that no writer has to notify
-rests on that.
+rests on that. (Where there is much that cannot be had, it is also `NOTHING` after half a second, and so much later it
+is looked for again.)
 
 Where the server refuses a pass for the sake of data, the workspaces are looked at one by one, and in the one that is
 refused again the items; the row that is refused alone is set aside. What cannot be pinned on a row bars its workspace
@@ -69,6 +70,8 @@ BLOCKED_TRIALS = 5
 """Workspaces that are found still blocked in one settle; more wait for the next one."""
 SWEEP_TRIALS = 24
 """Refusals in one sweep: enough to find one row among a thousand twice."""
+IN_VAIN = 0.5
+"""Seconds for which a claim looks at what it cannot have (item locks of others), and after which it looks again."""
 _PAGE = 1000  # orphans in one portion
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 BARRED_AT_MOST = 60.0
@@ -166,6 +169,8 @@ class Outbox:
             if found.items or superseded or stopped - self._brakes.stopped:  # released: it was not looked at
                 look = Look(Found.WORK, left_behind=ring.has_due(barred))
                 return await self._braked(found.items, look, superseded)
+            if trio.current_time() - began > IN_VAIN:
+                return Claimed(look=Look(Found.NOTHING, due_in=IN_VAIN))
 
     def _due_in(self, barred: Collection[UUID]) -> float:
         """Seconds until there may be something to claim without anybody's call."""
