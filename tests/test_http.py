@@ -192,6 +192,7 @@ async def test_no_connection_ends_it(running: Running, ending: str) -> None:
     assert (running.server.failures, running.server.restarts) == (0, 0)
 
 
+@pytest.mark.alone
 async def test_140_malformed_connections_fail_no_poll_and_restart_nothing(running: Running) -> None:
     """Within 2 s, beside a client that polls every 50 ms on one connection, and one that connects for each poll."""
     endings = itertools.cycle(("close", "reset", "keep", "half"))

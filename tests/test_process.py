@@ -84,6 +84,7 @@ async def test_a_second_signal_stops_it_at_once(world: World) -> None:
     assert "Traceback" not in process.output
 
 
+@pytest.mark.alone
 async def test_a_killed_replica_is_replaced_within_two_seconds(world: World) -> None:
     world.connect()
     first = await world.start().ready()
