@@ -51,12 +51,14 @@ def _many(wanted: argparse.Namespace) -> int:
     seen: Counter[str] = Counter()
     n = 0
     with Pool(wanted.jobs) as pool:
-        for seed, problem, happened in pool.imap_unordered(_tried, _seeds(wanted, began)):
+        for seed, problem, happened in pool.imap_unordered(_tried, _seeds(wanted)):
             n += 1
             seen.update(happened)
             if problem:
                 found.setdefault(kind(problem), []).append(seed)
                 print(f"seed {seed}: {problem}", flush=True)
+            if wanted.minutes and time.monotonic() - began > 60 * wanted.minutes:
+                break  # seeds are drawn ahead of the histories
     minutes = (time.monotonic() - began) / 60
     print(f"{n} histories in {minutes:.1f} min, {n / max(minutes, 0.001):.0f} a minute by {wanted.jobs} processes")
     print(dict(seen.most_common(60)))
@@ -70,11 +72,9 @@ def _tried(seed: int) -> tuple[int, str, Counter[str]]:
     return seed, result.problem, result.seen
 
 
-def _seeds(wanted: argparse.Namespace, began: float) -> Iterator[int]:
+def _seeds(wanted: argparse.Namespace) -> Iterator[int]:
     for n in count():
-        if (wanted.count and n >= wanted.count) or (wanted.minutes and time.monotonic() - began > 60 * wanted.minutes):
-            return
-        if not wanted.count and not wanted.minutes and n >= 300:
+        if n >= (wanted.count or (1_000_000 if wanted.minutes else 300)):
             return
         yield wanted.first + n
 
