@@ -392,24 +392,23 @@ begin
   ), candidates as materialized (
     select f.*, row_number() over (order by f.turn, f.place) as choice from fit as f where f.is_fit
   ), unlocked as materialized (
-    -- What another session has locked takes no slot.
-    select c.id, c.choice
-      from candidates as c
+    -- What another session has locked takes no slot. In order, so that the limit ends the look-ups.
+    select c.id, c.choice, o.payload
+      from (select * from candidates as c order by c.choice) as c
       join public.sync_outbox as o on o.id = c.id
      where o.status::text in ('PENDING', 'FAILED') and o.next_attempt_at <= moment
      order by c.choice
      limit greatest(0, slots - cardinality(rebuilds))
        for update of o skip locked
   ), ready as materialized (
-    select c.id, c.choice,
+    select o.id, o.choice,
            -- As JSON; what is small and not compressed is about as long as it is stored.
            case when pg_catalog.pg_column_size(o.payload) > 4 * largest
                      or pg_catalog.pg_column_size(o.payload) < 2048
                         and pg_catalog.pg_column_compression(o.payload) is null
                 then pg_catalog.pg_column_size(o.payload)
                 else coalesce(octet_length(o.payload::text), 0) end::bigint as size
-      from unlocked as c
-      join public.sync_outbox as o on o.id = c.id
+      from unlocked as o
   ), weighed as materialized (
     select r.*, sum(case when r.size <= largest then r.size else 0 end) over (order by r.choice)
                 - case when r.size <= largest then r.size else 0 end as before
