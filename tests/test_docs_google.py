@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "google.md").read_text()
 TESTS = {
     name
-    for file in (ROOT / "tests").glob("test_*.py")
+    for file in (ROOT / "tests").rglob("test_*.py")
     for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
 }
 

@@ -17,7 +17,8 @@ create table if not exists public.sync_set_aside (
 -- The application has no business here: no policy but the reactor's (db/roles.sql).
 alter table public.sync_set_aside enable row level security;
 
--- A lock (class 55) is soon over: there the pause begins with two seconds and ends with two minutes. Where the table is locked, or the item's row in it, the item is not set aside, and is met again soon.
+-- A lock (class 55) is soon over: there the pause begins with two seconds and ends with two minutes. Where the table is
+-- locked, or the item's row in it, the item is not set aside, and is met again soon.
 create or replace function public.sync_outbox_set_aside(item uuid, state text, broken text)
 returns void
 language plpgsql
