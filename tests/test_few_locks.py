@@ -18,9 +18,12 @@ from reactor.postgres.session import open_session
 from tests.repeating import Connection, Repeating
 
 BATCH = 1_000  # the largest CALENDAR_SYNC_BATCH_SIZE
-IN_HAND = 15 * BATCH  # what a replica has in hand at most then
+MOST_IN_HAND = 15 * BATCH  # with the largest settings
+IN_HAND = 2 * BATCH  # what each replica has in hand: more than one claim, and than one sweep
 A_FEW = 4  # locks for each replica
 WORKSPACES = 200
+REPLICAS = 3
+OLDER = 100  # items of an older release that a replica sweeps at once
 
 DEFAULTS = {"max_connections": "100", "max_prepared_transactions": "0", "max_locks_per_transaction": "64"}
 
@@ -47,7 +50,7 @@ class Most(Repeating):
         self.most = max(self.most, count)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
     if "TEST_DATABASE_URL" in os.environ:
         pytest.skip("needs a server with PostgreSQL's own settings")
@@ -65,27 +68,45 @@ def others_work(server: EmbeddedPostgres, round_: int) -> None:
         session.execute(f"create table somebody_elses_{round_} (n int)".encode())
 
 
-@pytest.mark.parametrize("replicas", [3, pytest.param(8, marks=pytest.mark.soak)])
-async def test_locks_are_few_whatever_is_in_hand(server: EmbeddedPostgres, replicas: int) -> None:
+@pytest.mark.parametrize(
+    ("replicas", "in_hand"),
+    [(REPLICAS, IN_HAND), pytest.param(8, MOST_IN_HAND, marks=pytest.mark.soak)],
+)
+async def test_locks_are_few_whatever_is_in_hand(server: EmbeddedPostgres, replicas: int, in_hand: int) -> None:
     with psycopg.connect(server.url(), autocommit=True) as owner:
+        owner.execute("truncate sync_outbox, sync_sources, google_connections")
         owner.execute(CONNECTIONS.encode(), (WORKSPACES,))
-        owner.execute(ITEMS.encode(), (WORKSPACES, replicas * IN_HAND))
+        owner.execute(ITEMS.encode(), (WORKSPACES, replicas * in_hand))
         owner.execute("analyze")
         with Most(server.url()) as watch:
             async with AsyncExitStack() as sessions:
                 for replica in range(1, replicas + 1):
                     session = await sessions.enter_async_context(open_session(server.url(), name=f"replica {replica}"))
-                    await fill(Outbox(session))
+                    await fill(Outbox(session), in_hand)
                     [[held]] = owner.execute(ADVISORY).fetchall()
                     assert held <= A_FEW * replica
                     others_work(server, replica)
-            await take_over(server, replicas)
             assert watch.most <= BATCH + A_FEW * replicas
+        with Most(server.url()) as watch:
+            await take_over(server, replicas)
+            assert watch.most <= A_FEW * replicas
 
 
-async def fill(outbox: Outbox) -> None:
-    """Claim as much as a replica may have in hand."""
-    while (slots := min(BATCH, IN_HAND - len(outbox.in_flight))) > 0:
+async def test_taking_over_from_an_older_release_takes_few_locks(server: EmbeddedPostgres) -> None:
+    """Its items are judged by their locks. Their workers are gone; all new replicas sweep at once."""
+    with psycopg.connect(server.url(), autocommit=True) as owner:
+        owner.execute("truncate sync_outbox, sync_sources, google_connections")
+        owner.execute(CONNECTIONS.encode(), (WORKSPACES,))
+        owner.execute(ITEMS.encode(), (WORKSPACES, BATCH))
+        owner.execute("update sync_outbox set status = 'PROCESSING', claim_no = 1")
+        with Most(server.url()) as watch:
+            await take_over(server, REPLICAS)
+        assert watch.most <= (OLDER + A_FEW) * REPLICAS
+
+
+async def fill(outbox: Outbox, most: int) -> None:
+    """Claim as much as that."""
+    while (slots := min(BATCH, most - len(outbox.in_flight))) > 0:
         assert (await outbox.claim(slots=slots)).items, "there is enough for everybody"
 
 

@@ -28,6 +28,9 @@ from tests.odd_rows import LIGHT
 from tests.poisoned_world import GUILTY, GUILTY_SOURCES, INNOCENT_SOURCES, LOCKS, REFUSALS, PoisonedWorld
 from tests.test_histories import FAULTS, a_cancel, an_edit, an_upsert
 
+MOST_FLOODED = 160
+"""Edits of all floods: with the quotas of production a calendar takes ten in a second, and the end is waited for."""
+
 a_guilty = st.sampled_from(GUILTY_SOURCES)
 an_innocent = st.sampled_from(INNOCENT_SOURCES)
 a_state = st.tuples(a_guilty | an_innocent, an_edit)
@@ -41,6 +44,7 @@ class Poisoned(RuleBasedStateMachine):
         self.database, self.background, self.seen = database, background, seen
         self.world: PoisonedWorld | None = None
         self.writers: list[Writer] = []
+        self.flooded = 0
 
     @property
     def here(self) -> PoisonedWorld:
@@ -71,8 +75,10 @@ class Poisoned(RuleBasedStateMachine):
     def write_many(self, edits: list[tuple[Source, Edit]]) -> None:
         self.here.write(*edits)
 
+    @precondition(lambda self: self.flooded < MOST_FLOODED)
     @rule(count=st.sampled_from([20, 60]))
     def flood(self, count: int) -> None:
+        self.flooded += count
         self.here.flood(count)
 
     @rule(kinds=st.lists(st.sampled_from(LIGHT), min_size=1, max_size=6), source=st.none() | st.none() | a_guilty)

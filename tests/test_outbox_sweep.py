@@ -1,6 +1,6 @@
 """What becomes of items whose worker died."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
 import psycopg
@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from reactor.core.item import Settlement, Written
+from reactor.core.item import Item, Settlement, Written
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
 from reactor.postgres.session import SessionLostError, open_session
@@ -104,6 +104,25 @@ async def test_a_ceiling_holds_for_rows_that_allow_more(world: World, outbox: Ou
     await die_with_all(world, database)
     assert await Outbox(outbox._session, max_attempts=2).sweep() == Swept(dead=1)
     assert world.status(row) == ("DEAD_LETTER", 2, "WORKER_LOST")
+
+
+@pytest.mark.parametrize(
+    ("end", "losses"),
+    [
+        (lambda item: Settlement(item, "PENDING", item.attempts), 3),
+        (lambda item: Settlement(item, "PENDING", item.attempts, 0.0, last_error="rate limited"), None),
+        (lambda item: Settlement(item, "FAILED", item.attempts + 1, 0.0, last_error="an answer"), None),
+    ],
+    ids=["given back", "put off by an answer", "failed"],
+)
+async def test_only_an_answer_clears_a_suspect(
+    world: World, outbox: Outbox, end: Callable[[Item], Settlement], losses: int | None
+) -> None:
+    """A drain between two crashes says nothing about the item that ends its workers."""
+    row = world.insert(losses=3)
+    [item] = (await outbox.claim(slots=9)).items
+    assert await outbox.settle([end(item)]) == [Written.WRITTEN]
+    assert world.row(row)["losses"] == losses
 
 
 async def test_items_in_hand_are_no_orphans(world: World, outbox: Outbox, database: Database) -> None:

@@ -73,6 +73,7 @@ SWEEP_TRIALS = 24
 IN_VAIN = 0.5
 """Seconds for which a claim looks at what it cannot have (item locks of others), and after which it looks again."""
 _PAGE = 1000  # orphans in one portion
+_OLDER = 100  # of an older release in one portion: each takes an item lock, and all replicas sweep at once
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 BARRED_AT_MOST = 60.0
 """Seconds for which a workspace is left out at most because the server refuses to look at it."""
@@ -409,7 +410,7 @@ class Outbox:
         swept, after, trials = Swept(), _FIRST, 0
         while orphans := await self._run(self._orphans, after):
             after = orphans[-1][0] if len(orphans) >= _PAGE else _LAST
-            pending = [orphans]
+            pending = _portions(orphans)
             while pending and trials < SWEEP_TRIALS:
                 portion = pending.pop()
                 try:
@@ -518,6 +519,13 @@ async def _rows(connection: TrioConnection, name: str, params: dict[str, Any]) -
 
 async def _announce(connection: TrioConnection) -> None:
     await connection.execute(_GATE["announce"])
+
+
+def _portions(orphans: list[Row]) -> list[list[Row]]:
+    """Divide orphans such that the locks which their sweeps take are few (docs/scaling.md, Locks)."""
+    older = [row for row in orphans if row[1] is None]
+    portions = [older[first : first + _OLDER] for first in range(0, len(older), _OLDER)]
+    return [*portions, leased] if (leased := [row for row in orphans if row[1] is not None]) else portions
 
 
 async def _sweep(connection: TrioConnection, orphans: list[Row], ceiling: int, hurried: bool) -> list[Row]:  # noqa: FBT001

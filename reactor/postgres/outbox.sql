@@ -77,7 +77,9 @@ with input as materialized (
          failure_code = i.failure_code,
          last_error = i.last_error,
          lease_no = null,
-         losses = null
+         -- An answer shows that the item does not end its worker. One that is given back without one is as suspect as before:
+         -- otherwise each drain between two crashes would clear it, and it would end its workers for ever.
+         losses = case when i.status = 'PENDING' and i.last_error is null then o.losses end
     from input as i
    where o.id = i.id and o.lease_no = i.lease_no
   returning o.workspace_id, o.payload, i.*
@@ -219,7 +221,7 @@ select o.id, o.lease_no, o.claim_no
 with orphans as materialized (
   select * from unnest(%(ids)s::uuid[], %(leases)s::bigint[], %(claims)s::bigint[]) as p (id, lease_no, claim_no)
 ), locked as materialized (
-  select o.id
+  select o.id, o.lease_no
     from public.sync_outbox as o
     join orphans as p on p.id = o.id
    where o.lease_no is not distinct from p.lease_no and o.claim_no is not distinct from p.claim_no
@@ -227,7 +229,9 @@ with orphans as materialized (
    order by o.id
      for update of o skip locked
 ), free as materialized (
-  select l.id, pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext(l.id::text)) as got from locked as l
+  select l.id, l.lease_no is not null
+               or pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext(l.id::text)) as got
+    from locked as l
 ), reachable as materialized (
   -- A source that another session has locked would keep all of them waiting.
   select o.id, least(o.max_attempts, %(ceiling)s) as most, coalesce(o.losses, 0) >= 3 as counts,

@@ -19,7 +19,7 @@ class Claims(Stored):
         """Claim; workspaces behind `after` come first. `trial`: one that lost its worker thrice is in hand already."""
         claim = Claim(stopped=frozenset(w for w, stop in self.brakes.items() if not stop.released))
         chosen: list[tuple[int, int, Row]] = []
-        for place, workspace in enumerate(self._ring(after)):
+        for place, workspace in enumerate(self._ring(now, after)):
             if workspace in excluded or workspace in claim.stopped:
                 continue
             if not self._supersede_and_choose(workspace, now, claim, chosen, place):
@@ -60,8 +60,8 @@ class Claims(Stored):
             row.status, row.claim_no, row.lease_no = "PROCESSING", self._claims, lease_no
             claim.rows.append(row)
 
-    def _ring(self, after: UUID | None) -> list[UUID]:
-        waiting = sorted({row.workspace for row in self.rows.values() if row.status in WAITS})
+    def _ring(self, now: float, after: UUID | None) -> list[UUID]:
+        waiting = sorted({row.workspace for row in self.rows.values() if row.is_due(now)})
         live = [w for w in waiting if (c := self.connections.get(w)) is not None and c.valid]
         return [w for w in live if after is not None and w > after] + [w for w in live if after is None or w <= after]
 

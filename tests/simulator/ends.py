@@ -28,7 +28,9 @@ class Ends(Stored):
         if row.status == "FAILED" or (row.status == "PENDING" and settlement.delay > 0):
             row.due = now + settlement.delay
         row.code = settlement.failure_code.value if settlement.failure_code else None
-        row.error, row.lease_no, row.losses = settlement.last_error, None, 0
+        row.error, row.lease_no = settlement.last_error, None
+        if row.status != "PENDING" or row.error is not None:
+            row.losses = 0
         self.calls |= row.status == "PENDING" != was
         self._remember(settlement, row)
         self._bind(settlement)

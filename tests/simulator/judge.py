@@ -212,11 +212,11 @@ class Judge:
             if about in busy:
                 raise Violation(f"two rows of one source are PROCESSING: {about}")
             busy.add(about)
-            if row.lease_no in leases or row.id in self.world.tables.locked or row.refusal:
+            if row.lease_no in leases or row.refusal or self._locked(row):
                 self._orphan_since.pop(row.id, None)
                 continue
             since = max(self._orphan_since.setdefault(row.id, now), self.calm_at)
-            if now - since > TAKEN_OVER and not self._locked(row):
+            if now - since > TAKEN_OVER:
                 raise Violation(f"row {row.seq} lost its worker and is not taken over")
 
     def _locked(self, row: Row) -> bool:

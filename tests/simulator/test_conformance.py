@@ -141,7 +141,10 @@ class Pair:
 
     async def lock(self) -> None:
         """A transaction of the application locks a row, and stays open."""
-        free = [row for row in self.tables.rows.values() if row.id not in self.tables.locked]
+        # No dead letter: who requeues it would wait, and this test is one thread.
+        free = [
+            row for row in self.tables.rows.values() if row.id not in self.tables.locked and row.status != "DEAD_LETTER"
+        ]
         if free and len(self.lockers) < 2:
             row = self.random.choice(free)
             locker = psycopg.connect(self.database.owner)
