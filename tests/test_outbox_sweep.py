@@ -34,7 +34,9 @@ async def die_with_all(world: World, database: Database) -> None:
     """Claim everything in a session that is then terminated."""
     try:
         async with open_session(database.reactor, name="victim") as session:
-            await Outbox(session).claim(slots=50)
+            outbox = Outbox(session)
+            while (claimed := await outbox.claim(slots=50)).superseded and not claimed.items:
+                pass  # what is superseded is a result of its own
             world.connection.execute("select pg_terminate_backend(pid) from sync_lease_holders()")
             await session.execute("select 1")
     except* SessionLostError:
@@ -123,6 +125,28 @@ async def test_only_an_answer_clears_a_suspect(
     [item] = (await outbox.claim(slots=9)).items
     assert await outbox.settle([end(item)]) == [Written.WRITTEN]
     assert world.row(row)["losses"] == losses
+
+
+async def test_what_lost_three_workers_is_tried_alone(world: World, outbox: Outbox) -> None:
+    """So that its fourth loss proves something; meanwhile nothing else is claimed, and afterwards all is."""
+    others = [world.insert(str(n), losses=n % 3) for n in range(6)]
+    suspects = [world.insert(f"s{n}", losses=3 + n) for n in range(2)]
+    world.insert("r", operation="REBUILD_ALL", losses=3, of="x")
+    world.connect("x")
+    first = (await outbox.claim(slots=50)).items
+    assert {item.id for item in first} == set(others)
+    assert (await outbox.claim(slots=50)).items == []
+    await outbox.settle([Settlement(item, "COMPLETED", 0) for item in first])
+    tried = []
+    for _ in range(3):
+        assert outbox.followed, "the end of what was in the way has us look"
+        [item] = (await outbox.claim(slots=50)).items
+        tried.append(item.id)
+        world.insert(f"new {len(tried)}")
+        assert (await outbox.claim(slots=50)).items == []
+        await outbox.settle([Settlement(item, "COMPLETED", 0)])
+    assert set(suspects) < set(tried)
+    assert len((await outbox.claim(slots=50)).items) == 3
 
 
 async def test_items_in_hand_are_no_orphans(world: World, outbox: Outbox, database: Database) -> None:

@@ -176,14 +176,15 @@ end $$;
 --   due_rows    how many due rows to look at in all, `key_rows` how many keys; divided among the workspaces
 --   ceiling     most attempts, whatever the row says
 --   lease       the caller's session's
---   trial       whether the caller has an item in hand whose worker was lost three times
+--   trial       claim only what lost its worker three times; otherwise that is left out
 --   bytes       how many bytes of payloads to return at most, but for the first
 --   largest     the largest payload to return
 --
 -- The report: busy (somebody else is claiming: nothing was looked at), ring, looked (for each workspace: its id, whether
 -- there may be more, the last key, null at the end, whether more rows are due than were looked at), superseded (how many
 -- rows), tidied (their workspaces), refused (ids that an older worker has locked), aside (what was set aside: id,
--- workspace, SQLSTATE, constraint), cut (whether `bytes` or losses kept anything back).
+-- workspace, SQLSTATE, constraint), cut (whether `bytes` or losses kept anything back), trials (workspaces with
+-- something that waits for a trial).
 create or replace function public.sync_outbox_claim_items(
   workspaces uuid[], cursors text[], past uuid, width integer, excluded uuid[],
   slots integer, due_rows integer, key_rows integer, ceiling integer,
@@ -217,6 +218,7 @@ declare
   refused jsonb;
   looked jsonb;
   cut boolean;
+  trials uuid[];
   superseded integer := 0;
   page_rows integer;
   page_keys integer;
@@ -253,7 +255,7 @@ begin
       select w.workspace_id as w, r.*, coalesce(s.floor_seq, 0) as floor
         from unnest(workspaces) as w (workspace_id)
        cross join lateral (
-         select o.id, o.seq, o.status, o.next_attempt_at
+         select o.id, o.seq, o.status, o.next_attempt_at, coalesce(o.losses, 0) >= 3 as is_suspect
            from public.sync_outbox as o
           where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING')
             and o.workspace_id = w.workspace_id
@@ -268,23 +270,28 @@ begin
          and (not has_aside or not exists (
            select from public.sync_set_aside as a where a.item_id = o.id and a.retry_at > moment))
          for update of o skip locked
-    ), ready as materialized (
-      select o.id
+    ), able as materialized (
+      select n.id, n.w, n.is_suspect
         from newest as n
-        join public.sync_outbox as o on o.id = n.id
         join public.google_connections as c on c.workspace_id = n.w and c.is_valid
-       where o.status::text in ('PENDING', 'FAILED') and o.next_attempt_at <= moment and o.seq >= n.floor
+       where n.status in ('PENDING', 'FAILED') and n.next_attempt_at <= moment and n.seq >= n.floor
          and (not has_aside or not exists (
-           select from public.sync_set_aside as a where a.item_id = o.id and a.retry_at > moment))
+           select from public.sync_set_aside as a where a.item_id = n.id and a.retry_at > moment))
          and not exists (
            select from public.sync_outbox as p where p.status = 'PROCESSING' and p.workspace_id = n.w)
+    ), ready as materialized (
+      select o.id
+        from able as a
+        join public.sync_outbox as o on o.id = a.id
+       where o.status::text in ('PENDING', 'FAILED') and o.next_attempt_at <= moment and a.is_suspect = trial
        limit slots
          for update of o skip locked
     ), locked as materialized (
       select r.id, pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext(r.id::text)) as got from ready as r
     )
-    select (select array_agg(l.id) from locked as l where l.got), (select array_agg(o.id) from old_ones as o)
-      into chosen, outdated;
+    select (select array_agg(l.id) from locked as l where l.got), (select array_agg(o.id) from old_ones as o),
+           (select array_agg(a.w) from able as a where a.is_suspect and a.id not in (select r.id from ready as r))
+      into chosen, outdated, trials;
     if outdated is not null then
       perform public.sync_outbox_supersede(outdated);
     end if;
@@ -384,10 +391,12 @@ begin
           where p.status = 'PROCESSING' and p.workspace_id = h.w
             and public.sync_source_key(p.payload, p.id) = h.key)
   ), fit as materialized (
-    -- Of what has lost its worker only a few.
+    -- Of what has lost its worker only a few, and at last one alone.
     select a.*,
-           a.losses = 0 or row_number() over (partition by least(a.losses, 3) order by a.turn, a.place)
-             <= case when a.losses < 3 then greatest(1, slots >> (2 * a.losses)) when trial then 0 else 1 end as is_fit
+           case
+             when trial or a.losses >= 3 then trial and a.losses >= 3
+             else a.losses = 0 or row_number() over (partition by a.losses order by a.turn, a.place)
+                                  <= greatest(1, slots >> (2 * a.losses)) end as is_fit
       from able as a
   ), candidates as materialized (
     select f.*, row_number() over (order by f.turn, f.place) as choice from fit as f where f.is_fit
@@ -437,6 +446,9 @@ begin
          (select coalesce(jsonb_agg(l.id), '[]') from locked as l where not l.got),
          (select exists (select from fit as f where not f.is_fit)
               or exists (select from weighed as w where w.before >= bytes)),
+         (select coalesce(trials, '{}') || coalesce(array_agg(distinct f.w), '{}')
+            from fit as f
+           where f.losses >= 3 and f.id not in (select u.id from unlocked as u)),
          (select coalesce(jsonb_agg(jsonb_build_array(
                    w.workspace_id,
                    (select count(*) from found as f where f.w = w.workspace_id) >= page_rows
@@ -451,7 +463,7 @@ begin
                    (select count(*) from found as f where f.w = w.workspace_id) >= page_rows
                  )), '[]')
             from unnest(all_workspaces) as w (workspace_id))
-    into chosen, sizes, outdated, outdated_of, refused, cut, looked;
+    into chosen, sizes, outdated, outdated_of, refused, cut, trials, looked;
   if outdated is not null then
     superseded := public.sync_outbox_supersede(outdated);
   end if;
@@ -514,6 +526,7 @@ begin
            'tidied', coalesce(to_jsonb(outdated_of), '[]'),
            'refused', refused,
            'cut', cut,
+           'trials', to_jsonb(trials),
            'aside', (
              select coalesce(
                       jsonb_agg(jsonb_build_array(a.item_id, a.workspace_id, a.sqlstate, a.constraint_name)), '[]')

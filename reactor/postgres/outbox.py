@@ -40,6 +40,7 @@ from reactor.core.backoff import backoff
 from reactor.core.brake import Limit
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
+from reactor.core.trials import FREE_LOSSES, Trials, Turn
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres.blame import may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
@@ -62,8 +63,6 @@ REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a w
 BYTES_IN_HAND = 32 * 1024 * 1024
 """Bytes of payloads in flight at most: an eighth of what k8s/base gives a pod. 3,000 items of 2 kB are 6 MB."""
 BYTES_PER_CLAIM = 8 * 1024 * 1024
-LAST_TRIAL = 3
-"""Losses of its worker after which an item is claimed alone: see `sweep` in outbox.sql."""
 BLOCKED_FOR = 1.0
 """Seconds until a workspace's bindings are tried again that wait for a lock which only shows when it is met."""
 BLOCKED_TRIALS = 5
@@ -118,6 +117,8 @@ class Outbox:
         self._sizes: dict[UUID, int] = {}
         self._bytes = 0
         self._cut = False
+        self._trials = Trials()
+        self._unwritten: set[UUID] = set()  # ends that wait for a lock
         self._refused: dict[UUID, float] = {}
         self._blocked: dict[UUID, float] = {}
         self._barred: dict[UUID, _Bar] = {}  # by workspace
@@ -144,8 +145,12 @@ class Outbox:
         self._cut = self._bytes >= BYTES_IN_HAND
         suspects = self._suspects(began, excluded)
         excluded = frozenset(excluded) | self._barred.keys()
-        if slots <= 0 or self._cut:
-            return await self._full(excluded | self._brakes.stopped)
+        barred = excluded | self._brakes.stopped
+        turn = self._turn(barred)
+        if slots <= 0 or self._cut or turn is Turn.WAIT:
+            return await self._full(barred)
+        if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
+            return claimed
         if (
             suspects
             and (found := await self._alone(min(slots, self._barred[suspects[0]].trial), suspects[0]))
@@ -161,6 +166,9 @@ class Outbox:
             refresh = not read and ring.is_stale(began)
             window = [] if refresh else ring.window(slots, barred)
             if not window and read:
+                turn = self._turn(barred)  # it may just have been found out that nothing but a suspect is left
+                if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
+                    return claimed
                 return Claimed(look=Look(Found.NOTHING, due_in=self._due_in(barred)))
             found = await self._pass(slots, window, barred)
             if found.report.get("busy"):
@@ -172,6 +180,17 @@ class Outbox:
                 return await self._braked(found.items, look, superseded)
             if trio.current_time() - began > IN_VAIN:
                 return Claimed(look=Look(Found.NOTHING, due_in=IN_VAIN))
+
+    async def _tried(self, workspace: UUID) -> Claimed | None:
+        """Claim one item alone that lost its worker three times; None where there is none."""
+        self._trials.begin(workspace)
+        found = await self._pass(1, [workspace], (), trial=True)
+        if found.report.get("busy"):
+            return Claimed(look=Look(Found.BUSY))
+        self._trials.tried(workspace, trio.current_time(), found=bool(found.items))
+        if not found.items:
+            return None
+        return await self._braked(found.items, Look(Found.FULL, left_behind=True), found.report["superseded"])
 
     def _due_in(self, barred: Collection[UUID]) -> float:
         """Seconds until there may be something to claim without anybody's call."""
@@ -209,23 +228,34 @@ class Outbox:
         held = [item for item in items if item.workspace_id in barred]
         return Claimed(kept, look, superseded, held)
 
-    async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> Pass:
+    @property
+    def _is_busy(self) -> bool:
+        """Whether anything is in flight that may still end this worker: what waits to be written does not."""
+        return self._in_flight.keys() > self._unwritten
+
+    def _turn(self, excluded: Collection[UUID]) -> Turn | UUID:
+        trying = any(self._in_flight[each].losses >= FREE_LOSSES for each in self._in_flight.keys() - self._unwritten)
+        return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
+
+    async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False) -> Pass:
         """Look at some workspaces; at the first of a ring read anew where none are named."""
         began = trio.current_time()
         while self._lease is None:  # a number whose lock somebody else has is passed by
             if rows := await self._run(_rows, "lease", {}):
                 [[self._lease]] = rows
         try:
-            found = await self._run(claim, self._params(slots, window, excluded))
+            found = await self._run(claim, self._params(slots, window, excluded, trial=trial))
         except RefusedError as error:
             if not may_be_divided(error.sqlstate):
                 raise
-            return await self._divided(slots, window, excluded)
+            return await self._divided(slots, window, excluded, trial=trial)
         if not found.report.get("busy"):
             self._take_in(found, began=began if not window else None)
         return found
 
-    def _params(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> dict[str, Any]:
+    def _params(
+        self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False
+    ) -> dict[str, Any]:
         return {
             "workspaces": window or None,
             "cursors": self._ring.cursors(window) or None,
@@ -237,18 +267,18 @@ class Outbox:
             "key_rows": _KEYS,
             "ceiling": self._ceiling,
             "lease": self._lease,
-            "trial": any(item.losses >= LAST_TRIAL for item in self._in_flight.values()),
+            "trial": trial,
             "bytes": min(BYTES_PER_CLAIM, BYTES_IN_HAND - self._bytes),
         }
 
-    async def _divided(self, slots: int, window: list[UUID], excluded: Collection[UUID]) -> Pass:
+    async def _divided(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool) -> Pass:
         """Look at one workspace after another, as the server refuses all together for the sake of one."""
         if not window:
             await self._read_ring()
             window = self._ring.window(slots, excluded)
         together = Pass([], {"superseded": 0}, list(self._brakes.stopped))
         for workspace in window:
-            found = await self._alone(slots - len(together.items), workspace)
+            found = await self._alone(slots - len(together.items), workspace, trial=trial)
             if found is None:
                 continue
             if found.report.get("busy"):
@@ -260,12 +290,12 @@ class Outbox:
                 break
         return together
 
-    async def _alone(self, slots: int, workspace: UUID) -> Pass | None:
+    async def _alone(self, slots: int, workspace: UUID, *, trial: bool = False) -> Pass | None:
         """Look at one workspace, all at once or, where that is refused, at one item; None where that is refused too."""
         found: Pass | None = None
         for at_once in sorted({slots, 1}, reverse=True):
             try:
-                found = await self._run(claim_apart, self._params(at_once, [workspace], ()))
+                found = await self._run(claim_apart, self._params(at_once, [workspace], (), trial=trial))
                 self._barred.pop(workspace, None)  # where a row is known that is to blame, pauses do not grow
                 break
             except RefusedError as error:
@@ -286,6 +316,7 @@ class Outbox:
             self._sizes[item.id] = size = len(item.payload) if isinstance(item.payload, bytes) else 0
             self._bytes += size
         self._cut |= report["cut"]
+        self._trials.left_out([UUID(w) for w in report["trials"]], now)
         if began is not None:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
         successful = {item.workspace_id for item in found.items} | {UUID(w) for w in report["tidied"]}
@@ -331,6 +362,7 @@ class Outbox:
             results |= written.results
             still_blocked += transaction.blocked in written.blocked
             self._note_blocked(transaction.blocked, written.blocked)
+            self._unwritten |= {item_id for item_id, each in written.results.items() if each is Written.WAITING}
             await self._end([item_id for item_id, each in written.results.items() if each is not Written.WAITING])
         lost = Written.LOST
         return [results.get(each.item.id, lost) if ours.get(each.item.id) is each else lost for each in settlements]
@@ -366,7 +398,9 @@ class Outbox:
         for item_id in ids:
             suspects |= self._in_flight.pop(item_id).losses > 0
             self._bytes -= self._sizes.pop(item_id)
+            self._unwritten.discard(item_id)
         if ids:
+            suspects |= self._trials.wait and not self._is_busy
             self.followed |= suspects or await self._is_followed(ids)
 
     async def _is_followed(self, ids: list[UUID]) -> bool:

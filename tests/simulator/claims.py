@@ -14,27 +14,34 @@ class Claims(Stored):
     """The tables, as a claim sees and changes them."""
 
     def claim(
-        self, *, now: float, lease_no: int, slots: int, excluded: Collection[UUID], after: UUID | None, trial: bool
+        self,
+        *,
+        now: float,
+        lease_no: int,
+        slots: int,
+        excluded: Collection[UUID],
+        after: UUID | None,
+        trial: UUID | None = None,
     ) -> Claim:
-        """Claim; workspaces behind `after` come first. `trial`: one that lost its worker thrice is in hand already."""
+        """Claim; workspaces behind `after` come first. `trial`: where one is claimed that lost its worker thrice."""
         claim = Claim(stopped=frozenset(w for w, stop in self.brakes.items() if not stop.released))
         chosen: list[tuple[int, int, Row]] = []
         for place, workspace in enumerate(self._ring(now, after)):
-            if workspace in excluded or workspace in claim.stopped:
+            if workspace in excluded or workspace in claim.stopped or trial not in (None, workspace):
                 continue
             if not self._supersede_and_choose(workspace, now, claim, chosen, place):
                 continue
         chosen.sort(key=lambda each: (each[0], each[1]))
-        self._take(chosen, claim, now=now, lease_no=lease_no, slots=slots, trial=trial)
+        self._take(chosen, claim, now=now, lease_no=lease_no, slots=slots, trial=trial is not None)
         claim.due_in = self._due_in(now, {*excluded, *claim.stopped})
         return claim
 
     @staticmethod
     def group(losses: int, slots: int, *, trial: bool) -> int:
-        """How many that lost their worker so often may be claimed at once: ever fewer, at last one in hand."""
-        if losses < FREE_LOSSES:
-            return max(1, slots >> (2 * losses))
-        return 0 if trial else 1
+        """How many that lost their worker so often may be claimed at once: ever fewer, at last one, and alone."""
+        if trial or losses >= FREE_LOSSES:
+            return int(trial and losses >= FREE_LOSSES)
+        return max(1, slots >> (2 * losses)) if losses else slots
 
     def _take(
         self,
@@ -51,8 +58,10 @@ class Claims(Stored):
         for _, _, row in chosen:
             losses = min(row.losses, FREE_LOSSES)
             lost[losses] += 1
-            if (losses and lost[losses] > self.group(losses, slots, trial=trial)) or len(claim.rows) >= slots:
+            if lost[losses] > self.group(losses, slots, trial=trial) or len(claim.rows) >= slots:
                 claim.left = True
+                if losses >= FREE_LOSSES:
+                    claim.trials.append(row.workspace)
                 continue
             if self._is_set_aside(row, now):
                 continue

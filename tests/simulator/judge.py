@@ -60,6 +60,7 @@ class Judge:
     uncertain: set[Source] = field(default_factory=set)
     calm_at: float = 0.0
     patient_until: dict[int, float] = field(default_factory=dict)
+    _braked_at: dict[int, float] = field(default_factory=dict)
     kills: Counter[int] = field(default_factory=Counter)
     _alive: dict[tuple[str, Source], set[str]] = field(default_factory=lambda: defaultdict(set))
     _newest: dict[Source, int] = field(default_factory=dict)
@@ -226,9 +227,14 @@ class Judge:
     def _is_soon(self, row: Row, now: float) -> None:
         workspace = WORKSPACES.index(row.workspace)
         healed = self.world.healed_at
+        stop = self.world.tables.brakes.get(row.workspace)
+        if stop is not None and not stop.released:  # it has cancelled too much, and waits for a person
+            self._braked_at[workspace] = now
         if workspace >= self.world.setup.innocents and healed is None:
             return
-        since = max(row.committed_at, self.calm_at, self.patient_until.get(workspace, 0.0) if healed else 0.0)
+        since = max(row.committed_at, self.calm_at, self._braked_at.get(workspace, 0.0))
+        if healed is not None:
+            since = max(since, self.patient_until.get(workspace, 0.0))
         if healed is not None and workspace >= self.world.setup.innocents:
             since = max(since, healed + 90)
         if now - since > SOON:

@@ -11,9 +11,10 @@ import trio
 from reactor.core.brake import Limit, Tally
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
+from reactor.core.trials import FREE_LOSSES, Trials, Turn
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
-from tests.simulator.stored import FREE_LOSSES, Claim, Count
+from tests.simulator.stored import Claim, Count
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class ModelOutbox:
         self._tally = Tally(limit)
         self._ended = ended
         self._in_flight: dict[UUID, Item] = {}
+        self._unwritten: set[UUID] = set()
+        self._trials = Trials()
         self._after: UUID | None = None
 
     @property
@@ -78,25 +81,47 @@ class ModelOutbox:
         return list(self._in_flight.values())
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
-        if slots <= 0:
+        turn = self._turn(excluded)
+        if slots <= 0 or turn is Turn.WAIT:
             left: bool = await self._ask(self._claims, "ring", lambda: self._has_due(excluded))
             return Claimed(look=Look(Found.FULL, left_behind=left))
+        if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
+            return claimed
         claim: Claim | None = await self._ask(self._claims, "claim", partial(self._claim, slots, frozenset(excluded)))
         if claim is None:
             return Claimed(look=Look(Found.BUSY))
+        self._trials.left_out(claim.trials, trio.current_time())
+        items = self._take_in(claim)
+        if not items and not claim.superseded:
+            turn = self._turn(excluded)
+            if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
+                return claimed
+            return Claimed(look=Look(Found.NOTHING, due_in=claim.due_in))
+        return await self._braked(items, Look(Found.WORK, left_behind=claim.left), claim.superseded)
+
+    async def _tried(self, workspace: UUID) -> Claimed | None:
+        self._trials.begin(workspace)
+        claim: Claim | None = await self._ask(self._claims, "claim", partial(self._claim, 1, frozenset(), workspace))
+        if claim is None:
+            return Claimed(look=Look(Found.BUSY))
+        self._trials.left_out(claim.trials, trio.current_time())
+        self._trials.tried(workspace, trio.current_time(), found=bool(claim.rows))
+        if not claim.rows:
+            return None
+        return await self._braked(self._take_in(claim), Look(Found.FULL, left_behind=True), claim.superseded)
+
+    def _take_in(self, claim: Claim) -> list[Item]:
         now = self._server.now()
         items = [self._tables.item(row, now, self._ceiling) for row in claim.rows]
         self._in_flight.update((item.id, item) for item in items)
         if items:
             self._after = items[-1].workspace_id
-        if not items and not claim.superseded:
-            return Claimed(look=Look(Found.NOTHING, due_in=claim.due_in))
-        return await self._braked(items, Look(Found.WORK, left_behind=claim.left), claim.superseded)
+        return items
 
     def _has_due(self, excluded: Collection[UUID]) -> bool:
         return self._tables.has_due(self._server.now(), excluded)
 
-    async def _claim(self, slots: int, excluded: frozenset[UUID]) -> Claim | None:
+    async def _claim(self, slots: int, excluded: frozenset[UUID], trial: UUID | None = None) -> Claim | None:
         server = self._server
         if server.claiming:
             return None
@@ -105,13 +130,18 @@ class ModelOutbox:
             await trio.sleep(server.rng.uniform(0.0005, 0.003))
             now = server.now()
             return self._tables.claim(
-                now=now, lease_no=self.lease_no, slots=slots, excluded=excluded, after=self._after, trial=self._tries()
+                now=now, lease_no=self.lease_no, slots=slots, excluded=excluded, after=self._after, trial=trial
             )
         finally:
             server.claiming = False
 
-    def _tries(self) -> bool:
-        return any(item.losses >= FREE_LOSSES for item in self._in_flight.values())
+    @property
+    def _is_busy(self) -> bool:
+        return self._in_flight.keys() > self._unwritten
+
+    def _turn(self, excluded: Collection[UUID]) -> Turn | UUID:
+        trying = any(self._in_flight[each].losses >= FREE_LOSSES for each in self._in_flight.keys() - self._unwritten)
+        return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
         stopped: set[UUID] = set()
@@ -138,10 +168,13 @@ class ModelOutbox:
         written: dict[UUID, Written] = await self._ask(
             self._writing, "settle", lambda: self._settle(list(ours.values()))
         )
+        self._unwritten |= {item_id for item_id, fate in written.items() if fate is Written.WAITING}
         over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
         items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
+        self._unwritten.intersection_update(self._in_flight)
         if items:
-            self.followed = any(item.losses for item in items) or await self._is_followed(items)
+            suspects = any(item.losses for item in items) or (self._trials.wait and not self._is_busy)
+            self.followed = suspects or await self._is_followed(items)
         return [written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements]
 
     def _holds(self, item: Item) -> bool:

@@ -115,6 +115,7 @@ class Claim:
     rows: list[Row] = field(default_factory=list)
     superseded: int = 0
     left: bool = False
+    trials: list[UUID] = field(default_factory=list)
     due_in: float = math.inf
     stopped: frozenset[UUID] = frozenset()
 
