@@ -94,9 +94,9 @@ def from_payload(payload: object) -> Wanted | Unusable:
     event = payload.get("event") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(event, Mapping):
         return Unusable("event")
-    zone = event.get("timeZone")
-    start, end = (points.read(event.get(name), zone if isinstance(zone, str) else "") for name in ("start", "end"))
     all_day = event.get("isAllDay") is True
+    zone = "UTC" if all_day else text(event.get("timeZone"))
+    start, end = (points.read(event.get(name), zone) for name in ("start", "end"))
     if all_day and end is not None:
         end = points.day_after(end)
     if start is None or end is None:
