@@ -48,13 +48,13 @@ class Cost:
         workspaces: How many are compared.
         calendars: How many calendars are read; None where nobody has counted.
         events: About how many events they hold.
-        questions: About how many calls of Google's quotas that takes.
+        calls: About how many calls of Google's quotas that takes.
     """
 
     workspaces: int
     calendars: int | None
     events: int
-    questions: int
+    calls: int
 
 
 def cost(desk: Desk, workspace: UUID | None) -> Cost:
@@ -101,7 +101,7 @@ class Report:
         on_its_way: How many differences are being mended.
         findings: The first of them.
         notes: What else a person should know.
-        questions: How many calls of the account's quota it took.
+        calls: How many calls of the account's quota it took.
         failed: Why it could not be compared; empty where it was.
     """
 
@@ -115,7 +115,7 @@ class Report:
     on_its_way: int = 0
     findings: list[Finding] = field(default_factory=list, repr=False)
     notes: list[str] = field(default_factory=list)
-    questions: int = 0
+    calls: int = 0
     failed: str = ""
 
 
@@ -167,7 +167,7 @@ class Comparing:
             report.failed = f"The database refuses to show {where} (SQLSTATE {error.sqlstate})."
         except ReactorError as error:
             report.failed = str(error)
-        report.questions = self.pace.questions - before
+        report.calls = self.pace.questions - before
         return report
 
 

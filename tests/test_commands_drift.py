@@ -1,13 +1,13 @@
 """`drift` from end to end: an application, its calendar at the emulator, and differences that are planted there."""
 
 import json
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
@@ -18,7 +18,9 @@ from tests.databases import Database
 from tests.dialogues import upsert_json
 from tests.example_database import make_example
 from tests.google_fixtures import USER, GoogleServer
+from tests.odd_rows import KINDS, insert
 from tests.process_world import WORKSPACE, World
+from tests.waiting import until
 
 Json = dict[str, Any]
 
@@ -114,7 +116,7 @@ class Example:
         self.world.execute("reset session_replication_role")
 
 
-async def test_what_is_planted_is_found_and_after_a_quiet_run_nothing(example: World) -> None:
+async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(example: World) -> None:
     world, tasks = example, Example(example)
     tasks.write()
     before = await drift(world, code=0)
@@ -122,13 +124,12 @@ async def test_what_is_planted_is_found_and_after_a_quiet_run_nothing(example: W
     late = await drift(world, "--workspace", str(WORKSPACE), "--patience", "0", code=1)
     assert (late["on_its_way"], late["counts"]["missing"]) == (0, 14), "what waits too long counts"
 
-    reactor = await world.start().ready()
+    await world.start().ready()
     await world.all_done(14)
     quiet = await drift(world, code=0)
     assert (quiet["wanted"], quiet["workspaces"][0]["events"], quiet["on_its_way"]) == (14, 14, 0)
     assert quiet["calls"] == 1
-    reactor.signal(signal.SIGTERM)
-    await reactor.ended()
+    world.execute("update google_connections set is_valid = false")  # what is inserted now waits
 
     tasks.emulator.delete_by_hand(USER, tasks.event(0)["id"])
     calendar = tasks.emulator.calendar(USER)
@@ -174,6 +175,17 @@ async def test_what_is_planted_is_found_and_after_a_quiet_run_nothing(example: W
     assert SECRET not in said.output
     said = await call_beside(world.google, world.database.reactor, *arguments, "--words")
     assert f"title: wanted Due: {SECRET} 3, there another title" in said.output
+
+    tasks.quietly("update tasks set due_on = '2026-12-03' where id = %s", 7)
+    world.execute("update google_connections set is_valid = true")
+    world.execute(
+        "insert into sync_outbox (workspace_id, operation, payload) values (%s, 'REBUILD_ALL', %s)",
+        WORKSPACE,
+        Jsonb({"operation": "REBUILD_ALL", "workspaceId": str(WORKSPACE), "calendarId": USER}),
+    )
+    await until(lambda: world.statuses().keys() == {"COMPLETED"})
+    mended = await drift(world, code=0)
+    assert (mended["wanted"], mended["on_its_way"]) == (13, 0)
 
     world.execute("revoke select on calendar_source_events from calendar_sync_reactor")
     said = await call_beside(world.google, world.database.reactor, *arguments)
@@ -231,7 +243,17 @@ class Remembered:
         return f"task:{source}"
 
 
-async def test_several_calendars_and_workspaces_without_a_view(world: World, tmp_path: Path) -> None:
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch, google: GoogleServer) -> None:
+    """Pages and portions of two, and an empty page now and then, as Google allows itself."""
+    for place in ("reactor.google.reader.PAGE", "reactor.comparing.PAGE", "reactor.comparing.ROWS"):
+        monkeypatch.setattr(place, 2)
+    google.emulator.settings.empty_pages = True
+
+
+async def test_several_calendars_and_workspaces_without_a_view(
+    world: World, small_portions: None, tmp_path: Path
+) -> None:
     world.connect()
     world.google.emulator.share(TEAM, USER, "owner")
     memory = Remembered(world)
@@ -288,10 +310,38 @@ async def test_several_calendars_and_workspaces_without_a_view(world: World, tmp
     assert "2 workspaces compared, 1 failed, 1 differ: 1 missing, 1 different, 1 calendar gone" in said.output
     assert "1 workspace left out: the connection is invalid" in said.output
 
+    wrong = {"GOOGLE_CLIENT_SECRET": "wrong"}
+    said = await call_beside(world.google, world.database.reactor, "drift", "--all", **wrong)
+    assert said.exit_code == 1
+    assert "The other workspaces were not looked at. Google gives no access tokens: " in said.output
+    said = await call_beside(world.google, world.database.reactor, "drift", "--workspace", str(well), **wrong)
+    assert said.exit_code == 2
+    assert "Google gives no access tokens: " in said.stderr
+
     world.google.emulator.log.clear()
     cost = await drift(world, "--workspace", str(WORKSPACE), "--dry-run", code=0)
-    assert (cost["calendars"], cost["events"], cost["questions"]) == (4, 8, 4)
+    assert (cost["calendars"], cost["events"], cost["calls"]) == (4, 8, 7)
     assert not Counter(world.google.emulator.log.counts), "nothing is asked"
+
+
+async def test_what_rows_may_hold_ends_no_comparison(world: World) -> None:
+    world.connect()
+    Remembered(world).write(1, USER)
+    with psycopg.connect(world.database.owner, autocommit=True) as owner:
+        for kind, poison in KINDS.items():
+            if not poison.heavy:
+                insert(owner, kind, WORKSPACE, uuid4())
+    world.execute(
+        "insert into sync_sources (workspace_id, source_key, payload, google_event_id, calendar_id, strays)"
+        " select workspace_id, 'odd:' || id, payload, id::text, payload ->> 'calendarId', '{.., x}' from sync_outbox"
+    )
+    world.execute("delete from sync_outbox where operation = 'REBUILD_ALL'")
+    found = await drift(world, code=1)
+    [report] = found["workspaces"]
+    assert report["failed"] is None
+    assert report["counts"]["unusable"] > 10
+    assert report["wanted"] == sum(found["counts"].values()) + found["on_its_way"] + 1, "nothing is left out"
+    assert report["events"] == 1
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def remember(event_id: str, calendar_id: str = HOME, **more: bool) -> Memory:
 
 def what(finding: Finding | None) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
     """A finding's kind, its events and the fields that differ."""
-    return finding and (finding.kind.value, finding.events, tuple(each.field.value for each in finding.fields))
+    if finding is None:
+        return None
+    return finding.kind.value, finding.events, tuple(each.field.value for each in finding.fields)
 
 
 def test_an_event_that_is_as_it_should_be() -> None:
@@ -95,7 +97,8 @@ def test_what_is_not_ours_is_passed_over() -> None:
     judge.see(HOME, event("o1", extendedProperties={"private": {"reactorWorkspace": "w2"}}), None)
     judge.see(HOME, event("o2", extendedProperties={}), None)
     judge.see(HOME, event("e1_20260301", recurringEventId="e1"), want())
-    assert (list(judge.rest()), judge.events, judge.occurrences) == ([], 0, 1)
+    judge.see(HOME, event("e1_20260308", recurringEventId="e1", status="cancelled"), want())
+    assert (list(judge.rest()), judge.events, judge.occurrences) == ([], 0, 2)
 
 
 def test_a_calendar_with_two_names_is_one_calendar() -> None:

@@ -20,10 +20,11 @@ from reactor.commands.drift_report import Comparison
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import note, progress, sentences
 from reactor.comparing import SQL, Comparing, Cost, FailedForAllError, cost
-from reactor.errors import ConfigurationError
+from reactor.errors import ConfigurationError, ReactorError
 from reactor.google.reader import Pace
 from reactor.google.token_exchange import TokenExchange, user_account
 from reactor.google.transport import Timeouts, Transport
+from reactor.lifecycle import one_error
 from reactor.postgres.desk import open_desk
 from reactor.postgres.pool import Pool
 from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
@@ -111,20 +112,21 @@ async def _compare(
     found = Comparison()
     pool = Pool(settings.database_url.get_secret_value(), name="calendar-sync-reactor drift")
     transport = Transport(settings.google_api_root, Timeouts())
-    async with aclosing(pool), aclosing(transport), httpx.AsyncClient() as client, trio.open_nursery() as exchanges:
-        account = partial(
-            user_account,
-            client_id=settings.google_client_id,
-            client_secret=settings.google_client_secret.get_secret_value(),
-            token_uri=settings.google_token_uri,
-        )
-        accounts = Accounts(settings.vault, pool, TokenExchange(client), account, exchanges)
-        comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
-        if workspace:
-            found.take(await comparing.compare(workspace))
-        else:
-            await _all(comparing, found, expected.workspaces)
-        exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
+    with one_error(ReactorError):
+        async with aclosing(pool), aclosing(transport), httpx.AsyncClient() as client, trio.open_nursery() as exchanges:
+            account = partial(
+                user_account,
+                client_id=settings.google_client_id,
+                client_secret=settings.google_client_secret.get_secret_value(),
+                token_uri=settings.google_token_uri,
+            )
+            accounts = Accounts(settings.vault, pool, TokenExchange(client), account, exchanges)
+            comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
+            if workspace:
+                found.take(await comparing.compare(workspace))
+            else:
+                await _all(comparing, found, expected.workspaces)
+            exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
     return found
 
 

@@ -15,6 +15,8 @@ from reactor.errors import ConfigurationError
 
 Document = dict[str, Any]
 
+_ON_ITS_WAY = "on its way, waits in the outbox or was changed meanwhile"
+
 
 @dataclass(slots=True)
 class Comparison:
@@ -27,9 +29,10 @@ class Comparison:
         invalid: How many were left out, since their connection is marked invalid.
         stopped: Why the others were not looked at; empty where all were.
         kinds: Findings by kind.
+        different: Workspaces that have some.
         on_its_way: Differences that are being mended.
         wanted: Events that the application wants.
-        questions: Calls that it took.
+        calls: Calls that it took.
     """
 
     reports: list[Report] = field(default_factory=list)
@@ -41,7 +44,7 @@ class Comparison:
     different: int = 0
     on_its_way: int = 0
     wanted: int = 0
-    questions: int = 0
+    calls: int = 0
 
     @property
     def is_well(self) -> bool:
@@ -61,7 +64,7 @@ class Comparison:
         self.kinds += report.kinds
         self.on_its_way += report.on_its_way
         self.wanted += report.wanted
-        self.questions += report.questions
+        self.calls += report.calls
         room = MOST - sum(len(each.findings) for each in self.reports)
         report.findings = report.findings[: max(0, room)]
         if not of_many or report.failed or report.kinds or report.on_its_way:
@@ -79,9 +82,9 @@ def forecast(cost: Cost, *, rate: float, lookups: int) -> str:
     most = f"and up to {lookups:,} for events that are in no list" + (
         ", of each workspace" if cost.calendars is None else ""
     )
-    least = cost.questions / rate
+    least = cost.calls / rate
     takes = f" At {rate:g} a second that takes {duration(least)} or more." if least >= 1 else ""
-    calls = count(cost.questions, "call")
+    calls = count(cost.calls, "call")
     return f"{what}: about {calls} to Google, {most}; {whose}.{takes} Nothing is changed."
 
 
@@ -107,14 +110,10 @@ def show(found: Comparison, *, as_json: bool) -> None:
 
 
 def _show_report(report: Report) -> None:
-    for finding, title in (
-        (False, "differs"),
-        (True, "on its way: waits in the outbox, or changed while it was compared"),
-    ):
-        rows = [_row(each) for each in report.findings if each.on_its_way is finding]
+    for on_its_way, title in ((False, f"{report.workspace} differs"), (True, f"\n{report.workspace}: {_ON_ITS_WAY}")):
+        rows = [_row(each) for each in report.findings if each.on_its_way is on_its_way]
         if rows:
-            columns = ("is", "source", "calendar", "event", "what")
-            print_table(columns, rows, title=f"{report.workspace} {title}")
+            print_table(("is", "source", "calendar", "event", "what"), rows, title=title)
     kept = len(report.findings)
     said = report.kinds.total() + report.on_its_way
     if kept < said:
@@ -161,7 +160,7 @@ def _say(report: Report) -> str:
             if report.occurrences
             else []
         ),
-        count(report.questions, "call"),
+        count(report.calls, "call"),
     ]
     return f"{where}: {_differences(report.kinds, report.on_its_way)} ({', '.join(parts)})."
 
@@ -169,7 +168,7 @@ def _say(report: Report) -> str:
 def _sum(found: Comparison) -> str:
     workspaces = f"{count(found.compared, 'workspace')} compared, {found.failed:,} failed, {found.different:,} differ"
     differences = _differences(found.kinds, found.on_its_way)
-    return f"{workspaces}: {differences} ({count(found.wanted, 'event')}, {count(found.questions, 'call')})."
+    return f"{workspaces}: {differences} ({count(found.wanted, 'event')}, {count(found.calls, 'call')})."
 
 
 def _differences(kinds: Mapping[Kind, int], on_its_way: int) -> str:
@@ -192,7 +191,7 @@ def _document(found: Comparison) -> Document:
         "counts": _counts(found.kinds),
         "on_its_way": found.on_its_way,
         "wanted": found.wanted,
-        "calls": found.questions,
+        "calls": found.calls,
     }
 
 
@@ -210,7 +209,7 @@ def _of_report(report: Report) -> Document:
         "findings": [_of_finding(finding) for finding in report.findings],
         "capped": len(report.findings) < report.kinds.total() + report.on_its_way,
         "notes": report.notes,
-        "calls": report.questions,
+        "calls": report.calls,
     }
 
 
@@ -253,7 +252,7 @@ def write_metrics(found: Comparison, file: Path) -> None:
     for state, number in states.items():
         workspaces.labels(state).set(number)
     Gauge("reactor_drift_wanted_events", "Events that the application wants.", registry=registry).set(found.wanted)
-    Gauge("reactor_drift_calls", "Calls to Google that the comparison took.", registry=registry).set(found.questions)
+    Gauge("reactor_drift_calls", "Calls to Google that the comparison took.", registry=registry).set(found.calls)
     done = Gauge("reactor_drift_finished_timestamp_seconds", "When the comparison ended.", registry=registry)
     done.set_to_current_time()
     try:

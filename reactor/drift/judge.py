@@ -122,10 +122,10 @@ class Judge:
 
     def see(self, calendar_id: str, held: Held, wanted: Wanted | Unusable | None) -> None:
         """See an event in a calendar, beside what is wanted of its source."""
-        if held.is_deleted:
-            self._dead.add((calendar_id, held.event_id))
-        elif held.is_instance:
+        if held.is_instance:
             self.occurrences += 1
+        elif held.is_deleted:
+            self._dead.add((calendar_id, held.event_id))
         elif self.is_ours(held):
             sights = self._alive.setdefault(held.source, {})
             if known := sights.get(held.identity):
