@@ -46,7 +46,7 @@ class Cost:
 
     Attributes:
         workspaces: How many are compared.
-        calendars: How many calendars are read; None where nobody has counted.
+        calendars: How many calendars are read; None where they were not counted.
         events: About how many events they hold.
         calls: About how many calls of Google's quotas that takes.
     """
@@ -96,7 +96,7 @@ class Report:
         calendars: The calendars that were read, or why one could not be.
         wanted: How many events the application wants.
         events: How many events of ours the calendars hold.
-        occurrences: How many occurrences of series somebody changed by themselves: they are not compared.
+        occurrences: How many occurrences of series a person changed or removed: they are not compared.
         kinds: How many findings there are of each kind, without those on their way.
         on_its_way: How many differences are being mended.
         findings: The first of them.
@@ -120,7 +120,7 @@ class Report:
 
 
 class FailedForAllError(ReactorError):
-    """Google does not answer us, whichever workspace we ask about."""
+    """Google does not answer us for any workspace."""
 
 
 @dataclass(frozen=True, slots=True)

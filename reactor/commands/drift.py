@@ -149,7 +149,7 @@ async def _all(comparing: Comparing, found: Comparison, expected: int) -> None:
 
 
 class _StandardError(io.TextIOBase):
-    """Standard error, whichever that is when a line is written."""
+    """Standard error, as it is at the time when a line is written."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)

@@ -1,6 +1,7 @@
 """An event that is wanted beside the one that is there, field by field."""
 
 import html
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from reactor.drift.wanted import WORDS, Field, Wanted
 
 DESCRIPTION_KEPT = 8_000
 """Characters of HTML after which a description is cut (docs/google.md)."""
+_TAG = re.compile(r"</?[A-Za-z]")
 _LONGEST_ENTITY = len("&quot;")  # none is cut in two, so this much less may be left
 
 
@@ -69,7 +71,7 @@ def _is_same_zone(wanted: Any, held: Any, all_of_it: Mapping[Field, Any]) -> boo
 
 def _is_same_description(wanted: str, held: str, _: Mapping[Field, Any]) -> bool:
     """Google shows descriptions as HTML, and the application writes text: what holds a tag is of another hand."""
-    if "<" in held:
+    if _TAG.search(held):
         return False
     text = html.unescape(held)
     if len(html.escape(wanted, quote=False)) <= DESCRIPTION_KEPT:

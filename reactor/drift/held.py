@@ -30,7 +30,7 @@ class Held:
         workspace: The workspace that it is marked with, if any.
         source: The source that it is marked with, if any.
         is_deleted: Whether it is a tombstone.
-        is_instance: Whether it is one occurrence of a series that somebody changed, and no event of its own.
+        is_instance: Whether it is one occurrence of a series that a person changed or removed, and no event of its own.
         fields: What it shows.
     """
 

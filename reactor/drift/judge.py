@@ -31,7 +31,7 @@ class Kind(StrEnum):
     DIFFERENT = "different"
     """There, and not as it is wanted."""
     DELETED_BY_HAND = "deleted_by_hand"
-    """Wanted, and somebody has deleted it in the calendar."""
+    """Wanted, and a person has deleted it in the calendar."""
     CALENDAR_GONE = "calendar_gone"
     """Wanted in a calendar that the account cannot see."""
     UNUSABLE = "unusable"
@@ -100,7 +100,7 @@ class Judge:
 
     Attributes:
         events: How many events were seen, each once.
-        occurrences: How many occurrences of series somebody changed by themselves: they are not compared.
+        occurrences: How many occurrences of series a person changed or removed: they are not compared.
     """
 
     def __init__(self, workspace: str, *, words: bool = False) -> None:

@@ -5,7 +5,7 @@ London. A whole day is a day and no moment: no zone moves it. Fractions of a sec
 none.
 
 A time of the clock on the wall (`09:00` and a zone) may be there twice or not at all when the clocks change. It agrees
-with a moment where that moment shows it on the wall, whichever of the two it is.
+with a moment where that moment shows it on the wall, the first as well as the second.
 """
 
 from contextlib import suppress

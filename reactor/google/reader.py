@@ -1,6 +1,6 @@
 """Reads calendars, and nothing else: one question at a time, at a bounded rate, patient where Google asks for patience.
 
-The rate is for the whole process, whoever is asked about: the reactor works with the same quotas, and goes first. Where
+The rate is for the whole process, all accounts together: the reactor works with the same quotas, and goes first. Where
 Google says that it is too fast, the rate is halved for the rest of the run.
 """
 
@@ -25,7 +25,7 @@ PAGE: Final = 250
 """Events on a page: at Google's longest texts some 10 MB."""
 TRIES: Final = 6
 LONGEST_PAUSE: Final = 120.0
-"""Seconds; who is asked to wait longer gives up, and says so."""
+"""Seconds; where Google asks for a pause of more than twice that, the reader gives up and says so."""
 SLOWEST: Final = 10.0
 """Seconds between two questions, however often Google says that it is too fast."""
 
