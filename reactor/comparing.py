@@ -29,7 +29,7 @@ from reactor.postgres.pool import Pool
 from reactor.postgres.statements import statements
 
 SQL = statements("drift")
-ROWS = 250  # of what is wanted, in a portion
+ROWS = 500  # of what is wanted, in a portion: each portion reads the application's view once
 LARGEST = 256 * 1024  # bytes of a document; the contract's bound
 MOST = 1_000  # findings that are kept; all are counted
 
@@ -178,7 +178,7 @@ class _Comparison:
         self._parts = parts
         self._report = report
         self._judge = Judge(str(report.workspace), words=parts.words)
-        self._params: dict[str, Any] = {"workspace": report.workspace, "rows": ROWS, "largest": LARGEST}
+        self._params: dict[str, Any] = {"workspace": report.workspace, "largest": LARGEST}
         self._state: LiteralString = ""
         self._rebuild: Waiting | None = None
         self._lookups = parts.lookups
@@ -271,7 +271,9 @@ class _Comparison:
 
     async def _wanted(self, after: str, keys: list[str] | None = None) -> list[tuple[str, Wanted | Unusable, Memory]]:
         """What is wanted of some sources, or of a portion of all."""
-        rows = await self._execute(self._state + SQL["wanted"], after=after, keys=keys)
+        rows = await self._execute(
+            self._state + SQL["wanted"], after=after, keys=keys, rows=len(keys) if keys else ROWS
+        )
         return [(key, _READ[form](document), Memory(*memory)) for key, form, document, *memory in rows]
 
     async def _tell(self, findings: Sequence[Finding]) -> None:

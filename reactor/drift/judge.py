@@ -1,7 +1,7 @@
 """The judgement of one workspace: all sources that are wanted, all events that are there, and what differs.
 
 1. Each event of ours is *seen*, a page at a time, beside what is wanted of its source at that moment. Of an event that
-   is as it should be nothing is kept but its name; so memory is bounded by a page, and some 300 bytes for each event.
+   is as it should be nothing is kept but its name; so memory is bounded by a page, and some 600 bytes for each event.
 2. When all calendars were read, each wanted source is *judged* by what was seen of it.
 3. What was seen and never judged is not wanted: the *rest*.
 
