@@ -3,12 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+import trio
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
@@ -109,6 +112,14 @@ class Example:
     def edit(self, number: int, **changes: Any) -> None:
         self.emulator.edit_by_hand(USER, self.event(number)["id"], changes)
 
+    async def are_edited(self) -> None:
+        """Change one task after the other, as long as it goes on."""
+        for number in cycle(range(len(self.ids))):
+            change = "done = not done" if number % 3 else "title = title || '!'"
+            edit = partial(self.world.execute, f"update tasks set {change} where id = %s", self.ids[number])
+            await trio.to_thread.run_sync(edit)
+            await trio.sleep(0.03)
+
     def quietly(self, statement: str, number: int) -> None:
         """Change the application's data without a trigger: a restore, a bulk load."""
         self.world.execute("set session_replication_role = replica")
@@ -116,7 +127,9 @@ class Example:
         self.world.execute("reset session_replication_role")
 
 
-async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(example: World) -> None:
+async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(
+    example: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world, tasks = example, Example(example)
     tasks.write()
     before = await drift(world, code=0)
@@ -186,6 +199,14 @@ async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(example: Wor
     await until(lambda: world.statuses().keys() == {"COMPLETED"})
     mended = await drift(world, code=0)
     assert (mended["wanted"], mended["on_its_way"]) == (13, 0)
+
+    for place in ("reactor.google.reader.PAGE", "reactor.comparing.ROWS"):
+        monkeypatch.setattr(place, 3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tasks.are_edited)
+        moving = [await drift(world, code=0) for _ in range(2)]
+        nursery.cancel_scope.cancel()
+    assert any(each["on_its_way"] for each in moving), "what changes meanwhile is no difference"
 
     world.execute("revoke select on calendar_source_events from calendar_sync_reactor")
     said = await call_beside(world.google, world.database.reactor, *arguments)
