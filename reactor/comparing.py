@@ -14,12 +14,13 @@ from uuid import UUID
 
 from reactor.accounts import Accounts
 from reactor.core.outcome import Scope
+from reactor.core.refusals import advice
 from reactor.drift import held as calendars, judge as judging, wanted as wanting
 from reactor.drift.answers import Means
 from reactor.drift.judge import Finding, Judge, Kind, Memory
 from reactor.drift.traces import Trace, Waiting, explain
 from reactor.drift.wanted import Unusable, Wanted
-from reactor.errors import ConfigurationError, PermanentError, ReactorError, RefusedError
+from reactor.errors import ConfigurationError, PermanentError, ReactorError, RefusedError, TransientError
 from reactor.google.errors import TokenUnavailable
 from reactor.google.reader import PAGE, Pace, Reader, documents
 from reactor.google.tokens import TokenSource
@@ -118,6 +119,12 @@ class Report:
     calls: int = 0
     failed: str = ""
 
+    def fail(self, why: str) -> None:
+        """Take note that it could not be compared to the end; what was found by then tells half, and is dropped."""
+        self.failed, self.on_its_way = why, 0
+        self.kinds.clear()
+        self.findings.clear()
+
 
 class FailedForAllError(ReactorError):
     """Google does not answer us for any workspace."""
@@ -158,15 +165,17 @@ class Comparing:
             await _Comparison(self, report).run()
         except TokenUnavailable as error:
             if error.outcome.scope is Scope.ALL:
-                raise FailedForAllError(f"Google gives no access tokens: {error.outcome.text}.") from error
-            report.failed = f"There is no access token: {error.outcome.text}."
+                raise FailedForAllError(
+                    f"Google gives no access tokens: {error.outcome.text}. Run `python -m reactor check`."
+                ) from error
+            report.fail(_no_token(error.outcome.text))
         except ConfigurationError:
             raise
         except RefusedError as error:
             where = "what was applied last" if report.source == "memory" else "calendar_source_events"
-            report.failed = f"The database refuses to show {where} (SQLSTATE {error.sqlstate})."
+            report.fail(f"The database refuses to show {where} (SQLSTATE {error.sqlstate}): {advice(error.sqlstate)}.")
         except ReactorError as error:
-            report.failed = str(error)
+            report.fail(str(error))
         report.calls = self.pace.questions - before
         return report
 
@@ -196,7 +205,9 @@ class _Comparison:
     async def _open(self) -> Reader:
         rows = await self._execute(SQL["workspace"])
         if not rows:
-            raise PermanentError("The workspace has no connection: there is no calendar to look at.")
+            raise PermanentError(
+                "The workspace has no connection, so there is no calendar to look at; `connect` makes one."
+            )
         [(stored, is_valid, is_stopped, rebuild, waits)] = rows
         if not is_valid:
             self._report.notes.append("its connection is marked invalid: nothing is sent until it is connected again")
@@ -207,7 +218,7 @@ class _Comparison:
             self._report.notes.append(f"a REBUILD_ALL waits: {rebuild}")
         tokens = self._parts.accounts.tokens(self._report.workspace, stored)
         if not isinstance(tokens, TokenSource):
-            raise PermanentError(f"There is no access token: {tokens.text}.")
+            raise PermanentError(_no_token(tokens.text))
         return Reader(self._parts.transport, tokens, self._parts.pace, tokens.quota_user)
 
     async def _find_state(self) -> None:
@@ -225,7 +236,9 @@ class _Comparison:
                 self._report.calendars[calendar_id] = said.codes
                 return
             await self._see(calendar_id, documents(said))
-            token = said.document.get("nextPageToken")
+            before, token = token, said.document.get("nextPageToken")
+            if token is not None and token == before:
+                raise TransientError("Google shows the same page of the calendar again and again; try again later.")
             if not isinstance(token, str):
                 self._report.calendars[calendar_id] = ""
                 return
@@ -293,6 +306,10 @@ class _Comparison:
 
     async def _execute(self, statement: LiteralString, **more: Any) -> list[tuple[Any, ...]]:
         return await self._parts.pool.execute(statement, self._params | more)
+
+
+def _no_token(why: str) -> str:
+    return f"There is no access token: {why}. If it stays so, connect the workspace again."
 
 
 def _trace(item: UUID | None, waits: float | None, settled: bool, dead: UUID | None, code: str | None) -> Trace:  # noqa: FBT001  (columns)

@@ -273,3 +273,8 @@ def test_what_is_no_event(event: object) -> None:
 def test_odd_parts_of_an_event(place: str) -> None:
     change: Callable[[Json], Json] = lambda event: {**event, place: "odd"}  # noqa: E731
     assert there(change(EVENT)).event_id == "r1"
+
+
+def test_a_key_that_no_database_can_be_asked_for() -> None:
+    odd = {"private": {"reactorWorkspace": WORKSPACE, "reactorSource": "task:\x00\ud800"}}
+    assert there({**EVENT, "extendedProperties": odd}).source == "task:??"

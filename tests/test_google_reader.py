@@ -101,7 +101,7 @@ async def test_what_the_server_asks_for_is_kept(autojump_clock: MockClock) -> No
             refusal(403, "quotaExceeded"),
             1,
             PermanentError,
-            "Google refuses to show the calendar (403 quotaExceeded).",
+            "Google refuses to show the calendar (403 quotaExceeded): docs/google.md",
         ),
         (UNAUTHORIZED, 2, PermanentError, "Google refuses the access token (401 authError): connect the workspace"),
     ],

@@ -53,7 +53,7 @@ def read(event: object) -> Held | None:
         event_id=event["id"],
         identity=(event["id"], text(owner.get("email")) or text(event.get("etag"))),
         workspace=text(private.get(MARK)),
-        source=text(private.get(SOURCE)),
+        source=_storable(text(private.get(SOURCE))),
         is_deleted=event.get("status") == "cancelled",
         is_instance="recurringEventId" in event,
         fields={
@@ -69,6 +69,11 @@ def read(event: object) -> Held | None:
             Field.REMINDERS: reminders(event.get("reminders")),
         },
     )
+
+
+def _storable(key: str) -> str:
+    """A key that a database can be asked for: another program may have written half a character, or none."""
+    return key.encode("utf-8", "replace").decode().replace("\x00", "?")
 
 
 def _part(document: Json, name: str) -> Json:

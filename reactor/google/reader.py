@@ -108,7 +108,9 @@ class Reader:
                 case Means.FOUND | Means.ABSENT:
                     return said
                 case Means.REFUSED:
-                    raise PermanentError(f"Google refuses to show the calendar ({said.codes}).")
+                    raise PermanentError(
+                        f"Google refuses to show the calendar ({said.codes}): docs/google.md says what that means."
+                    )
                 case Means.RENEW if refused is not None:
                     raise PermanentError(
                         f"Google refuses the access token ({said.codes}): connect the workspace again."
