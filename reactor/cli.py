@@ -12,6 +12,7 @@ from reactor.commands import (
     connections,
     dead_letters,
     demo,
+    drift,
     emulator,
     locks,
     migrate,
@@ -58,5 +59,6 @@ app.add_typer(connections.app)
 connect.register(app)
 app.add_typer(tokens.app)
 locks.register(app)
+drift.register(app)
 emulator.register(app)
 demo.register(app)

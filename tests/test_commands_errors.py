@@ -109,7 +109,7 @@ def test_wrong_filters(database: Database, arguments: tuple[str, ...], sentence:
 
 
 def test_help_has_examples_and_exit_codes() -> None:
-    for arguments in (*ALL, ("check",), ("connect",), ("migrate",), ("connections", "add")):
+    for arguments in (*ALL, ("check",), ("connect",), ("drift",), ("migrate",), ("connections", "add")):
         words = [word for word in arguments if not word.startswith("-") and word != W]
         result = call(None, *words, "--help")
         assert result.exit_code == 0

@@ -1,0 +1,87 @@
+"""What an answer to a question means, for one who only asks (https://developers.google.com/workspace/calendar/api/guides/errors)."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_LIMITED_FOR_LONG = frozenset({"quotaExceeded", "dailyLimitExceeded"})  # till tomorrow
+_NOT_SHARED = frozenset({"forbidden", "requiredAccessLevel"})
+_CODE = re.compile(r"[A-Za-z_]{1,64}")
+
+
+class Means(Enum):
+    """What follows from an answer."""
+
+    FOUND = auto()
+    ABSENT = auto()
+    """There is no such calendar or event, or the account may not see it."""
+    RENEW = auto()
+    """Another access token may do."""
+    LIMITED = auto()
+    """Too fast: wait, then ask again."""
+    LATER = auto()
+    """Google or the way to it has failed: ask again."""
+    REFUSED = auto()
+    """Asking again is no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer that was read.
+
+    Attributes:
+        means: What follows.
+        document: What was found.
+        codes: The status and Google's reasons, for people.
+    """
+
+    means: Means
+    document: dict[str, Any] = field(default_factory=dict, repr=False)
+    codes: str = ""
+
+
+def read(status: int, body: bytes) -> Said:
+    """Read an answer."""
+    document = _document(body)
+    if document is None:
+        return Said(Means.LATER, codes=f"{status} without Google's JSON")
+    if status < 300:
+        return Said(Means.FOUND, document)
+    reasons = list(dict.fromkeys(_reasons(document.get("error"))))
+    return Said(_means(status, frozenset(reasons)), codes=" ".join([str(status), *reasons]))
+
+
+def _means(status: int, reasons: frozenset[str]) -> Means:
+    if status == 401:
+        return Means.RENEW
+    if status in (404, 410) or (status == 403 and reasons and reasons <= _NOT_SHARED):
+        return Means.ABSENT
+    if reasons & _LIMITED_FOR_LONG:
+        return Means.REFUSED
+    if status == 429 or (status == 403 and reasons & _LIMITS):
+        return Means.LIMITED
+    return Means.LATER if status >= 500 or status == 408 else Means.REFUSED
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _reasons(error: object) -> Iterator[str]:
+    """The machine-readable reasons; what is none of a small alphabet may quote anything, and is left out."""
+    if not isinstance(error, dict):
+        return
+    for place in ("details", "errors"):
+        several = error.get(place)
+        for each in several if isinstance(several, list) else []:
+            reason = each.get("reason") if isinstance(each, dict) else None
+            if isinstance(reason, str) and _CODE.fullmatch(reason):
+                yield reason

@@ -1,0 +1,203 @@
+"""The judgement of one workspace: all sources that are wanted, all events that are there, and what differs.
+
+1. Each event of ours is *seen*, a page at a time, beside what is wanted of its source at that moment. Of an event that
+   is as it should be nothing is kept but its name; so memory is bounded by a page, and some 600 bytes for each event.
+2. When all calendars were read, each wanted source is *judged* by what was seen of it.
+3. What was seen and never judged is not wanted: the *rest*.
+
+A calendar may have two names and is then read twice: an event is one event however often it is seen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from reactor.drift.comparison import Difference, differences
+from reactor.drift.held import Held
+from reactor.drift.wanted import Field, Unusable, Wanted
+
+_TOO_LATE = "it was not wanted yet when its calendar was read"
+
+
+class Kind(StrEnum):
+    """In which way calendar and application differ."""
+
+    MISSING = "missing"
+    """Wanted, and there is no such event."""
+    UNEXPECTED = "unexpected"
+    """An event of ours that is not wanted."""
+    TWICE = "twice"
+    """Wanted once, and there more than once."""
+    DIFFERENT = "different"
+    """There, and not as it is wanted."""
+    DELETED_BY_HAND = "deleted_by_hand"
+    """Wanted, and a person has deleted it in the calendar."""
+    CALENDAR_GONE = "calendar_gone"
+    """Wanted in a calendar that the account cannot see."""
+    UNUSABLE = "unusable"
+    """What the application says of it makes no event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One disagreement.
+
+    Attributes:
+        kind: In which way.
+        source: The source's key.
+        calendar_id: The calendar, empty where none is known.
+        events: The ids of the events.
+        fields: What differs.
+        problem: What else there is to say.
+        on_its_way: Whether it is being mended: then it is no fault yet.
+        item: The item of the outbox that has to do with it.
+        waits: For how many seconds that item has waited.
+        code: What that item died of.
+    """
+
+    kind: Kind
+    source: str
+    calendar_id: str = field(repr=False)
+    events: tuple[str, ...] = ()
+    fields: tuple[Difference, ...] = field(default=(), repr=False)
+    problem: str = ""
+    on_its_way: bool = False
+    item: str = ""
+    waits: float | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the database remembers of a source.
+
+    Attributes:
+        event_id: The event that it believes to exist, if any.
+        calendar_id: Where.
+        removed: Whether it was removed by us, or may have been.
+        marked: Whether the event was written with our mark; an older worker's was not.
+    """
+
+    event_id: str | None = None
+    calendar_id: str | None = field(default=None, repr=False)
+    removed: bool = False
+    marked: bool = True
+
+
+@dataclass(slots=True)
+class _Sight:
+    event_id: str
+    calendars: tuple[str, ...]
+    fields: tuple[Difference, ...] | None
+
+
+class Judge:
+    """The judge of one workspace.
+
+    Args:
+        workspace: Its id, as the mark has it.
+        words: Whether texts are told, and not their lengths.
+
+    Attributes:
+        events: How many events were seen, each once.
+        occurrences: How many occurrences of series a person changed or removed: they are not compared.
+    """
+
+    def __init__(self, workspace: str, *, words: bool = False) -> None:
+        self.events = 0
+        self.occurrences = 0
+        self._workspace = workspace
+        self._words = words
+        self._alive: dict[str, dict[tuple[str, str], _Sight]] = {}
+        self._dead: set[tuple[str | None, str | None]] = set()  # calendar and event
+        self._gone: dict[str, str] = {}
+
+    def gone(self, calendar_id: str, reason: str) -> None:
+        """Take note that a calendar cannot be read."""
+        self._gone[calendar_id] = reason
+
+    def is_ours(self, held: Held) -> bool:
+        """Whether an event is alive, a whole event, and marked as this workspace's."""
+        return not held.is_deleted and not held.is_instance and held.workspace == self._workspace
+
+    def see(self, calendar_id: str, held: Held, wanted: Wanted | Unusable | None) -> None:
+        """See an event in a calendar, beside what is wanted of its source."""
+        if held.is_instance:
+            self.occurrences += 1
+        elif held.is_deleted:
+            self._dead.add((calendar_id, held.event_id))
+        elif self.is_ours(held):
+            sights = self._alive.setdefault(held.source, {})
+            if known := sights.get(held.identity):
+                known.calendars = (*known.calendars, calendar_id)
+                return
+            self.events += 1
+            found = differences(wanted, held, words=self._words) if isinstance(wanted, Wanted) else None
+            sights[held.identity] = _Sight(held.event_id, (calendar_id,), found)
+
+    def judge(self, source: str, wanted: Wanted | Unusable, memory: Memory) -> Finding | None:
+        """Judge a source that is wanted; None where all is well. Each source once, when all calendars were read."""
+        sights = list(self._alive.pop(source, {}).values())
+        seen = tuple(each.event_id for each in sights)
+        if isinstance(wanted, Unusable):
+            return Finding(Kind.UNUSABLE, source, "", seen, problem=f"{wanted.problem} cannot be used")
+        if len(sights) > 1:
+            return Finding(Kind.TWICE, source, wanted.calendar_id, seen, problem=_known(seen, memory))
+        if sights:
+            return _one(source, wanted, sights[0], memory)
+        if (reason := self._gone.get(wanted.calendar_id)) is not None:
+            return Finding(Kind.CALENDAR_GONE, source, wanted.calendar_id, problem=reason)
+        if memory.event_id and (memory.calendar_id, memory.event_id) in self._dead and not memory.removed:
+            return Finding(Kind.DELETED_BY_HAND, source, wanted.calendar_id, (memory.event_id,))
+        return Finding(Kind.MISSING, source, wanted.calendar_id)
+
+    def rest(self) -> Iterator[Finding]:
+        """What was seen and is not wanted."""
+        while self._alive:
+            source, sights = self._alive.popitem()
+            for each in sights.values():
+                yield Finding(Kind.UNEXPECTED, source, each.calendars[0], (each.event_id,))
+
+
+def asks(finding: Finding, memory: Memory) -> bool:
+    """Whether a question for the event that is remembered could change a finding: lists leave much out.
+
+    Google promises no more of a tombstone than its id, and an older worker's event has no mark to be found by.
+    """
+    return finding.kind is Kind.MISSING and memory.event_id is not None
+
+
+def again(
+    finding: Finding, wanted: Wanted, memory: Memory, held: Held | None, *, words: bool = False
+) -> Finding | None:
+    """Judge a source that was missing again, with the event that is remembered, if Google knows it."""
+    if held is None or (held.is_deleted and memory.removed):
+        return finding
+    found = replace(finding, events=(held.event_id,))
+    if held.is_deleted:
+        return replace(found, kind=Kind.DELETED_BY_HAND)
+    fields = differences(wanted, held, words=words)
+    if wanted.calendar_id not in ("primary", memory.calendar_id, held.identity[1]):
+        fields = (Difference(Field.CALENDAR, wanted.calendar_id, memory.calendar_id or ""), *fields)
+    if memory.marked and not held.fields[Field.MARKER]:
+        fields = (Difference(Field.MARKER, "yes", "no"), *fields)
+    return replace(found, kind=Kind.DIFFERENT, fields=fields) if fields else None
+
+
+def _one(source: str, wanted: Wanted, sight: _Sight, memory: Memory) -> Finding | None:
+    if sight.fields is None:
+        return Finding(
+            Kind.DIFFERENT, source, wanted.calendar_id, (sight.event_id,), problem=_TOO_LATE, on_its_way=True
+        )
+    fields = sight.fields
+    if wanted.calendar_id not in sight.calendars:
+        fields = (Difference(Field.CALENDAR, wanted.calendar_id, sight.calendars[0]), *fields)
+    if memory.event_id not in (None, sight.event_id):
+        fields = (Difference(Field.EVENT, memory.event_id or "", sight.event_id), *fields)
+    if not fields:
+        return None
+    return Finding(Kind.DIFFERENT, source, sight.calendars[0], (sight.event_id,), fields)
+
+
+def _known(seen: tuple[str, ...], memory: Memory) -> str:
+    return f"{memory.event_id} is the one that is remembered" if memory.event_id in seen else "none is remembered"
