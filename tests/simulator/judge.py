@@ -252,8 +252,8 @@ class Judge:
             raise Violation(f"{lanes.in_hand} items in hand")
         if len(lanes._alarms) > 500:
             raise Violation(f"{len(lanes._alarms)} alarms")
-        if replica.loop is None:  # it has no session; the next loop looks at every lane anew
-            return
+        if replica.loop is None or replica.loop._stop.is_set():
+            return  # it has no session, or claims no more; the next loop looks at every lane anew
         for workspace, lane in lanes._excluded.items():
             if not lane.in_hand and not now <= lane.alarm_at < math.inf:
                 raise Violation(f"{replica.name} leaves workspace {self.world.name(workspace)} out without a reason")
