@@ -13,8 +13,10 @@ from reactor.commands import (
     dead_letters,
     demo,
     emulator,
+    explain,
     locks,
     migrate,
+    rebuild,
     run,
     status,
     tokens,
@@ -53,6 +55,8 @@ run.register(app)
 migrate.register(app)
 check.register(app)
 status.register(app)
+explain.register(app)
+rebuild.register(app)
 app.add_typer(dead_letters.app)
 app.add_typer(connections.app)
 connect.register(app)
