@@ -12,7 +12,7 @@ import typer
 from reactor.commands import google_event
 from reactor.commands.dead_letters import LARGEST, SQL as LETTERS
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
-from reactor.commands.output import count, duration, note, print_facts, print_json, print_table, sentences
+from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
 from reactor.core.asked import Asked, read as understood
 from reactor.core.chain import Chain, Hands, Row, Session, Wish
@@ -217,7 +217,7 @@ def _standing(chain: Chain) -> Document:
         "connection": "none" if connection is None else "valid" if connection.is_valid else "invalid",
         "calendar": connection and connection.calendar_id,
         "brake": f"has stopped it: {stop.deletes:,} of {stop.events:,} events" if stop else "no",
-        "rebuild": f"{chain.rebuild.id} {_when(chain.rebuild)}" if chain.rebuild else "none is open",
+        "rebuild": f"{chain.rebuild.id}, {chain.rebuild.status}, {_when(chain.rebuild)}" if chain.rebuild else "none",
         "reactor": running + refused + blocked,
     }
 
@@ -229,17 +229,17 @@ def _session(session: Session) -> str:
 def _when(row: Row) -> str:
     """What becomes of an open row, and when."""
     if row.hands is Hands.LOST:
-        return "PROCESSING, its worker is gone"
+        return "its worker is gone"
     if row.hands:
         by = f" by {_session(row.session)} for {duration(row.session.seconds)}" if row.session else ""
-        return f"PROCESSING, in hand{by}"
+        return f"in hand{by}"
     if row.is_aside:
-        return f"{row.status}, set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
+        return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
     locked = f", locked by {_session(row.session)} for {duration(row.session.seconds)}" if row.session else ""
     if row.due_in is None:
-        return f"{row.status}, never due{locked}"
+        return f"never due{locked}"
     due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"
-    return f"{row.status}, {due}{locked}"
+    return f"{due}{locked}"
 
 
 def _row(row: Row) -> Document:
@@ -259,7 +259,8 @@ def _row(row: Row) -> Document:
 
 def _remembered(reading: Reading) -> Document:
     memory, binding = reading.chain.memory, reading.chain.binding
-    bound = f"event {binding.event_id} in {binding.calendar_id}, written {reading.synced_at}" if binding else "none"
+    written = clean(reading.synced_at)
+    bound = f"event {binding.event_id} in {binding.calendar_id}, written {written}" if binding else "none"
     if memory is None:
         return {"source": "nothing", "binding": bound}
     return {
@@ -287,7 +288,7 @@ def _google(chain: Chain) -> Document | None:
 def _show(document: Document) -> None:
     typer.echo(f"{document['verdict']} {document['remedy']}")
     print_facts({name: document[name] for name in ("workspace", "source")}, title="\nThe event")
-    print_facts(document["wanted"], title="\nThe application wants it")
+    print_facts(document["wanted"], title="\nWhat the application wants")
     print_facts(document["standing"], title="\nIts workspace")
     _show_rows(document["waiting"], "\nWhat waits, the newest state first: that one is sent")
     if document["ahead"]:
@@ -304,7 +305,7 @@ def _show(document: Document) -> None:
 
 def _show_rows(rows: list[Document], title: str) -> None:
     if not rows:
-        print_facts({"": "nothing"}, title=title)
+        typer.echo(f"{title}\n  nothing")
         return
     columns = ("item", "operation", "place", "status", "code", "when", "attempts", "error")
     print_table(columns, [(*(str(e["place"]) if n == "place" else e[n] for n in columns),) for e in rows], title=title)

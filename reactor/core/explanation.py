@@ -1,7 +1,7 @@
 """Why an event is in its calendar or is not, as one cause: a table, read from the top, the first row that fits decides.
 
 The order is that of the journey (docs/architecture.md). First the newest state that waits, and what a claim asks of it:
-its floor, who has it, the connection, the brake, the workspace's rebuild, its time, somebody who claims. Then, where
+its floor, who has it, the connection, the brake, somebody who claims, the workspace's rebuild, its time. Then, where
 nothing waits, how the newest state ended. Then what is remembered, compared with what Google holds (if it was asked)
 and with what the application wants. At last, where nothing is left, what the application wants alone.
 
@@ -122,6 +122,24 @@ _RULES: tuple[_Rule, ...] = (
         "the application's data first (docs/architecture.md, The brake).",
     ),
     _Rule(
+        Cause.NO_REPLICA,
+        _row(lambda chain, _: not chain.replicas.count),
+        "{what}: it waits, and no replica of the reactor is connected to this database.",
+        "Start one: `python -m reactor`; if one should run, its log and `python -m reactor check` say why it does not.",
+    ),
+    _Rule(
+        Cause.REFUSED,
+        _row(lambda chain, _: chain.replicas.sqlstate),
+        "{what}: it waits, and the database refuses a replica its work (SQLSTATE {refused}).",
+        "About the database: {refused_advice}.",
+    ),
+    _Rule(
+        Cause.CLAIMS_BLOCKED,
+        _row(lambda chain, _: chain.replicas.blocker),
+        "{what}: it waits, and {blocker} keeps the lock that every claim needs, so nothing at all is claimed.",
+        "End that transaction: `python -m reactor locks` names it, `select pg_terminate_backend(pid)` ends it.",
+    ),
+    _Rule(
         Cause.SET_ASIDE,
         _row(lambda _, row: row.is_aside),
         "{what}: the database refuses to change its row (SQLSTATE {sqlstate}), so it is set aside and tried again in "
@@ -145,7 +163,7 @@ _RULES: tuple[_Rule, ...] = (
         lambda chain: chain.row and chain.rebuild and chain.rebuild.is_due and not chain.rebuild.is_aside,
         "{what}: rebuild {rebuild} of its workspace is due, and goes first as soon as nothing of the workspace is in "
         "hand.",
-        "Ask again in a while; if it stays so, look whether a replica runs: `python -m reactor status`.",
+        "Ask again in a while; `python -m reactor locks` names what is in hand.",
     ),
     _Rule(
         Cause.NEVER_DUE,
@@ -171,24 +189,6 @@ _RULES: tuple[_Rule, ...] = (
         _row(lambda _, row: not row.is_due),
         "{what}: it is not due yet, but in {due}.",
         "Look who wrote its next_attempt_at; to send it now, set that to now().",
-    ),
-    _Rule(
-        Cause.NO_REPLICA,
-        _row(lambda chain, _: not chain.replicas.count),
-        "{what}: it is due, and no replica of the reactor is connected to this database.",
-        "Start one: `python -m reactor`; if one should run, its log and `python -m reactor check` say why it does not.",
-    ),
-    _Rule(
-        Cause.REFUSED,
-        _row(lambda chain, _: chain.replicas.sqlstate),
-        "{what}: it is due, and the database refuses a replica its work (SQLSTATE {refused}).",
-        "About the database: {refused_advice}.",
-    ),
-    _Rule(
-        Cause.CLAIMS_BLOCKED,
-        _row(lambda chain, _: chain.replicas.blocker),
-        "{what}: it is due, and {blocker} keeps the lock that every claim needs, so nothing at all is claimed.",
-        "End that transaction: `python -m reactor locks` names it, `select pg_terminate_backend(pid)` ends it.",
     ),
     _Rule(
         Cause.LOCKED,

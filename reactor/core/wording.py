@@ -29,7 +29,7 @@ def words(chain: Chain) -> Mapping[str, object]:
         "advice": advice((row and row.sqlstate) or ""),
         "retry": span(row.retry_in if row else 0.0),
         "session": session and f"{session.name or 'a session without a name'}, process {session.pid or 'unknown'}",
-        "pid": session and session.pid,
+        "pid": (session and session.pid) or "pid",
         "held": span(session.seconds if session else 0.0),
         "deletes": chain.stop and chain.stop.deletes,
         "events": chain.stop and chain.stop.events,
