@@ -15,7 +15,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
 from reactor.core.asked import Asked, read as understood
-from reactor.core.chain import Chain, Hands, Row, Session, Wish
+from reactor.core.chain import Chain, Hands, Row, Wish
 from reactor.core.explanation import Explanation, explain as explained
 from reactor.core.ids import event_id
 from reactor.core.messages import Place
@@ -212,7 +212,7 @@ def _standing(chain: Chain) -> Document:
     connection, stop, replicas = chain.connection, chain.stop, chain.replicas
     running = count(replicas.count, "replica")
     refused = f", one is refused by the database with SQLSTATE {replicas.sqlstate}" if replicas.sqlstate else ""
-    blocked = f"; {_session(replicas.blocker)} keeps the lock of all claims" if replicas.blocker else ""
+    blocked = f"; {replicas.blocker.text} keeps the lock of all claims" if replicas.blocker else ""
     return {
         "connection": "none" if connection is None else "valid" if connection.is_valid else "invalid",
         "calendar": connection and connection.calendar_id,
@@ -222,20 +222,16 @@ def _standing(chain: Chain) -> Document:
     }
 
 
-def _session(session: Session) -> str:
-    return f"{session.name or 'a session without a name'}, process {session.pid or 'unknown'}"
-
-
 def _when(row: Row) -> str:
     """What becomes of an open row, and when."""
     if row.hands is Hands.LOST:
         return "its worker is gone"
     if row.hands:
-        by = f" by {_session(row.session)} for {duration(row.session.seconds)}" if row.session else ""
+        by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
         return f"in hand{by}"
     if row.is_aside:
         return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
-    locked = f", locked by {_session(row.session)} for {duration(row.session.seconds)}" if row.session else ""
+    locked = f", locked by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
     if row.due_in is None:
         return f"never due{locked}"
     due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"

@@ -47,6 +47,11 @@ class Session:
     name: str
     seconds: float = 0.0
 
+    @property
+    def text(self) -> str:
+        """How it is named in a sentence."""
+        return f"{self.name or 'a session without a name'} (process {self.pid or 'unknown'})"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

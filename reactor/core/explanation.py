@@ -80,7 +80,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.HANGS,
         _row(lambda _, row: row.hands is Hands.REACTOR and row.session and row.session.seconds > HANGS),
-        "{what}: a session ({session}) has had it in hand for {held}, where an item takes seconds.",
+        "{what}: {session} has had it in hand for {held}, where an item takes seconds.",
         "Look whether Google answers; if that replica hangs, `select pg_terminate_backend({pid})` frees the item.",
     ),
     _Rule(

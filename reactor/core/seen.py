@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
-from reactor.core.answers import REVOKED, UNEXPECTED, UNREADABLE, Means, meaning
+from reactor.core.answers import REVOKED, UNEXPECTED, Means, meaning
 from reactor.core.messages import Answer, Remote, Reply, Step, remote
 from reactor.core.outcome import Dead, Retry
 
@@ -53,7 +53,7 @@ def see(reply: Reply | Retry | Dead, workspace_id: str | None = None, source_key
         case Means.SUCCESS if isinstance(reply, Answer) and (found := remote(reply)):
             return _shown(found, workspace_id, source_key)
         case Means.SUCCESS:
-            return Seen(Sight.REFUSED, problem=UNREADABLE.text)
+            return Seen(Sight.REFUSED, problem="its answer cannot be read")
         case Means.MISSING:
             return Seen(Sight.MISSING)
         case Means.GONE:
