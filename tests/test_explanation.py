@@ -64,7 +64,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     ),
     Cause.HELD: (waits(replace(LATER, error="rate limited")), "because of: rate limited; it is due again in 30 s"),
     Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "not due yet, but in 25 h"),
-    Cause.LOCKED: (waits(replace(ROW, session=Session(8, "psql", 7200.0))), "psql (process 8) has locked its row, for 2 h"),
+    Cause.LOCKED: (waits(replace(ROW, session=Session(8, "psql", 7200.0))), "psql (process 8) has locked its row"),
     Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "due for 10 min, with 1,200 of its workspace"),
     Cause.DUE: (WAITS, "a replica takes it next"),
     Cause.AUTH: (replace(IDLE, letters=(replace(LETTER, code="AUTH", error="revoked"),)), "AUTH: revoked. Connect"),

@@ -63,6 +63,7 @@ def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> 
         source: Its name.
         item: The row that was asked for: it is found also where rows of its source cannot be.
     """
+    desk.rows(SQL["by_index"])
     about = {"workspace": workspace, "source": source, "item": item, "rows": STATES, "recent": RECENT, "dead": DEAD}
     place, known = desk.one(SQL["workspace"], **about), desk.one(SQL["memory"], **about)
     rows = _rows(desk, SQL["open_of_source"], about)

@@ -2,6 +2,11 @@
 -- so many rows that a statement names. Payloads whose key takes milliseconds to read (above 16 kB as stored) are passed
 -- over, but for the item that is asked for by its id. reactor/postgres/chains.py puts the answers together.
 
+-- name: by_index
+-- For the session: where a limit is meant to end a walk along an index, the planner may think that a table has enough such
+-- rows for a look from its beginning, and it is read to its end where they are few, or all at its end.
+select set_config('enable_seqscan', 'off', false);
+
 -- name: item
 -- An item, and what it is about.
 select o.id, o.workspace_id as workspace, o.operation::text, public.sync_source_key(o.payload, o.id) as source
@@ -353,5 +358,6 @@ select (select count(*) from page)::integer as ahead,
                  group by 1 order by 2 desc limit 3) as e) as met;
 
 -- name: hurry
--- For the application's view, until the end of the transaction.
-select set_config('statement_timeout', %(milliseconds)s, true), set_config('lock_timeout', '1s', true);
+-- For the application's view, until the end of the transaction; how it is best read is not ours to say.
+select set_config('statement_timeout', %(milliseconds)s, true), set_config('lock_timeout', '1s', true),
+       set_config('enable_seqscan', 'on', true);

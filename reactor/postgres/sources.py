@@ -60,6 +60,7 @@ def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
     Raises:
         ConfigurationError: What was asked for is a rebuild.
     """
+    desk.rows(SQL["by_index"])
     if asked.uuid:
         item = desk.row(SQL["item"], id=asked.uuid)
         if item and workspace in (None, item["workspace"]):
@@ -69,7 +70,7 @@ def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
     if asked.source:
         if workspace:
             return Found([Match(workspace, asked.source)])
-        return _by_keys(desk, [asked.source], None)
+        return _by_keys(desk, [asked.source], *_workspaces(desk))
     if asked.event_id:
         return _by_event(desk, asked.event_id, workspace)
     return _by_title(desk, asked.title or "", workspace)
@@ -93,26 +94,26 @@ def _require_event(item: dict[str, Any]) -> None:
 
 def _by_uuid(desk: Desk, uuid: UUID, workspace: UUID | None) -> Found:
     """By a source's id alone: with each kind of source that there is."""
-    everywhere, _ = _workspaces(desk, workspace)
-    types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=everywhere)]
-    return _by_keys(desk, [f"{each}:{uuid}" for each in types], workspace, uuid)
+    workspaces, left_out = ([workspace], []) if workspace else _workspaces(desk)
+    types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=workspaces)]
+    return _by_keys(desk, [f"{each}:{uuid}" for each in types], workspaces, left_out, uuid)
 
 
-def _by_keys(desk: Desk, keys: list[str], workspace: UUID | None, uuid: UUID | None = None) -> Found:
-    workspaces, left_out = _workspaces(desk, workspace)
+def _by_keys(
+    desk: Desk, keys: list[str], workspaces: list[UUID], left_out: list[str], uuid: UUID | None = None
+) -> Found:
     rows = desk.rows(SQL["places"], workspaces=workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1)
     matches = {(row["workspace"], row["source"]): Match(row["workspace"], row["source"]) for row in rows}
-    source_type, _, source_id = ("", "", str(uuid)) if uuid else keys[0].partition(":")
-    wanted, _ = view_rows(desk, source_id, source_type or None, workspace)
+    source_type, _, source_id = (None, "", str(uuid)) if uuid else keys[0].partition(":")
+    wanted, _ = view_rows(desk, source_id, source_type, workspaces[0] if len(workspaces) == 1 else None)
     for row in wanted:
         source = f"{row['event'].get('source_type')}:{row['event'].get('source_id')}"
         matches.setdefault((row["workspace"], source), Match(row["workspace"], source))
     return Found(list(matches.values()), left_out)
 
 
-def _workspaces(desk: Desk, workspace: UUID | None) -> tuple[list[UUID], list[str]]:
-    if workspace:
-        return [workspace], []
+def _workspaces(desk: Desk) -> tuple[list[UUID], list[str]]:
+    """All of them, and what to say where there are too many."""
     found = [row["workspace"] for row in desk.rows(SQL["workspaces"], most=WORKSPACES)]
     more = len(found) > WORKSPACES
     return found[:WORKSPACES], [f"there are over {WORKSPACES:,} workspaces: name one with --workspace"] if more else []
