@@ -87,6 +87,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     Cause.MISSING: (seen(Sight.MISSING), "does not show its calendar to this account"),
     Cause.FOREIGN: (seen(Sight.FOREIGN), "something else under the event's id"),
     Cause.UNSEEN: (seen(Sight.REFUSED), "does not show it now: the quota is used up (403 quotaExceeded)"),
+    Cause.STALE: (replace(THERE, seen=Seen(Sight.ALIVE, 9)), "an older state of the event, 9, than"),
     Cause.SHOWN: (seen(Sight.ALIVE), "Google shows it"),
     Cause.APPLIED: (THERE, "as far as is remembered"),
     Cause.GIVEN_UP: (replace(IDLE, memory=Memory(10)), "the row that said why is gone"),

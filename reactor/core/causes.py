@@ -47,6 +47,7 @@ class Cause(StrEnum):
     MISSING = auto()
     FOREIGN = auto()
     UNSEEN = auto()
+    STALE = auto()
     SHOWN = auto()
     APPLIED = auto()
     GIVEN_UP = auto()

@@ -111,8 +111,8 @@ _RULES: tuple[_Rule, ...] = (
         Cause.DISCONNECTED,
         _row(lambda chain, _: chain.connection and not chain.connection.is_valid),
         "{what}: the workspace's connection is marked invalid, so its rows wait.",
-        "Connect it again: " + _CONNECT + ", or `connections enable` if a person has disabled it; what waits is then "
-        "sent by itself.",
+        "Connect it again: " + _CONNECT + ", or `python -m reactor connections enable --workspace {workspace}` if a "
+        "person has disabled it; what waits is then sent by itself.",
     ),
     _Rule(
         Cause.BRAKED,
@@ -329,6 +329,12 @@ _RULES: tuple[_Rule, ...] = (
         _seen(Sight.REFUSED),
         "The event was written, as far as is remembered, but Google does not show it now: {problem}.",
         "Mend that reason (docs/operations.md, Failure codes), and ask again.",
+    ),
+    _Rule(
+        Cause.STALE,
+        lambda chain: chain.place and chain.seen and (chain.seen.seq or chain.floor) < chain.floor,
+        "Google shows an older state of the event, {shown}, than the one up to which its source is settled, {floor}.",
+        "Have it written anew: " + _REBUILD + ".",
     ),
     _Rule(
         Cause.SHOWN,
