@@ -174,6 +174,9 @@ async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) 
     world.insert(8, workspace=OTHER)
     await until(lambda: cause(world, 8, OTHER) == Cause.HELD)
     assert "rate limited" in told(world, key(8), "--workspace", str(OTHER))["verdict"]
+    world.insert(9, workspace=OTHER)
+    found = told(world, key(9), "--workspace", str(OTHER))
+    assert "because of: rate limited" in found["verdict"], "also where others met it, and the lane is held back"
 
 
 async def test_what_is_remembered_against_what_is_wanted_and_what_google_holds(

@@ -99,6 +99,14 @@ def test_several_are_listed_without_their_words(database: Database, rows: Rows) 
     assert (len(many["matches"]), many["more"]) == (20, True)
 
 
+def test_nothing_that_a_terminal_obeys_comes_out(database: Database, rows: Rows) -> None:
+    item = rows.insert("dead", status="DEAD_LETTER", last_error="\x1b]0;mine\x07", payload={"calendarId": "c" * 9_999})
+    rows.connection.execute("update google_connections set calendar_id = repeat('c', 100000)")
+    result = call(database.reactor, "explain", str(item))
+    assert (result.exit_code, "\x1b" in result.output) == (1, False)
+    assert max(map(len, result.output.splitlines())) < 2_000
+
+
 @pytest.mark.parametrize(
     ("which", "sentence"),
     [

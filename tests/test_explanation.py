@@ -66,7 +66,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "not due yet, but in 25 h"),
     Cause.LOCKED: (waits(replace(ROW, session=Session(8, "psql", 7200.0))), "psql (process 8) has locked its row"),
     Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "due for 10 min, with 1,200 of its workspace"),
-    Cause.DUE: (WAITS, "a replica takes it next"),
+    Cause.DUE: (WAITS, "a replica takes it in its turn. Ask"),
     Cause.AUTH: (replace(IDLE, letters=(replace(LETTER, code="AUTH", error="revoked"),)), "AUTH: revoked. Connect"),
     **{
         Cause[code]: (replace(IDLE, letters=(replace(LETTER, code=code, error="why", attempts=5),)), f" {code}")
@@ -141,9 +141,15 @@ def test_a_dead_letter_has_the_last_word_only_where_nothing_newer_was_settled() 
 def test_a_removal_is_known_by_its_row_where_nothing_is_remembered() -> None:
     removed = replace(DONE, operation="CANCEL_EVENT")
     assert explain(replace(IDLE, finished=(removed,))).cause is Cause.CANCELLED
+    assert explain(replace(IDLE, finished=(replace(removed, code="SUPERSEDED"),))).cause is Cause.FORGOTTEN
     binding = Place(CALENDAR, "made-by-google")
     assert explain(replace(IDLE, binding=binding)).cause is Cause.APPLIED
     assert explain(replace(IDLE, binding=binding, memory=CANCELLED)).cause is Cause.CANCELLED, "the memory is younger"
+
+
+def test_a_lane_that_is_held_back_is_told_by_what_others_met() -> None:
+    met = ("rate limited (403 rateLimitExceeded) (7)", "Google failed (503) (2)")
+    assert says(replace(WAITS, met=met)).endswith("given back because of: " + ", ".join(met) + ".")
 
 
 def test_what_waits_later_lets_others_pass() -> None:

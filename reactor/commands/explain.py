@@ -178,7 +178,7 @@ def _document(
         "wanted": _wanted(reading, show_texts=show_texts),
         "standing": _standing(chain),
         "waiting": [_row(row) for row in chain.rows],
-        "ahead": {"items": chain.ahead, "met": reading.met} if chain.row else None,
+        "ahead": {"items": chain.ahead, "met": chain.met} if chain.row else None,
         "would_be_sent": sent,
         "remembered": _remembered(reading),
         "google": _google(chain),
@@ -191,6 +191,11 @@ def _text(text: object, *, show_texts: bool) -> object:
     return text if show_texts or not isinstance(text, str) else f"({len(text):,} characters)"
 
 
+def _short(value: object) -> str:
+    """What is no text and yet may be anything: columns of a view have any type."""
+    return str(value)[:60]
+
+
 def _wanted(reading: Reading, *, show_texts: bool) -> Document:
     wanted, event = reading.chain.wanted, reading.event or {}
     if wanted.wish is Wish.UNKNOWN:
@@ -199,11 +204,11 @@ def _wanted(reading: Reading, *, show_texts: bool) -> Document:
         return {"view": "does not have it"}
     texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
     return {
-        "view": f"has it ({event.get('event_type')})",
+        "view": f"has it ({_short(event.get('event_type'))})",
         "calendar": wanted.calendar_id,
         **{name: text for name, text in texts.items() if text is not None},
-        "start": event.get("start_at"),
-        "end": event.get("end_at"),
+        "start": _short(event.get("start_at")),
+        "end": _short(event.get("end_at")),
     }
 
 
@@ -282,7 +287,7 @@ def _google(chain: Chain) -> Document | None:
 
 
 def _show(document: Document) -> None:
-    typer.echo(f"{document['verdict']} {document['remedy']}")
+    typer.echo(clean(f"{document['verdict']} {document['remedy']}"))
     print_facts({name: document[name] for name in ("workspace", "source")}, title="\nThe event")
     print_facts(document["wanted"], title="\nWhat the application wants")
     print_facts(document["standing"], title="\nIts workspace")

@@ -167,6 +167,7 @@ class Chain:
         rebuild: The workspace's newest open REBUILD_ALL.
         rows: The source's open rows, the newest state first.
         ahead: How many of the workspace's items are due before the newest one.
+        met: What the workspace's waiting rows met when they were tried, with how many each, the most frequent first.
         letters: Its dead letters, the newest state first.
         finished: Its completed rows that are left, the newest state first.
         memory: What is remembered of it, None where nothing is.
@@ -183,6 +184,7 @@ class Chain:
     rebuild: Row | None = None
     rows: tuple[Row, ...] = ()
     ahead: int = 0
+    met: tuple[str, ...] = ()
     letters: tuple[Row, ...] = ()
     finished: tuple[Row, ...] = ()
     memory: Memory | None = None
@@ -222,5 +224,5 @@ class Chain:
         """Whether the application's last word was that there should be no event, and that was done."""
         if self.memory and self.memory.cancelled:
             return True
-        last = next(iter(self.finished), None)
+        last = next((row for row in self.finished if row.code is None), None)
         return self.place is None and last is not None and last.operation == Operation.CANCEL_EVENT

@@ -200,14 +200,14 @@ _RULES: tuple[_Rule, ...] = (
         Cause.DELAYED,
         _row(lambda _, row: (row.due_in or 0.0) < -HANGS),
         "{what}: it has been due for {since}, with {ahead} of its workspace before it; replicas run, so its workspace "
-        "is held back or they have more to do than they can.",
-        "Look what the waiting rows below met last, and at the replicas' `reactor_lanes` and "
+        "is held back or they have more to do than they can{met}.",
+        "Look what others of the workspace met, and at the replicas' `reactor_lanes` and "
         "`reactor_rate_limited_total` (docs/operations.md, Who is in the way).",
     ),
     _Rule(
         Cause.DUE,
         _row(lambda *_: True),
-        "{what}: it is due, with {ahead} of its workspace before it, and a replica takes it next.",
+        "{what}: it is due, with {ahead} of its workspace before it, and a replica takes it in its turn{met}.",
         "Ask again in a few seconds.",
     ),
     _Rule(

@@ -38,6 +38,7 @@ def words(chain: Chain) -> Mapping[str, object]:
         "refused_advice": advice(chain.replicas.sqlstate or ""),
         "blocker": blocker and blocker.text,
         "ahead": f"{chain.ahead:,}",
+        "met": f"; rows of the workspace were given back because of: {', '.join(chain.met)}" if chain.met else "",
         "shown": chain.seen and chain.seen.seq,
         "problem": chain.seen and chain.seen.problem,
         "unread": chain.wanted.problem,

@@ -44,14 +44,12 @@ class Reading:
         event: The event as the application's view has it, None where it has none or is not known.
         remembered_at: When the source was last written.
         synced_at: When the application's own record was.
-        met: What the workspace's waiting rows met last, with how many each.
     """
 
     chain: Chain
     event: dict[str, Any] | None = field(default=None, repr=False)
     remembered_at: Any = None
     synced_at: Any = None
-    met: tuple[str, ...] = ()
 
 
 def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> Reading:
@@ -78,13 +76,14 @@ def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> 
         rebuild=next(iter(_rows(desk, SQL["open_rebuild"], about)), None),
         rows=rows,
         ahead=ahead.get("ahead", 0),
+        met=tuple(ahead.get("met") or ()),
         letters=_rows(desk, SQL["dead_of_source"], about),
         finished=_rows(desk, SQL["finished_of_source"], about | {"settled_at": known["updated_at"]}),
         memory=_memory(known),
         binding=_binding(known),
         replicas=_replicas(desk),
     )
-    return Reading(chain, event, known["updated_at"], known["last_synced_at"], tuple(ahead.get("met") or ()))
+    return Reading(chain, event, known["updated_at"], known["last_synced_at"])
 
 
 def _rows(desk: Desk, statement: LiteralString, about: dict[str, Any]) -> tuple[Row, ...]:
@@ -138,7 +137,7 @@ def _wanted(desk: Desk, workspace: UUID, source: str) -> tuple[Wanted, dict[str,
         return Wanted(Wish.NO), None
     event = found[0]["event"]
     calendar = event.get("calendar_id") if isinstance(event, dict) else None
-    return Wanted(Wish.YES, calendar if isinstance(calendar, str) else None), event
+    return Wanted(Wish.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
 
 
 def view_rows(

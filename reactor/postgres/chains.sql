@@ -164,7 +164,7 @@ select c.workspace_id as workspace
 
 -- name: of_title
 -- Sources with these words in their title, among the first `rows` bindings, and the first open and dead rows.
-select u.workspace_id as workspace, u.source, max(u.title) as title, max(u.starts) as starts
+select u.workspace_id as workspace, u.source, left(max(u.title), 500) as title, max(u.starts) as starts
   from (select b.workspace_id, b.source_type || ':' || b.source_id as source, b.event_title as title,
                b.event_start::text as starts
           from (select * from public.calendar_event_bindings as b
@@ -189,8 +189,8 @@ select u.workspace_id as workspace, u.source, max(u.title) as title, max(u.start
 
 -- name: view_of_title
 -- The same in what the application wants; how long that takes is the application's affair, so it is given little time.
-select e.workspace_id as workspace, e.source_type::text || ':' || e.source_id::text as source, e.title::text as title,
-       e.start_at::text as starts
+select e.workspace_id as workspace, left(e.source_type::text || ':' || e.source_id::text, 100) as source,
+       left(e.title::text, 500) as title, left(e.start_at::text, 40) as starts
   from public.calendar_source_events as e
  where (e.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
    and position(lower(%(title)s) in lower(e.title::text)) > 0
@@ -228,17 +228,19 @@ select e.workspace_id as workspace, to_jsonb(e) as event
 
 -- name: workspace
 -- The connection and the brake.
-select c.workspace_id is not null as is_connected, coalesce(c.is_valid, false) as is_valid, c.calendar_id as calendar,
+select c.workspace_id is not null as is_connected, coalesce(c.is_valid, false) as is_valid,
+       left(c.calendar_id, 1024) as calendar,
        b.workspace_id is not null as is_stopped, b.cause, b.deletes, b.events, b.stopped_at
   from (select %(workspace)s::uuid as id) as w
   left join public.google_connections as c on c.workspace_id = w.id
   left join public.sync_brakes as b on b.workspace_id = w.id and b.released_at is null;
 
 -- name: memory
--- What the reactor remembers of a source, and what the application's table has.
-select s.workspace_id is not null as is_remembered, s.floor_seq, s.generation, s.google_event_id, s.calendar_id, s.etag,
-       s.cancelled, s.reopen, s.strays, s.updated_at, b.google_event_id as bound_event_id,
-       b.calendar_id as bound_calendar_id, b.last_synced_at
+-- What the reactor remembers of a source, and what the application's table has; ids as long as the contract has them.
+select s.workspace_id is not null as is_remembered, s.floor_seq, s.generation,
+       left(s.google_event_id, 1024) as google_event_id, left(s.calendar_id, 1024) as calendar_id,
+       left(s.etag, 100) as etag, s.cancelled, s.reopen, s.strays[1:100] as strays, s.updated_at,
+       left(b.google_event_id, 1024) as bound_event_id, left(b.calendar_id, 1024) as bound_calendar_id, b.last_synced_at
   from (select %(workspace)s::uuid as w, %(source)s::text as key) as k
   left join public.sync_sources as s on s.workspace_id = k.w and s.source_key = k.key
   left join public.calendar_event_bindings as b
@@ -343,16 +345,18 @@ select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.par
  order by o.seq desc nulls last, ended_ago;
 
 -- name: ahead
--- How many of the workspace's items are due before one, up to `dead`, and what those that were tried met last.
+-- Of the workspace's rows that wait, those that are due first (`dead` of them): how many are due before one, and what they
+-- met when they were tried. While a lane is held back it is told by those that were given back.
 with page as materialized (
-  select left(o.last_error, 200) as error
+  select o.next_attempt_at, left(o.last_error, 200) as error
     from public.sync_outbox as o
    where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
-     and o.next_attempt_at < least((select i.next_attempt_at from public.sync_outbox as i where i.id = %(item)s), now())
    order by o.next_attempt_at
    limit %(dead)s
 )
-select (select count(*) from page)::integer as ahead,
+select (select count(*) from page as p
+         where p.next_attempt_at < least(
+           (select i.next_attempt_at from public.sync_outbox as i where i.id = %(item)s), now()))::integer as ahead,
        (select array_agg(e.error || ' (' || e.n || ')' order by e.n desc)
           from (select p.error, count(*) as n from page as p where p.error is not null
                  group by 1 order by 2 desc limit 3) as e) as met;

@@ -70,7 +70,8 @@ def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
     if asked.source:
         if workspace:
             return Found([Match(workspace, asked.source)])
-        return _by_keys(desk, [asked.source], *_workspaces(desk))
+        source_type, _, source_id = asked.source.partition(":")
+        return _by_keys(desk, [asked.source], _Area.of(desk, None), source_type, source_id)
     if asked.event_id:
         return _by_event(desk, asked.event_id, workspace)
     return _by_title(desk, asked.title or "", workspace)
@@ -94,29 +95,38 @@ def _require_event(item: dict[str, Any]) -> None:
 
 def _by_uuid(desk: Desk, uuid: UUID, workspace: UUID | None) -> Found:
     """By a source's id alone: with each kind of source that there is."""
-    workspaces, left_out = ([workspace], []) if workspace else _workspaces(desk)
-    types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=workspaces)]
-    return _by_keys(desk, [f"{each}:{uuid}" for each in types], workspaces, left_out, uuid)
+    area = _Area.of(desk, workspace)
+    types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=area.workspaces)]
+    return _by_keys(desk, [f"{each}:{uuid}" for each in types], area, None, str(uuid))
 
 
-def _by_keys(
-    desk: Desk, keys: list[str], workspaces: list[UUID], left_out: list[str], uuid: UUID | None = None
-) -> Found:
-    rows = desk.rows(SQL["places"], workspaces=workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1)
+def _by_keys(desk: Desk, keys: list[str], area: "_Area", source_type: str | None, source_id: str) -> Found:
+    rows = desk.rows(
+        SQL["places"], workspaces=area.workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1
+    )
     matches = {(row["workspace"], row["source"]): Match(row["workspace"], row["source"]) for row in rows}
-    source_type, _, source_id = (None, "", str(uuid)) if uuid else keys[0].partition(":")
-    wanted, _ = view_rows(desk, source_id, source_type, workspaces[0] if len(workspaces) == 1 else None)
+    wanted, _ = view_rows(desk, source_id, source_type, area.only)
     for row in wanted:
         source = f"{row['event'].get('source_type')}:{row['event'].get('source_id')}"
         matches.setdefault((row["workspace"], source), Match(row["workspace"], source))
-    return Found(list(matches.values()), left_out)
+    return Found(list(matches.values()), area.left_out)
 
 
-def _workspaces(desk: Desk) -> tuple[list[UUID], list[str]]:
-    """All of them, and what to say where there are too many."""
-    found = [row["workspace"] for row in desk.rows(SQL["workspaces"], most=WORKSPACES)]
-    more = len(found) > WORKSPACES
-    return found[:WORKSPACES], [f"there are over {WORKSPACES:,} workspaces: name one with --workspace"] if more else []
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """Where it is looked: in one workspace, or in all, as far as that goes."""
+
+    workspaces: list[UUID]
+    only: UUID | None = None
+    left_out: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, desk: Desk, workspace: UUID | None) -> "_Area":
+        if workspace:
+            return cls([workspace], workspace)
+        found = [row["workspace"] for row in desk.rows(SQL["workspaces"], most=WORKSPACES)]
+        more = [f"there are over {WORKSPACES:,} workspaces: name one with --workspace"]
+        return cls(found[:WORKSPACES], None, more if len(found) > WORKSPACES else [])
 
 
 def _by_event(desk: Desk, event_id: str, workspace: UUID | None) -> Found:
