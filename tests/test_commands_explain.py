@@ -234,6 +234,10 @@ async def test_what_is_remembered_against_what_is_wanted_and_what_google_holds(
     assert (found["cause"], found["google"]["shows"]) == (Cause.SHOWN, "the event is there")
     link = f"https://www.google.com/calendar/event?eid={events['event 1']}"
     assert (await asked(link))["source"] == key(1)
+    for table, about in (("sync_sources", "source_key"), ("calendar_event_bindings", "'task:' || source_id")):
+        world.execute(f"delete from {table} where {about} = %s", key(6))  # as in a restored backup
+    world.execute("update app_events set calendar_id = %s where title = 'event 6'", USER)
+    assert (await asked(key(6)))["cause"] == Cause.UNREMEMBERED
     emulator.delete_by_hand(USER, events["event 7"])
     assert (await asked(events["event 7"]))["cause"] == Cause.DELETED
     emulator.share(USER, USER, None)

@@ -75,6 +75,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     },
     Cause.DIED: (replace(IDLE, letters=(LETTER,)), "(no reason was written)"),
     Cause.STRAY: (replace(IDLE, source=str(ITEM), finished=(DONE,)), "an extra event that a rebuild found"),
+    Cause.UNREMEMBERED: (replace(IDLE, memory=CANCELLED, seen=Seen(Sight.ALIVE)), "nothing here remembers"),
     Cause.REVERSED: (replace(IDLE, memory=CANCELLED, wanted=WANTED), "its view calendar_source_events wants it"),
     Cause.CANCELLED: (replace(IDLE, memory=CANCELLED), "because the application asked for that"),
     Cause.UNWANTED: (replace(THERE, wanted=UNWANTED), "no row has asked for its removal"),
@@ -120,6 +121,9 @@ def test_the_sentence_says_what_the_calendar_shows_meanwhile() -> None:
     assert says(WAITS).startswith("The event is not in the calendar yet: ")
     assert says(replace(WAITS, memory=APPLIED)).startswith("The event's newest state is not in the calendar yet: ")
     assert says(waits(replace(ROW, operation="CANCEL_EVENT"))).startswith("The event is not removed yet: ")
+    alive, deleted = Seen(Sight.ALIVE), Seen(Sight.DELETED)
+    assert says(replace(WAITS, seen=alive)).startswith("The event's newest state is not in the calendar yet: ")
+    assert says(replace(WAITS, memory=APPLIED, seen=deleted)).startswith("The event is not in the calendar yet: ")
     letter = replace(LETTER, code="BAD_REQUEST", seq=11)
     assert "the calendar shows the state before it" in says(replace(THERE, letters=(letter,)))
     assert "was not removed" in says(replace(THERE, letters=(replace(letter, operation="CANCEL_EVENT"),)))

@@ -15,8 +15,9 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
 from reactor.core.asked import Asked, read as understood
+from reactor.core.causes import Explanation
 from reactor.core.chain import Chain, Hands, Row, Wish
-from reactor.core.explanation import Explanation, explain as explained
+from reactor.core.explanation import explain as explained
 from reactor.core.ids import event_id
 from reactor.core.messages import Place
 from reactor.core.seen import Sight

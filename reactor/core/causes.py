@@ -1,5 +1,6 @@
-"""What decides about an event: the causes that `reactor.core.explanation` knows."""
+"""What decides about an event: the causes that `reactor.core.explanation` knows, and what is said of one."""
 
+from dataclasses import dataclass
 from enum import StrEnum, auto
 
 
@@ -38,6 +39,7 @@ class Cause(StrEnum):
     WORKER_LOST = auto()
     DIED = auto()
     STRAY = auto()
+    UNREMEMBERED = auto()
     REVERSED = auto()
     CANCELLED = auto()
     UNWANTED = auto()
@@ -60,3 +62,23 @@ class Cause(StrEnum):
 
 WELL = frozenset({Cause.STRAY, Cause.CANCELLED, Cause.SHOWN, Cause.APPLIED, Cause.NOT_WANTED})
 """The calendar is as the application wants it, as far as is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer.
+
+    Attributes:
+        cause: What decides.
+        verdict: A sentence that says so; never an event's text.
+        remedy: A sentence that says what to do.
+    """
+
+    cause: Cause
+    verdict: str
+    remedy: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the calendar is as the application wants it, as far as is known."""
+        return self.cause in WELL

@@ -10,7 +10,7 @@ from uuid import UUID
 from reactor.core.item import Memory
 from reactor.core.messages import Place
 from reactor.core.payload import Operation
-from reactor.core.seen import Seen
+from reactor.core.seen import Seen, Sight
 
 
 class Hands(StrEnum):
@@ -218,6 +218,11 @@ class Chain:
         if known and known.event_id and known.calendar_id:
             return Place(known.calendar_id, known.event_id)
         return None if known and known.cancelled else self.binding
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
+        return self.seen.sight is Sight.ALIVE if self.seen else self.place is not None
 
     @property
     def is_cancelled(self) -> bool:

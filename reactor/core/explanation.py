@@ -11,7 +11,7 @@ So a cause is what has to go before anything else can matter: whoever mends it a
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reactor.core.causes import WELL, Cause
+from reactor.core.causes import Cause, Explanation
 from reactor.core.chain import Chain, Hands, Row, Wish
 from reactor.core.outcome import FailureCode
 from reactor.core.seen import Sight
@@ -19,26 +19,6 @@ from reactor.core.wording import words
 
 HANGS = 60.0
 """Seconds that an item is in hand, or due, before it is worth a word; it takes milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The answer.
-
-    Attributes:
-        cause: What decides.
-        verdict: A sentence that says so; never an event's text.
-        remedy: A sentence that says what to do.
-    """
-
-    cause: Cause
-    verdict: str
-    remedy: str
-
-    @property
-    def is_well(self) -> bool:
-        """Whether the calendar is as the application wants it, as far as is known."""
-        return self.cause in WELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +249,13 @@ _RULES: tuple[_Rule, ...] = (
         lambda chain: chain.finished and ":" not in chain.source,
         "The item is about no source: it was an extra event that a rebuild found and removed.",
         _BY_ITSELF + ".",
+    ),
+    _Rule(
+        Cause.UNREMEMBERED,
+        lambda chain: chain.place is None and chain.is_shown,
+        "Google shows the event, and nothing here remembers that it does: a request was carried out whose end was not "
+        "written, or the database is an older one than the calendar (a restored backup).",
+        "Have everything compared: " + _REBUILD + ".",
     ),
     _Rule(
         Cause.REVERSED,

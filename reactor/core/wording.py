@@ -50,7 +50,9 @@ def _waiting(chain: Chain) -> str:
     if chain.row and chain.row.operation == Operation.CANCEL_EVENT:
         return "The event is not removed yet"
     return (
-        "The event's newest state is not in the calendar yet" if chain.place else "The event is not in the calendar yet"
+        "The event's newest state is not in the calendar yet"
+        if chain.is_shown
+        else "The event is not in the calendar yet"
     )
 
 
@@ -58,7 +60,7 @@ def _fate(chain: Chain) -> str:
     """The beginning of a sentence about a dead letter."""
     if chain.letter and chain.letter.operation == Operation.CANCEL_EVENT:
         return "The event was not removed: that is a dead letter,"
-    shown = "; the calendar shows the state before it" if chain.place else ""
+    shown = "; the calendar shows the state before it" if chain.is_shown else ""
     return f"The event's newest state was not written{shown}: it is a dead letter,"
 
 
