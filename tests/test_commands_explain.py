@@ -10,13 +10,12 @@ from psycopg.types.json import Jsonb
 
 from reactor.core.causes import WELL, Cause
 from reactor.emulator import Fault
-from reactor.settings import Settings
 from tests.commands import call, call_beside
 from tests.dialogues import upsert_json
 from tests.google_fixtures import USER
-from tests.process_world import KEYS, WORKSPACE
+from tests.process_world import WORKSPACE
 from tests.rebuild_world import TEAM, RebuildWorld, key, source, world
-from tests.replica import Replica
+from tests.replica import start
 from tests.waiting import until
 
 __all__ = ["world"]
@@ -46,23 +45,6 @@ def item(world: RebuildWorld, number: int, **columns: object) -> UUID:
     marks = ", ".join(["%s"] * len(row))
     world.execute(f"insert into sync_outbox ({names}) values ({marks})", *row.values())
     return UUID(str(row["id"]))
-
-
-async def start(world: RebuildWorld, nursery: trio.Nursery) -> Replica:
-    """The whole reactor, in this process: it is not to cost more than what is asked about it."""
-    settings = Settings.from_environment(
-        database_url=world.database.reactor,
-        google_client_id=world.google.client_id,
-        google_client_secret=world.google.client_secret,
-        token_encryption_keys=KEYS,
-        google_api_root=world.google.api_root,
-        google_token_uri=world.google.token_uri,
-        calendar_sync_requests_per_minute=0,
-        calendar_sync_lane_requests_per_minute=0,
-        health_bind="127.0.0.1:0",
-    )
-    replica: Replica = await nursery.start(Replica(settings).run)
-    return replica
 
 
 async def test_what_waits_where_no_replica_runs(world: RebuildWorld) -> None:

@@ -4,10 +4,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 
 from tests.commands import call, document
 from tests.process_world import WORKSPACE
-from tests.rebuild_world import TEAM, UNLIMITED, RebuildWorld, world
+from tests.rebuild_world import TEAM, RebuildWorld, world
+from tests.replica import start
 
 __all__ = ["world"]
 
@@ -23,13 +25,13 @@ def refused(world: RebuildWorld, workspace: UUID = WORKSPACE) -> str:
     return result.stderr
 
 
-async def test_it_says_what_it_comes_to_and_does_that(world: RebuildWorld) -> None:
+async def test_it_says_what_it_comes_to_and_does_that(world: RebuildWorld, nursery: trio.Nursery) -> None:
     world.define_view()
     world.connect()
     for number in range(4):
         world.write(number, f"event {number}")
     world.write(5, "event 5", calendar=TEAM)
-    await world.start(**UNLIMITED).ready()
+    await start(world, nursery)
     await world.quiet()
     emulator = world.google.emulator
     [gone] = [event["id"] for event in emulator.events(world.google.user) if event["summary"] == "event 1"]
