@@ -14,8 +14,10 @@ from reactor.commands import (
     demo,
     drift,
     emulator,
+    explain,
     locks,
     migrate,
+    rebuild,
     run,
     status,
     tokens,
@@ -54,6 +56,8 @@ run.register(app)
 migrate.register(app)
 check.register(app)
 status.register(app)
+explain.register(app)
+rebuild.register(app)
 app.add_typer(dead_letters.app)
 app.add_typer(connections.app)
 connect.register(app)

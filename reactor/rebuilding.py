@@ -44,11 +44,12 @@ from reactor.postgres.rebuilds import PORTION, Expansion
 
 log = structlog.get_logger(__name__)
 
-_GRANTS = {
+GRANTS = {
     "view": "GRANT SELECT ON public.calendar_source_events TO calendar_sync_reactor",
     "function": "GRANT EXECUTE ON FUNCTION public.calendar_source_events(uuid) TO calendar_sync_reactor",
     "memory": "python -m reactor migrate",
 }
+"""What lets a rebuild read the state, by where it is from."""
 _INSIDE = "let it run with its owner's rights, or grant that too"
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
 _LOST = Retry("the claim was lost while the rebuild was carried out", counts=False, asked=False)
@@ -167,7 +168,7 @@ class _Run:
         return self._told(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
 
     def _unreadable(self) -> Retry:
-        grant = _GRANTS[self._expansion.source]
+        grant = GRANTS[self._expansion.source]
         return self._told(Retry(f"{self.where} may not be read; run: {grant}", counts=False, asked=False), _NO_RIGHT)
 
     def _told(self, retry: Retry, sqlstate: str) -> Retry:

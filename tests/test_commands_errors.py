@@ -17,6 +17,8 @@ ALL = (
     ("dead-letters", "list"),
     ("dead-letters", "show", W),
     ("dead-letters", "requeue", "--all"),
+    ("explain", W),
+    ("rebuild", "--workspace", W),
     ("connections", "list"),
     ("connections", "enable", "--workspace", W),
     ("connections", "disable", "--workspace", W),
@@ -78,7 +80,9 @@ def test_a_role_that_would_see_nothing(stranger: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("status",), ("locks",), ("dead-letters", "list"), ("connections", "list")], ids=" ".join
+    "arguments",
+    [("status",), ("locks",), ("dead-letters", "list"), ("connections", "list"), ("explain", W), ("rebuild",)],
+    ids=" ".join,
 )
 def test_a_workspace_that_is_not_known(arguments: tuple[str, ...], database: Database) -> None:
     result = call(database.reactor, *arguments, "--workspace", W)

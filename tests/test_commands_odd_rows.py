@@ -75,6 +75,9 @@ def test_no_command_ends_for_what_a_row_holds(poisoned: Database) -> None:
         said(poisoned, "dead-letters", "show", str(item_id))
         if operation == "REBUILD_ALL":
             said(poisoned, "status", "--rebuild", str(item_id))
+    for item_id, operation in Random(5).sample(rows, 5):
+        if operation != "REBUILD_ALL":
+            said(poisoned, "explain", str(item_id))
 
 
 def test_what_can_be_put_back_is_whatever_else_is_odd(poisoned: Database) -> None:

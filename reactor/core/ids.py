@@ -25,3 +25,10 @@ def event_id(workspace_id: str, source_key: str, generation: int) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     bits = int.from_bytes(digest[:_HASH_BYTES], "big")
     return "r" + "".join([_PAIRS[bits >> shift & 0x3FF] for shift in range(150, -1, -10)])
+
+
+def digest_of(event_id: str) -> bytes | None:
+    """The hash that an id of ours carries, None where the id is not of our making."""
+    if len(event_id) != 33 or event_id[0] != "r" or not set(event_id) <= set(_BASE32HEX):
+        return None
+    return int(event_id[1:], 32).to_bytes(_HASH_BYTES, "big")

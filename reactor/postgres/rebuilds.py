@@ -86,9 +86,7 @@ class Expansion:
 
     @property
     def _state(self) -> LiteralString:
-        if self.source == "memory":
-            return _SQL["state_of_memory"]
-        return _SQL["state_of_view" if self.source == "view" else "state_of_function"] + _SQL["state_of_application"]
+        return state_of(self.source)
 
     def open(self, connection: Connection) -> None:
         """Find the state."""
@@ -152,6 +150,13 @@ class Expansion:
             if rows[0][-1]:
                 connection.execute(_SQL["progressed"], self._params)
         return rows
+
+
+def state_of(source: str) -> LiteralString:
+    """The beginning of every statement that reads the current state: from a `view`, a `function` or `memory`."""
+    if source == "memory":
+        return _SQL["state_of_memory"]
+    return _SQL["state_of_view" if source == "view" else "state_of_function"] + _SQL["state_of_application"]
 
 
 def _removal(removal: Cancel | Stray) -> dict[str, Any]:

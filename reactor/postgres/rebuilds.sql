@@ -4,8 +4,8 @@
 
 -- name: source
 -- Where the current state comes from, and whether we may read it.
-select case when v.oid is not null then 'view' when f.oid is not null then 'function' else 'memory' end,
-       coalesce(has_table_privilege(v.oid, 'select'), has_function_privilege(f.oid, 'execute'), true)
+select case when v.oid is not null then 'view' when f.oid is not null then 'function' else 'memory' end as kind,
+       coalesce(has_table_privilege(v.oid, 'select'), has_function_privilege(f.oid, 'execute'), true) as is_readable
   from (select to_regclass('public.calendar_source_events')::oid as oid) as v,
        (select to_regprocedure('public.calendar_source_events(uuid)')::oid as oid) as f;
 
@@ -131,12 +131,16 @@ select c.calendar_id
 
 -- name: survey
 -- How many events there are, how many of them would go, and how many nobody knows what to do with.
-select count(*) filter (where k.google_event_id is not null),
+select count(*) filter (where k.google_event_id is not null) as events,
        count(*) filter (where k.google_event_id is not null and s.key is not null and not s.is_known
-                           or k.google_event_id is not null and s.key is null and %(complete)s),
-       count(*) filter (where s.key is null and not %(complete)s)
+                           or k.google_event_id is not null and s.key is null and %(complete)s) as deletes,
+       count(*) filter (where s.key is null and not %(complete)s) as left_alone
   from known as k
   left join state as s on s.key = k.key
+
+-- name: size
+-- How many events are to be there.
+select count(*) filter (where s.is_known) as writes from state as s
 
 -- name: facts
 -- What is known of the sources that listed events name.
@@ -233,3 +237,23 @@ with old_ones as materialized (
   returning 1
 )
 select count(*) from put_away
+
+-- name: open_rebuild
+-- A rebuild of the workspace that is not done, the newest.
+select o.id, o.status::text, o.created_at
+  from public.sync_outbox as o
+ where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = %(workspace)s
+ order by o.seq desc
+ limit 1
+
+-- name: ask
+-- A rebuild, unless there is one that is not done.
+insert into public.sync_outbox (workspace_id, operation, payload)
+select %(workspace)s::uuid, 'REBUILD_ALL',
+       jsonb_build_object('operation', 'REBUILD_ALL', 'workspaceId', %(workspace)s::uuid, 'calendarId', %(calendar)s::text)
+       || case when %(recreate)s then '{"recreate": true}' else '{}' end::jsonb
+ where not exists (
+   select from public.sync_outbox as o
+    where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING')
+      and o.workspace_id = %(workspace)s::uuid)
+returning id

@@ -1,0 +1,327 @@
+"""`explain`: why an event is in its calendar or is not, from what the application wants to what Google holds.
+
+Texts of events are treated as everywhere: their lengths, unless they are asked for.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from reactor.commands import google_event
+from reactor.commands.dead_letters import LARGEST, SQL as LETTERS
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
+from reactor.commands.preview import preview
+from reactor.core.asked import Asked, read as understood
+from reactor.core.causes import Explanation
+from reactor.core.chain import Chain, Hands, Row, Wish
+from reactor.core.explanation import explain as explained
+from reactor.core.ids import event_id
+from reactor.core.messages import Place
+from reactor.core.seen import Sight
+from reactor.errors import ConfigurationError
+from reactor.postgres.chains import RECENT, Reading, read
+from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.sources import MATCHES, Found, Match, find, workspaces_of
+from reactor.settings import DatabaseSettings
+
+Document = dict[str, Any]
+_SIGHTS = {
+    Sight.ALIVE: "the event is there",
+    Sight.DELETED: "the event is deleted",
+    Sight.MISSING: "no such event, or no such calendar for this account",
+    Sight.FOREIGN: "an event of another source",
+    Sight.REFUSED: "nothing",
+}
+
+
+def explain(
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHICH",
+            show_default=False,
+            help="An item's id, a source (`task:UUID`), its UUID alone, Google's id or link of the event, or words of "
+            "its title.",
+        ),
+    ],
+    *,
+    google: Annotated[
+        bool, typer.Option("--google", help="Ask Google too: one question, with the workspace's own credentials.")
+    ] = False,
+    workspace: OneWorkspace = None,
+    show_texts: Annotated[
+        bool, typer.Option("--show-texts", help="Show the event's texts too; without it their lengths.")
+    ] = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say why an event is not in the calendar: one sentence with what to do, then all that is known of it.
+
+    What the application wants, what waits in the outbox and for what, what is remembered, with --google what Google
+    holds, and what is left of its history. Changes nothing. Words of a title are looked for in the application's view,
+    in bindings and in rows; where they fit several events, those are listed.
+
+    Exit codes: 0 the calendar is as the application wants it, as far as is known; 1 it is not; 2 no such event,
+    several of them, wrong use or no database.
+    """
+    with sentences():
+        asked = understood(which)
+        settings = google_event.Settings.from_environment() if google else None
+        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        with open_desk(dsn, name="explain") as desk:
+            if workspace:
+                desk.know(workspace)
+            found = find(desk, asked, workspace)
+            if settings and asked.event_id and not found.matches:
+                found = _by_google(desk, settings, asked, workspace, found)
+            match = _one(found, show_texts=show_texts, as_json=as_json)
+            reading = read(desk, match.workspace, match.source, match.item)
+            if settings:
+                reading = _seen(desk, settings, reading)
+            sent = _sent(desk, reading.chain, show_texts=show_texts)
+    explanation = explained(reading.chain)
+    document = _document(reading, explanation, sent, match.item, show_texts=show_texts)
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
+    raise typer.Exit(0 if explanation.is_well else 1)
+
+
+def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
+    """The one that is meant; otherwise the command ends with exit code 2."""
+    matches = found.matches
+    for left_out in found.left_out:
+        note(f"Not all was searched: {left_out}.")
+    if not matches:
+        raise ConfigurationError(
+            "No such event is known: no item has this id, and no row, no binding and no event that is remembered fits. "
+            "Name it in another way: the source as type:UUID with --workspace, the event's link with --google."
+        )
+    if len(matches) > 1:
+        shown = [
+            {
+                "workspace": each.workspace,
+                "source": each.source,
+                "starts": each.starts,
+                "title": _text(each.title, show_texts=show_texts),
+            }
+            for each in matches
+        ]
+        if as_json:
+            print_json({"matches": shown[:MATCHES], "more": len(shown) > MATCHES})
+        else:
+            columns = ("workspace", "source", "starts", "title")
+            print_table(columns, [tuple(each[name] for name in columns) for each in shown[:MATCHES]])
+        more = f"over {MATCHES}" if len(matches) > MATCHES else str(len(matches))
+        raise ConfigurationError(f"It may be one of {more}: say which, by its source and its --workspace.")
+    return matches[0]
+
+
+def _by_google(
+    desk: Desk, settings: google_event.Settings, asked: Asked, workspace: UUID | None, found: Found
+) -> Found:
+    """Let the event itself say whose it is: what we write is marked."""
+    for each in workspaces_of(desk, asked.calendar_id, workspace):
+        calendar = asked.calendar_id or _calendar(desk, each)
+        if calendar and asked.event_id:
+            seen = google_event.look(desk, settings, each, Place(calendar, asked.event_id))
+            if seen.source_key and seen.workspace_id == str(each):
+                return Found([Match(each, seen.source_key)])
+    return found
+
+
+def _calendar(desk: Desk, workspace: UUID) -> str | None:
+    connection = desk.row(google_event.SQL["connection"], workspace=workspace)
+    return str(connection["calendar"]) if connection else None
+
+
+def _seen(desk: Desk, settings: google_event.Settings, reading: Reading) -> Reading:
+    """Ask for the event where it is; where it is not known to be, where it would be."""
+    chain = reading.chain
+    calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
+    place = chain.place
+    if place is None and calendar:
+        generation = chain.memory.generation if chain.memory else 0
+        place = Place(calendar, event_id(str(chain.workspace_id), chain.source, generation))
+    if place is None or chain.connection is None:
+        note("Google was not asked: the workspace has no connection.")
+        return reading
+    seen = google_event.look(desk, settings, chain.workspace_id, place, chain.source)
+    return replace(reading, chain=replace(chain, seen=seen))
+
+
+def _sent(desk: Desk, chain: Chain, *, show_texts: bool) -> Document | None:
+    """What the newest state that waits, or that died, would make of the event."""
+    row = chain.row or chain.letter
+    letter = desk.row(LETTERS["letter"], id=row.id, most=LARGEST) if row else None
+    if letter is None:
+        return None
+    if letter["payload"] is None:
+        return {"nothing": f"the payload is too large: {letter['size']:,} bytes"}
+    return preview(letter, letter["payload"], show_texts=show_texts)
+
+
+def _document(
+    reading: Reading, explanation: Explanation, sent: Document | None, item: UUID | None, *, show_texts: bool
+) -> Document:
+    chain = reading.chain
+    return {
+        "cause": explanation.cause.value,
+        "verdict": explanation.verdict,
+        "remedy": explanation.remedy,
+        "workspace": chain.workspace_id,
+        "source": chain.source,
+        "item": item,
+        "wanted": _wanted(reading, show_texts=show_texts),
+        "standing": _standing(chain),
+        "waiting": [_row(row) for row in chain.rows],
+        "ahead": {"items": chain.ahead, "met": chain.met} if chain.row else None,
+        "would_be_sent": sent,
+        "remembered": _remembered(reading),
+        "google": _google(chain),
+        "dead_letters": [_row(row) for row in chain.letters],
+        "finished": [_row(row) for row in chain.finished],
+    }
+
+
+def _text(text: object, *, show_texts: bool) -> object:
+    return text if show_texts or not isinstance(text, str) else f"({len(text):,} characters)"
+
+
+def _short(value: object) -> str:
+    """What is no text and yet may be anything: columns of a view have any type."""
+    return str(value)[:60]
+
+
+def _wanted(reading: Reading, *, show_texts: bool) -> Document:
+    wanted, event = reading.chain.wanted, reading.event or {}
+    if wanted.wish is Wish.UNKNOWN:
+        return {"view": f"not known: {wanted.problem}"}
+    if wanted.wish is Wish.NO:
+        return {"view": "does not have it"}
+    texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
+    return {
+        "view": f"has it ({_short(event.get('event_type'))})",
+        "calendar": wanted.calendar_id,
+        **{name: text for name, text in texts.items() if text is not None},
+        "start": _short(event.get("start_at")),
+        "end": _short(event.get("end_at")),
+    }
+
+
+def _standing(chain: Chain) -> Document:
+    """What a claim asks of the workspace, beside the row itself."""
+    connection, stop, replicas = chain.connection, chain.stop, chain.replicas
+    running = count(replicas.count, "replica")
+    refused = f", one is refused by the database with SQLSTATE {replicas.sqlstate}" if replicas.sqlstate else ""
+    blocked = f"; {replicas.blocker.text} keeps the lock of all claims" if replicas.blocker else ""
+    return {
+        "connection": "none" if connection is None else "valid" if connection.is_valid else "invalid",
+        "calendar": connection and connection.calendar_id,
+        "brake": f"has stopped it: {stop.deletes:,} of {stop.events:,} events" if stop else "no",
+        "rebuild": f"{chain.rebuild.id}, {chain.rebuild.status}, {_when(chain.rebuild)}" if chain.rebuild else "none",
+        "reactor": running + refused + blocked,
+    }
+
+
+def _when(row: Row) -> str:
+    """What becomes of an open row, and when."""
+    if row.hands is Hands.LOST:
+        return "its worker is gone"
+    if row.hands:
+        by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
+        return f"in hand{by}"
+    if row.is_aside:
+        return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
+    locked = f", locked by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
+    if row.due_in is None:
+        return f"never due{locked}"
+    due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"
+    return f"{due}{locked}"
+
+
+def _row(row: Row) -> Document:
+    ended = None if row.status not in ("COMPLETED", "DEAD_LETTER") else row.ended_ago
+    return {
+        "item": row.id,
+        "operation": row.operation,
+        "place": row.seq,
+        "status": row.status,
+        "code": row.code,
+        "when": _when(row) if ended is None else f"{duration(ended)} ago",
+        "attempts": f"{row.attempts} of {row.max_attempts}",
+        "of_a_rebuild": row.is_child,
+        "error": row.error,
+    }
+
+
+def _remembered(reading: Reading) -> Document:
+    memory, binding = reading.chain.memory, reading.chain.binding
+    written = clean(reading.synced_at)
+    bound = f"event {binding.event_id} in {binding.calendar_id}, written {written}" if binding else "none"
+    if memory is None:
+        return {"source": "nothing", "binding": bound}
+    return {
+        "event": memory.event_id,
+        "calendar": memory.calendar_id,
+        "removed by us": memory.cancelled,
+        "settled up to": str(memory.floor_seq),
+        "generation": memory.generation,
+        "written": reading.remembered_at,
+        "left open": f"attempts that may have left it in {count(len(memory.strays), 'calendar')}"
+        if memory.strays
+        else "nothing",
+        "binding": bound,
+    }
+
+
+def _google(chain: Chain) -> Document | None:
+    seen = chain.seen
+    if seen is None:
+        return None
+    state = None if seen.seq is None else str(seen.seq)
+    return {"shows": _SIGHTS[seen.sight], "state": state, **({"because": seen.problem} if seen.problem else {})}
+
+
+def _show(document: Document) -> None:
+    typer.echo(clean(f"{document['verdict']} {document['remedy']}"))
+    print_facts({name: document[name] for name in ("workspace", "source")}, title="\nThe event")
+    print_facts(document["wanted"], title="\nWhat the application wants")
+    print_facts(document["standing"], title="\nIts workspace")
+    _show_rows(document["waiting"], "\nWhat waits, the newest state first: that one is sent")
+    if document["ahead"]:
+        met = "; ".join(document["ahead"]["met"]) or "nothing"
+        print_facts({"before it": f"{document['ahead']['items']:,} of the workspace", "they met": met})
+    if document["would_be_sent"]:
+        print_facts(document["would_be_sent"], title="\nWould be sent")
+    print_facts(document["remembered"], title="\nWhat is remembered")
+    if document["google"]:
+        print_facts(document["google"], title="\nGoogle")
+    _show_rows([*document["dead_letters"], *document["finished"]], "\nWhat is left of its history")
+    note(f"\nFinished rows are looked for among the last {RECENT:,}.")
+
+
+def _show_rows(rows: list[Document], title: str) -> None:
+    if not rows:
+        typer.echo(f"{title}\n  nothing")
+        return
+    columns = ("item", "operation", "place", "status", "code", "when", "attempts", "error")
+    print_table(columns, [(*(str(e["place"]) if n == "place" else e[n] for n in columns),) for e in rows], title=title)
+
+
+EPILOG = """Examples:
+
+    python -m reactor explain task:0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6
+
+    python -m reactor explain "Quarterly review" --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10
+
+    python -m reactor explain "https://www.google.com/calendar/event?eid=…" --google --json | jq -r .cause"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG)(explain)

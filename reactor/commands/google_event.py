@@ -1,0 +1,72 @@
+"""Asks Google for one event, with a workspace's own credentials: what `explain --google` shows.
+
+One question, by the same client as the service's, and one for an access token before it. Nothing is changed, but for a
+refresh token that Google replaces on this occasion: that is stored, as the service would.
+"""
+
+from uuid import UUID
+
+import httpx
+import trio
+
+from reactor.core.messages import Place, Reply, get
+from reactor.core.outcome import Dead, Retry
+from reactor.core.seen import Seen, see
+from reactor.core.token_answers import Answer, Granted
+from reactor.errors import ConfigurationError
+from reactor.google.token_exchange import TokenExchange, user_account
+from reactor.google.transport import Timeouts, Transport
+from reactor.postgres.desk import Desk
+from reactor.postgres.statements import statements
+from reactor.settings import GoogleSettings, VaultSettings
+from reactor.vault import VaultError
+
+SQL = statements("connections")
+
+
+class Settings(VaultSettings, GoogleSettings):
+    """What it takes to ask."""
+
+
+def look(desk: Desk, settings: Settings, workspace: UUID, place: Place, source: str | None = None) -> Seen:
+    """Ask for the event at a place.
+
+    Args:
+        desk: The session, for the workspace's stored token.
+        settings: The keys, the OAuth client, and where Google is.
+        workspace: By whose credentials.
+        place: Where the event is.
+        source: The source that it should be of; None where that is what is asked.
+
+    Raises:
+        ConfigurationError: The workspace has no connection, or its token cannot be decrypted.
+    """
+    stored = desk.row(SQL["stored_token"], workspace_id=workspace)
+    if stored is None:
+        raise ConfigurationError(
+            f"Workspace {workspace} has no connection, so Google cannot be asked: leave --google out."
+        )
+    text = stored["refresh_token_encrypted"]
+    try:
+        refresh_token = settings.vault.decrypt(workspace, text)
+    except VaultError as error:
+        raise ConfigurationError(f"Google cannot be asked: {error}") from error
+    answer, reply = trio.run(_ask, settings, refresh_token, place)
+    if isinstance(answer, Granted) and answer.refresh_token not in (None, refresh_token):
+        renewed = settings.vault.encrypt(workspace, answer.refresh_token)
+        desk.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
+    return see(reply, str(workspace) if source else None, source)
+
+
+async def _ask(settings: Settings, refresh_token: str, place: Place) -> tuple[Answer, Reply | Retry | Dead]:
+    account = user_account(
+        refresh_token,
+        client_id=settings.google_client_id,
+        client_secret=settings.google_client_secret.get_secret_value(),
+        token_uri=settings.google_token_uri,
+    )
+    async with Transport(settings.google_api_root, Timeouts()) as transport, httpx.AsyncClient() as client:
+        answer = await TokenExchange(client, threads=1).refresh(account)
+        if not isinstance(answer, Granted):
+            return answer, answer
+        return answer, await transport.send(get(place), answer.access_token)

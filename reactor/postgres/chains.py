@@ -1,0 +1,200 @@
+"""Reads all that is known of one source's event (`reactor.core.chain`), and finds the source that a person names.
+
+Nothing is written and no row is locked. What the application's view takes is the application's affair, so it is given a
+few seconds, and where it fails the rest is told without it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+
+from reactor.core.chain import Chain, Connection, Hands, Replicas, Row, Session, Stop, Wanted, Wish
+from reactor.core.holders import Lock
+from reactor.core.item import Memory
+from reactor.core.messages import Place
+from reactor.postgres.desk import Desk
+from reactor.postgres.lock_holders import holders
+from reactor.postgres.statements import statements
+
+SQL = statements("chains")
+REBUILDS, STATUS = statements("rebuilds"), statements("status")
+
+VIEW_SECONDS = 3.0
+"""Seconds that the application's view has."""
+RECENT = 10_000
+"""Finished rows that are looked through for a source, the last ones; no index has them by source."""
+DEAD = 10_000
+"""Dead letters, and waiting rows, that are looked through."""
+STATES = 20
+"""States of one source that are told, of each kind."""
+CLAIMS = "calendar-sync-reactor claims"
+"""The name of the session that makes a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read.
+
+    Attributes:
+        chain: What decides.
+        event: The event as the application's view has it, None where it has none or is not known.
+        remembered_at: When the source was last written.
+        synced_at: When the application's own record was.
+    """
+
+    chain: Chain
+    event: dict[str, Any] | None = field(default=None, repr=False)
+    remembered_at: Any = None
+    synced_at: Any = None
+
+
+def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> Reading:
+    """Read a source's chain.
+
+    Args:
+        desk: The session.
+        workspace: The source's workspace.
+        source: Its name.
+        item: The row that was asked for: it is found also where rows of its source cannot be.
+    """
+    desk.rows(SQL["by_index"])
+    about = {"workspace": workspace, "source": source, "item": item, "rows": STATES, "recent": RECENT, "dead": DEAD}
+    place, known = desk.one(SQL["workspace"], **about), desk.one(SQL["memory"], **about)
+    rows = _rows(desk, SQL["open_of_source"], about)
+    wanted, event = _wanted(desk, workspace, source)
+    ahead = desk.one(SQL["ahead"], workspace=workspace, item=rows[0].id, dead=DEAD) if rows else {}
+    chain = Chain(
+        workspace_id=workspace,
+        source=source,
+        wanted=wanted,
+        connection=Connection(place["is_valid"], place["calendar"]) if place["is_connected"] else None,
+        stop=Stop(place["deletes"], place["events"]) if place["is_stopped"] else None,
+        rebuild=next(iter(_rows(desk, SQL["open_rebuild"], about)), None),
+        rows=rows,
+        ahead=ahead.get("ahead", 0),
+        met=tuple(ahead.get("met") or ()),
+        letters=_rows(desk, SQL["dead_of_source"], about),
+        finished=_rows(desk, SQL["finished_of_source"], about | {"settled_at": known["updated_at"]}),
+        memory=_memory(known),
+        binding=_binding(known),
+        replicas=_replicas(desk),
+    )
+    return Reading(chain, event, known["updated_at"], known["last_synced_at"])
+
+
+def _rows(desk: Desk, statement: LiteralString, about: dict[str, Any]) -> tuple[Row, ...]:
+    return tuple(_row(found) for found in desk.rows(statement + " " + SQL["rows"], **about))
+
+
+def _row(found: dict[str, Any]) -> Row:
+    hands, pid, name, seconds = (found.pop(column) for column in ("hands", "pid", "name", "seconds"))
+    session = Session(pid, name, max(seconds, 0.0)) if found.pop("has_session") else None
+    return Row(**found, hands=hands and Hands(hands), session=session)
+
+
+def _memory(found: dict[str, Any]) -> Memory | None:
+    if not found["is_remembered"]:
+        return None
+    return Memory(
+        found["floor_seq"],
+        found["generation"],
+        found["google_event_id"],
+        found["calendar_id"],
+        found["etag"],
+        found["cancelled"],
+        found["reopen"],
+        tuple(found["strays"]),
+    )
+
+
+def _binding(found: dict[str, Any]) -> Place | None:
+    event, calendar = found["bound_event_id"], found["bound_calendar_id"]
+    return Place(calendar, event) if event and calendar else None
+
+
+def _replicas(desk: Desk) -> Replicas:
+    sessions = desk.rows(STATUS["replicas"])
+    refused = (code for each in sessions for code in (each["refused"] or "").split())
+    blockers = [each for each in holders(desk.connection) if each.lock is Lock.CLAIM and each.stands_out]
+    return Replicas(
+        count=sum(each["application"] == CLAIMS for each in sessions),
+        sqlstate=next(refused, None),
+        blocker=next((Session(each.pid, each.application, each.seconds or 0.0) for each in blockers), None),
+    )
+
+
+def _wanted(desk: Desk, workspace: UUID, source: str) -> tuple[Wanted, dict[str, Any] | None]:
+    """What the application's view says of a source, and the event as it is there."""
+    source_type, _, source_id = source.partition(":")
+    found, problem = view_rows(desk, source_id, source_type, workspace)
+    if problem:
+        return Wanted(problem=problem), None
+    if not found:
+        return Wanted(Wish.NO), None
+    event = found[0]["event"]
+    calendar = event.get("calendar_id") if isinstance(event, dict) else None
+    return Wanted(Wish.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
+
+
+def view_rows(
+    desk: Desk, source_id: str, source_type: str | None, workspace: UUID | None
+) -> tuple[list[dict[str, Any]], str]:
+    """What the application's view has of a source; or why that is not known."""
+    kind, problem = _view(desk)
+    if problem:
+        return [], problem
+    if kind == "function" and workspace is None:
+        return [], "calendar_source_events is a function, which is asked for one workspace: give --workspace"
+    statement = "function_of_text"
+    if kind == "view":
+        column = desk.row(SQL["source_id_type"])
+        statement = "view_of_uuid" if column and column["type"] == "uuid" and is_uuid(source_id) else "view_of_text"
+    return _ask_view(desk, SQL[statement], id=source_id, type=source_type or None, workspace=workspace, matches=STATES)
+
+
+def titles_in_view(desk: Desk, title: str, workspace: UUID | None, matches: int) -> tuple[list[dict[str, Any]], str]:
+    """What the application's view has with these words in its title; or why that is not known."""
+    kind, problem = _view(desk)
+    if problem or kind == "function":
+        return [], problem or "calendar_source_events is a function, which cannot be searched"
+    return _ask_view(desk, SQL["view_of_title"], title=title, workspace=workspace, matches=matches)
+
+
+def _view(desk: Desk) -> tuple[str, str]:
+    """Which of a view and a function there is; or why neither can be read."""
+    found = desk.one(REBUILDS["source"])
+    if found["kind"] == "memory":
+        return "", "there is no view calendar_source_events"
+    return found["kind"], "" if found["is_readable"] else "calendar_source_events may not be read by this role"
+
+
+def _ask_view(desk: Desk, statement: LiteralString, **params: Any) -> tuple[list[dict[str, Any]], str]:
+    try:
+        with _hurry(desk):
+            return desk.rows(statement, **params), ""
+    except psycopg.errors.QueryCanceled:
+        return [], f"calendar_source_events took longer than {VIEW_SECONDS:g} s"
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        return [], f"calendar_source_events cannot be read: SQLSTATE {error.sqlstate}"
+
+
+@contextmanager
+def _hurry(desk: Desk) -> Iterator[None]:
+    with desk.connection.transaction(force_rollback=True):
+        desk.rows(SQL["hurry"], milliseconds=f"{VIEW_SECONDS * 1000:.0f}")
+        yield
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID in some spelling."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

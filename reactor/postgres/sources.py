@@ -1,0 +1,160 @@
+"""Finds the source that a person names, as `reactor.core.asked` has understood them.
+
+An item's id and a source's name with its workspace are looked up. Everything else is searched for among so many rows
+that it takes a second at most, however large the tables are; where that was not all of them, it is said.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from reactor.core.asked import Asked
+from reactor.core.ids import digest_of
+from reactor.errors import ConfigurationError
+from reactor.postgres.chains import DEAD, RECENT, SQL, titles_in_view, view_rows
+from reactor.postgres.desk import Desk
+
+WORKSPACES = 10_000
+"""Workspaces that are looked through."""
+ROWS = 100_000
+"""Bindings, and remembered sources, that are looked through for an event or a title."""
+MATCHES = 20
+"""Matches that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A source that may be meant.
+
+    Attributes:
+        workspace: Its workspace.
+        source: Its name there; an item's id where the item has no source.
+        item: The row that was asked for.
+        title: The event's title, where that was asked for.
+        starts: When the event starts, as it is written.
+    """
+
+    workspace: UUID
+    source: str
+    item: UUID | None = None
+    title: str | None = field(default=None, repr=False)
+    starts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of a search.
+
+    Attributes:
+        matches: The sources that may be meant, `MATCHES` + 1 where there are more.
+        left_out: What was not searched, a sentence each.
+    """
+
+    matches: list[Match]
+    left_out: list[str] = field(default_factory=list)
+
+
+def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
+    """Find the sources that may be meant, in one workspace or in all.
+
+    Raises:
+        ConfigurationError: What was asked for is a rebuild.
+    """
+    desk.rows(SQL["by_index"])
+    if asked.uuid:
+        item = desk.row(SQL["item"], id=asked.uuid)
+        if item and workspace in (None, item["workspace"]):
+            _require_event(item)
+            return Found([Match(item["workspace"], item["source"], item["id"])])
+        return _by_uuid(desk, asked.uuid, workspace)
+    if asked.source:
+        if workspace:
+            return Found([Match(workspace, asked.source)])
+        source_type, _, source_id = asked.source.partition(":")
+        return _by_keys(desk, [asked.source], _Area.of(desk, None), source_type, source_id)
+    if asked.event_id:
+        return _by_event(desk, asked.event_id, workspace)
+    return _by_title(desk, asked.title or "", workspace)
+
+
+def workspaces_of(desk: Desk, calendar_id: str | None, workspace: UUID | None) -> list[UUID]:
+    """The workspaces by whose credentials a calendar may be asked."""
+    if workspace or calendar_id is None:
+        return [workspace] if workspace else []
+    found = desk.rows(SQL["of_calendar"], calendar=calendar_id, rows=ROWS, matches=MATCHES)
+    return [row["workspace"] for row in found]
+
+
+def _require_event(item: dict[str, Any]) -> None:
+    if item["operation"] == "REBUILD_ALL":
+        raise ConfigurationError(
+            f"Item {item['id']} is a REBUILD_ALL, which is about all events of its workspace: see "
+            f"`python -m reactor status --rebuild {item['id']}`, or name one event."
+        )
+
+
+def _by_uuid(desk: Desk, uuid: UUID, workspace: UUID | None) -> Found:
+    """By a source's id alone: with each kind of source that there is."""
+    area = _Area.of(desk, workspace)
+    types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=area.workspaces)]
+    return _by_keys(desk, [f"{each}:{uuid}" for each in types], area, None, str(uuid))
+
+
+def _by_keys(desk: Desk, keys: list[str], area: "_Area", source_type: str | None, source_id: str) -> Found:
+    rows = desk.rows(
+        SQL["places"], workspaces=area.workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1
+    )
+    matches = {(row["workspace"], row["source"]): Match(row["workspace"], row["source"]) for row in rows}
+    wanted, _ = view_rows(desk, source_id, source_type, area.only)
+    for row in wanted:
+        source = f"{row['event'].get('source_type')}:{row['event'].get('source_id')}"
+        matches.setdefault((row["workspace"], source), Match(row["workspace"], source))
+    return Found(list(matches.values()), area.left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """Where it is looked: in one workspace, or in all, as far as that goes."""
+
+    workspaces: list[UUID]
+    only: UUID | None = None
+    left_out: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, desk: Desk, workspace: UUID | None) -> "_Area":
+        if workspace:
+            return cls([workspace], workspace)
+        found = [row["workspace"] for row in desk.rows(SQL["workspaces"], most=WORKSPACES)]
+        more = [f"there are over {WORKSPACES:,} workspaces: name one with --workspace"]
+        return cls(found[:WORKSPACES], None, more if len(found) > WORKSPACES else [])
+
+
+def _by_event(desk: Desk, event_id: str, workspace: UUID | None) -> Found:
+    rows = desk.rows(
+        SQL["of_event"],
+        workspace=workspace,
+        event=event_id,
+        digest=digest_of(event_id),
+        rows=ROWS + 1,
+        open=DEAD,
+        dead=DEAD,
+        matches=MATCHES + 1,
+    )
+    looked = rows[0]["looked"]
+    matches = [Match(row["workspace"], row["source"]) for row in rows if row["source"] is not None]
+    left_out = [f"only {ROWS:,} remembered events were compared: name the --workspace, or ask Google with --google"]
+    return Found(matches, left_out if looked > ROWS and not matches else [])
+
+
+def _by_title(desk: Desk, title: str, workspace: UUID | None) -> Found:
+    rows = desk.rows(
+        SQL["of_title"], workspace=workspace, title=title, rows=ROWS, open=DEAD, dead=DEAD, matches=MATCHES + 1
+    )
+    wanted, problem = titles_in_view(desk, title, workspace, MATCHES + 1)
+    matches = {
+        (row["workspace"], row["source"]): Match(
+            row["workspace"], row["source"], title=row["title"], starts=row["starts"]
+        )
+        for row in (*rows, *wanted)
+    }
+    return Found(list(matches.values()), [f"what the application wants was not searched: {problem}"] if problem else [])
