@@ -17,9 +17,11 @@ from reactor.embedded import embedded_postgres
 from reactor.postgres.migrations import migrate
 from tests.databases import Database, Server, deploy
 
-# Machines are shared: no deadline per example, and a slow first example is not a failure.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("default")
+# Machines are shared: no deadline per example, and a slow first example is not a failure. The suite is run often, so it
+# draws few examples each time, others every time; `make soak` draws many.
+settings.register_profile("suite", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", settings.get_profile("suite"), max_examples=1_000)
+settings.load_profile("suite")
 
 # A shell without job control starts what it puts into the background deaf to Ctrl-C, and so are the processes that
 # tests start and interrupt.

@@ -206,7 +206,7 @@ chains = st.builds(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(chains)
 def test_whatever_is_so_the_sentences_are_whole(chain: Chain) -> None:
     found = explain(chain)

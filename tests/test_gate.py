@@ -176,7 +176,7 @@ writers = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     writers=writers,
     replicas=st.integers(1, 3),
@@ -194,7 +194,7 @@ def test_every_row_is_seen_soon(
     assert max(world.delays(), default=0.0) <= timings.retry_cap + timings.ask + MARGIN + busy_margin
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(writers=writers, linger=st.sampled_from([0.0, 0.05]), seed=st.integers(), dies_at=st.floats(0, 3))
 def test_a_peer_that_dies_is_noticed(writers: list[Writer], linger: float, seed: int, dies_at: float) -> None:
     """Also at the worst moment: armed, before its look."""

@@ -271,7 +271,7 @@ BYTES = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(st.lists(BYTES | st.binary(max_size=12), max_size=8).map(b"".join), st.integers(1, 3))
 def test_any_bytes_end_in_outcomes(answer: bytes, items: int) -> None:
     async def main() -> None:

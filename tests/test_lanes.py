@@ -531,7 +531,7 @@ class AnyUse(RuleBasedStateMachine):
 
 
 TestAnyUse = AnyUse.TestCase
-TestAnyUse.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnyUse.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 
 
 def test_a_histogram_counts_by_size() -> None:

@@ -172,7 +172,7 @@ class AnyOutbox(RuleBasedStateMachine):
 
 
 TestAnyOutbox = AnyOutbox.TestCase
-TestAnyOutbox.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestAnyOutbox.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 
 
 class Forgetting(Ring):

@@ -113,7 +113,7 @@ def copied(gate: Gate) -> Gate:
 
 
 TestAnyGate = AnyGate.TestCase
-TestAnyGate.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestAnyGate.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 OUTCOMES = st.sampled_from(
@@ -181,4 +181,4 @@ class AnyGuard(RuleBasedStateMachine):
 
 
 TestAnyGuard = AnyGuard.TestCase
-TestAnyGuard.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestAnyGuard.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
