@@ -213,7 +213,7 @@ def test_all_that_is_missing_is_said_before_anybody_is_asked() -> None:
     ]
 
 
-CLIENT = consent.Client("id", "hush", "https://a.example/auth", "https://a.example/token", "https://a.example/")
+CLIENT = consent.Client("id", "hush", "https://a.example/auth", "https://a.example/token")
 GOOD = {"access_token": "at", "refresh_token": "rt", "scope": f"openid {SCOPES[0]}"}
 
 
@@ -239,7 +239,7 @@ def test_an_answer_that_is_not_what_is_needed(
 
 def test_secrets_are_in_no_repr_and_no_error() -> None:
     question = consent.ask(CLIENT, "http://127.0.0.1:1")
-    closed = consent.Client("id", "hush", "", "http://127.0.0.1:1/token", "")
+    closed = consent.Client("id", "hush", "", "http://127.0.0.1:1/token")
     with pytest.raises(TransientError, match="Google cannot be reached") as failed:
         consent.exchange(closed, question, "the code")
     for text in (repr(CLIENT), repr(question), str(failed.value), repr(consent.Granted("rt", "at"))):

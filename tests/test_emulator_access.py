@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from reactor.emulator import CLIENT_ID, CLIENT_SECRET, EVENTS_SCOPE, Emulator, Fault, Quota
 from reactor.emulator.api import SCOPES
 from reactor.emulator.errors import ApiError
-from reactor.emulator.oauth import AUDIENCE, ERRORS, OAuthError
+from reactor.emulator.oauth_errors import ERRORS, OAuthError
+from reactor.emulator.service_accounts import AUDIENCE
 from tests.discovery import method_of
 from tests.google_fixtures import USER, GoogleServer
 
@@ -256,7 +257,7 @@ CLAIMS = {"iss": ROBOT, "aud": AUDIENCE, "iat": NOW, "exp": NOW + 3_600, "scope"
     ],
 )
 def test_an_assertion_is_held_to_its_claims(emulator: Emulator, change: dict[str, Any], refusal: str) -> None:
-    key_file = emulator.oauth.add_service_account(ROBOT, "", delegated=[EVENTS_SCOPE])
+    key_file = emulator.add_service_account(ROBOT, delegated=[EVENTS_SCOPE])
     signer = RSASigner.from_service_account_info(key_file)  # type: ignore[no-untyped-call]
     assertion = jwt.encode(signer, CLAIMS | change).decode()  # type: ignore[no-untyped-call]
     form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
