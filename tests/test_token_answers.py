@@ -55,6 +55,25 @@ def test_granted_with_a_rotated_refresh_token() -> None:
     assert answer({"access_token": "a", "expires_in": 1, "refresh_token": "1//new"}, 200) == Granted("a", 1, "1//new")
 
 
+@pytest.mark.parametrize(
+    ("scope", "may_write"),
+    [
+        ("openid https://www.googleapis.com/auth/calendar.events", True),
+        ("https://www.googleapis.com/auth/calendar", True),
+        ("https://www.googleapis.com/auth/calendar.readonly", False),
+        ("openid", False),
+        ("", True),
+        (None, True),
+        (["openid"], True),
+    ],
+)
+def test_what_a_token_is_for(scope: object, may_write: bool) -> None:  # noqa: FBT001
+    """What the answer does not say is left to Google."""
+    granted = answer({"access_token": "a", "scope": scope}, 200)
+    assert isinstance(granted, Granted)
+    assert granted.may_write is may_write
+
+
 @pytest.mark.parametrize("refresh_token", [None, "", 7, "two words", "line\nbreak"])
 def test_a_refresh_token_that_is_none_does_not_replace_ours(refresh_token: object) -> None:
     assert answer({"access_token": "a", "expires_in": 1, "refresh_token": refresh_token}, 200) == Granted("a", 1)

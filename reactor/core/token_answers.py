@@ -35,6 +35,11 @@ LONGEST_LIFETIME: Final = 86_400.0
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """A token goes into a header or a form: visible ASCII, https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12."""
 
+WRITING_SCOPES: Final = frozenset(
+    f"https://www.googleapis.com/auth/calendar{rest}" for rest in ("", ".events", ".events.owned", ".app.created")
+)
+"""Each of these lets events be written: the method `events.insert` in Google's discovery document."""
+
 _WORD: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 
 
@@ -57,11 +62,18 @@ class Granted:
         access_token: What goes into the Authorization header.
         lifetime: Seconds from the moment of the request.
         refresh_token: The refresh token to use from now on, None where the answer has none.
+        scopes: What it may be used for; empty where the answer does not say.
     """
 
     access_token: str = field(repr=False)
     lifetime: float
     refresh_token: str | None = field(default=None, repr=False)
+    scopes: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it may write events, for all that the answer says."""
+        return not self.scopes or not self.scopes.isdisjoint(WRITING_SCOPES)
 
 
 Answer = Granted | Retry | Dead
@@ -180,7 +192,9 @@ def _granted(content: dict[str, Any]) -> Answer:
     access_token = _token(content.get("access_token"))
     if access_token is None:
         return BROKEN
-    return Granted(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")))
+    scope = content.get("scope")
+    scopes = frozenset(scope.split() if isinstance(scope, str) else ())
+    return Granted(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")), scopes)
 
 
 def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:

@@ -65,6 +65,11 @@ def try_credential(account: Account, candidate: Candidate) -> str | None:
         answer = await TokenExchange(client).refresh(account)
         if not isinstance(answer, Granted):
             raise _refused(answer)
+        if not answer.may_write:
+            raise PermanentError(
+                f"{candidate.who} did not allow calendar events to be written: its consent is for something else. "
+                f"{NOT_STORED} `python -m reactor connect` asks for the right one."
+            )
         await _look(client, answer.access_token, candidate)
         return answer.refresh_token
 
