@@ -18,7 +18,7 @@ import trio
 from reactor.core.item import Item
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import ConfigurationError
-from reactor.google.credentials import StoredCredentialError
+from reactor.google.credentials import NoClientError, StoredCredentialError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
 from reactor.postgres.pool import Pool
@@ -35,6 +35,12 @@ then a replica that already has the new key may take the items."""
 log = structlog.get_logger(__name__)
 
 _NO_KEY = Retry("the stored token cannot be decrypted with our keys", counts=False, scope=Scope.LANE, after=KEY_PAUSE)
+_NO_CLIENT = Retry(
+    "GOOGLE_CLIENT_ID is none, and a refresh token needs an OAuth client",
+    counts=False,
+    scope=Scope.LANE,
+    after=KEY_PAUSE,
+)
 _DAMAGED = Dead(
     FailureCode.AUTH,
     "the stored token is damaged or of another workspace",
@@ -87,6 +93,9 @@ class Accounts:
                 self._origin(workspace_id, stored),
                 lambda: self._account(self._vault.decrypt(workspace_id, stored)),
             )
+        except NoClientError:
+            log.warning("no_access_token", workspace_id=str(workspace_id), reason=_NO_CLIENT.reason)
+            return _NO_CLIENT
         except (VaultError, StoredCredentialError) as error:
             self.undecipherable += 1
             log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400

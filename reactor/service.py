@@ -39,7 +39,7 @@ from reactor.core.health import Facts
 from reactor.core.refusals import Kind
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
-from reactor.google.credentials import OAuthClient, account_of
+from reactor.google.credentials import account_of
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
 from reactor.http import Server, application
@@ -139,8 +139,7 @@ class Service:
             calls=self.known.calls,
             requested=harmless(self._journal.requested),
         )
-        client_secret = settings.google_client_secret.get_secret_value()
-        oauth_client = OAuthClient(settings.google_client_id, client_secret, settings.google_token_uri)
+        account = partial(account_of, client=settings.oauth_client)
         async with (
             aclosing(self._pool),
             aclosing(self._rebuild_pool),
@@ -149,9 +148,7 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             self.known.exchange = exchange = TokenExchange(client)
-            self.known.accounts = accounts = Accounts(
-                self._vault, self._pool, exchange, partial(account_of, client=oauth_client), exchanges
-            )
+            self.known.accounts = accounts = Accounts(self._vault, self._pool, exchange, account, exchanges)
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(kept, "housekeeping", self._housekeeping.run)

@@ -16,7 +16,7 @@ from reactor.core.health import Facts
 from reactor.core.item import Consent, Item, Memory
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import TransientError
-from reactor.google.credentials import OAuthClient, account_of
+from reactor.google.credentials import NO_CLIENT, OAuthClient, account_of
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
@@ -230,6 +230,20 @@ async def test_what_is_no_credential_takes_a_new_one(accounts: Accounts, vault: 
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
     assert [entry["event"] for entry in logs] == ["token_not_decrypted"]
+
+
+async def test_without_an_oauth_client_a_refresh_token_holds_its_workspace(
+    pool: Pool, vault: Vault, nursery: trio.Nursery, google: GoogleServer
+) -> None:
+    alone = partial(account_of, client=OAuthClient(NO_CLIENT, NO_CLIENT, google.token_uri))
+    async with httpx.AsyncClient() as client:
+        accounts = Accounts(vault, pool, TokenExchange(client), alone, nursery)
+        outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, "1//x"), "1")))
+        robot = vault.encrypt(WORKSPACE, json.dumps(key_file()), version=NEWER)
+        assert isinstance(accounts.tokens_of(item(Consent(robot, "2"))), TokenSource)
+    assert isinstance(outcome, Retry)
+    assert (outcome.counts, outcome.scope) == (False, Scope.LANE)
+    assert outcome.reason.startswith("GOOGLE_CLIENT_ID is none")
 
 
 async def test_the_pool_connects_late_and_again(pool: Pool, database: Database) -> None:

@@ -91,7 +91,7 @@ async def test_what_google_refuses_replaces_nothing(google: GoogleServer, databa
     good = google.refresh_token
     cases: list[tuple[str, str, int, str]] = [
         ("1//mistyped", "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant)."),
-        (revoked, "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant)."),
+        (revoked, "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant). To Google, a token"),
         (suspended, "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant)."),
         (others, "primary", 2, "The OAuth client may not use the refresh token; check its id"),
         (good, "unknown@example.com", 1, "The account of this token does not know this calendar. Look at --calendar"),
@@ -157,6 +157,19 @@ async def test_without_an_oauth_client_it_says_what_it_is_for(
     ]
     assert "--no-verify" in result.stderr
     assert stored(rows) == WORKS
+
+
+async def test_where_there_are_service_accounts_only_a_refresh_token_is_refused(
+    google: GoogleServer, database: Database, rows: Rows
+) -> None:
+    alone = {"GOOGLE_CLIENT_ID": "none", "GOOGLE_CLIENT_SECRET": "none"}
+    asked = ("connect", "--workspace", str(workspace()), "--calendar", "primary")
+    for result in (
+        await add(google, database, google.refresh_token, **alone),
+        await call_beside(google, database.reactor, *asked, **alone),
+    ):
+        assert (result.exit_code, result.stderr[:24]) == (2, "GOOGLE_CLIENT_ID is none")
+    assert (stored(rows), google.emulator.log.count("token")) == (WORKS, 0)
 
 
 # Service accounts

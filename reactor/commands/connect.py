@@ -15,6 +15,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace
 from reactor.commands.output import note, sentences
 from reactor.errors import ConfigurationError
 from reactor.google.consent import Client, ask, exchange
+from reactor.google.credentials import NO_CLIENT
 from reactor.google.token_exchange import TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
 from reactor.postgres.desk import open_desk
@@ -66,6 +67,11 @@ def connect(
 
 
 def _client(settings: _Settings) -> Client:
+    if settings.google_client_id == NO_CLIENT:
+        raise ConfigurationError(
+            "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a person consents to an OAuth "
+            "client: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or use `connections add --service-account`."
+        )
     if settings.google_auth_uri == AUTH_URI and settings.google_token_uri != TOKEN_URI:
         raise ConfigurationError(
             "GOOGLE_AUTH_URI is Google's and GOOGLE_TOKEN_URI is not: a code of one is nothing to the other. Set "

@@ -13,7 +13,7 @@ from reactor.commands.credentials import Credential
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace
 from reactor.commands.output import at_least, count, note, print_json, print_table, sentences
 from reactor.errors import ConfigurationError, PermanentError, TransientError
-from reactor.google.credentials import OAuthClient, StoredCredentialError, account_of, service_account_in
+from reactor.google.credentials import NO_CLIENT, StoredCredentialError, account_of, service_account_in
 from reactor.google.trial import Candidate, try_credential
 from reactor.postgres.desk import Desk, open_desk
 from reactor.postgres.statements import statements
@@ -163,8 +163,8 @@ def add(
     consent in the browser use `connect`.
 
     A service account needs no consent and does not expire. Share the calendar with its address, with the right to make
-    changes to events, or have an administrator grant it domain-wide delegation and name the user with --subject
-    ([tokens.md](tokens.md#which-credential)).
+    changes to events, or have an administrator grant it domain-wide delegation and name the user with --subject.
+    docs/tokens.md says when to choose which.
 
     Exit codes: 0 stored; 1 Google refuses it, or cannot be asked now; 2 wrong use, a wrong setting or no database.
     """
@@ -192,7 +192,7 @@ def add(
 
 def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
     """Where Google is. Our OAuth client is nothing to a service account, and nothing to what is not tried."""
-    given = {"google_client_id": "none", "google_client_secret": "none"} if service_account or not verify else {}
+    given = {"google_client_id": NO_CLIENT, "google_client_secret": NO_CLIENT} if service_account or not verify else {}
     try:
         return GoogleSettings.from_environment(**given)
     except ConfigurationError as error:
@@ -205,8 +205,7 @@ def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
 
 def tried(given: Credential, google: GoogleSettings, calendar: str) -> str | None:
     """Try a credential; returns the refresh token that replaced it meanwhile, if one did. Ends with exit code 1."""
-    secret = google.google_client_secret.get_secret_value()
-    account = account_of(given.secret, OAuthClient(google.google_client_id, secret, google.google_token_uri))
+    account = account_of(given.secret, google.oauth_client)
     with refusals():
         return try_credential(account, Candidate(given.who, given.remedy, calendar, google.google_api_root))
 

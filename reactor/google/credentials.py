@@ -24,14 +24,20 @@ from google.oauth2 import service_account
 
 from reactor.core.pasted import read_json
 from reactor.core.token_answers import Grant
-from reactor.errors import PermanentError
+from reactor.errors import ConfigurationError, PermanentError
 from reactor.google.token_exchange import SCOPES, Account, user_account
 
 SERVICE_ACCOUNT: Final = "service_account"
+NO_CLIENT: Final = "none"
+"""The OAuth client's id in a deployment that has service accounts only: to make a client takes a consent screen."""
 
 
 class StoredCredentialError(PermanentError):
     """What was decrypted is neither a refresh token nor the key of a service account; somebody else wrote it."""
+
+
+class NoClientError(ConfigurationError):
+    """A refresh token works with the OAuth client that it was given to only, and there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class OAuthClient:
     """Who we are to the token endpoint, and where it is.
 
     Attributes:
-        id: The OAuth client's id.
+        id: The OAuth client's id, or NO_CLIENT.
         secret: Its secret.
         token_uri: The token endpoint.
     """
@@ -127,8 +133,14 @@ def account_of(secret: str, client: OAuthClient) -> Account:
 
     Raises:
         StoredCredentialError: It is neither a refresh token nor a service account's key.
+        NoClientError: It is a refresh token, and there are to be service accounts only.
     """
     robot = service_account_in(secret)
     if robot is not None:
         return robot.account(client.token_uri)
+    if client.id == NO_CLIENT:
+        raise NoClientError(
+            "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a refresh token needs the "
+            "OAuth client that it was given to: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET."
+        )
     return user_account(secret, client_id=client.id, client_secret=client.secret, token_uri=client.token_uri)

@@ -18,7 +18,7 @@ import trio
 from reactor.core.answers import NO_CALENDAR, Means, meaning
 from reactor.core.messages import Answer, Step
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import Granted
+from reactor.core.token_answers import Grant, Granted
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.transport import surroundings
@@ -26,6 +26,7 @@ from reactor.google.transport import surroundings
 T = TypeVar("T")
 
 NOT_STORED: Final = "Nothing was stored."
+MISTYPED: Final = "To Google, a token that was mistyped or cut off looks the same. "
 UNTRIED: Final = f"{NOT_STORED} Try again later, or store it untried with --no-verify."
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
@@ -64,7 +65,7 @@ def try_credential(account: Account, candidate: Candidate) -> str | None:
     async def attempt(client: httpx.AsyncClient) -> str | None:
         answer = await TokenExchange(client).refresh(account)
         if not isinstance(answer, Granted):
-            raise _refused(answer)
+            raise _refused(answer, MISTYPED if account.grant is Grant.USER else "")
         if not answer.may_write:
             raise PermanentError(
                 f"{candidate.who} did not allow calendar events to be written: its consent is for something else. "
@@ -125,11 +126,11 @@ def _role(found: httpx.Response) -> str | None:
     return role if isinstance(role, str) else None
 
 
-def _refused(answer: Retry | Dead) -> ReactorError:
-    """What the token endpoint's refusal is to a person."""
+def _refused(answer: Retry | Dead, hint: str = "") -> ReactorError:
+    """What a refusal is to a person; the hint is for one that is final."""
     text = f"{answer.text[:1].upper()}{answer.text[1:]}."
     if isinstance(answer, Dead):
-        return PermanentError(f"{text} {NOT_STORED}")
+        return PermanentError(f"{text} {hint}{NOT_STORED}")
     if answer.scope is Scope.ALL:
         return ConfigurationError(f"{text} {NOT_STORED}")
     return TransientError(f"{text} {UNTRIED}")
