@@ -251,6 +251,9 @@ CLAIMS = {"iss": ROBOT, "aud": AUDIENCE, "iat": NOW, "exp": NOW + 3_600, "scope"
         ({"iat": None}, "iat and exp"),
         ({"aud": "http://127.0.0.1/token"}, "audience"),
         ({"scope": ""}, "scope"),
+        ({"scope": "calendar.events"}, "Invalid OAuth scope"),
+        ({"sub": 7}, "Invalid impersonation"),
+        ({"iss": ["x"]}, "Bad Request"),
         ({"scope": READONLY}, "unauthorized to retrieve"),
         ({"sub": "nobody@example.com"}, "Invalid email"),
         ({"iss": "stranger@emulator.iam.gserviceaccount.com"}, "account not found"),
@@ -268,6 +271,51 @@ def test_an_assertion_is_held_to_its_claims(emulator: Emulator, change: dict[str
         access = emulator.oauth.check(emulator.oauth.token(form, NOW)["access_token"], NOW)
         assert access is not None
         assert (access.email, access.bare_service_account) == (change.get("sub", USER) or ROBOT, "sub" in change)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ("another key", "Invalid JWT Signature"),
+        ("another key id", "Invalid JWT Signature"),
+        ("replaced", "Invalid JWT Signature"),
+        ("changed", "Invalid JWT Signature"),
+        ("unsigned", "Invalid JWT Signature"),
+        ("alg none", "account not found"),
+        ("disabled", "Robot is disabled"),
+        ("deleted", "account not found"),
+        ("garbage", "Bad Request"),
+        ("two parts", "Bad Request"),
+        ("nothing", "Missing required parameter: assertion"),
+    ],
+)
+def test_an_assertion_is_held_to_its_signature(emulator: Emulator, change: str, refusal: str) -> None:
+    document, known = emulator.add_service_account(ROBOT), emulator.oauth.service_accounts.known
+    other = emulator.add_service_account("other@emulator.iam.gserviceaccount.com")
+    header: dict[str, Any] = {"alg": "none"} if change == "alg none" else {}
+    if change == "another key":
+        document |= {"private_key": other["private_key"]}
+    elif change == "another key id":
+        document |= {"private_key_id": other["private_key_id"]}
+    signer = RSASigner.from_service_account_info(document)  # type: ignore[no-untyped-call]
+    assertion = jwt.encode(signer, CLAIMS | {"sub": None}, header=header).decode()  # type: ignore[no-untyped-call]
+    head, claims, signature = assertion.split(".")
+    match change:
+        case "replaced":
+            emulator.add_service_account(ROBOT)
+        case "changed":
+            assertion = f"{head}.{jwt.encode(signer, CLAIMS).decode().split('.')[1]}.{signature}"  # type: ignore[no-untyped-call]
+        case "unsigned":
+            assertion = f"{head}.{claims}."
+        case "disabled":
+            known[ROBOT].disabled = True
+        case "deleted":
+            del known[ROBOT]
+        case "garbage" | "two parts" | "nothing":
+            assertion = {"garbage": "a.b.c", "two parts": f"{head}.{claims}", "nothing": ""}[change]
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    with pytest.raises(OAuthError, match=refusal):
+        emulator.oauth.token(form, NOW)
 
 
 # Consent in the browser
