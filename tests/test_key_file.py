@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings, strategies as st
 
 from reactor.core.token_answers import Grant
@@ -76,6 +76,26 @@ def elliptic() -> str:
 
 
 PEM = key_file()["private_key"]
+
+
+def inconsistent() -> str:
+    """An RSA key in its right form whose numbers do not belong together."""
+    key = serialization.load_pem_private_key(PEM.encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    n = key.private_numbers()
+    numbers = rsa.RSAPrivateNumbers(n.p, n.q, n.d + 2, n.dmp1, n.dmq1, n.iqmp, n.public_numbers)
+    return (
+        numbers.private_key(unsafe_skip_rsa_key_validation=True)
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        .decode()
+    )
+
+
+def test_a_key_is_proved_when_it_is_added_and_only_read_later() -> None:
+    """The proof takes 40 ms, in which the whole process stands still."""
+    said = refusal(key_file(private_key=inconsistent()))
+    assert "its private_key cannot be read: it was cut off or changed" in said
+    assert ServiceAccount(ROBOT, "", inconsistent()).account(TOKEN_URI).grant is Grant.SERVICE_ACCOUNT
 
 
 @pytest.mark.parametrize(
