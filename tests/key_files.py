@@ -1,9 +1,12 @@
 """Service accounts' key files: one key for the whole run, since making one takes a tenth of a second."""
 
+import json
 from functools import cache
 from typing import Any
 
 from reactor.emulator.service_accounts import ServiceAccounts
+from reactor.google.credentials import ServiceAccount
+from reactor.google.key_file import read_key_file
 
 ROBOT = "robot@project.iam.gserviceaccount.com"
 
@@ -18,6 +21,20 @@ def key_file(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (_made() | changes).items() if value is not None}
 
 
+def robot(document: dict[str, Any], subject: str | None = None) -> ServiceAccount:
+    """What is made of a key file."""
+    return read_key_file(json.dumps(document).encode(), "key.json", subject=subject)
+
+
+def secrets_of(document: dict[str, Any]) -> list[str]:
+    """What of a key file must be seen nowhere: the lines of its key, and the numbers that are stored of it."""
+    made = robot(document)
+    stored = json.loads(made.text)
+    lines = [line for line in str(document["private_key"]).splitlines() if "-----" not in line]
+    return [*lines, stored["p"], stored["q"], str(made.p), str(made.q)]
+
+
+@cache
 def secrets() -> list[str]:
-    """The lines of the key that must be seen nowhere."""
-    return [line for line in str(_made()["private_key"]).splitlines() if "-----" not in line]
+    """What of the one key must be seen nowhere."""
+    return secrets_of(_made())

@@ -24,7 +24,7 @@ from reactor.postgres.pool import Pool
 from reactor.vault import NEWER, Vault
 from tests.databases import Database
 from tests.google_fixtures import USER, GoogleServer
-from tests.key_files import ROBOT, key_file
+from tests.key_files import ROBOT, key_file, robot
 from tests.test_tokens import together
 from tests.waiting import until
 
@@ -211,7 +211,7 @@ async def test_a_service_account_is_one_source_however_it_is_encrypted(
     accounts: Accounts, vault: Vault, google: GoogleServer
 ) -> None:
     document = await trio.to_thread.run_sync(lambda: google.emulator.add_service_account(ROBOT))
-    stored = vault.encrypt(WORKSPACE, json.dumps(document), version=NEWER)
+    stored = vault.encrypt(WORKSPACE, robot(document).text, version=NEWER)
     with trio.fail_after(30):
         first = source(accounts, Consent(stored, "1"))
         tokens = await together(20, first.token)
@@ -223,7 +223,7 @@ async def test_a_service_account_is_one_source_however_it_is_encrypted(
     assert google.emulator.log.count("token", 200) == 1
 
 
-@pytest.mark.parametrize("secret", ["{", "{}", json.dumps(key_file(private_key="REDACTED"))])
+@pytest.mark.parametrize("secret", ["{", "{}", json.dumps(key_file())])
 async def test_what_is_no_credential_takes_a_new_one(accounts: Accounts, vault: Vault, secret: str) -> None:
     with capture_logs() as logs:
         outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, secret, version=NEWER), "1")))
@@ -239,8 +239,8 @@ async def test_without_an_oauth_client_a_refresh_token_holds_its_workspace(
     async with httpx.AsyncClient() as client:
         accounts = Accounts(vault, pool, TokenExchange(client), alone, nursery)
         outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, "1//x"), "1")))
-        robot = vault.encrypt(WORKSPACE, json.dumps(key_file()), version=NEWER)
-        assert isinstance(accounts.tokens_of(item(Consent(robot, "2"))), TokenSource)
+        account = vault.encrypt(WORKSPACE, robot(key_file()).text, version=NEWER)
+        assert isinstance(accounts.tokens_of(item(Consent(account, "2"))), TokenSource)
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope) == (False, Scope.LANE)
     assert outcome.reason.startswith("GOOGLE_CLIENT_ID is none")

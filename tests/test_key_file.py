@@ -1,12 +1,15 @@
 """A service account's key file is read, or refused by a sentence that says what it is and holds nothing of it."""
 
+import base64
 import json
 import traceback
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from google.auth import crypt
 from hypothesis import given, settings, strategies as st
 
 from reactor.core.token_answers import Grant
@@ -20,7 +23,9 @@ from reactor.google.credentials import (
 )
 from reactor.google.key_file import LONGEST, TOKEN_URIS, read_key_file
 from reactor.google.token_exchange import TOKEN_URI
+from reactor.vault import Vault
 from tests.key_files import ROBOT, key_file, secrets
+from tests.process_world import KEYS
 from tests.test_pasted import DOCUMENTS, KINDS, TOKEN
 
 CLIENT = OAuthClient("id", "hush", "https://endpoint.example/token")
@@ -51,9 +56,33 @@ def test_a_key_file_is_read_stored_and_read_again(subject: str | None) -> None:
     assert [secret for secret in secrets() if secret in shown] == []
 
 
-def test_googles_own_file_may_be_stored_by_another_program() -> None:
-    robot = service_account_in(json.dumps(key_file()))
-    assert robot == read(key_file())
+def test_what_is_stored_are_numbers_of_a_json_web_key() -> None:
+    """So another program can write it; and it is short enough to stay in its row."""
+    robot = read(key_file(), subject="ada@example.com")
+    stored = json.loads(robot.text)
+    assert set(stored) == {"type", "client_email", "private_key_id", "e", "p", "q", "subject"}
+    assert stored["e"] == "AQAB"
+    assert jwk(stored["p"]) * jwk(stored["q"]) == public_modulus()
+    assert len(Vault.from_setting(KEYS).encrypt(uuid4(), robot.text)) < 1_500
+
+
+def jwk(text: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(text + "=="), "big")
+
+
+def public_modulus() -> int:
+    key = serialization.load_pem_private_key(PEM.encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key.public_key().public_numbers().n
+
+
+def test_what_is_computed_of_them_is_the_key() -> None:
+    """Its signature is that of the key in the file: with PKCS#1 v1.5 a key makes one of a text."""
+    credentials = read(key_file()).account(TOKEN_URI).credentials
+    ours: Any = credentials
+    theirs: Any = crypt.RSASigner.from_service_account_info(key_file())  # type: ignore[no-untyped-call]
+    assert ours.signer.sign(b"text") == theirs.sign(b"text")
+    assert ours.signer.key_id == theirs.key_id
 
 
 @pytest.mark.parametrize("token_uri", [*sorted(TOKEN_URIS), None, "http://127.0.0.1:8085/token"])
@@ -91,11 +120,9 @@ def inconsistent() -> str:
     )
 
 
-def test_a_key_is_proved_when_it_is_added_and_only_read_later() -> None:
-    """The proof takes 40 ms, in which the whole process stands still."""
+def test_a_key_is_proved_when_it_is_added() -> None:
     said = refusal(key_file(private_key=inconsistent()))
     assert "its private_key cannot be read: it was cut off or changed" in said
-    assert ServiceAccount(ROBOT, "", inconsistent()).account(TOKEN_URI).grant is Grant.SERVICE_ACCOUNT
 
 
 @pytest.mark.parametrize(
@@ -164,18 +191,21 @@ def test_no_damage_shows_a_part_of_the_key(data: st.DataObject) -> None:
     assert [secret for secret in secrets() if secret in shown] == []
 
 
+STORED = json.loads(read(key_file()).text)
+NO_VALUES: dict[str, list[object]] = {
+    "client_email": [7, None, ""],
+    "private_key_id": [7],
+    "subject": [7],
+    "e": ["", "AA", "Ag", None],
+    "p": ["", "AQ", 7, None, "!", "A" * 6_000],
+    "q": ["", "AQ"],
+}
+
+
 @pytest.mark.parametrize(
     "secret",
-    [
-        "{",
-        "{}",
-        '{"type": "authorized_user", "refresh_token": "1//x"}',
-        json.dumps(key_file(client_email=None)),
-        json.dumps(key_file(private_key=None)),
-        json.dumps(key_file(private_key="REDACTED")),
-        json.dumps(key_file(private_key=elliptic())),
-        json.dumps(key_file(subject=7)),
-    ],
+    ["{", "{}", '{"type": "authorized_user", "refresh_token": "1//x"}', json.dumps(key_file())]
+    + [json.dumps({**STORED, name: value}) for name, values in NO_VALUES.items() for value in values],
 )
 def test_what_is_stored_and_no_credential_is_never_sent_as_one(secret: str) -> None:
     with pytest.raises(StoredCredentialError) as caught:

@@ -6,6 +6,7 @@ from typing import Any
 import trio
 
 from reactor.emulator import EVENTS_SCOPE
+from tests import key_files
 from tests.commands import call_beside
 from tests.google_fixtures import USER
 from tests.key_files import ROBOT
@@ -20,7 +21,7 @@ async def test_a_service_account_from_its_key_file_to_the_event(world: World, tm
 
     async def make_key() -> None:
         document = await trio.to_thread.run_sync(lambda: emulator.add_service_account(ROBOT, delegated=[EVENTS_SCOPE]))
-        secrets.update(line for line in document["private_key"].splitlines() if "-----" not in line)
+        secrets.update(key_files.secrets_of(document))
         path.write_text(json.dumps(document, indent=2))
 
     async def run(*arguments: str, **environment: str) -> Any:

@@ -24,10 +24,10 @@ from reactor.core.token_answers import BROKEN, NO_ANSWER, NO_THREAD, UNREACHABLE
 from reactor.emulator import EVENTS_SCOPE, Fault
 from reactor.emulator.oauth_errors import ERRORS
 from reactor.google import token_exchange
-from reactor.google.credentials import ServiceAccount
 from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange, user_account
 from reactor.google.tokens import Rotated, TokenSource
+from tests import key_files
 from tests.google_fixtures import USER, GoogleServer
 from tests.test_tokens import WORKSPACE, together
 
@@ -74,9 +74,8 @@ def robot(
     delegated: tuple[str, ...] = (EVENTS_SCOPE,),
     email: str = ROBOT,
 ) -> Account:
-    info = google.emulator.add_service_account(ROBOT, delegated=delegated)
-    key = ServiceAccount(ROBOT, info["private_key_id"], info["private_key"], subject)
-    return key.account(google.token_uri)
+    document = google.emulator.add_service_account(ROBOT, delegated=delegated)
+    return key_files.robot(document, subject).account(google.token_uri)
 
 
 def refreshes(google: GoogleServer) -> int:
@@ -478,8 +477,8 @@ async def test_nothing_secret_is_logged_shown_or_raised(
 
     exchange._client.event_hooks["request"].append(remember)
     key = emulator.add_service_account("other@project.iam.gserviceaccount.com", delegated=[EVENTS_SCOPE])
-    secrets |= {line for line in key["private_key"].splitlines() if "-----" not in line}
-    delegate = ServiceAccount(key["client_email"], key["private_key_id"], key["private_key"], USER)
+    secrets.update(key_files.secrets_of(key))
+    delegate = key_files.robot(key, USER)
     shown += [repr(delegate), str(delegate)]
     delegated = delegate.account(google.token_uri)
     emulator.settings.rotate = True

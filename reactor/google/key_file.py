@@ -19,7 +19,7 @@ from reactor.google.token_exchange import TOKEN_URI
 LONGEST: Final = 65_536
 """Bytes; Google's files have about 2,400."""
 LARGEST_KEY: Final = 4_096
-"""Bits; Google makes 2,048, and the claim reads 8,192 characters of what is stored (0025_claim_items.sql)."""
+"""Bits; Google makes 2,048."""
 UNIVERSE: Final = "googleapis.com"
 TOKEN_URIS: Final = frozenset(
     {
@@ -92,10 +92,11 @@ def _checked(document: dict[str, Any], subject: str | None, token_uris: set[str]
         )
     if key_id is not None and (not isinstance(key_id, str) or len(key_id) > 128):
         raise ValueError("its private_key_id is not a text")
-    return ServiceAccount(email, key_id or "", _checked_key(key), subject)
+    numbers = _checked_key(key).private_numbers()
+    return ServiceAccount(email, key_id or "", numbers.public_numbers.e, numbers.p, numbers.q, subject)
 
 
-def _checked_key(pem: object) -> str:
+def _checked_key(pem: object) -> RSAPrivateKey:
     if not isinstance(pem, str) or not pem.strip():
         raise ValueError("its private_key is missing")
     if "\\n" in pem:
@@ -110,4 +111,4 @@ def _checked_key(pem: object) -> str:
         raise ValueError("its private_key is not an RSA key")  # noqa: TRY004  (not a type of ours)
     if key.key_size > LARGEST_KEY:
         raise ValueError(f"its private_key has more than {LARGEST_KEY:,} bits")
-    return pem.strip() + "\n"
+    return key
