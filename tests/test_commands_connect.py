@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import trio
 
+from reactor.emulator import Fault
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google import consent
 from reactor.google.token_exchange import SCOPES
@@ -172,6 +173,24 @@ async def test_an_account_that_may_not_write_the_calendar(
     assert code == 1
     assert sentence in said
     assert connections(database) == []
+
+
+async def test_a_calendar_that_cannot_be_looked_at_is_stored_where_that_is_asked_for(
+    google: GoogleServer, database: Database
+) -> None:
+    google.emulator.fault(Fault(operation="list", effect="error", status=503))
+    async with asking(google, database, google.user) as command:
+        await command.has_asked()
+        await browse(command.url)
+        code, said, _ = await command.end()
+    assert (code, said.startswith("Google failed (503 backendError). Nothing was stored.")) == (1, True)
+    assert "--no-verify" in said
+    assert connections(database) == []
+    async with asking(google, database, google.user, "--no-verify") as command:
+        await command.has_asked()
+        await browse(command.url)
+        assert (await command.end())[0] == 0
+    assert len(connections(database)) == 1
 
 
 async def test_a_client_secret_that_is_wrong(google: GoogleServer, database: Database) -> None:

@@ -108,27 +108,26 @@ async def test_what_google_refuses_replaces_nothing(google: GoogleServer, databa
     assert stored(rows) == WORKS
 
 
-@pytest.mark.parametrize(
-    ("fault", "sentence"),
-    [
-        (Fault(operation="token", effect="drop"), "The token endpoint did not answer."),
-        (Fault(operation="token", effect="error", reason="internal_failure"), "The token endpoint failed (500 "),
-        (Fault(operation="token", effect="error", reason="rate_limit_exceeded"), "The token endpoint limits the rate"),
-        (Fault(operation="token", effect="html", status=400), "The token endpoint's answer cannot be read"),
-        (Fault(operation="list", effect="drop"), "Google's calendars cannot be reached (RemoteProtocolError)"),
-        (Fault(operation="list", effect="error", status=503), "Google failed (503 backendError)."),
-        (Fault(operation="list", effect="html", status=404), "Answered by something that is not Google (404)."),
-        (Fault(operation="list", effect="garbage"), "Google's answer about the calendar cannot be read."),
-    ],
+OUTAGES = (
+    (Fault(operation="token", effect="drop"), "The token endpoint did not answer."),
+    (Fault(operation="token", effect="error", reason="internal_failure"), "The token endpoint failed (500 "),
+    (Fault(operation="token", effect="error", reason="rate_limit_exceeded"), "The token endpoint limits the rate"),
+    (Fault(operation="token", effect="html", status=400), "The token endpoint's answer cannot be read"),
+    (Fault(operation="list", effect="drop"), "Google's calendars cannot be reached (RemoteProtocolError)"),
+    (Fault(operation="list", effect="error", status=503), "Google failed (503 backendError)."),
+    (Fault(operation="list", effect="html", status=404), "Answered by something that is not Google (404)."),
+    (Fault(operation="list", effect="garbage"), "Google's answer about the calendar cannot be read."),
 )
-async def test_an_outage_is_told_and_stores_nothing(
-    google: GoogleServer, database: Database, rows: Rows, fault: Fault, sentence: str
-) -> None:
-    google.emulator.fault(fault)
-    result = await add(google, database, google.refresh_token)
-    assert (result.exit_code, result.stderr[: len(sentence)]) == (1, sentence)
-    assert result.stderr.endswith("Nothing was stored. Try again later, or store it untried with --no-verify.\n")
-    assert stored(rows) == WORKS
+
+
+async def test_an_outage_is_told_and_stores_nothing(google: GoogleServer, database: Database, rows: Rows) -> None:
+    for fault, sentence in OUTAGES:
+        google.emulator.faults.clear()
+        google.emulator.fault(fault)
+        result = await add(google, database, google.refresh_token)
+        assert (result.exit_code, result.stderr[: len(sentence)]) == (1, sentence)
+        assert result.stderr.endswith("Nothing was stored. Try again later, or store it untried with --no-verify.\n")
+        assert stored(rows) == WORKS
     assert (await add(google, database, google.refresh_token, "--no-verify")).exit_code == 0
     assert stored(rows) == google.refresh_token
 
