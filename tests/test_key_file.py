@@ -22,7 +22,7 @@ from reactor.google.credentials import (
     service_account_in,
 )
 from reactor.google.key_file import LONGEST, TOKEN_URIS, read_key_file
-from reactor.google.token_exchange import TOKEN_URI
+from reactor.google.token_exchange import TOKEN_URI, user_account
 from reactor.vault import Vault
 from tests.key_files import ROBOT, key_file, secrets
 from tests.process_world import KEYS
@@ -211,6 +211,11 @@ def test_what_is_stored_and_no_credential_is_never_sent_as_one(secret: str) -> N
     with pytest.raises(StoredCredentialError) as caught:
         account_of(secret, CLIENT)
     assert [line for line in secrets() if line in "".join(traceback.format_exception(caught.value))] == []
+
+
+def test_a_key_is_never_sent_as_a_refresh_token() -> None:
+    with pytest.raises(ValueError, match="no refresh token"):
+        user_account(f"\n{json.dumps(STORED)}", client_id="c", client_secret="s")
 
 
 def test_a_refresh_token_is_a_persons() -> None:

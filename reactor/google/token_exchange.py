@@ -78,7 +78,13 @@ class Account:
 
 
 def user_account(refresh_token: str, *, client_id: str, client_secret: str, token_uri: str = TOKEN_URI) -> Account:
-    """Return the account behind a person's refresh token."""
+    """Return the account behind a person's refresh token; `credentials.account_of` makes one of whatever is stored.
+
+    Raises:
+        ValueError: It is no refresh token: a service account's key must never be sent as one.
+    """
+    if refresh_token.lstrip().startswith("{"):
+        raise ValueError("this is no refresh token")
     credentials = user.Credentials(  # type: ignore[no-untyped-call]  # google-auth is typed in part only
         None, refresh_token=refresh_token, token_uri=token_uri, client_id=client_id, client_secret=client_secret
     )
