@@ -45,6 +45,8 @@ def _serve_emulator(pipe: Any, latency: float) -> None:
 
 
 class _Tokens:
+    quota_user = None
+
     def __init__(self, token: str) -> None:
         self._token = token
 

@@ -1,8 +1,9 @@
 """The workspaces' accounts with Google: from the consent that is stored to access tokens, and back when Google rotates.
 
-What is stored is encrypted by the vault. A token that cannot be decrypted is the operator's fault (a key is missing or
-was replaced) or the row's (it was cut off, changed or moved). The former holds the workspace's items and counts
-nothing; the latter takes a person who connects again, so the connection is marked invalid like one that Google refuses.
+What is stored, a refresh token or a service account's key, is encrypted by the vault. One that cannot be decrypted is
+the operator's fault (a key is missing or was replaced) or the row's (it was cut off, changed or moved). The former
+holds the workspace's items and counts nothing; the latter takes a person who connects again, so the connection is
+marked invalid like one that Google refuses.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import trio
 from reactor.core.item import Item
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import ConfigurationError
+from reactor.google.credentials import NoClientError, StoredCredentialError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
 from reactor.postgres.pool import Pool
@@ -33,6 +35,12 @@ then a replica that already has the new key may take the items."""
 log = structlog.get_logger(__name__)
 
 _NO_KEY = Retry("the stored token cannot be decrypted with our keys", counts=False, scope=Scope.LANE, after=KEY_PAUSE)
+_NO_CLIENT = Retry(
+    "GOOGLE_CLIENT_ID is none, and a refresh token needs an OAuth client",
+    counts=False,
+    scope=Scope.LANE,
+    after=KEY_PAUSE,
+)
 _DAMAGED = Dead(
     FailureCode.AUTH,
     "the stored token is damaged or of another workspace",
@@ -53,7 +61,7 @@ class Accounts:
         vault: Encrypts and decrypts.
         pool: Connections to the database.
         exchange: Fetches access tokens.
-        account: Makes the account behind a decrypted refresh token.
+        account: Makes the account behind what was decrypted; raises StoredCredentialError where there is none.
         nursery: Where exchanges run; it must outlive every caller.
 
     Attributes:
@@ -88,7 +96,10 @@ class Accounts:
                 self._origin(workspace_id, stored),
                 lambda: self._account(self._vault.decrypt(workspace_id, stored)),
             )
-        except VaultError as error:
+        except NoClientError:
+            log.warning("no_access_token", workspace_id=str(workspace_id), reason=_NO_CLIENT.reason)
+            return _NO_CLIENT
+        except (VaultError, StoredCredentialError) as error:
             self.undecipherable += 1
             log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400
             return _NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED

@@ -39,7 +39,8 @@ from reactor.core.health import Facts
 from reactor.core.refusals import Kind
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
-from reactor.google.token_exchange import TokenExchange, user_account
+from reactor.google.credentials import account_of
+from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
 from reactor.http import Server, application
 from reactor.journal import Journal
@@ -138,12 +139,7 @@ class Service:
             calls=self.known.calls,
             requested=harmless(self._journal.requested),
         )
-        account = partial(
-            user_account,
-            client_id=settings.google_client_id,
-            client_secret=settings.google_client_secret.get_secret_value(),
-            token_uri=settings.google_token_uri,
-        )
+        account = partial(account_of, client=settings.oauth_client)
         async with (
             aclosing(self._pool),
             aclosing(self._rebuild_pool),

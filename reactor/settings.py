@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reactor.errors import ConfigurationError
+from reactor.google.credentials import OAuthClient
 from reactor.google.token_exchange import TOKEN_URI
 from reactor.google.transport import checked_url
 from reactor.postgres.dsn import check_dsn, missing_dsn
@@ -128,7 +129,8 @@ class GoogleSettings(_FromEnvironment):
     """Where Google is, and who we are to it."""
 
     google_client_id: Annotated[str, Field(min_length=1)]
-    """The OAuth client's id, from Google's console"""
+    """The OAuth client's id, from Google's console; `none`, as the secret, where all connections are service accounts
+    ([tokens.md](tokens.md#which-credential))"""
 
     google_client_secret: SecretStr
     """The OAuth client's secret"""
@@ -161,6 +163,12 @@ class GoogleSettings(_FromEnvironment):
                 "and GOOGLE_API_ROOT must both be Google's or both be replaced: tokens of one are not for the other"
             )
         return value
+
+    @property
+    def oauth_client(self) -> OAuthClient:
+        """Who we are to the token endpoint."""
+        secret = self.google_client_secret.get_secret_value()
+        return OAuthClient(self.google_client_id, secret, self.google_token_uri)
 
 
 class VaultSettings(_FromEnvironment):

@@ -1,6 +1,11 @@
-"""Refresh tokens at rest: AES-256-GCM under keys with names, bound to the workspace whose row holds them.
+"""Credentials at rest: AES-256-GCM under keys with names, bound to the workspace whose row holds them.
 
     v1:<key id>:<base64 of nonce and ciphertext>.<check>
+    v2:<key id>:<base64 of nonce and ciphertext>.<check>
+
+*Two versions, one form.* `v1` holds a refresh token, `v2` what releases up to 0.1 would take for one and send to
+Google: the key of a service account. They refuse the prefix and hold the workspace, as they do where a key is missing.
+Here what is encrypted decides, the prefix does not.
 
 *What protects.* The base64 part is AES-256-GCM (NIST SP 800-38D) with a random 12 byte nonce in front and the 16 byte
 tag at the end; the associated data is the workspace id in its canonical text form, so a token that is copied into
@@ -43,6 +48,8 @@ from reactor.errors import ConfigurationError, PermanentError, ReactorError
 
 SETTING: Final = "TOKEN_ENCRYPTION_KEYS"
 VERSION: Final = "v1:"
+NEWER: Final = "v2:"
+"""Begins a text that releases up to 0.1 must not use."""
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
@@ -50,7 +57,7 @@ FINGERPRINT_DIGITS: Final = 8
 CHECK_DIGITS: Final = FINGERPRINT_DIGITS + 16
 # 16 characters at most: too short for a key in base64 or hexadecimal, so an id may be shown even if they were swapped.
 KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
-TEXT: Final = re.compile(r"v1:([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]*={0,2})(?:\.([0-9a-f]*))?")
+TEXT: Final = re.compile(r"v[12]:([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]*={0,2})(?:\.([0-9a-f]*))?")
 
 
 class VaultError(ReactorError):
@@ -150,14 +157,19 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault(keys={list(self._keys)!r})"
 
-    def encrypt(self, workspace_id: UUID | str, secret: str) -> str:
+    def encrypt(self, workspace_id: UUID | str, secret: str, *, version: str = VERSION) -> str:
         """Encrypt a secret for a workspace with the first key.
+
+        Args:
+            workspace_id: Whose.
+            secret: A refresh token, or another credential.
+            version: VERSION for a refresh token, NEWER for everything else.
 
         Raises:
             ValueError: The workspace id is not a UUID.
         """
         sealed = self._first.seal(_canonical(workspace_id), secret.encode("utf-8", "surrogatepass"))
-        text = f"{VERSION}{self._first.id}:{base64.b64encode(sealed).decode()}"
+        text = f"{version}{self._first.id}:{base64.b64encode(sealed).decode()}"
         return f"{text}.{self._first.check(text)}"
 
     def decrypt(self, workspace_id: UUID | str, text: str) -> str:
@@ -191,15 +203,16 @@ class Vault:
         return match is None or match[1] != self._first.id or not (match[3] or "").startswith(self._first.fingerprint)
 
     def rotate(self, workspace_id: UUID | str, text: str) -> str:
-        """Encrypt again with the first key; raises what `decrypt` raises."""
-        return self.encrypt(workspace_id, self.decrypt(workspace_id, text))
+        """Encrypt again with the first key, in the same version; raises what `decrypt` raises."""
+        secret = self.decrypt(workspace_id, text)
+        return self.encrypt(workspace_id, secret, version=text[: len(VERSION)])
 
     def _parse(self, text: str) -> tuple[_Key, str, str | None]:
         """Take a text apart into its key, its base64 part and its check."""
-        if not text.startswith(VERSION):
+        if not text.startswith((VERSION, NEWER)):
             raise LegacyPlaintextError(
-                f"the stored token does not start with {VERSION!r}, so it is not encrypted by this vault; if it is a "
-                "token in the clear, pass it to `connections add` on standard input, which stores it encrypted"
+                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so it is not encrypted by this vault; "
+                "if it is a token in the clear, pass it to `connections add` on standard input, to be stored encrypted"
             )
         match = TEXT.fullmatch(text)
         if match is None and text.count(":") < 2:

@@ -19,7 +19,10 @@ class Tokens:
     Attributes:
         refreshes: How often a new one was needed.
         failure: The outcome of there being none, from now on.
+        quota_user: Whose quota requests count against.
     """
+
+    quota_user: str | None = None
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -38,6 +41,8 @@ class Tokens:
 
 class Static:
     """Tokens that nobody checks."""
+
+    quota_user = None
 
     async def token(self, rejected: str | None = None) -> str:
         return "token" if rejected is None else "another"

@@ -243,6 +243,7 @@ class FakeOutbox:
 @dataclass
 class FakeTokens:
     item: Item
+    quota_user: str | None = None
 
     async def token(self, rejected: str | None = None) -> str:
         raise NotImplementedError

@@ -1,6 +1,8 @@
 """From the stored consent to access tokens, and back when Google rotates: with a real database and the emulator."""
 
+import json
 from collections.abc import AsyncIterator
+from functools import partial
 from uuid import UUID, uuid4
 
 import httpx
@@ -14,13 +16,16 @@ from reactor.core.health import Facts
 from reactor.core.item import Consent, Item, Memory
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import TransientError
-from reactor.google.token_exchange import Account, TokenExchange, user_account
+from reactor.google.credentials import NO_CLIENT, OAuthClient, account_of
+from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.pool import Pool
-from reactor.vault import Vault
+from reactor.vault import NEWER, Vault
 from tests.databases import Database
 from tests.google_fixtures import USER, GoogleServer
+from tests.key_files import ROBOT, key_file, robot
+from tests.test_tokens import together
 from tests.waiting import until
 
 WORKSPACE = UUID("6f1a2b3c-0000-4000-8000-00000000000a")
@@ -42,16 +47,9 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def accounts(google: GoogleServer, pool: Pool, vault: Vault, nursery: trio.Nursery) -> AsyncIterator[Accounts]:
-    def account(refresh_token: str) -> Account:
-        return user_account(
-            refresh_token,
-            client_id=google.client_id,
-            client_secret=google.client_secret,
-            token_uri=google.token_uri,
-        )
-
+    client_of_ours = OAuthClient(google.client_id, google.client_secret, google.token_uri)
     async with httpx.AsyncClient() as client:
-        yield Accounts(vault, pool, TokenExchange(client), account, nursery)
+        yield Accounts(vault, pool, TokenExchange(client), partial(account_of, client=client_of_ours), nursery)
 
 
 def item(consent: Consent, workspace_id: UUID = WORKSPACE) -> Item:
@@ -207,6 +205,45 @@ async def test_a_token_of_another_workspace_takes_a_new_consent(accounts: Accoun
     outcome = accounts.tokens_of(item(Consent(stored, "1")))
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
+
+
+async def test_a_service_account_is_one_source_however_it_is_encrypted(
+    accounts: Accounts, vault: Vault, google: GoogleServer
+) -> None:
+    document = await trio.to_thread.run_sync(lambda: google.emulator.add_service_account(ROBOT))
+    stored = vault.encrypt(WORKSPACE, robot(document).text, version=NEWER)
+    with trio.fail_after(30):
+        first = source(accounts, Consent(stored, "1"))
+        tokens = await together(20, first.token)
+        assert len(set(tokens)) == 1
+        renewed = Vault.from_setting(f"{OTHER_KEY},{KEY}").rotate(WORKSPACE, stored)
+        assert renewed.startswith("v2:k2:")
+        assert source(accounts, Consent(vault.rotate(WORKSPACE, stored), "2")) is first
+    assert first.quota_user == str(WORKSPACE)
+    assert google.emulator.log.count("token", 200) == 1
+
+
+@pytest.mark.parametrize("secret", ["{", "{}", json.dumps(key_file())])
+async def test_what_is_no_credential_takes_a_new_one(accounts: Accounts, vault: Vault, secret: str) -> None:
+    with capture_logs() as logs:
+        outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, secret, version=NEWER), "1")))
+    assert isinstance(outcome, Dead)
+    assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
+    assert [entry["event"] for entry in logs] == ["token_not_decrypted"]
+
+
+async def test_without_an_oauth_client_a_refresh_token_holds_its_workspace(
+    pool: Pool, vault: Vault, nursery: trio.Nursery, google: GoogleServer
+) -> None:
+    alone = partial(account_of, client=OAuthClient(NO_CLIENT, NO_CLIENT, google.token_uri))
+    async with httpx.AsyncClient() as client:
+        accounts = Accounts(vault, pool, TokenExchange(client), alone, nursery)
+        outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, "1//x"), "1")))
+        account = vault.encrypt(WORKSPACE, robot(key_file()).text, version=NEWER)
+        assert isinstance(accounts.tokens_of(item(Consent(account, "2"))), TokenSource)
+    assert isinstance(outcome, Retry)
+    assert (outcome.counts, outcome.scope) == (False, Scope.LANE)
+    assert outcome.reason.startswith("GOOGLE_CLIENT_ID is none")
 
 
 async def test_the_pool_connects_late_and_again(pool: Pool, database: Database) -> None:

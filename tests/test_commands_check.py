@@ -9,10 +9,11 @@ import psycopg
 import pytest
 
 from reactor.commands import check
+from reactor.vault import NEWER, Vault
 from tests.commands import call, call_beside
 from tests.databases import Database
 from tests.google_fixtures import GoogleServer
-from tests.outbox_world import World as Rows
+from tests.outbox_world import World as Rows, workspace
 from tests.process_world import KEYS, World
 
 
@@ -80,6 +81,18 @@ async def test_a_client_that_google_does_not_know(google: GoogleServer, database
     found = await findings(google, database.reactor, 1, GOOGLE_CLIENT_SECRET="wrong")
     assert found["google, tokens"][0] == "fail"
     assert "refuses our client (invalid_client): compare GOOGLE_CLIENT_ID" in found["google, tokens"][1]
+
+
+async def test_a_deployment_with_service_accounts_only(google: GoogleServer, database: Database, rows: Rows) -> None:
+    rows.connect("robot", Vault.from_setting(KEYS).encrypt(workspace("robot"), "{}", version=NEWER))
+    found = await findings(google, database.reactor, GOOGLE_CLIENT_ID="none", GOOGLE_CLIENT_SECRET="none")
+    assert found["google, tokens"] == ("ok", "reachable; GOOGLE_CLIENT_ID is none, for service accounts only")
+    rows.connect("person", Vault.from_setting(KEYS).encrypt(workspace("person"), "1//x"))
+    found = await findings(google, database.reactor, 1, GOOGLE_CLIENT_ID="none", GOOGLE_CLIENT_SECRET="none")
+    assert found["tokens, client"] == (
+        "fail",
+        "1 refresh tokens are stored, which need an OAuth client, and GOOGLE_CLIENT_ID is none",
+    )
 
 
 async def test_a_root_that_leads_elsewhere(google: GoogleServer, database: Database) -> None:

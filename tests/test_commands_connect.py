@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import trio
 
+from reactor.emulator import Fault
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google import consent
 from reactor.google.token_exchange import SCOPES
@@ -174,6 +175,24 @@ async def test_an_account_that_may_not_write_the_calendar(
     assert connections(database) == []
 
 
+async def test_a_calendar_that_cannot_be_looked_at_is_stored_where_that_is_asked_for(
+    google: GoogleServer, database: Database
+) -> None:
+    google.emulator.fault(Fault(operation="list", effect="error", status=503))
+    async with asking(google, database, google.user) as command:
+        await command.has_asked()
+        await browse(command.url)
+        code, said, _ = await command.end()
+    assert (code, said.startswith("Google failed (503 backendError). Nothing was stored.")) == (1, True)
+    assert "--no-verify" in said
+    assert connections(database) == []
+    async with asking(google, database, google.user, "--no-verify") as command:
+        await command.has_asked()
+        await browse(command.url)
+        assert (await command.end())[0] == 0
+    assert len(connections(database)) == 1
+
+
 async def test_a_client_secret_that_is_wrong(google: GoogleServer, database: Database) -> None:
     async with asking(google, database, google.user) as command:
         await command.has_asked()
@@ -213,7 +232,7 @@ def test_all_that_is_missing_is_said_before_anybody_is_asked() -> None:
     ]
 
 
-CLIENT = consent.Client("id", "hush", "https://a.example/auth", "https://a.example/token", "https://a.example/")
+CLIENT = consent.Client("id", "hush", "https://a.example/auth", "https://a.example/token")
 GOOD = {"access_token": "at", "refresh_token": "rt", "scope": f"openid {SCOPES[0]}"}
 
 
@@ -239,7 +258,7 @@ def test_an_answer_that_is_not_what_is_needed(
 
 def test_secrets_are_in_no_repr_and_no_error() -> None:
     question = consent.ask(CLIENT, "http://127.0.0.1:1")
-    closed = consent.Client("id", "hush", "", "http://127.0.0.1:1/token", "")
+    closed = consent.Client("id", "hush", "", "http://127.0.0.1:1/token")
     with pytest.raises(TransientError, match="Google cannot be reached") as failed:
         consent.exchange(closed, question, "the code")
     for text in (repr(CLIENT), repr(question), str(failed.value), repr(consent.Granted("rt", "at"))):

@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from reactor.emulator import CLIENT_ID, CLIENT_SECRET, EVENTS_SCOPE, Emulator, Fault, Quota
 from reactor.emulator.api import SCOPES
 from reactor.emulator.errors import ApiError
-from reactor.emulator.oauth import AUDIENCE, ERRORS, OAuthError
+from reactor.emulator.oauth_errors import ERRORS, OAuthError
+from reactor.emulator.service_accounts import AUDIENCE
 from tests.discovery import method_of
 from tests.google_fixtures import USER, GoogleServer
 
@@ -250,13 +251,16 @@ CLAIMS = {"iss": ROBOT, "aud": AUDIENCE, "iat": NOW, "exp": NOW + 3_600, "scope"
         ({"iat": None}, "iat and exp"),
         ({"aud": "http://127.0.0.1/token"}, "audience"),
         ({"scope": ""}, "scope"),
+        ({"scope": "calendar.events"}, "Invalid OAuth scope"),
+        ({"sub": 7}, "Invalid impersonation"),
+        ({"iss": ["x"]}, "Bad Request"),
         ({"scope": READONLY}, "unauthorized to retrieve"),
         ({"sub": "nobody@example.com"}, "Invalid email"),
         ({"iss": "stranger@emulator.iam.gserviceaccount.com"}, "account not found"),
     ],
 )
 def test_an_assertion_is_held_to_its_claims(emulator: Emulator, change: dict[str, Any], refusal: str) -> None:
-    key_file = emulator.oauth.add_service_account(ROBOT, "", delegated=[EVENTS_SCOPE])
+    key_file = emulator.add_service_account(ROBOT, delegated=[EVENTS_SCOPE])
     signer = RSASigner.from_service_account_info(key_file)  # type: ignore[no-untyped-call]
     assertion = jwt.encode(signer, CLAIMS | change).decode()  # type: ignore[no-untyped-call]
     form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
@@ -267,6 +271,45 @@ def test_an_assertion_is_held_to_its_claims(emulator: Emulator, change: dict[str
         access = emulator.oauth.check(emulator.oauth.token(form, NOW)["access_token"], NOW)
         assert access is not None
         assert (access.email, access.bare_service_account) == (change.get("sub", USER) or ROBOT, "sub" in change)
+
+
+def test_an_assertion_is_held_to_its_signature(emulator: Emulator) -> None:
+    accounts = emulator.oauth.service_accounts
+    document = emulator.add_service_account(ROBOT)
+    other = emulator.add_service_account("other@emulator.iam.gserviceaccount.com")
+
+    def signed(claims: dict[str, Any] = CLAIMS | {"sub": None}, header: Any = None, **changes: str) -> str:
+        signer = RSASigner.from_service_account_info(document | changes)  # type: ignore[no-untyped-call]
+        return str(jwt.encode(signer, claims, header=header).decode())  # type: ignore[no-untyped-call]
+
+    def refusal(assertion: str) -> str:
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+        try:
+            return "" if emulator.oauth.token(form, NOW) else "nothing"
+        except OAuthError as error:
+            return str(error)
+
+    good = signed()
+    head, claims, signature = good.split(".")
+    elsewhere = signed(CLAIMS).split(".")[1]
+    assert refusal(good) == ""
+    for assertion, said in (
+        (signed(private_key=other["private_key"]), "Invalid JWT Signature."),
+        (signed(private_key_id=other["private_key_id"]), "Invalid JWT Signature."),
+        (f"{head}.{elsewhere}.{signature}", "Invalid JWT Signature."),
+        (f"{head}.{claims}.", "Invalid JWT Signature."),
+        (signed(header={"alg": "none"}), "Invalid grant: account not found"),
+        (f"{head}.{claims}", "Bad Request"),
+        ("a.b.c", "Bad Request"),
+        ("", "Missing required parameter: assertion"),
+    ):
+        assert refusal(assertion) == said, assertion
+    accounts.known[ROBOT].disabled = True
+    assert refusal(good) == "Robot is disabled."
+    emulator.add_service_account(ROBOT)
+    assert refusal(good) == "Invalid JWT Signature."
+    del accounts.known[ROBOT]
+    assert refusal(good) == "Invalid grant: account not found"
 
 
 # Consent in the browser

@@ -35,6 +35,15 @@ async def test_what_a_calendar_holds_and_how_often_it_was_written(google_http: h
     assert summary["requests"] == {"insert": {"200": 1}, "update": {"200": 1, "410": 1}}
 
 
+async def test_a_service_account_is_made_and_deleted(google_http: httpx.AsyncClient) -> None:
+    email = "robot@emulator.iam.gserviceaccount.com"
+    document = await ask(google_http, "POST", "service-accounts", {"email": email})
+    assert (document["type"], document["client_email"]) == ("service_account", email)
+    assert await ask(google_http, "GET", f"calendars/{email}") == []
+    await ask(google_http, "DELETE", f"service-accounts/{email}")
+    assert (await google_http.delete(f"emulator/service-accounts/{email}")).status_code == 404
+
+
 async def test_a_fault_is_set_counted_and_cleared(google_http: httpx.AsyncClient) -> None:
     rule = {"operation": "list", "effect": "error", "status": 503, "times": 1}
     await ask(google_http, "POST", "faults", rule)

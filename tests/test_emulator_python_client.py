@@ -163,7 +163,7 @@ async def test_a_rotated_refresh_token_is_taken_over_and_a_revoked_one_is_refuse
 
 async def test_a_service_account_acts_for_a_user_where_it_may(google: GoogleServer) -> None:
     email = "robot@emulator.iam.gserviceaccount.com"
-    add = google.emulator.oauth.add_service_account
+    add = google.emulator.oauth.service_accounts.add
     other = await trio.to_thread.run_sync(lambda: add("other@emulator.iam.gserviceaccount.com", google.token_uri))
     key_file = await trio.to_thread.run_sync(lambda: add(email, google.token_uri, delegated=[EVENTS_SCOPE]))
 

@@ -6,7 +6,7 @@ import pytest
 
 from reactor.core import answers, upsert
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry
-from reactor.emulator import Fault
+from reactor.emulator import Fault, Quota
 from reactor.google.client import GoogleCalendar
 from tests.dialogues import OTHER, WORKSPACE
 from tests.google_client import Tokens, after, item
@@ -47,6 +47,22 @@ async def test_one_item_is_one_request_of_its_own(google: GoogleServer, client: 
     all_done(await client.send([item(1, "Gate")], tokens))
     assert log(google) == ["insert"]
     assert titles(google) == ["Gate"]
+
+
+async def test_requests_count_against_the_quota_that_the_tokens_name(
+    google: GoogleServer, client: GoogleCalendar, tokens: Tokens
+) -> None:
+    """The workspaces of a service account are one user to Google, unless each is named; also in batches."""
+    google.emulator.quota = Quota(user=2)
+    for workspace in ("one", "another"):
+        tokens.quota_user = workspace
+        all_done(await client.send([item(number, workspace) for number in range(2)], tokens))
+        google.emulator.api.calendars[USER].records.clear()
+        [refused] = await client.send([item(3)], tokens)
+        assert isinstance(refused, Retry)
+        assert refused.reason == answers.RATE.reason
+    tokens.quota_user = None
+    all_done(await client.send([item(4)], tokens))
 
 
 async def test_several_items_are_one_batch(google: GoogleServer, client: GoogleCalendar, tokens: Tokens) -> None:

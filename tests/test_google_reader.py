@@ -48,6 +48,8 @@ class Wire:
 class Tokens:
     """A new one whenever the last one is refused."""
 
+    quota_user = None
+
     async def token(self, rejected: str | None = None) -> str:
         await trio.lowlevel.checkpoint()
         return "second" if rejected == "first" else "first"

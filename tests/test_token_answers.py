@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.core.token_answers import Answer, Grant, Granted, read_answer
 
-BOTH = pytest.mark.parametrize("grant", Grant)
+EVERY = pytest.mark.parametrize("grant", Grant)
+ROBOTS = pytest.mark.parametrize("grant", [Grant.DELEGATION, Grant.SERVICE_ACCOUNT])
 
 
 def answer(content: object, status: int = 400, grant: Grant = Grant.USER, retry_after: float | None = None) -> Answer:
@@ -33,6 +34,11 @@ def is_the_deployments(outcome: Answer) -> bool:
     return isinstance(outcome, Retry) and (outcome.scope, outcome.counts, outcome.outage) == (Scope.ALL, False, False)
 
 
+def is_ours(outcome: Answer) -> bool:
+    """The workspace is held, no attempt is counted, no connection is marked, no breaker opens."""
+    return isinstance(outcome, Retry) and (outcome.scope, outcome.counts, outcome.outage) == (Scope.LANE, False, False)
+
+
 def is_an_outage(outcome: Answer) -> bool:
     return isinstance(outcome, Retry) and (outcome.scope, outcome.counts, outcome.outage) == (Scope.LANE, True, True)
 
@@ -47,6 +53,25 @@ def test_granted() -> None:
 
 def test_granted_with_a_rotated_refresh_token() -> None:
     assert answer({"access_token": "a", "expires_in": 1, "refresh_token": "1//new"}, 200) == Granted("a", 1, "1//new")
+
+
+@pytest.mark.parametrize(
+    ("scope", "may_write"),
+    [
+        ("openid https://www.googleapis.com/auth/calendar.events", True),
+        ("https://www.googleapis.com/auth/calendar", True),
+        ("https://www.googleapis.com/auth/calendar.readonly", False),
+        ("openid", False),
+        ("", True),
+        (None, True),
+        (["openid"], True),
+    ],
+)
+def test_what_a_token_is_for(scope: object, may_write: bool) -> None:  # noqa: FBT001
+    """What the answer does not say is left to Google."""
+    granted = answer({"access_token": "a", "scope": scope}, 200)
+    assert isinstance(granted, Granted)
+    assert granted.may_write is may_write
 
 
 @pytest.mark.parametrize("refresh_token", [None, "", 7, "two words", "line\nbreak"])
@@ -85,7 +110,7 @@ def test_200_without_a_token(content: object) -> None:
 # Refused
 
 
-@BOTH
+@EVERY
 def test_invalid_grant(grant: Grant) -> None:
     assert is_the_persons(refused("invalid_grant", "Token has been expired or revoked.", grant=grant))
 
@@ -98,57 +123,99 @@ def test_invalid_grant_with_invalid_rapt(subtype: str) -> None:
     assert "sign-in" in outcome.reason
 
 
-@BOTH
+@EVERY
 def test_invalid_rapt(grant: Grant) -> None:
     assert is_the_persons(refused("invalid_rapt", grant=grant))
 
 
-@BOTH
+@EVERY
 def test_admin_policy_enforced(grant: Grant) -> None:
     assert is_the_persons(refused("admin_policy_enforced", grant=grant))
 
 
-@pytest.mark.parametrize(
-    "description",
-    [
-        "Invalid JWT Signature.",
-        "Invalid grant: account not found",
-        "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat ...",
-    ],
+DEAD_KEYS = ("Invalid JWT Signature.", "Invalid grant: account not found", "Robot is disabled.")
+NO_SUBJECTS = ("Invalid email or User ID", "Not a valid email.", "The account has been deleted")
+OURS = (
+    "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat ...",
+    "Invalid JWT: Failed audience check.",
 )
-def test_invalid_grant_for_the_assertion_is_the_clocks_or_the_keys_fault(description: str) -> None:
-    assert is_the_deployments(refused("invalid_grant", description, grant=Grant.DELEGATION))
-    assert is_the_persons(refused("invalid_grant", description, grant=Grant.USER))  # there is no assertion
 
 
-@BOTH
-def test_invalid_client(grant: Grant) -> None:
-    assert is_the_deployments(refused("invalid_client", "The OAuth client was not found.", status=401, grant=grant))
+@pytest.mark.parametrize("description", DEAD_KEYS)
+@ROBOTS
+def test_invalid_grant_for_the_key_or_the_service_account(description: str, grant: Grant) -> None:
+    """Only the workspace's own: its key is stored with it."""
+    outcome = refused("invalid_grant", description, grant=grant)
+    assert is_the_persons(outcome)
+    assert isinstance(outcome, Dead)
+    assert "service account" in outcome.reason
 
 
-@BOTH
-def test_deleted_client(grant: Grant) -> None:
-    assert is_the_deployments(refused("deleted_client", status=401, grant=grant))
+@pytest.mark.parametrize("description", OURS)
+@ROBOTS
+def test_invalid_grant_for_the_assertion_is_the_clocks_fault(description: str, grant: Grant) -> None:
+    assert is_ours(refused("invalid_grant", description, grant=grant))
 
 
-@BOTH
-def test_disabled_client(grant: Grant) -> None:
-    assert is_the_deployments(refused("disabled_client", status=401, grant=grant))
+@pytest.mark.parametrize("code", ["invalid_grant", "invalid_request"])
+@pytest.mark.parametrize("description", [*NO_SUBJECTS, 'Invalid impersonation "sub" field.'])
+def test_the_user_to_act_for_does_not_exist(code: str, description: str) -> None:
+    outcome = refused(code, description, grant=Grant.DELEGATION)
+    assert is_the_persons(outcome)
+    assert isinstance(outcome, Dead)
+    assert "subject" in outcome.reason
 
 
-@BOTH
-def test_invalid_request(grant: Grant) -> None:
-    assert is_the_deployments(refused("invalid_request", grant=grant))
+@pytest.mark.parametrize("description", [*DEAD_KEYS, *NO_SUBJECTS, *OURS])
+def test_a_refresh_token_is_not_judged_by_descriptions(description: str) -> None:
+    assert is_the_persons(refused("invalid_grant", description))
+    assert is_the_deployments(refused("invalid_request", description))
 
 
-@BOTH
-def test_unsupported_grant_type(grant: Grant) -> None:
-    assert is_the_deployments(refused("unsupported_grant_type", grant=grant))
+@ROBOTS
+def test_an_invalid_grant_of_a_service_account_without_a_description_known_here(grant: Grant) -> None:
+    for outcome in (
+        refused("invalid_grant", "Bad Request", grant=grant),
+        answer({"error": "invalid_grant"}, 400, grant),
+    ):
+        assert is_the_persons(outcome)
 
 
-@BOTH
-def test_invalid_scope(grant: Grant) -> None:
-    assert is_the_deployments(refused("invalid_scope", grant=grant))
+def test_invalid_client() -> None:
+    assert is_the_deployments(refused("invalid_client", "The OAuth client was not found.", status=401))
+
+
+def test_deleted_client() -> None:
+    assert is_the_deployments(refused("deleted_client", status=401))
+
+
+def test_disabled_client() -> None:
+    assert is_the_deployments(refused("disabled_client", status=401))
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "deleted_client", "disabled_client"])
+@ROBOTS
+def test_the_client_of_a_service_account_is_the_account(code: str, grant: Grant) -> None:
+    assert is_the_persons(refused(code, status=401, grant=grant))
+
+
+def test_invalid_request() -> None:
+    assert is_the_deployments(refused("invalid_request"))
+
+
+def test_unsupported_grant_type() -> None:
+    assert is_the_deployments(refused("unsupported_grant_type"))
+
+
+def test_invalid_scope() -> None:
+    assert is_the_deployments(refused("invalid_scope"))
+
+
+@pytest.mark.parametrize("code", ["invalid_request", "unsupported_grant_type", "invalid_scope"])
+@ROBOTS
+def test_a_request_for_a_service_account_that_is_refused_holds_its_workspace(code: str, grant: Grant) -> None:
+    """Refresh tokens ask in another way; their workspaces go on."""
+    assert is_ours(refused(code, "Bad Request", grant=grant))
 
 
 def test_unauthorized_client_of_a_user_token() -> None:
@@ -156,27 +223,30 @@ def test_unauthorized_client_of_a_user_token() -> None:
 
 
 @pytest.mark.parametrize("code", ["unauthorized_client", "access_denied"])
-def test_unauthorized_client_of_a_delegation(code: str) -> None:
-    assert is_the_persons(refused(code, "Client is unauthorized ...", status=401, grant=Grant.DELEGATION))
+@ROBOTS
+def test_unauthorized_client_of_a_delegation(code: str, grant: Grant) -> None:
+    outcome = refused(code, "Client is unauthorized ...", status=401, grant=grant)
+    assert is_the_persons(outcome)
+    assert isinstance(outcome, Dead)
+    assert ("domain-wide delegation" in outcome.reason) == (grant is Grant.DELEGATION)
 
 
-@BOTH
+@EVERY
 def test_access_denied(grant: Grant) -> None:
     """A dead consent, not an error to be tried until the attempts are used up."""
     assert is_the_persons(refused("access_denied", "Account restricted", status=403, grant=grant))
 
 
-@BOTH
+@EVERY
 def test_org_internal(grant: Grant) -> None:
     assert is_the_persons(refused("org_internal", status=403, grant=grant))
 
 
-@BOTH
-def test_unsupported_response_type(grant: Grant) -> None:
-    assert is_the_deployments(refused("unsupported_response_type", grant=grant))
+def test_unsupported_response_type() -> None:
+    assert is_the_deployments(refused("unsupported_response_type"))
 
 
-@BOTH
+@EVERY
 def test_every_code_is_named(grant: Grant) -> None:
     for outcome, said in (
         (refused("something_new", "quoted", grant=grant), "400 something_new"),
@@ -193,7 +263,7 @@ def test_every_code_is_named(grant: Grant) -> None:
         assert outcome.text == f"{outcome.reason} ({said})"
 
 
-@BOTH
+@EVERY
 def test_a_code_that_is_not_known_touches_no_connection(grant: Grant) -> None:
     outcome = refused("something_new", grant=grant)
     assert isinstance(outcome, Retry)
@@ -230,7 +300,7 @@ def test_an_internal_failure_with_a_client_errors_status(code: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404])
-@BOTH
+@EVERY
 def test_html(status: int, grant: Grant) -> None:
     assert is_an_outage(read_answer(status, b"<!DOCTYPE html><title>Error 400 (Bad Request)</title>", grant))
 

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,24 +16,18 @@ import google.auth._helpers  # the clock that google-auth looks at; there is no 
 import httpx
 import pytest
 import trio
-from google.auth import exceptions
+from google.auth import crypt, exceptions
 from trio.testing import wait_all_tasks_blocked
 
 from reactor.core.outcome import Dead, Retry, Scope
 from reactor.core.token_answers import BROKEN, NO_ANSWER, NO_THREAD, UNREACHABLE, Answer, Grant, Granted
 from reactor.emulator import EVENTS_SCOPE, Fault
-from reactor.emulator.oauth import ERRORS
-from reactor.errors import ConfigurationError
+from reactor.emulator.oauth_errors import ERRORS
 from reactor.google import token_exchange
 from reactor.google.errors import TokenUnavailable
-from reactor.google.token_exchange import (
-    Account,
-    TokenExchange,
-    delegated_account,
-    read_service_account,
-    user_account,
-)
+from reactor.google.token_exchange import Account, TokenExchange, user_account
 from reactor.google.tokens import Rotated, TokenSource
+from tests import key_files
 from tests.google_fixtures import USER, GoogleServer
 from tests.test_tokens import WORKSPACE, together
 
@@ -72,9 +67,15 @@ def person(google: GoogleServer) -> Account:
     )
 
 
-def robot(google: GoogleServer, *, subject: str = USER, delegated: tuple[str, ...] = (EVENTS_SCOPE,)) -> Account:
-    info = google.emulator.oauth.add_service_account(ROBOT, "https://unused.example/", delegated=delegated)
-    return delegated_account(read_service_account(info, google.token_uri), subject)
+def robot(
+    google: GoogleServer,
+    *,
+    subject: str | None = USER,
+    delegated: tuple[str, ...] = (EVENTS_SCOPE,),
+    email: str = ROBOT,
+) -> Account:
+    document = google.emulator.add_service_account(ROBOT, delegated=delegated)
+    return key_files.robot(document, subject).account(google.token_uri)
 
 
 def refreshes(google: GoogleServer) -> int:
@@ -189,33 +190,58 @@ async def test_a_user_who_does_not_exist_ends_the_connection(google: GoogleServe
     assert answer.connection_invalid
 
 
+async def test_a_service_account_acts_as_itself(google: GoogleServer, exchange: TokenExchange) -> None:
+    answer = await exchange.refresh(robot(google, subject=None, delegated=()))
+    assert isinstance(answer, Granted)
+    access = google.emulator.oauth.check(answer.access_token, google.emulator.clock())
+    assert access is not None
+    assert (access.email, access.bare_service_account) == (ROBOT, True)
+
+
+async def test_an_assertion_is_signed_in_the_thread(
+    google: GoogleServer, exchange: TokenExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is signed there holds up nobody here."""
+    signed: list[threading.Thread] = []
+    real = crypt.RSASigner.sign
+
+    def sign(signer: Any, message: bytes) -> Any:
+        signed.append(threading.current_thread())
+        return real(signer, message)
+
+    monkeypatch.setattr(crypt.RSASigner, "sign", sign)
+    assert isinstance(await exchange.refresh(robot(google)), Granted)
+    assert len(signed) == 1
+    assert threading.current_thread() not in signed
+
+
 @pytest.mark.parametrize("hours", [-2, 2])
-async def test_a_wrong_clock_is_the_deployments_fault_not_the_users(
+async def test_a_wrong_clock_holds_the_workspace_and_blames_nobody(
     google: GoogleServer, exchange: TokenExchange, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     now = google_now()
     monkeypatch.setattr(google_auth_helpers(), "utcnow", lambda: now() + timedelta(hours=hours))
     answer = await exchange.refresh(robot(google))
     assert isinstance(answer, Retry)
-    assert (answer.scope, answer.counts) == (Scope.ALL, False)
+    assert (answer.scope, answer.counts, answer.outage) == (Scope.LANE, False, False)
     assert "clock" in answer.reason
 
 
-async def test_a_replaced_service_account_key_is_the_deployments_fault(
-    google: GoogleServer, exchange: TokenExchange
+@pytest.mark.parametrize("change", ["replaced", "disabled", "deleted"])
+async def test_a_service_account_that_is_no_more_ends_the_connection(
+    google: GoogleServer, exchange: TokenExchange, change: str
 ) -> None:
-    old = robot(google)
-    robot(google)
-    answer = await exchange.refresh(old)
-    assert isinstance(answer, Retry)
-    assert answer.scope is Scope.ALL
-
-
-@pytest.mark.parametrize("info", [{}, {"client_email": "a", "private_key": "-----BEGIN PRIVATE KEY-----\nsecret"}])
-def test_a_key_file_that_is_none_is_a_configuration_error(info: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="service account") as caught:
-        read_service_account(info)
-    assert "secret" not in "".join(traceback.format_exception(caught.value))
+    account, known = robot(google), google.emulator.oauth.service_accounts.known
+    if change == "replaced":
+        robot(google)
+    elif change == "disabled":
+        known[ROBOT].disabled = True
+    else:
+        del known[ROBOT]
+    answer = await exchange.refresh(account)
+    assert isinstance(answer, Dead)
+    assert answer.connection_invalid
+    assert "key" in answer.reason if change == "replaced" else "deleted or disabled" in answer.reason
 
 
 # Refusals and worse
@@ -227,7 +253,7 @@ async def test_an_error_of_the_endpoint_arrives_as_its_outcome(
 ) -> None:
     google.emulator.fault(Fault(operation="token", effect="error", reason=error))
     answer = await exchange.refresh(person(google))
-    dead = error in {"invalid_grant", "invalid_rapt", "admin_policy_enforced"}
+    dead = error in {"invalid_grant", "invalid_rapt", "admin_policy_enforced", "org_internal", "access_denied"}
     assert isinstance(answer, Dead if dead else Retry)
     assert answer.scope is (Scope.LANE if dead else Scope.ALL)
 
@@ -450,9 +476,11 @@ async def test_nothing_secret_is_logged_shown_or_raised(
         bodies.append(request.content.decode())
 
     exchange._client.event_hooks["request"].append(remember)
-    key = emulator.oauth.add_service_account("other@project.iam.gserviceaccount.com", "x", delegated=[EVENTS_SCOPE])
-    secrets |= {line for line in key["private_key"].splitlines() if "-----" not in line}
-    delegated = delegated_account(read_service_account(key, google.token_uri), USER)
+    key = emulator.add_service_account("other@project.iam.gserviceaccount.com", delegated=[EVENTS_SCOPE])
+    secrets.update(key_files.secrets_of(key))
+    delegate = key_files.robot(key, USER)
+    shown += [repr(delegate), str(delegate)]
+    delegated = delegate.account(google.token_uri)
     emulator.settings.rotate = True
     faults: list[Fault | None] = [
         None,

@@ -1,6 +1,10 @@
 """Tokens at rest."""
 
 import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from reactor.errors import ConfigurationError, PermanentError
 from reactor.vault import (
+    NEWER,
     KeySettingError,
     LegacyPlaintextError,
     TamperedError,
@@ -19,6 +24,7 @@ from reactor.vault import (
     WrongKeyError,
     WrongWorkspaceError,
 )
+from tests import release_0_1
 
 OURS, OTHER = UUID("6f1a2b3c-0000-4000-8000-00000000000a"), uuid4()
 SECRET = "1//0gRefreshTokenThatNobodyMaySee"
@@ -186,6 +192,40 @@ def test_what_an_operator_can_mend_is_a_configuration_error(error: type[Exceptio
 def test_what_only_a_new_connection_mends_is_permanent(error: type[Exception]) -> None:
     assert issubclass(error, VaultError)
     assert issubclass(error, PermanentError)
+
+
+@given(st.uuids(), st.text())
+def test_a_newer_version_is_what_releases_before_it_refuse(workspace: UUID, secret: str) -> None:
+    text = vault().encrypt(workspace, secret, version=NEWER)
+    assert text.startswith("v2:k1:")
+    assert vault().decrypt(workspace, text) == secret
+    renewed = vault(k2=K2, k1=K1).rotate(workspace, text)
+    assert renewed.startswith("v2:k2:")
+    assert vault(k2=K2).decrypt(workspace, renewed) == secret
+
+
+def test_the_version_is_part_of_what_is_authentic() -> None:
+    text = vault().encrypt(OURS, SECRET, version=NEWER)
+    for changed in ("v1" + text[2:], "v2" + TEXT[2:], "v3" + text[2:]):
+        with pytest.raises(VaultError):
+            vault().decrypt(OURS, changed)
+    for changed in flips(text, 0, len(text)):
+        with pytest.raises(VaultError):
+            vault(k1=K1, k0=K2, k3=K3).decrypt(OURS, changed)
+
+
+def test_release_0_1_takes_no_newer_text_for_a_refresh_token(tmp_path: Path) -> None:
+    """It would send the key of a service account to Google, and mark the connection."""
+    program = (
+        "import sys; from reactor.vault import Vault, LegacyPlaintextError\n"
+        "try: print(Vault.from_setting(sys.argv[1]).decrypt(*sys.argv[2:]))\n"
+        "except LegacyPlaintextError: print('refused')"
+    )
+    environment = {**os.environ, **release_0_1.environment_of(tmp_path / "0.1")}
+    for text, outcome in ((TEXT, SECRET), (vault().encrypt(OURS, SECRET, version=NEWER), "refused")):
+        arguments = [sys.executable, "-c", program, setting(k1=K1), str(OURS), text]
+        run = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == outcome
 
 
 # Rotation

@@ -5,6 +5,7 @@ endpoint with one that does not exist. Google looks at the client's id and secre
 refusal tells whether those are right.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
+from reactor.google.credentials import NO_CLIENT
 from reactor.google.transport import surroundings
 from reactor.postgres import schema
 from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
@@ -124,6 +126,7 @@ def _database(database_url: str | None) -> Findings:
             yield from _rehearsal(desk)
             yield from _replicas(desk)
             yield from _keys(desk)
+            yield from _client(desk)
     except ReactorError as error:
         yield Finding("database", Verdict.FAIL, str(error))
 
@@ -255,6 +258,13 @@ def _keys(desk: Desk) -> Findings:
         yield Finding("tokens", Verdict.OK, f"all {counts.total():,} stored tokens decrypt")
 
 
+def _client(desk: Desk) -> Findings:
+    """Whether there are refresh tokens where there is no OAuth client."""
+    if os.environ.get("GOOGLE_CLIENT_ID") == NO_CLIENT and (found := desk.one(CONNECTIONS["of_persons"])["n"]):
+        text = f"{found:,} refresh tokens are stored, which need an OAuth client, and GOOGLE_CLIENT_ID is none"
+        yield Finding("tokens, client", Verdict.FAIL, text)
+
+
 def _decrypt_all(desk: Desk, vault: Vault) -> tuple[Counter[object], dict[type[VaultError], str]]:
     counts: Counter[object] = Counter()
     advice: dict[type[VaultError], str] = {}
@@ -319,6 +329,10 @@ def _undated() -> Iterator[None]:
 
 
 def _tokens(client: httpx.Client, settings: GoogleSettings) -> Findings:
+    if settings.google_client_id == NO_CLIENT:
+        client.post(settings.google_token_uri)  # whatever it says: it is there
+        yield Finding("google, tokens", Verdict.OK, "reachable; GOOGLE_CLIENT_ID is none, for service accounts only")
+        return
     form = {
         "grant_type": "refresh_token",
         "refresh_token": "1//none",

@@ -9,15 +9,23 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.connections import Calendar, checked, rehearse, store, tell
+from reactor.commands.connections import Calendar, checked, refusals, rehearse, store, tell
 from reactor.commands.loopback import Loopback
-from reactor.commands.options import AsJson, DatabaseUrl, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace
 from reactor.commands.output import note, sentences
-from reactor.errors import ConfigurationError, PermanentError, TransientError
-from reactor.google.consent import Client, ask, exchange, require_calendar
+from reactor.errors import ConfigurationError
+from reactor.google.consent import Client, ask, exchange
+from reactor.google.credentials import NO_CLIENT
 from reactor.google.token_exchange import TOKEN_URI
+from reactor.google.trial import Candidate, require_calendar
 from reactor.postgres.desk import open_desk
 from reactor.settings import AUTH_URI, DatabaseSettings, GoogleSettings, VaultSettings
+
+WHO = "The account that consented"
+REMEDY = (
+    "Look at --calendar, share the calendar with the account, with the right to make changes to events, or do it again "
+    "with the account that owns it."
+)
 
 
 class _Settings(VaultSettings, GoogleSettings, DatabaseSettings):
@@ -32,6 +40,7 @@ def connect(
         bool, typer.Option("--browser/--no-browser", help="Open a browser; the address is printed in any case.")
     ] = True,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that the person has.")] = 300.0,
+    verify: Verify = True,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -39,7 +48,7 @@ def connect(
 
     The browser must run on this machine, or reach its loopback address through a tunnel (ssh -L). The OAuth client is
     of the type "Desktop app". The account must be able to change the calendar; that is looked at before anything is
-    stored. What died for want of a consent is put back at once.
+    stored, unless --no-verify says not to. What died for want of a consent is put back at once.
 
     Exit codes: 0 connected; 1 no consent, or not the right one; 2 wrong use, a wrong setting or no database.
     """
@@ -49,7 +58,8 @@ def connect(
         checked(calendar)
         with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
             rehearse(desk, workspace, calendar)
-        token = _consent(client, calendar, browser=browser, timeout=timeout)
+        candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
+        token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
         stored = settings.vault.encrypt(workspace, token)
         with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
             said = store(desk, workspace, calendar, stored)
@@ -57,6 +67,11 @@ def connect(
 
 
 def _client(settings: _Settings) -> Client:
+    if settings.google_client_id == NO_CLIENT:
+        raise ConfigurationError(
+            "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a person consents to an OAuth "
+            "client: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or use `connections add --service-account`."
+        )
     if settings.google_auth_uri == AUTH_URI and settings.google_token_uri != TOKEN_URI:
         raise ConfigurationError(
             "GOOGLE_AUTH_URI is Google's and GOOGLE_TOKEN_URI is not: a code of one is nothing to the other. Set "
@@ -67,13 +82,12 @@ def _client(settings: _Settings) -> Client:
         settings.google_client_secret.get_secret_value(),
         settings.google_auth_uri,
         settings.google_token_uri,
-        settings.google_api_root,
     )
 
 
-def _consent(client: Client, calendar: str, *, browser: bool, timeout: float) -> str:
+def _consent(client: Client, candidate: Candidate | None, *, browser: bool, timeout: float) -> str:
     """Ask, wait, exchange, look at the calendar; returns the refresh token. Ends with exit code 1 where that fails."""
-    try:
+    with refusals():
         with Loopback() as loopback:
             question = ask(client, loopback.url)
             loopback.expect(question.state)
@@ -82,10 +96,8 @@ def _consent(client: Client, calendar: str, *, browser: bool, timeout: float) ->
             note(f"\n  {question.url}\n")
             code = loopback.wait(timeout)
         granted = exchange(client, question, code)
-        require_calendar(client, granted, calendar)
-    except (PermanentError, TransientError) as error:
-        note(str(error))
-        raise typer.Exit(1) from error
+        if candidate is not None:
+            require_calendar(granted.access_token, candidate)
     return granted.refresh_token
 
 

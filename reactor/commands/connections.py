@@ -1,27 +1,30 @@
 """`connections`: the workspaces' consents, never the tokens themselves."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 from uuid import UUID
 
 import psycopg
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Workspace
+from reactor.commands import credentials
+from reactor.commands.credentials import Credential
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace
 from reactor.commands.output import at_least, count, note, print_json, print_table, sentences
-from reactor.errors import ConfigurationError
+from reactor.errors import ConfigurationError, PermanentError, TransientError
+from reactor.google.credentials import NO_CLIENT, StoredCredentialError, account_of, service_account_in
+from reactor.google.trial import Candidate, try_credential
 from reactor.postgres.desk import Desk, open_desk
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings, VaultSettings
-from reactor.vault import TEXT, VERSION
+from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.vault import NEWER, TEXT, VERSION, Vault, VaultError
 
 SQL = statements("connections")
 CAP = 1_000  # items that are counted for each workspace
-LONGEST_TOKEN = 4_096  # characters; Google's have about 100, and 512 at most
 
 _NO_TOKEN = VERSION
+REFRESH_TOKEN, SERVICE_ACCOUNT = "refresh token", "service account"  # kinds of credentials
 
 app = typer.Typer(
     name="connections",
@@ -54,9 +57,10 @@ def list_(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List connections, the invalid ones first: calendar, whether it works, the key's name, what waits.
+    """List connections, the invalid ones first: calendar, kind of credential, whether it works, the key, what waits.
 
-    Tokens are never shown; the key is the name of the one that the token was encrypted with.
+    Neither tokens nor service accounts' keys are ever shown; `key` is the name of what they were encrypted with. The
+    address of a service account and its subject are encrypted too: they are shown where TOKEN_ENCRYPTION_KEYS is set.
 
     Exit codes: 0 shown; 2 wrong use or no database.
     """
@@ -64,12 +68,14 @@ def list_(
         if workspace:
             desk.know(workspace)
         found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP)
+    vault = _vault(found)
     for row in found:
-        row["key"] = _key(row.pop("stored"))
+        stored = row.pop("stored")
+        row |= {"key": _key(stored), **_credential(row["workspace"], stored, vault)}
     if as_json:
         print_json(found)
     elif found:
-        columns = ("workspace", "calendar", "valid", "key", "waiting", "dead of AUTH", "changed")
+        columns = ("workspace", "calendar", "credential", "valid", "key", "waiting", "dead of AUTH", "changed")
         print_table(columns, map(_line, found))
     else:
         note("There are no connections; `connect` or `connections add` makes one." if not invalid else "All are valid.")
@@ -77,7 +83,33 @@ def list_(
 
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:
     counts = (at_least(row["waiting"], CAP), at_least(row["dead"], CAP))
-    return (row["workspace"], row["calendar"], row["valid"], row["key"], *counts, row["updated_at"])
+    whose = " for ".join(each for each in (row["account"], row["subject"]) if each)
+    credential = f"{row['kind']} {whose}".rstrip()
+    return (row["workspace"], row["calendar"], credential, row["valid"], row["key"], *counts, row["updated_at"])
+
+
+def _vault(found: list[dict[str, Any]]) -> Vault | None:
+    """What decrypts, where there is a service account to be told of."""
+    if not any(row["stored"].startswith(NEWER) for row in found):
+        return None
+    try:
+        return VaultSettings.from_environment().vault
+    except ConfigurationError as error:
+        note(f"{error}\nWithout it the addresses of service accounts are not shown.")
+        return None
+
+
+def _credential(workspace: UUID, stored: str, vault: Vault | None) -> dict[str, str | None]:
+    """Of what kind a credential is, and whose; never anything that opens something."""
+    robot = None
+    if stored.startswith(NEWER) and vault is not None:
+        with suppress(VaultError, StoredCredentialError):
+            robot = service_account_in(vault.decrypt(workspace, stored))
+    return {
+        "kind": SERVICE_ACCOUNT if stored.startswith(NEWER) else REFRESH_TOKEN,
+        "account": robot.email if robot else None,
+        "subject": robot.subject if robot else None,
+    }
 
 
 def _key(stored: str) -> str:
@@ -91,44 +123,101 @@ def _key(stored: str) -> str:
 
     python -m reactor connections add --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10 --calendar primary < token.txt
 
-    vault kv get -field=token secret/google | python -m reactor connections add --workspace … --calendar …"""
+    vault kv get -field=token secret/google | python -m reactor connections add --workspace … --calendar …
+
+    python -m reactor connections add --workspace … --calendar team@group.calendar.google.com --service-account key.json
+
+    python -m reactor connections add --workspace … --calendar primary --service-account - --subject ada@example.com"""
 )
 def add(
     *,
     workspace: Workspace,
     calendar: Calendar,
+    service_account: Annotated[
+        str | None,
+        typer.Option(
+            "--service-account",
+            metavar="FILE",
+            show_default=False,
+            help="A service account's key file (JSON) in place of a refresh token; `-` reads it from standard input.",
+        ),
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--subject",
+            metavar="ADDRESS",
+            show_default=False,
+            help="The user for whom the service account acts, by domain-wide delegation.",
+        ),
+    ] = None,
+    verify: Verify = True,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Store a refresh token that is read from standard input; encrypts it with the first key.
+    """Store a refresh token that is read from standard input, or a service account's key, encrypted.
 
-    Where the workspace has a connection, its token and calendar are replaced. What died for want of a consent is put
-    back at once. The token never stands in an argument: other users of the machine could read it. To let a person
+    It is tried before it is stored: Google is asked for an access token, and whether it opens the calendar for writing.
+    Where the workspace has a connection, its credential and calendar are replaced then. What died for want of a consent
+    is put back at once. A token never stands in an argument: other users of the machine could read it. To let a person
     consent in the browser use `connect`.
 
-    Exit codes: 0 stored; 2 wrong use, a wrong setting or no database.
+    A service account needs no consent and does not expire. Share the calendar with its address, with the right to make
+    changes to events, or have an administrator grant it domain-wide delegation and name the user with --subject.
+    docs/tokens.md says when to choose which.
+
+    Exit codes: 0 stored; 1 Google refuses it, or cannot be asked now; 2 wrong use, a wrong setting or no database.
     """
     with sentences():
         keys = VaultSettings.from_environment()
-        token = _token()
-        stored = keys.vault.encrypt(workspace, token)
-        with open_desk(_dsn(database_url), name="connections add") as desk:
-            said = store(desk, workspace, checked(calendar), stored)
+        google = _google(service_account, verify=verify)
+        dsn = _dsn(database_url)
+        checked(calendar)
+        if service_account is not None:
+            given = credentials.service_account(service_account, subject, calendar, google.google_token_uri)
+        elif subject is not None:
+            raise ConfigurationError("--subject goes with --service-account; a refresh token is its user's already.")
+        else:
+            given = credentials.refresh_token()
+        with open_desk(dsn, name="connections add") as desk:
+            rehearse(desk, workspace, calendar)
+        secret = given.secret
+        if verify:
+            secret = tried(given, google, calendar) or secret
+        stored = keys.vault.encrypt(workspace, secret, version=given.version)
+        with open_desk(dsn, name="connections add") as desk:
+            said = store(desk, workspace, calendar, stored)
     tell(said, as_json=as_json)
 
 
-def _token() -> str:
-    """The token on standard input; asked for without an echo at a terminal."""
-    terminal = sys.stdin.isatty()
-    text = typer.prompt("Refresh token", hide_input=True, err=True) if terminal else sys.stdin.read(LONGEST_TOKEN + 1)
-    token = str(text).strip()
-    if not token:
-        raise ConfigurationError("There is no refresh token on standard input; pipe it in: `… connections add < file`.")
-    if len(token) > LONGEST_TOKEN or token.split() != [token] or not token.isascii():
-        raise ConfigurationError("What came on standard input is no refresh token: it is one word, such as 1//0abc….")
-    if token.startswith("ya29."):
-        raise ConfigurationError("That is an access token, which works for an hour; a refresh token begins with 1//.")
-    return token
+def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
+    """Where Google is. Our OAuth client is nothing to a service account, and nothing to what is not tried."""
+    given = {"google_client_id": NO_CLIENT, "google_client_secret": NO_CLIENT} if service_account or not verify else {}
+    try:
+        return GoogleSettings.from_environment(**given)
+    except ConfigurationError as error:
+        if given:
+            raise
+        raise ConfigurationError(
+            f"{error}\nGoogle is asked about the token before it is stored; --no-verify stores it untried."
+        ) from error
+
+
+def tried(given: Credential, google: GoogleSettings, calendar: str) -> str | None:
+    """Try a credential; returns the refresh token that replaced it meanwhile, if one did. Ends with exit code 1."""
+    account = account_of(given.secret, google.oauth_client)
+    with refusals():
+        return try_credential(account, Candidate(given.who, given.remedy, calendar, google.google_api_root))
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """End the command with exit code 1 and the sentence where Google refuses, or cannot be asked."""
+    try:
+        yield
+    except (PermanentError, TransientError) as error:
+        note(str(error))
+        raise typer.Exit(1) from error
 
 
 def checked(calendar: str) -> str:

@@ -21,8 +21,9 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import note, progress, sentences
 from reactor.comparing import SQL, Comparing, Cost, FailedForAllError, cost
 from reactor.errors import ConfigurationError, ReactorError
+from reactor.google.credentials import account_of
 from reactor.google.reader import Pace
-from reactor.google.token_exchange import TokenExchange, user_account
+from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
 from reactor.lifecycle import one_error
 from reactor.postgres.desk import open_desk
@@ -114,12 +115,7 @@ async def _compare(
     transport = Transport(settings.google_api_root, Timeouts())
     with one_error(ReactorError):
         async with aclosing(pool), aclosing(transport), httpx.AsyncClient() as client, trio.open_nursery() as exchanges:
-            account = partial(
-                user_account,
-                client_id=settings.google_client_id,
-                client_secret=settings.google_client_secret.get_secret_value(),
-                token_uri=settings.google_token_uri,
-            )
+            account = partial(account_of, client=settings.oauth_client)
             accounts = Accounts(settings.vault, pool, TokenExchange(client), account, exchanges)
             comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
             if workspace:

@@ -14,7 +14,8 @@ from reactor.core.outcome import Dead, Retry
 from reactor.core.seen import Seen, see
 from reactor.core.token_answers import Answer, Granted
 from reactor.errors import ConfigurationError
-from reactor.google.token_exchange import TokenExchange, user_account
+from reactor.google.credentials import account_of
+from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
 from reactor.postgres.desk import Desk
 from reactor.postgres.statements import statements
@@ -48,23 +49,18 @@ def look(desk: Desk, settings: Settings, workspace: UUID, place: Place, source: 
         )
     text = stored["refresh_token_encrypted"]
     try:
-        refresh_token = settings.vault.decrypt(workspace, text)
+        secret = settings.vault.decrypt(workspace, text)
     except VaultError as error:
         raise ConfigurationError(f"Google cannot be asked: {error}") from error
-    answer, reply = trio.run(_ask, settings, refresh_token, place)
-    if isinstance(answer, Granted) and answer.refresh_token not in (None, refresh_token):
+    answer, reply = trio.run(_ask, settings, secret, place)
+    if isinstance(answer, Granted) and answer.refresh_token not in (None, secret):
         renewed = settings.vault.encrypt(workspace, answer.refresh_token)
         desk.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
     return see(reply, str(workspace) if source else None, source)
 
 
-async def _ask(settings: Settings, refresh_token: str, place: Place) -> tuple[Answer, Reply | Retry | Dead]:
-    account = user_account(
-        refresh_token,
-        client_id=settings.google_client_id,
-        client_secret=settings.google_client_secret.get_secret_value(),
-        token_uri=settings.google_token_uri,
-    )
+async def _ask(settings: Settings, secret: str, place: Place) -> tuple[Answer, Reply | Retry | Dead]:
+    account = account_of(secret, settings.oauth_client)
     async with Transport(settings.google_api_root, Timeouts()) as transport, httpx.AsyncClient() as client:
         answer = await TokenExchange(client, threads=1).refresh(account)
         if not isinstance(answer, Granted):

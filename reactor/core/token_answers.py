@@ -5,14 +5,20 @@ The endpoint answers as RFC 6749 says (https://www.rfc-editor.org/rfc/rfc6749#se
 
 - the *person's* (consent revoked, account gone, policy of their organisation): the connection is dead, a person must
   connect again;
-- the *deployment's* (client secret, service account key, clock): every workspace would meet the same, so all are held
-  and no connection is marked. One wrong secret must not disconnect a thousand workspaces;
+- the *deployment's* (client id and secret): every workspace would meet the same, so all are held and no connection is
+  marked. One wrong secret must not disconnect a thousand workspaces;
 - the *endpoint's* (5xx, busy, a proxy's page): try again.
 
+A service account's key is the workspace's own, stored as a refresh token is. So what is wrong with the account, its key
+or its delegation is as dead as a consent that was revoked, and ends in the same way: a person mends it, then connects
+or enables. What is wrong with *us* (the clock that the assertion is dated with, its form) counts nothing and marks
+nothing, and holds each such workspace by itself: refresh tokens carry no date, their workspaces go on.
+
 The codes and their meanings: https://developers.google.com/identity/protocols/oauth2/service-account#error-codes and
-https://developers.google.com/identity/protocols/oauth2#expiration. Descriptions are for people and change; one is
-looked at (see `_refusal`), none is ever passed on, because it may quote what was sent. The code itself, a word of a
-small alphabet, goes with what follows (`said`), also one that is not known here.
+https://developers.google.com/identity/protocols/oauth2#expiration. Descriptions are for people and change; those that
+`DESCRIBED` knows choose between the causes that an assertion's one code has, and none is ever passed on, because it may
+quote what was sent. The code itself, a word of a small alphabet, goes with what follows (`said`), also one that is not
+known here.
 """
 
 import json
@@ -29,9 +35,10 @@ LONGEST_LIFETIME: Final = 86_400.0
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """A token goes into a header or a form: visible ASCII, https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12."""
 
-OUR_ASSERTION: Final = ("Invalid JWT", "Invalid grant: account not found")
-"""How the description of an invalid_grant begins when the user to act for is not its reason: "Invalid JWT Signature.",
-"Invalid JWT: Token must be a short-lived token ...", and a service account that does not exist any more."""
+WRITING_SCOPES: Final = frozenset(
+    f"https://www.googleapis.com/auth/calendar{rest}" for rest in ("", ".events", ".events.owned", ".app.created")
+)
+"""Each of these lets events be written: the method `events.insert` in Google's discovery document."""
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 
@@ -43,6 +50,8 @@ class Grant(Enum):
     """A person's refresh token."""
     DELEGATION = auto()
     """A service account that acts for a user of its domain."""
+    SERVICE_ACCOUNT = auto()
+    """A service account that acts as itself: the calendar is shared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +62,18 @@ class Granted:
         access_token: What goes into the Authorization header.
         lifetime: Seconds from the moment of the request.
         refresh_token: The refresh token to use from now on, None where the answer has none.
+        scopes: What it may be used for; empty where the answer does not say.
     """
 
     access_token: str = field(repr=False)
     lifetime: float
     refresh_token: str | None = field(default=None, repr=False)
+    scopes: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it may write events, for all that the answer says."""
+        return not self.scopes or not self.scopes.isdisjoint(WRITING_SCOPES)
 
 
 Answer = Granted | Retry | Dead
@@ -69,6 +85,10 @@ def _person(reason: str) -> Dead:
 
 def _deployment(reason: str) -> Retry:
     return Retry(reason, counts=False, scope=Scope.ALL)
+
+
+def _held(reason: str) -> Retry:
+    return Retry(reason, counts=False, scope=Scope.LANE)
 
 
 def _endpoint(reason: str, after: float | None = None) -> Retry:
@@ -102,16 +122,46 @@ _USER: Final[dict[str, Retry | Dead]] = {
     "server_error": _endpoint("the token endpoint failed"),
     "temporarily_unavailable": _endpoint("the token endpoint failed"),
 }
-_NOT_ALLOWED: Final = _person("the service account may not act for this user; check domain-wide delegation")
-_DELEGATION: Final = _USER | {
-    "invalid_grant": _person("the user to act for does not exist"),
-    "unauthorized_client": _NOT_ALLOWED,
-    "access_denied": _NOT_ALLOWED,
-    "invalid_client": _deployment("Google does not accept the service account"),
-}
-_ASSERTION: Final = _deployment(
-    "Google does not accept the signed assertion; check the clock and the service account key"
+_GONE: Final = _person("the service account was deleted or disabled")
+_REFUSED: Final = _person("Google accepts the service account or its key no more")
+_KEY: Final = _person("the service account's key was deleted, disabled or replaced; connect with a new one")
+_NO_SUBJECT: Final = _person("the user to act for does not exist; check the subject")
+_NOT_DELEGATED: Final = _person(
+    "the service account may not act for this user; an administrator grants domain-wide delegation for calendar.events"
 )
+_CLOCK: Final = _held("Google does not accept the date of the signed assertion; set this machine's clock")
+_ASSERTION: Final = _held("Google does not accept the signed assertion; check GOOGLE_TOKEN_URI")
+
+DESCRIBED: Final[tuple[tuple[str, Retry | Dead], ...]] = (
+    ("Invalid JWT Signature", _KEY),
+    ("Invalid JWT: Token must be", _CLOCK),
+    ("Invalid JWT", _ASSERTION),
+    ("Invalid grant: account not found", _GONE),
+    ("Robot is disabled", _GONE),
+    ("Invalid email or User ID", _NO_SUBJECT),
+    ("Not a valid email", _NO_SUBJECT),
+    ("The account has been deleted", _NO_SUBJECT),
+    ("Invalid impersonation", _NO_SUBJECT),
+)
+"""How Google's description of an `invalid_grant` or `invalid_request` begins, and what follows; the first that fits."""
+
+_SERVICE_ACCOUNT: Final = _USER | {
+    "invalid_grant": _REFUSED,
+    "unauthorized_client": _person("Google does not authorise the service account for calendar events"),
+    "access_denied": _person("Google does not authorise the service account for calendar events"),
+    "invalid_client": _REFUSED,
+    "deleted_client": _GONE,
+    "disabled_client": _GONE,
+    "invalid_request": _ASSERTION,
+    "unsupported_grant_type": _ASSERTION,
+    "unsupported_response_type": _ASSERTION,
+    "invalid_scope": _held("Google does not accept the requested scope"),
+}
+_REFUSALS: Final = {
+    Grant.USER: _USER,
+    Grant.SERVICE_ACCOUNT: _SERVICE_ACCOUNT,
+    Grant.DELEGATION: _SERVICE_ACCOUNT | {"unauthorized_client": _NOT_DELEGATED, "access_denied": _NOT_DELEGATED},
+}
 
 
 def read_answer(status: int, body: bytes, grant: Grant, retry_after: float | None = None) -> Answer:
@@ -142,7 +192,9 @@ def _granted(content: dict[str, Any]) -> Answer:
     access_token = _token(content.get("access_token"))
     if access_token is None:
         return BROKEN
-    return Granted(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")))
+    scope = content.get("scope")
+    scopes = frozenset(scope.split() if isinstance(scope, str) else ())
+    return Granted(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")), scopes)
 
 
 def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:
@@ -151,12 +203,10 @@ def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:
         return BROKEN
     if content.get("error_subtype") in ("invalid_rapt", "rapt_required"):
         code = "invalid_rapt"
-    if grant is Grant.USER:
-        return _USER.get(code, UNKNOWN)
-    # The one place where the code alone would blame the wrong side.
-    if code == "invalid_grant" and isinstance(description, str) and description.startswith(OUR_ASSERTION):
-        return _ASSERTION
-    return _DELEGATION.get(code, UNKNOWN)
+    if grant is not Grant.USER and code in ("invalid_grant", "invalid_request") and isinstance(description, str):
+        described = (outcome for start, outcome in DESCRIBED if description.startswith(start))
+        return next(described, None) or _REFUSALS[grant].get(code, UNKNOWN)
+    return _REFUSALS[grant].get(code, UNKNOWN)
 
 
 def _words(content: dict[str, Any] | None) -> list[str]:

@@ -134,6 +134,16 @@ def _add_user(emulator: Emulator, _: list[str], request: Request) -> Json:
     return {"refresh_token": emulator.add_user(**body)}
 
 
+def _add_service_account(emulator: Emulator, _: list[str], request: Request) -> Json:
+    body = _body(request, {"email", "delegated"}, required="email")
+    return emulator.add_service_account(**body)
+
+
+def _delete_service_account(emulator: Emulator, path: list[str], _: Request) -> None:
+    (email,) = _exactly(path, 1)
+    del emulator.oauth.service_accounts.known[email]
+
+
 def _access_token(emulator: Emulator, _: list[str], request: Request) -> Json:
     body = _body(request, {"email", "scopes", "lifetime"}, required="email")
     return {"access_token": emulator.issue_access_token(**body)}
@@ -204,6 +214,8 @@ _ROUTES: Final[dict[tuple[str, str], _Handler]] = {
     ("GET", "requests"): _requests,
     ("DELETE", "requests"): _forget_requests,
     ("POST", "users"): _add_user,
+    ("POST", "service-accounts"): _add_service_account,
+    ("DELETE", "service-accounts"): _delete_service_account,
     ("POST", "access-tokens"): _access_token,
     ("DELETE", "access-tokens"): _expire_tokens,
     ("GET", "faults"): _faults,

@@ -1,70 +1,26 @@
-"""Who may call: users, clients, consents, refresh tokens, access tokens, service accounts.
+"""Who may call: users, clients, consents, refresh tokens, access tokens.
 
 The endpoints speak OAuth 2 as Google's do (https://developers.google.com/identity/protocols/oauth2): errors are flat
-(`error`, `error_description`), a refresh does not rotate the refresh token unless told to, and a service account's
-assertion names Google's own token endpoint as its audience wherever it is sent.
+(`error`, `error_description`), and a refresh does not rotate the refresh token unless told to.
 """
 
 import base64
-import binascii
 import hashlib
-import json
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
 from reactor.emulator.errors import Json
+from reactor.emulator.oauth_errors import OAuthError
+from reactor.emulator.service_accounts import ServiceAccounts
 from reactor.emulator.settings import Settings
 
 EVENTS_SCOPE: Final = "https://www.googleapis.com/auth/calendar.events"
-AUDIENCE: Final = "https://oauth2.googleapis.com/token"
 CLIENT_ID: Final = "emulator.apps.googleusercontent.com"
 CLIENT_SECRET: Final = "emulator-client-secret"  # noqa: S105  (opens nothing but this emulator)
 _TOKENS_PER_ACCOUNT: Final = 100
-_LONGEST_ASSERTION: Final = 3_600
-_SKEW: Final = 300
-
-ERRORS: Final[dict[str, tuple[int, str]]] = {
-    "invalid_grant": (400, "Token has been expired or revoked."),
-    "invalid_rapt": (400, "reauth related error (invalid_rapt)"),
-    "invalid_client": (401, "The provided client secret is invalid."),
-    "deleted_client": (401, "The OAuth client was deleted."),
-    "unauthorized_client": (401, "Unauthorized"),
-    "unsupported_grant_type": (400, "Invalid grant_type."),
-    "invalid_scope": (400, "Some requested scopes were invalid."),
-    "invalid_request": (400, "Missing required parameter."),
-    "admin_policy_enforced": (400, "Access to this account's data is restricted by a policy of its administrator."),
-    "rate_limit_exceeded": (429, "Rate limit exceeded."),
-    "internal_failure": (500, "Internal failure."),
-    "temporarily_unavailable": (503, "The service is temporarily unavailable."),
-}
-"""Every error of the token endpoint with its status and usual description."""
-
-
-class OAuthError(Exception):
-    """The token endpoint refuses.
-
-    Attributes:
-        status: The HTTP status.
-        error: The error's name.
-    """
-
-    def __init__(self, error: str, description: str = "", *, status: int = 0) -> None:
-        known_status, known = ERRORS.get(error, (400, "Bad Request"))
-        self.error, self.status = error, status or known_status
-        super().__init__(description or known)
-
-    def body(self) -> Json:
-        """The answer's JSON."""
-        if self.error == "invalid_rapt":
-            return {"error": "invalid_grant", "error_description": str(self), "error_subtype": "invalid_rapt"}
-        return {"error": self.error, "error_description": str(self)}
 
 
 @dataclass(slots=True)
@@ -106,29 +62,24 @@ class _Code:
     offline: bool
 
 
-@dataclass(slots=True)
-class _ServiceAccount:
-    key: rsa.RSAPublicKey
-    delegated: frozenset[str] = field(default_factory=frozenset)
-
-
 class OAuth:
     """The authorization server's state.
 
     Attributes:
         clients: Secrets by client id.
         users: The accounts that exist.
+        service_accounts: Service accounts, with their keys.
     """
 
     def __init__(self, rng: random.Random, settings: Settings) -> None:
         self.clients = {CLIENT_ID: CLIENT_SECRET}
         self.users: set[str] = set()
+        self.service_accounts = ServiceAccounts()
         self._settings = settings
         self._rng = rng
         self._grants: dict[str, Grant] = {}
         self._access: dict[str, Access] = {}
         self._codes: dict[str, _Code] = {}
-        self._service_accounts: dict[str, _ServiceAccount] = {}
 
     def grant(self, email: str, *, scopes: Iterable[str] = (EVENTS_SCOPE,), client_id: str = CLIENT_ID) -> str:
         """Let a user consent; return the refresh token. The 101st of an account and client kills the oldest."""
@@ -173,32 +124,6 @@ class OAuth:
     def expire_access_tokens(self) -> None:
         """Make every access token that was ever issued invalid at once."""
         self._access.clear()
-
-    def add_service_account(self, email: str, token_uri: str, *, delegated: Iterable[str] = ()) -> Json:
-        """Create a service account.
-
-        Args:
-            email: Its address.
-            token_uri: The token endpoint to write into its key file.
-            delegated: Scopes for which it may act as any user of the domain; none: it acts as itself only.
-
-        Returns:
-            The content of its key file.
-        """
-        key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
-        self._service_accounts[email] = _ServiceAccount(key.public_key(), frozenset(delegated))
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return {
-            "type": "service_account",
-            "project_id": "emulator",
-            "private_key_id": hashlib.sha256(pem).hexdigest()[:40],
-            "private_key": pem.decode(),
-            "client_email": email,
-            "client_id": "100000000000000000001",
-            "token_uri": token_uri,
-        }
 
     def authorize(self, query: Mapping[str, str], now: float) -> str:
         """The consent page, with a person who clicks at once.
@@ -253,7 +178,7 @@ class OAuth:
             case "authorization_code":
                 return self._exchange(form, now)
             case "urn:ietf:params:oauth:grant-type:jwt-bearer":
-                return self._assertion(form.get("assertion", ""), now)
+                return self._assertion(form, now)
             case None | "":
                 raise OAuthError("invalid_request", "Missing required parameter: grant_type")
             case other:
@@ -306,45 +231,12 @@ class OAuth:
             answer["refresh_token"] = self._keep(code.grant)
         return answer
 
-    def _assertion(self, assertion: str, now: float) -> Json:
-        claims = self._claims(assertion)
-        account = self._service_accounts[claims["iss"]]
-        issued, expires = claims.get("iat"), claims.get("exp")
-        if not isinstance(issued, int | float) or not isinstance(expires, int | float):
-            raise OAuthError("invalid_grant", "Invalid JWT: iat and exp are required.")
-        if not issued - _SKEW <= now < expires or expires - issued > _LONGEST_ASSERTION:
-            raise OAuthError("invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes).")
-        if claims.get("aud") != AUDIENCE:
-            raise OAuthError("invalid_grant", "Invalid JWT: Failed audience check.")
-        scopes = frozenset(str(claims.get("scope", "")).split())
-        if not scopes:
-            raise OAuthError("invalid_scope", "Empty or missing scope not allowed.")
-        subject = claims.get("sub") or claims["iss"]
-        itself = subject == claims["iss"]
-        if not itself and not scopes <= account.delegated:
-            raise OAuthError(
-                "unauthorized_client",
-                "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any "
-                "of the scopes requested.",
-            )
-        if not itself and subject not in self.users:
-            raise OAuthError("invalid_grant", "Invalid email or User ID")
-        return self._answer(Access(subject, scopes, now + self._settings.token_lifetime, bare_service_account=itself))
-
-    def _claims(self, assertion: str) -> Json:
-        """The claims of an assertion whose signature is right."""
-        try:
-            signed, _, signature = assertion.rpartition(".")
-            header, claims = (json.loads(_unbase64(part)) for part in signed.split("."))
-            account = self._service_accounts.get(claims["iss"])
-            if header["alg"] != "RS256" or account is None:
-                raise OAuthError("invalid_grant", "Invalid grant: account not found")
-            account.key.verify(_unbase64(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature as error:
-            raise OAuthError("invalid_grant", "Invalid JWT Signature.") from error
-        except (ValueError, KeyError, TypeError, binascii.Error) as error:
-            raise OAuthError("invalid_grant", "Bad Request") from error
-        return dict(claims)
+    def _assertion(self, form: Mapping[str, str], now: float) -> Json:
+        if not form.get("assertion"):
+            raise OAuthError("invalid_request", "Missing required parameter: assertion")
+        asked = self.service_accounts.judge(form["assertion"], self.users, now)
+        expires = now + self._settings.token_lifetime
+        return self._answer(Access(asked.email, asked.scopes, expires, bare_service_account=asked.itself))
 
     def _answer(self, access: Access) -> Json:
         return {
@@ -367,7 +259,3 @@ def _challenge(verifier: str, method: str) -> str:
     if method == "S256":
         return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     return verifier
-
-
-def _unbase64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -18,7 +18,7 @@ from reactor.emulator.emulator import Emulator
 from reactor.emulator.errors import ApiError
 from reactor.emulator.faults import Fault, Target
 from reactor.emulator.log import Exchange
-from reactor.emulator.oauth import OAuthError
+from reactor.emulator.oauth_errors import OAuthError
 
 BATCH_PATH: Final = "/batch/calendar/v3"
 TOKEN_PATH: Final = "/token"  # noqa: S105  (a path)

@@ -8,6 +8,7 @@ has one request on the wire at a time, so whoever bounds the calls bounds the re
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -30,8 +31,17 @@ Report = Callable[[int, Outcome], None]
 _UNREADABLE = NoAnswer("the answer to the batch cannot be read")
 
 
+QUOTA_USER = "x-goog-quota-user"
+"""The header for `quotaUser`: https://developers.google.com/workspace/calendar/api/guides/quota."""
+
+
 class AccessTokens(Protocol):
     """Where the access tokens of one connection come from."""
+
+    @property
+    def quota_user(self) -> str | None:
+        """Whose quota the requests count against; None: the account's."""
+        ...
 
     async def token(self, rejected: str | None = None) -> str:
         """A usable access token.
@@ -120,14 +130,17 @@ class GoogleCalendar:
                 for group in rounds.groups(self._parts):
                     token = await tokens.token(_rejected(group, sent_with))
                     sent_with.update(dict.fromkeys(group, token))
-                    await self._carry(rounds, group, token)
+                    await self._carry(rounds, group, token, tokens.quota_user)
         except TokenUnavailable as unavailable:
             rounds.abandon(unavailable.outcome)
 
-    async def _carry(self, rounds: Rounds[T], group: dict[int, Ask], token: str) -> None:
+    async def _carry(self, rounds: Rounds[T], group: dict[int, Ask], token: str, quota_user: str | None) -> None:
         """Send one group and hand out the replies."""
         requests = [ask.request for ask in group.values()]
-        replies = await self._batch(requests, token) if len(group) > 1 else [await self._request(requests[0], token)]
+        if len(group) > 1:
+            replies = await self._batch(requests, token, quota_user)
+        else:
+            replies = [await self._request(requests[0], token, quota_user)]
         for place, reply in zip(group, replies, strict=True):
             if reply is None:
                 rounds.alone(place)
@@ -144,15 +157,17 @@ class GoogleCalendar:
             async with self._turn:  # also a free lock makes its new owner wait for the scheduler's next round
                 pass
 
-    async def _request(self, request: Request, token: str) -> Reply:
-        """Send one request, and tell."""
+    async def _request(self, request: Request, token: str, quota_user: str | None) -> Reply:
+        """Send one request, and tell. The parts of a batch count against the quota that the batch names."""
+        if quota_user is not None:
+            request = replace(request, headers={**request.headers, QUOTA_USER: quota_user})
         began = trio.current_time()
         reply = await self._transport.send(request, token)
         seconds = trio.current_time() - began
         self._requested(request.step, self._calls.request(request.step, reply, seconds), seconds)
         return reply
 
-    async def _batch(self, requests: Sequence[Request], token: str) -> Sequence[Reply | None]:
+    async def _batch(self, requests: Sequence[Request], token: str, quota_user: str | None) -> Sequence[Reply | None]:
         """Send requests as one; None stands for a request that has to be sent alone.
 
         What makes the batch fail for reasons of its own (a limit, an outage, the token) is the reply of each part. Any
@@ -160,7 +175,7 @@ class GoogleCalendar:
         """
         content_type, body = batch.write(requests, f"batch{secrets.token_hex(16)}")
         outer = Request(Step.BATCH, "POST", batch.PATH, {"content-type": content_type}, body)
-        reply = await self._request(outer, token)
+        reply = await self._request(outer, token, quota_user)
         await self._take_turn()
         means = meaning(Step.BATCH, reply)
         if means is Means.SUCCESS and isinstance(reply, Answer):

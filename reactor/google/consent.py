@@ -13,7 +13,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import httpx
 
@@ -22,7 +22,6 @@ from reactor.google.token_exchange import SCOPES
 from reactor.google.transport import surroundings
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
-_WRITERS: Final = ("owner", "writer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +33,12 @@ class Client:
         secret: Its secret.
         auth_uri: Where people consent.
         token_uri: Where codes are exchanged.
-        api_root: Where calendars are.
     """
 
     id: str
     secret: str = field(repr=False)
     auth_uri: str
     token_uri: str
-    api_root: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,34 +120,6 @@ def exchange(client: Client, question: Question, code: str) -> Granted:
     return Granted(refresh_token, access_token)
 
 
-def require_calendar(client: Client, granted: Granted, calendar: str) -> None:
-    """Make sure that the account that consented may write the calendar.
-
-    Raises:
-        PermanentError: It may not.
-        TransientError: Google cannot be reached or does not answer as it should.
-    """
-    url = f"{client.api_root.rstrip('/')}/calendar/v3/calendars/{quote(calendar, safe='')}/events"
-    answer = _send(
-        "GET",
-        url,
-        params={"maxResults": "1", "fields": "accessRole"},
-        headers={"Authorization": f"Bearer {granted.access_token}"},
-    )
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise PermanentError(
-            "The account that consented does not know this calendar. Look at --calendar, share the calendar with the "
-            "account, or do it again with the account that owns it."
-        )
-    if answer.status_code != httpx.codes.OK:
-        raise TransientError(f"Google did not show the calendar (status {answer.status_code}); try again.")
-    if _read(answer).get("accessRole") not in _WRITERS:
-        raise PermanentError(
-            "The account that consented may read this calendar and not change it. Share it with the right to make "
-            "changes, or do it again with the account that owns it."
-        )
-
-
 def _send(method: str, url: str, **parts: object) -> httpx.Response:
     with surroundings():
         made = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
@@ -159,8 +128,8 @@ def _send(method: str, url: str, **parts: object) -> httpx.Response:
             return client.request(method, url, **parts)  # type: ignore[arg-type]
     except httpx.HTTPError as error:
         raise TransientError(
-            f"Google cannot be reached ({type(error).__name__}): look at the network and at GOOGLE_TOKEN_URI and "
-            "GOOGLE_API_ROOT, and do it again."
+            f"Google cannot be reached ({type(error).__name__}): look at the network and at GOOGLE_TOKEN_URI, and do "
+            "it again."
         ) from None  # the request holds the secret
 
 

@@ -41,7 +41,6 @@ from reactor.core.token_answers import (
     Granted,
     read_answer,
 )
-from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
@@ -70,7 +69,7 @@ class Account:
     Attributes:
         credentials: google-auth's object. It changes with each exchange, so one exchange at a time.
         grant: How the workspace gave its consent.
-        refresh_token: The refresh token that the account was made with, None with delegation.
+        refresh_token: The refresh token that the account was made with, None for a service account.
     """
 
     credentials: Credentials = field(repr=False)
@@ -79,45 +78,17 @@ class Account:
 
 
 def user_account(refresh_token: str, *, client_id: str, client_secret: str, token_uri: str = TOKEN_URI) -> Account:
-    """Return the account behind a person's refresh token."""
+    """Return the account behind a person's refresh token; `credentials.account_of` makes one of whatever is stored.
+
+    Raises:
+        ValueError: It is no refresh token: a service account's key must never be sent as one.
+    """
+    if refresh_token.lstrip().startswith("{"):
+        raise ValueError("this is no refresh token")
     credentials = user.Credentials(  # type: ignore[no-untyped-call]  # google-auth is typed in part only
         None, refresh_token=refresh_token, token_uri=token_uri, client_id=client_id, client_secret=client_secret
     )
     return Account(credentials, Grant.USER, refresh_token)
-
-
-def delegated_account(key: service_account.Credentials, subject: str) -> Account:
-    """Return the account of a user for whom a service account acts.
-
-    Requests with its tokens should carry `quotaUser`: without it all of them count as one user, the service account
-    (https://developers.google.com/workspace/calendar/api/guides/quota).
-
-    Args:
-        key: What `read_service_account` returned.
-        subject: The user's address.
-    """
-    delegated = key.with_subject(subject)  # type: ignore[no-untyped-call]
-    return Account(delegated, Grant.DELEGATION)
-
-
-def read_service_account(info: Mapping[str, str], token_uri: str = TOKEN_URI) -> service_account.Credentials:
-    """Read a service account's key file.
-
-    Args:
-        info: The parsed JSON of the file.
-        token_uri: Used in place of the file's.
-
-    Raises:
-        ConfigurationError: It is not the key file of a service account.
-    """
-    read = service_account.Credentials.from_service_account_info
-    try:
-        key: service_account.Credentials = read({**info, "token_uri": token_uri}, scopes=SCOPES)  # type: ignore[no-untyped-call]
-    except Exception:  # noqa: BLE001  # whatever the key's parsers raise may quote the key
-        raise ConfigurationError(
-            "the service account's key cannot be read; it is the JSON file that Google's console creates, unchanged"
-        ) from None
-    return key
 
 
 class TokenExchange:

@@ -114,7 +114,8 @@ class TokenSource:
         nursery: Where exchanges run; it outlives every caller.
 
     Attributes:
-        quota_user: To be sent as `quotaUser` with every request, None where there is no need.
+        quota_user: To be sent as `quotaUser` with every request, None where there is no need. Without it all workspaces
+            of a service account count as one user (https://developers.google.com/workspace/calendar/api/guides/quota).
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class TokenSource:
         store: Store,
         nursery: trio.Nursery,
     ) -> None:
-        self.quota_user = str(workspace_id) if account.grant is Grant.DELEGATION else None
+        self.quota_user = None if account.grant is Grant.USER else str(workspace_id)
         self._workspace_id = workspace_id
         self._account = account
         self._fetch = fetch

@@ -85,6 +85,11 @@ class Outbox(Protocol):
 class Tokens(Protocol):
     """The access tokens of one connection."""
 
+    @property
+    def quota_user(self) -> str | None:
+        """Whose quota the requests count against; None: the account's."""
+        ...
+
     async def token(self, rejected: str | None = None) -> str:
         """A usable access token."""
         ...

@@ -63,6 +63,10 @@ select workspace_id as workspace, refresh_token_encrypted as stored
 -- name: how_many
 select count(*)::integer as n from public.google_connections;
 
+-- name: of_persons
+-- Refresh tokens: everything that is not marked as a service account's key (reactor/vault.py).
+select count(*)::integer as n from public.google_connections where refresh_token_encrypted not like 'v2:%%';
+
 -- name: reencrypt
 -- The same token under another key, unless somebody stored another one meanwhile: Google rotated it, or a person connected
 -- again. The trigger for connections that work again fires where the connection is valid: it finds no AUTH dead letter
