@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reactor.core import event, ids
-from reactor.core.messages import Place, Remote, is_etag
+from reactor.core.messages import PRIMARY, Place, Remote, is_etag
 from reactor.core.payload import Cancel, Rebuild, Upsert
 from reactor.core.stray import Stray
 
@@ -58,8 +58,13 @@ class Work:
 
     @property
     def moves(self) -> bool:
-        """Whether the event is in another calendar than the payload's."""
+        """Whether the event is in another calendar than the payload's, going by their names."""
         return self.bound is not None and self.bound.calendar_id != self.payload.calendar_id
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the two names may be names of one calendar (`reactor.core.naming` finds out)."""
+        return self.moves and PRIMARY in (self.payload.calendar_id, self.bound_calendar_id)
 
     @property
     def remakes(self) -> bool:
@@ -73,8 +78,8 @@ class Work:
         A tombstone in a calendar that the event moves to was left there by an earlier move; one in the calendar where
         the event should be may have been made by a move that was never settled.
         """
-        home = self.bound_calendar_id or self.payload.calendar_id
-        unsettled_move = any(calendar_id != home for calendar_id in self.strays)
+        at_home = (self.bound_calendar_id, self.payload.calendar_id)
+        unsettled_move = any(calendar_id not in at_home for calendar_id in self.strays)
         return self.cancelled or self.reopen or self.recreate or self.moves or unsettled_move
 
     def place(self, calendar_id: str, generation: int) -> Place:

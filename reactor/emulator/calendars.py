@@ -91,6 +91,7 @@ class Calendar:
         roles: Who may do what: e-mail address to owner, writer, reader or freeBusyReader.
         refusal_reason: The reason that answers a writer without the role: requiredAccessLevel or forbidden.
         revive_refusal: The status that answers every revival in this calendar, None where reviving works.
+        unchanged_keeps_etag: Whether a write that changes nothing leaves the event, and so its version, as it is.
         sequence_required: Whether a body without `sequence` counts as 0, as some reports say; else it keeps its value.
         records: All events that ever were, by id, in order of creation.
         revision: The number of writes so far.
@@ -104,6 +105,7 @@ class Calendar:
         self.refusal_reason = "requiredAccessLevel"
         self.revive_refusal: int | None = None
         self.sequence_required = False
+        self.unchanged_keeps_etag = False
         self.records: dict[str, Record] = {}
         self.ordered: list[Record] = []
         self.revision = 0
@@ -217,6 +219,8 @@ class Calendar:
         for key in ("kind", "id", "iCalUID", "htmlLink", "created", "creator", "organizer"):
             if key in old:
                 event[key] = old[key]
+        if self.unchanged_keeps_etag and event | {"etag": old["etag"], "updated": old["updated"]} == old:
+            return old
         kind = WriteKind.REVIVE if record.cancelled and not dies else WriteKind.DELETE if dies else WriteKind.UPDATE
         self._store(record, event, kind, now)
         return event
