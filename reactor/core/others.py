@@ -17,7 +17,9 @@ from typing import Any
 
 from reactor.core.event import GIVEN, OPTIONAL, OURS
 
-_GOOGLES = frozenset({"kind", "etag", "id", "htmlLink", "created", "updated", "creator", "organizer", "iCalUID", "sequence"})
+_GOOGLES = frozenset(
+    {"kind", "etag", "id", "htmlLink", "created", "updated", "creator", "organizer", "iCalUID", "sequence"}
+)
 """Fields that Google fills in."""
 _CONTRACT = frozenset({"summary", "description", "location", "start", "end", "recurrence"})
 """Fields that are always ours."""
