@@ -289,6 +289,8 @@ def test_a_cancel_that_could_not_see_a_calendar_may_have_removed_something_elsew
     assert settlement.memory == replace(BOUND, reopen=True)
     assert end(item(cancel_json(), memory=replace(BOUND, reopen=True)), answers.LEFT_BEHIND).memory is None
     assert end(item(memory=BOUND), answers.NO_CALENDAR).memory is None
+    settlement = end(item(upsert_json(calendar_id=OTHER), memory=BOUND), answers.LEFT_BEHIND)
+    assert settlement.memory == replace(BOUND, strays=(OTHER,))
 
 
 def test_a_newer_state_in_the_calendar_completes_the_item_as_superseded() -> None:

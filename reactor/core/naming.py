@@ -35,7 +35,7 @@ def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
     is not this account's own. If it can, nothing tells the names apart, and nothing has to: the event is gone.
 
     Returns:
-        The work, in which one calendar has one name, and the event under the name that the payload has, if it is there.
+        The work, in which one calendar has one name; and the event, where it has, if it was read.
     """
     bound = work.bound
     assert bound is not None, "asked without a bound event"  # noqa: S101
@@ -52,7 +52,7 @@ def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
         same = yield from sight.sees(bound.calendar_id)
     else:
         same = False
-    return (_renamed(work) if same else work), event
+    return (_renamed(work), event) if same else (work, None)
 
 
 def _is_same(one: Remote, other: Remote) -> bool:

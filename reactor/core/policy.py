@@ -207,16 +207,16 @@ def _died(item: Item, work: Work, dead: Dead) -> Settlement:
         return replace(settlement, memory=gone, unbind=True)
     return replace(
         settlement,
-        memory=_unseen(item, work) if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
+        memory=_unseen(item, work, dead) if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
         invalid_consent=item.consent.version if dead.connection_invalid else None,
     )
 
 
-def _unseen(item: Item, work: Work) -> Memory | None:
-    """The memory after a calendar could not be seen: nothing was written, but a cancel may have removed something."""
-    if not isinstance(work.payload, Cancel) or item.memory.reopen:
-        return None
-    return replace(item.memory, reopen=True)
+def _unseen(item: Item, work: Work, dead: Dead) -> Memory | None:
+    """The memory after a calendar could not be seen: a cancel writes nothing, but may have removed something."""
+    if not isinstance(work.payload, Cancel):
+        return _noted(item, work) if dead.scope is Scope.ITEM else None
+    return None if item.memory.reopen else replace(item.memory, reopen=True)
 
 
 def _dead(item: Item, code: FailureCode, reason: str) -> Settlement:

@@ -126,22 +126,26 @@ def _done(work: Work, payload: Upsert, written: Written, unseen: list[str]) -> D
 
     An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the calendar
     is shared again. Only where `primary` became another account's there is nothing to wait for: that is said, once. And
-    an attempt that was never settled has, most likely, left nothing: it is looked for again with the next state.
+    an attempt that was never settled has, most likely, left nothing: it is looked for again with the next state. It is
+    looked for from the generation on that it had, so the generation stays; an id that is not that one's is looked for
+    only while it is the one that is remembered.
     """
-    place = written.place
+    place, bound = written.place, work.bound_calendar_id
+    left = work.moves and bound in unseen
+    another = left and payload.calendar_id == PRIMARY and may_be_primary(str(bound))
+    strays = tuple(name for name in unseen if not (another and name == bound))
     done = Done(
         place.event_id,
         own_name(place.calendar_id, written.event.calendar),
-        written.generation,
+        work.generation if strays else written.generation,
         None if written.shared else written.etag,
-        strays=tuple(unseen),
-        note=UNSEEN if unseen else "",
+        strays=strays,
+        note=ANOTHER_ACCOUNT if another else UNSEEN if strays else "",
     )
-    if not work.moves or work.bound_calendar_id not in unseen:
+    if not left or another:
         return done
-    if payload.calendar_id == PRIMARY and may_be_primary(work.bound_calendar_id):
-        others_unseen = tuple(name for name in unseen if name != work.bound_calendar_id)
-        return replace(done, strays=others_unseen, note=ANOTHER_ACCOUNT)
+    if work.bound != work.place(str(bound), work.generation):
+        raise End(LEFT_BEHIND)
     raise End(replace(LEFT_BEHIND, written=done))
 
 
