@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from reactor.core.answers import RATE
 from reactor.core.dialogue import Ask
 from reactor.core.messages import Step
 from reactor.core.outcome import Dead, Done, FailureCode
@@ -66,12 +67,11 @@ def test_a_cancel_under_the_other_name_is_one_delete(google: Google, before: str
 
 
 @pytest.mark.parametrize(("before", "after"), NAMES)
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("forgotten", [{}, {"etag": None}])
 def test_an_event_that_a_person_edited_is_found_under_the_other_name(
-    google: Google, before: str, after: str, known: bool
+    google: Google, before: str, after: str, forgotten: dict[str, Any]
 ) -> None:
-    memory = written(google, before)
-    memory |= {"bound_calendar_id": before} | ({} if known else {"etag": None})
+    memory = written(google, before) | {"bound_calendar_id": before} | forgotten
     google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
     done(google.run(work(upsert_json("second", after), seq=2, **memory)))
     assert DELETE not in google.steps
@@ -118,9 +118,48 @@ def test_an_update_that_changes_nothing_keeps_its_version_and_the_event(google: 
     """Then the version that is remembered of the old place is the one that was just written."""
     google.emulator.calendar(CALENDAR).unchanged_keeps_etag = True
     memory = written(google, CALENDAR)
-    insert_lost = Script(UPDATE, refusal(412, "conditionNotMet"))  # so that it is written by way of a look
-    outcome = done(google.run(work(upsert_json("first", "primary"), seq=1, **memory), insert_lost))
+    refused = Script(UPDATE, refusal(412, "conditionNotMet"))  # so that it is written by way of a look
+    outcome = done(google.run(work(upsert_json("first", "primary"), seq=1, **memory), refused))
     assert outcome.etag == memory["etag"]
+    assert google.titles() == ["first"]
+
+
+ALIAS = "ada.lovelace@example.com"
+
+
+@pytest.fixture
+def alias(google: Google) -> str:
+    """An address that means the calendar too, which nothing in the names tells."""
+    google.emulator.api.calendars[ALIAS] = google.emulator.calendar(CALENDAR)
+    return ALIAS
+
+
+@pytest.mark.parametrize("unchanged", [True, False])
+def test_any_two_names_of_one_calendar_keep_the_event(google: Google, alias: str, unchanged: object) -> None:
+    google.emulator.calendar(CALENDAR).unchanged_keeps_etag = True
+    memory = written(google, CALENDAR)
+    title = "first" if unchanged else "second"
+    outcome = done(google.run(work(upsert_json(title, alias), **memory)))
+    assert (outcome.etag == memory["etag"]) is unchanged, "an update that changes nothing keeps the version"
+    assert google.titles() == [title]
+
+
+@pytest.mark.parametrize(("before", "after"), NAMES)
+def test_where_an_event_does_not_say_its_calendar_its_version_tells(google: Google, before: str, after: str) -> None:
+    """Ownership of an event can be given to a colleague; then the calendar is not its organizer any more."""
+    memory = written(google, before, bound_calendar_id=before)
+    google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
+    [event] = google.emulator.events(CALENDAR)
+    event["organizer"] = {"email": BOB}
+    outcome = done(google.run(work(upsert_json("second", after), seq=2, **memory)))
+    assert outcome.calendar_id == after
+    assert google.titles() == ["second"]
+
+
+def test_a_calendar_that_cannot_be_looked_at_for_another_reason_says_nothing(google: Google) -> None:
+    memory = written(google, "primary", bound_calendar_id=OTHER, bound_event_id="never0")
+    limited = refusal(429, "rateLimitExceeded")
+    assert google.run(work(upsert_json("second", "primary"), seq=2, **memory), Script(LIST, None, limited)) == RATE
     assert google.titles() == ["first"]
 
 

@@ -1,7 +1,7 @@
 """Workers that die at any point, requests that are lost, carried out unheard, or arrive after their successors'.
 
-Meanwhile people edit events, invite a guest, empty the trash, take the sharing of a calendar back and share it again, and
-the application calls one calendar now by its address and now `primary`.
+Meanwhile people edit events, invite a guest, empty the trash, take the sharing of a calendar back and share it again,
+and the application calls one calendar now by its address and now `primary`.
 
 The store below remembers what a settled item leaves behind and what an unsettled one may have done, no more. Whatever
 happened before, one undisturbed item makes the calendars agree with it: the event exists once, where and as it should,
@@ -11,6 +11,7 @@ or not at all.
 import random
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ class Chaos:
                     if record.cancelled:
                         self.google.emulator.purge(calendar_id, event_id, status=self.rng.choice([403, 404, 410]))
                     else:
-                        change = self.rng.choice([{"summary": "edited"}, {"attendees": [GUEST]}])
+                        change: Any = self.rng.choice([{"summary": "edited"}, {"attendees": [GUEST]}])
                         self.google.emulator.edit_by_hand(calendar_id, event_id, change)
 
     def share(self, *, hidden: bool) -> None:

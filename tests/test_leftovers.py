@@ -44,6 +44,11 @@ def test_where_the_source_is_about_to_move_its_event_stays_until_then() -> None:
     assert removed([listed(event_id(0), OTHER)], Known(CALENDAR, event_id(0), OTHER)) == []
 
 
+def test_an_event_that_has_moved_without_our_knowing_stays() -> None:
+    assert removed([listed(event_id(0))], Known(CALENDAR, event_id(0), OTHER)) == []
+    assert removed([listed("odd")], Known(CALENDAR, "odd", OTHER)) == []
+
+
 def test_where_the_remembered_event_is_gone_the_one_that_a_write_comes_upon_stays() -> None:
     events = [listed(event_id(3)), listed(event_id(2)), listed("copy")]
     assert removed(events, Known(CALENDAR, event_id(1), CALENDAR, generation=1)) == [
@@ -81,7 +86,7 @@ def test_an_event_under_either_name_of_its_calendar_is_no_stray(
 @pytest.mark.parametrize("listed_as", ["primary", CALENDAR])
 def test_a_calendar_that_was_listed_once_goes_by_the_name_that_its_events_give(listed_as: str) -> None:
     remote = Remote(event_id(0), '"1"', workspace_id=WORKSPACE, source_key=KEY, calendar=CALENDAR)
-    found = by_source([(listed_as, [remote]), (OTHER, [])])[KEY]
+    found = by_source([(OTHER, []), (listed_as, [remote])])[KEY]
     assert removed(found, Known(CALENDAR, event_id(0), CALENDAR)) == []
     assert removed(found, Known(CALENDAR)) == []
     assert removed(found, Known(OTHER, event_id(0), OTHER)) == [(listed_as, event_id(0))]

@@ -29,7 +29,7 @@ HANDS: dict[str, dict[str, Any]] = {
     "a file": {"attachments": [{"fileUrl": "https://example.com/file"}]},
 }
 """What other hands do."""
-FULL = {
+FULL: dict[str, Any] = {
     "description": "Why",
     "location": "Room 1",
     "recurrence": ["RRULE:FREQ=DAILY;COUNT=3"],
@@ -80,15 +80,10 @@ def test_what_other_hands_did_stays_over_all_later_edits(google: Google, name: s
 
 def test_what_the_contract_names_is_ours_also_beside_guests(google: Google) -> None:
     memory = bound(google)
-    edited = {
-        "summary": "Mine",
-        "description": "x",
-        "location": "y",
-        "recurrence": ["RRULE:FREQ=DAILY"],
-        "attendees": [GUEST],
-    }
-    edited |= {side: {"dateTime": "2026-12-05T09:00:00Z", "timeZone": "UTC"} for side in ("start",)}
-    edited |= {side: {"dateTime": "2026-12-05T10:00:00Z", "timeZone": "UTC"} for side in ("end",)}
+    edited: dict[str, Any] = {"summary": "Mine", "description": "x", "location": "y", "attendees": [GUEST]}
+    edited["recurrence"] = ["RRULE:FREQ=DAILY"]
+    edited["start"] = {"dateTime": "2026-12-05T09:00:00Z", "timeZone": "UTC"}
+    edited["end"] = {"dateTime": "2026-12-05T10:00:00Z", "timeZone": "UTC"}
     written_by_hand(google, memory["bound_event_id"], edited)
     done(google.run(work(upsert_json("Ours", isAllDay=True, start="2026-12-01", end="2026-12-02"), seq=2, **memory)))
     found = shown(google)

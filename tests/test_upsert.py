@@ -441,6 +441,31 @@ def test_a_move_out_of_a_calendar_that_cannot_be_seen_is_written_and_said(google
     assert (last.strays, last.note, google.titles(CALENDAR)) == ((), "", [])
 
 
+def test_an_event_with_an_id_of_googles_is_not_forgotten_in_a_calendar_that_cannot_be_seen(google: Google) -> None:
+    memory: dict[str, Any] = {"bound_event_id": "fromgoogle00", "bound_calendar_id": OTHER}
+    body = {"id": "fromgoogle00", "start": {"date": "2026-12-01"}, "end": {"date": "2026-12-02"}, "summary": "old"}
+    google.emulator.calendar(OTHER).insert(body, who=CALENDAR, new_id="", now=0)
+    google.emulator.share(OTHER, CALENDAR, None)
+    item = work(upsert_json("moved"), **memory)
+    outcome = google.run(item)
+    assert outcome == answers.LEFT_BEHIND
+    assert isinstance(outcome, Dead)
+    assert outcome.written is None, "only the binding knows its id"
+    google.emulator.share(OTHER, CALENDAR, "owner")
+    done(google.run(item))
+    assert (google.titles(), google.titles(OTHER)) == (["moved"], [])
+
+
+def test_another_generation_in_another_calendar_is_a_leftover(google: Google) -> None:
+    memory = bound(google)
+    google.run(work(upsert_json("stray", OTHER)))
+    google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
+    google.emulator.purge(CALENDAR, memory["bound_event_id"])
+    outcome = done(google.run(work(upsert_json("anew"), seq=2, reopen=True, strays=(OTHER,), **memory)))
+    assert outcome.generation == 1
+    assert (google.titles(), google.titles(OTHER)) == (["anew"], [])
+
+
 def test_a_move_back_revives_what_the_first_move_removed(google: Google) -> None:
     first = done(google.run(moved(google)))
     google.asked.clear()

@@ -78,40 +78,35 @@ class Sight:
     cannot see (any more). So what is said to be absent is believed only after its calendar was seen.
 
     Attributes:
-        unseen: The calendars that were looked for and could not be seen.
+        unseen: The calendars that were looked for and could not be seen, with what was said of them.
     """
 
     def __init__(self) -> None:
-        self.unseen: set[str] = set()
+        self.unseen: dict[str, Superseded | Retry | Dead] = {}
         self._seen: set[str] = set()
 
     def saw(self, place: Place) -> None:
         """Take note that Google told something of an event there."""
         self._seen.add(place.calendar_id)
 
-    def confirm(self, calendar_id: str) -> Dialogue[None]:
-        """Go on if the calendar was seen, or is now: one request; else the dialogue ends with `NO_CALENDAR`."""
+    def sees(self, calendar_id: str) -> Dialogue[bool]:
+        """Whether the calendar was seen, or is now: one request at most."""
         if calendar_id in self._seen:
-            return
-        if calendar_id in self.unseen:
-            raise End(NO_CALENDAR)
+            return True
         try:
             yield from ask(messages.glance(calendar_id))
         except End as end:
-            if end.outcome == NO_CALENDAR:
-                self.unseen.add(calendar_id)
-            raise
-        self._seen.add(calendar_id)
-
-    def sees(self, calendar_id: str) -> Dialogue[bool]:
-        """Whether the calendar was seen, or is now."""
-        try:
-            yield from self.confirm(calendar_id)
-        except End as end:
             if end.outcome != NO_CALENDAR:
                 raise
+            self.unseen[calendar_id] = end.outcome
             return False
+        self._seen.add(calendar_id)
         return True
+
+    def confirm(self, calendar_id: str) -> Dialogue[None]:
+        """Go on if the calendar was seen, or is now; else the dialogue ends with `NO_CALENDAR`."""
+        if not (yield from self.sees(calendar_id)):
+            raise End(self.unseen[calendar_id])
 
 
 def read(place: Place, sight: Sight, *, pause: float = 0.0, whole: bool = False) -> Dialogue[Remote | Means]:

@@ -31,8 +31,8 @@ def may_be_primary(calendar_id: str) -> bool:
 def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
     """Find out whether an event that is remembered under another name is where it is wanted.
 
-    Where the event is under neither name, the calendars are looked for. If the one that is remembered cannot be seen, it
-    is not this account's own. If it can, nothing tells the names apart, and nothing has to: the event is gone.
+    Where the event is under neither name, the calendars are looked for. If the one that is remembered cannot be seen,
+    it is not this account's own. If it can, nothing tells the names apart, and nothing has to: the event is gone.
 
     Returns:
         The work, in which one calendar has one name; and the event, where it has, if it was read.

@@ -1,8 +1,8 @@
 """What other hands put into our events, and how it stays there.
 
 What the contract names is ours: title, description, place, times and recurrence always, colour and reminders where the
-application gives any. Everything else in an event belongs to people and to other applications: guests and their answers,
-visibility, whether it blocks the time, video conferences, attachments, properties of others.
+application gives any. Everything else in an event belongs to people and to other applications: guests and their
+answers, visibility, whether it blocks the time, video conferences, attachments, properties of others.
 
 An update replaces an event as a whole. So where an event was read and holds more than ours, only our fields are changed
 instead. That costs three units of the quota, an update one; but a list of guests that is sent back may be incomplete, a

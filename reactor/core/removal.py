@@ -69,7 +69,8 @@ def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
             if end.outcome != NO_CALENDAR:
                 raise
     if sight.unseen:
-        raise End(NO_CALENDAR if sight.unseen == {payload.calendar_id} else LEFT_BEHIND)
+        only = sight.unseen.get(payload.calendar_id) if len(sight.unseen) == 1 else None
+        raise End(only or LEFT_BEHIND)
     return Done(home.event_id, home.calendar_id, generation)
 
 
@@ -118,7 +119,7 @@ def clear(
     raise End(CHANGING)
 
 
-def remove(  # noqa: PLR0913 - one event, and all that may keep us from removing it
+def remove(
     work: Work,
     place: Place,
     sight: Sight,
@@ -164,7 +165,7 @@ def remove(  # noqa: PLR0913 - one event, and all that may keep us from removing
 
 
 def _is_same(event: Remote, spare: Remote) -> bool:
-    """Whether both are one event. Versions tell, unless a person has edited it in between; the calendar's id does too."""
+    """Whether both are one event: versions tell, and where a person has edited it in between, the calendar's own id."""
     if event.event_id != spare.event_id:
         return False
     return event.etag == spare.etag or (event.calendar is not None and event.calendar == spare.calendar)

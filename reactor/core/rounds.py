@@ -3,8 +3,9 @@
 Each dialogue has at most one question open. A round is all the questions that are open; they are put into groups, each
 of which may be one batch: never two about the same event, since Google carries the parts of a batch out in any order.
 
-What several dialogues ask of one calendar at the same time is asked once, and all of them get the reply. So a mass cancel
-that has to see the calendar before it believes that fifty events are gone looks at it once, and after what it judges.
+What several dialogues ask of one calendar at the same time is asked once, and all of them get the reply. So a mass
+cancel that has to see the calendar before it believes that fifty events are gone looks at it once, and after what it
+judges.
 """
 
 from collections.abc import Callable, Sequence

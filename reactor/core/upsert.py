@@ -124,11 +124,11 @@ def _leftovers(work: Work, payload: Upsert) -> list[tuple[Place, str | None]]:
 def _done(work: Work, payload: Upsert, written: Written, unseen: list[str]) -> Done:
     """What came of it, where the event is written.
 
-    An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the calendar
-    is shared again. Only where `primary` became another account's there is nothing to wait for: that is said, once. And
-    an attempt that was never settled has, most likely, left nothing: it is looked for again with the next state. It is
-    looked for from the generation on that it had, so the generation stays; an id that is not that one's is looked for
-    only while it is the one that is remembered.
+    An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
+    calendar is shared again. Only where `primary` became another account's there is nothing to wait for: that is said,
+    once. And an attempt that was never settled has, most likely, left nothing: it is looked for again with the next
+    state. It is looked for from the generation on that it had, so the generation stays; an id that is not that one's is
+    looked for only while it is the one that is remembered.
     """
     place, bound = written.place, work.bound_calendar_id
     left = work.moves and bound in unseen
