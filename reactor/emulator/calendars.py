@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from reactor.emulator.bodies import check_id, check_sequence, content
+from reactor.emulator.conference import link
 from reactor.emulator.errors import ApiError, Json, invalid, stale
 
 CANCELLED: Final = "cancelled"
@@ -145,7 +146,7 @@ class Calendar:
             event_id = check_id(body["id"])
             if body.get("iCalUID"):
                 raise invalid("Only one of id and iCalUID may be supplied.")
-        event = content(body, self.zone)
+        event = self._content(body)
         if event_id in self.records:
             raise ApiError("duplicate")
         record = Record(len(self.ordered), {})
@@ -165,14 +166,16 @@ class Calendar:
         self.ordered.append(record)
         return event
 
-    def update(self, event_id: str, body: Json, *, if_match: str | None, now: float) -> Json:
-        """Replace an event as a whole; a cancelled one is revived by it.
+    def update(
+        self, event_id: str, body: Json, *, if_match: str | None, now: float, kept: frozenset[str] = frozenset()
+    ) -> Json:
+        """Replace an event as a whole, but for the fields that are `kept`; a cancelled one is revived by it.
 
         Raises:
             ApiError: Unknown (404), another version (412), purged (its refusal), or the body is wrong (400).
         """
         record = self._matching(event_id, if_match)
-        return self._replace(record, body, now)
+        return self._replace(record, body | {name: record.event[name] for name in kept & record.event.keys()}, now)
 
     def patch(self, event_id: str, body: Json, *, if_match: str | None, now: float) -> Json:
         """Change the given fields of an event; null removes one, arrays are replaced whole.
@@ -210,7 +213,7 @@ class Calendar:
         old = record.event
         if body.get("id") not in (None, old["id"]):
             raise invalid("Invalid resource id value.")
-        event = content(body, self.zone)
+        event = self._content(body)
         dies = event["status"] == CANCELLED
         refusal = record.refusal or self.revive_refusal
         if record.cancelled and not dies and refusal:
@@ -223,6 +226,12 @@ class Calendar:
             return old
         kind = WriteKind.REVIVE if record.cancelled and not dies else WriteKind.DELETE if dies else WriteKind.UPDATE
         self._store(record, event, kind, now)
+        return event
+
+    def _content(self, body: Json) -> Json:
+        event = content(body, self.zone)
+        if (address := link(event)) is not None:
+            event["hangoutLink"] = address
         return event
 
     def _sequence(self, old: Json, new: Json, body: Json) -> int:
