@@ -99,8 +99,18 @@ def test_recreating_under_the_other_name_makes_one_event(google: Google, before:
     assert google.titles() == ["anew"]
 
 
+ALIAS = "ada.lovelace@example.com"
+
+
+@pytest.fixture
+def alias(google: Google) -> str:
+    """An address that means the calendar too, which nothing in the names tells."""
+    google.emulator.api.calendars[ALIAS] = google.emulator.calendar(CALENDAR)
+    return ALIAS
+
+
 @pytest.mark.parametrize(("before", "after"), NAMES)
-def test_what_was_just_written_is_never_cleared_away(google: Google, before: str, after: str) -> None:
+def test_what_was_just_written_is_never_cleared_away(google: Google, alias: str, before: str, after: str) -> None:
     """Not even where a person edits it between the write and the look at what seems to be another calendar."""
     memory = written(google, before)
 
@@ -108,7 +118,7 @@ def test_what_was_just_written_is_never_cleared_away(google: Google, before: str
         if ask.request.step is GET and google.steps.count(GET) == 1:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
-    outcome = google.run(work(upsert_json("second", after), seq=2, strays=(before,), **memory), edit)
+    outcome = google.run(work(upsert_json("second", after), seq=2, strays=(alias,), **memory), edit)
     assert isinstance(outcome, Done)
     assert DELETE not in google.steps
     assert google.titles() == ["edited"]
@@ -122,16 +132,6 @@ def test_an_update_that_changes_nothing_keeps_its_version_and_the_event(google: 
     outcome = done(google.run(work(upsert_json("first", "primary"), seq=1, **memory), refused))
     assert outcome.etag == memory["etag"]
     assert google.titles() == ["first"]
-
-
-ALIAS = "ada.lovelace@example.com"
-
-
-@pytest.fixture
-def alias(google: Google) -> str:
-    """An address that means the calendar too, which nothing in the names tells."""
-    google.emulator.api.calendars[ALIAS] = google.emulator.calendar(CALENDAR)
-    return ALIAS
 
 
 @pytest.mark.parametrize("unchanged", [True, False])
@@ -173,12 +173,22 @@ def test_a_move_between_primary_and_another_calendar_is_a_move(google: Google) -
     assert (google.titles(), google.titles(OTHER)) == (["back"], [])
 
 
-def test_a_note_of_primary_is_no_move(google: Google) -> None:
+@pytest.mark.parametrize("noted", ["primary", CALENDAR])
+def test_a_note_of_either_name_is_no_move(google: Google, noted: str) -> None:
     """An attempt that was lost says nothing of a move where it meant the calendar that the event is in."""
     memory = written(google, "primary")
     google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
-    item = work(upsert_json("second", "primary"), seq=2, strays=("primary",), **memory)
+    item = work(upsert_json("second", "primary"), seq=2, strays=(noted,), **memory)
     assert dead(google.run(item)) is FailureCode.EVENT_GONE
+
+
+def test_a_duplicate_in_the_calendar_that_was_written_is_still_removed(google: Google, alias: str) -> None:
+    """What is spared is the event that was written, not every event of its calendar."""
+    written(google, CALENDAR, "duplicate")
+    outcome = done(google.run(work(upsert_json("first"), generation=1)))
+    item = work(upsert_json("second"), seq=2, strays=(alias,), **(remembered(outcome) | {"generation": 0}))
+    done(google.run(item))
+    assert google.titles() == ["second"]
 
 
 # Another account

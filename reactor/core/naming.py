@@ -31,8 +31,8 @@ def may_be_primary(calendar_id: str) -> bool:
 def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
     """Find out whether an event that is remembered under another name is where it is wanted.
 
-    Where the event is under neither name, the calendars are looked for. If the one that is remembered cannot be seen,
-    it is not this account's own. If it can, nothing tells the names apart, and nothing has to: the event is gone.
+    Where the event is under neither name, the calendar that is remembered is looked for. If it cannot be seen, it is
+    not this account's own. If it can, nothing tells the names apart, and nothing has to: the event is gone.
 
     Returns:
         The work, in which one calendar has one name; and the event, where it has, if it was read.
@@ -43,16 +43,15 @@ def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
     found = yield from read(here, sight, whole=True)
     event = found if isinstance(found, Remote) else None
     if event is not None and event.calendar == bound.calendar_id:
-        return _renamed(work), event
+        return renamed(work), event
     there = yield from read(bound, sight)
     if isinstance(there, Remote):
         same = event is not None and _is_same(event, there)
     elif event is None:
-        yield from sight.confirm(here.calendar_id)
         same = yield from sight.sees(bound.calendar_id)
     else:
         same = False
-    return (_renamed(work), event) if same else (work, None)
+    return (renamed(work), event) if same else (work, None)
 
 
 def _is_same(one: Remote, other: Remote) -> bool:
@@ -61,5 +60,7 @@ def _is_same(one: Remote, other: Remote) -> bool:
     return one.etag == other.etag
 
 
-def _renamed(work: Work) -> Work:
-    return replace(work, bound_calendar_id=work.payload.calendar_id)
+def renamed(work: Work) -> Work:
+    """The work, where the bound event is in the payload's calendar: notes of the other name are of that calendar too."""
+    strays = tuple(name for name in work.strays if name != work.bound_calendar_id)
+    return replace(work, bound_calendar_id=work.payload.calendar_id, strays=strays)

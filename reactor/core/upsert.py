@@ -36,7 +36,7 @@ from reactor.core.answers import (
 )
 from reactor.core.dialogue import Dialogue, End, Sight, ask, defer, read
 from reactor.core.messages import PRIMARY, Answer, Place, Remote
-from reactor.core.naming import may_be_primary, own_name, resolved
+from reactor.core.naming import may_be_primary, own_name, renamed, resolved
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
 from reactor.core.removal import clear, remove
@@ -79,7 +79,7 @@ def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
         if work.known_etag and not work.recreate:
             written = yield from _Writing(work, payload, sight).under_another_name(work.known_etag)
         if written is not None:
-            work = replace(work, bound_calendar_id=payload.calendar_id)
+            work = renamed(work)
         else:
             work, found = yield from resolved(work, sight)
     if work.bound and work.remakes:

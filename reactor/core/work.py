@@ -78,8 +78,8 @@ class Work:
         A tombstone in a calendar that the event moves to was left there by an earlier move; one in the calendar where
         the event should be may have been made by a move that was never settled.
         """
-        at_home = (self.bound_calendar_id, self.payload.calendar_id)
-        unsettled_move = any(calendar_id not in at_home for calendar_id in self.strays)
+        home = self.bound_calendar_id or self.payload.calendar_id
+        unsettled_move = any(calendar_id != home for calendar_id in self.strays)
         return self.cancelled or self.reopen or self.recreate or self.moves or unsettled_move
 
     def place(self, calendar_id: str, generation: int) -> Place:
