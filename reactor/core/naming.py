@@ -61,6 +61,6 @@ def _is_same(one: Remote, other: Remote) -> bool:
 
 
 def renamed(work: Work) -> Work:
-    """The work, where the bound event is in the payload's calendar: notes of the other name are of that calendar too."""
+    """The work, where the bound event is in the payload's calendar; so are the notes that have the other name."""
     strays = tuple(name for name in work.strays if name != work.bound_calendar_id)
     return replace(work, bound_calendar_id=work.payload.calendar_id, strays=strays)
