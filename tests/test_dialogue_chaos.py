@@ -205,3 +205,38 @@ def test_what_a_person_deleted_stays_deleted_through_all_of_it() -> None:
             assert isinstance(outcome, Dead)
             assert outcome.code is FailureCode.EVENT_GONE
         assert chaos.google.titles() == []
+
+
+def test_whatever_account_is_behind_primary_its_calendar_agrees_and_what_stays_elsewhere_was_said() -> None:
+    accounts = [CALENDAR, "bob@example.com"]
+    for seed in range(150):
+        chaos = Chaos(seed)
+        google, store, rng = chaos.google, chaos.store, chaos.rng
+        google.emulator.add_user("bob@example.com")
+        google.sign_in(accounts[0])
+        said = False
+        for seq in range(1, 10):
+            if rng.random() < 0.4:
+                accounts.reverse()
+                google.sign_in(accounts[0])
+            wanted = [f"state {seq}"] if rng.random() < 0.7 else []
+            payload = upsert_json(wanted[0], "primary") if wanted else cancel_json("primary")
+            item, before = store.work(payload, seq, recreate=False), set(store.touched)
+            store.begin(item)
+            outcome = google.run(item)
+            here, there = map(google.titles, accounts)
+            if isinstance(outcome, Done):
+                said |= bool(outcome.note)
+            else:
+                assert isinstance(outcome, Dead)
+                assert (outcome.code, wanted) == (FailureCode.CALENDAR_GONE, [])
+                said = True
+            assert here == wanted
+            assert len(there) <= 1
+            assert not there or said, "an event stays in the other account, and nobody knows"
+            if rng.random() < 0.2:
+                said = True  # an attempt that was never settled has said nothing
+            elif isinstance(outcome, Done):
+                store.settle(item, outcome)
+            else:
+                store.died(item, outcome, before)
