@@ -64,6 +64,8 @@ class Journal(Observer):
         if settlement.invalid_consent is not None:
             log.warning("connection_invalid", workspace_id=str(item.workspace_id), problem=settlement.last_error)
         match settlement.status:
+            case "COMPLETED" if settlement.binding is not None and settlement.last_error is not None:
+                log.warning("event_left_behind", **_about(item), problem=settlement.last_error)
             case "COMPLETED" | "PENDING" if not log.is_enabled_for(logging.DEBUG):
                 pass  # thousands a second, and a line that is not wanted costs as much as one that is
             case "DEAD_LETTER":

@@ -6,8 +6,9 @@ property; then how much would go. What is too much stops the workspace before an
 remembered and not to be there, what was found and is nobody's. At last the children of older rebuilds are put away;
 not earlier, since a rebuild that fails half-way must leave them their work.
 
-A calendar that cannot be listed because it is gone is passed over: what was in it is gone too. Unless it is the one
-that the rebuild names; then the rebuild is the dead letter, and not each of its children.
+A calendar that cannot be listed because it cannot be seen is passed over: nothing is taken for removed that was in it,
+and the children that are about it end as dead letters. Unless it is the one that the rebuild names; then the rebuild is
+the dead letter, and not each of its children. One that was listed under its other name is not listed again.
 
 The portions go through a pool of their own, and not through the claims session, where every claim would wait for them,
 nor through the pool that stores rotated tokens: how long the application's view takes is the application's affair.
@@ -214,10 +215,14 @@ class _Run:
     async def _list(self, others: list[str], tokens: AccessTokens) -> dict[str, list[Listed]] | Outcome:
         """What Google holds, by source."""
         calendars = []
+        listed: set[str | None] = set()
         for calendar_id in (self._payload.calendar_id, *others):
+            if calendar_id in listed:
+                continue
             found = await self._parts.calendar.list_events(calendar_id, self._payload.workspace_id, tokens)
             if isinstance(found, list):
                 calendars.append((calendar_id, found))
+                listed.update(event.calendar for event in found)
             elif not (calendars and _holds_nothing(found)):
                 return found
         return by_source(calendars)

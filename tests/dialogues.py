@@ -66,6 +66,11 @@ class Google:
         self._service = Service(self.emulator)
         self.asked: list[Ask] = []
 
+    def sign_in(self, email: str) -> None:
+        """Speak with the consent of another account, which has a calendar of its own, from now on."""
+        self.emulator.add_user(email)
+        self._token = self.emulator.issue_access_token(email)
+
     @property
     def steps(self) -> list[Step]:
         return [ask.request.step for ask in self.asked]

@@ -329,3 +329,26 @@ async def test_a_list_of_a_calendar_that_is_gone(client: GoogleCalendar, tokens:
 async def test_a_list_that_fails(google: GoogleServer, client: GoogleCalendar, tokens: Tokens) -> None:
     google.emulator.fault(Fault(operation="list", effect="garbage"))
     assert await client.list_events(USER, WORKSPACE, tokens) == answers.UNREADABLE
+
+
+async def test_a_mass_cancel_that_meets_nothing_looks_at_the_calendar_once(
+    google: GoogleServer, client: GoogleCalendar, tokens: Tokens
+) -> None:
+    """While the calendar is not shared no cancel is believed; nor does it cost each of them a look of its own."""
+    google.emulator.share(OTHER, USER, "owner")
+    works = [item(number, calendar_id=OTHER) for number in range(40)]
+    written = all_done(await client.send(works, tokens))
+    cancels = [
+        after(work, done, item(number, calendar_id=OTHER, cancel=True, seq=2))
+        for number, (work, done) in enumerate(zip(works, written, strict=True))
+    ]
+    google.emulator.share(OTHER, USER, None)
+    google.emulator.log.clear()
+    google.emulator.fault(Fault(operation="list", effect="error", reason="authError", times=1))
+    assert await client.send(cancels, tokens) == [answers.NO_CALENDAR] * 40
+    counts = google.emulator.log.counts
+    assert (counts["delete", 404], counts["list", 401], counts["list", 404]) == (40, 1, 1)
+    assert tokens.refreshes == 1
+    google.emulator.share(OTHER, USER, "owner")
+    all_done(await client.send(cancels, tokens))
+    assert titles(google, OTHER) == []

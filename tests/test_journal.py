@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from reactor.core.breaker import State
-from reactor.core.item import Settlement
+from reactor.core.item import Binding, Settlement
 from reactor.core.messages import Step
 from reactor.core.outcome import FailureCode
 from reactor.journal import Journal
@@ -62,6 +62,13 @@ def test_what_was_done_is_told_to_who_asks(journal: Journal) -> None:
     with structlog.testing.capture_logs() as lines:
         journal.requested(Step.INSERT, "200", 0.1)
     assert (lines[0]["event"], lines[0]["log_level"]) == ("google_answered", "debug")
+
+
+def test_an_event_that_may_be_left_behind_is_a_warning(journal: Journal) -> None:
+    binding = Binding("e", "primary", "task", "s", "MILESTONE", "Title", "2026-12-01", "2026-12-02")
+    done = Settlement(item(), "COMPLETED", 0, binding=binding, last_error="made anew")
+    [line] = told(journal, done)
+    assert line == ABOUT | {"event": "event_left_behind", "log_level": "warning", "problem": "made anew"}
 
 
 def test_a_lost_claim_is_a_warning(journal: Journal) -> None:

@@ -50,12 +50,18 @@ def test_any_id_makes_a_plain_target(calendar_id: str, event_id: str) -> None:
 
 
 def test_every_write_asks_for_no_mails() -> None:
-    writes = (messages.insert(ODD, {}), messages.update(ODD, {}, etag=ETAG), messages.delete(ODD, etag=ETAG))
+    changes = (
+        messages.update(ODD, {}, etag=ETAG),
+        messages.patch(ODD, {}, etag=ETAG),
+        messages.revive(ODD, {}, etag=ETAG),
+    )
+    writes = (messages.insert(ODD, {}), *changes, messages.delete(ODD, etag=ETAG))
     assert all("sendUpdates=none" in write.target for write in writes)
 
 
 def test_updates_and_deletes_name_the_version_that_they_mean() -> None:
-    for request in (messages.update(ODD, {}, etag=ETAG), messages.revive(ODD, {}, etag=ETAG)):
+    makers = (messages.update, messages.patch, messages.revive)
+    for request in (make(ODD, {}, etag=ETAG) for make in makers):
         assert request.headers["if-match"] == ETAG
     assert messages.delete(ODD, etag=ETAG).headers == {"if-match": ETAG}
     assert "if-match" not in messages.insert(ODD, {}).headers
@@ -88,6 +94,23 @@ def test_an_event_is_read() -> None:
 
 def test_a_tombstone_may_have_nothing_but_its_id() -> None:
     assert messages.remote(answer({"id": "e", "status": "cancelled"})) == Remote("e", None, cancelled=True)
+
+
+@pytest.mark.parametrize(
+    ("organizer", "calendar"),
+    [
+        ({"email": "ada@example.com", "self": True}, "ada@example.com"),
+        ({"email": "ada@example.com"}, None),
+        ({"email": "", "self": True}, None),
+        ({"email": 7, "self": True}, None),
+        ("ada@example.com", None),
+    ],
+)
+def test_an_event_tells_its_calendar_where_that_is_its_organizer(organizer: object, calendar: str | None) -> None:
+    found = messages.remote(answer({"id": "e", "etag": ETAG, "organizer": organizer}))
+    assert found is not None
+    assert found.calendar == calendar
+    assert "ada@" not in repr(found)
 
 
 @pytest.mark.parametrize(

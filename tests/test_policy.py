@@ -260,6 +260,39 @@ def test_a_cancel_forgets_the_event_and_remembers_that_it_was_ours() -> None:
     assert settlement.applied is None
 
 
+def test_what_primary_stands_for_is_remembered_and_the_binding_keeps_the_applications_name() -> None:
+    settlement = end(item(upsert_json(calendar_id="primary")), Done("event1", CALENDAR, 0, '"e"'))
+    assert settlement.memory is not None
+    assert settlement.binding is not None
+    assert (settlement.memory.calendar_id, settlement.binding.calendar_id) == (CALENDAR, "primary")
+
+
+def test_what_a_person_should_know_of_a_completed_item_is_in_its_row() -> None:
+    settlement = end(item(memory=BOUND), replace(DONE, note="a note", strays=(OTHER,)))
+    assert (settlement.status, settlement.last_error) == ("COMPLETED", "a note")
+    assert settlement.memory is not None
+    assert settlement.memory.strays == (OTHER,)
+
+
+def test_an_event_that_was_written_is_remembered_in_a_dead_letter_too() -> None:
+    settlement = end(item(memory=BOUND), replace(answers.LEFT_BEHIND, written=replace(DONE, strays=(OTHER,))))
+    assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.CALENDAR_GONE)
+    assert settlement.last_error == answers.LEFT_BEHIND.reason
+    assert settlement.memory == Memory(4, 3, "event1", CALENDAR, '"etag"', strays=(OTHER,))
+    assert settlement.binding is not None
+    assert settlement.applied is not None
+    assert settlement.moves_floor
+
+
+def test_a_cancel_that_could_not_see_a_calendar_may_have_removed_something_elsewhere() -> None:
+    settlement = end(item(cancel_json(), memory=BOUND), answers.LEFT_BEHIND)
+    assert settlement.memory == replace(BOUND, reopen=True)
+    assert end(item(cancel_json(), memory=replace(BOUND, reopen=True)), answers.LEFT_BEHIND).memory is None
+    assert end(item(memory=BOUND), answers.NO_CALENDAR).memory is None
+    settlement = end(item(upsert_json(calendar_id=OTHER), memory=BOUND), answers.LEFT_BEHIND)
+    assert settlement.memory == replace(BOUND, strays=(OTHER,))
+
+
 def test_a_newer_state_in_the_calendar_completes_the_item_as_superseded() -> None:
     settlement = end(item(), Superseded(9))
     assert (settlement.status, settlement.failure_code) == ("COMPLETED", FailureCode.SUPERSEDED)

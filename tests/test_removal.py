@@ -14,7 +14,7 @@ from tests.dialogues import CALENDAR, OTHER, WORKSPACE, Google, cancel_json, ups
 from tests.test_answers import refusal
 from tests.test_upsert import Script, bound, done
 
-DELETE, GET = Step.DELETE, Step.GET
+DELETE, GET, LIST = Step.DELETE, Step.GET, Step.LIST
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_a_bound_event_is_one_delete(google: Google) -> None:
     assert google.titles() == []
 
 
-def test_what_never_was_is_one_look(google: Google) -> None:
+def test_what_never_was_is_one_look_and_one_at_its_calendar(google: Google) -> None:
     done(google.run(work(cancel_json())))
-    assert google.steps == [GET]
+    assert google.steps == [GET, LIST]
 
 
 def test_an_event_whose_insert_was_never_settled_is_found(google: Google) -> None:
@@ -55,7 +55,7 @@ def test_a_cancel_whose_answer_was_lost_is_repeated_without_harm(google: Google)
     google.run(item)
     google.asked.clear()
     done(google.run(item))
-    assert google.steps == [DELETE, GET]
+    assert google.steps == [DELETE, LIST, GET]
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "notFound"), (410, "deleted")])
@@ -64,10 +64,44 @@ def test_what_is_gone_already_is_success(google: Google, status: int, reason: st
     done(google.run(item, Script(DELETE, refusal(status, reason))))
 
 
-def test_a_calendar_that_is_gone_holds_no_event(google: Google) -> None:
-    item = work(cancel_json(), seq=2, **bound(google))
-    google.emulator.remove_calendar(CALENDAR)
+@pytest.mark.parametrize("first", [DELETE, GET])
+def test_an_event_in_a_calendar_that_cannot_be_seen_is_not_taken_for_removed(google: Google, first: Step) -> None:
+    memory = bound(google)
+    item = work(cancel_json(), seq=2, **(memory if first is DELETE else {}))
+    google.emulator.share(CALENDAR, CALENDAR, None)
+    assert google.run(item) == answers.NO_CALENDAR
+    assert google.steps == [first, LIST]
+    google.emulator.share(CALENDAR, CALENDAR, "owner")
     done(google.run(item))
+    assert google.titles() == []
+
+
+def test_one_calendar_that_cannot_be_seen_does_not_keep_a_cancel_from_the_others(google: Google) -> None:
+    memory = bound(google)
+    google.run(work(upsert_json("stray", OTHER), seq=1))
+    google.emulator.share(OTHER, CALENDAR, None)
+    item = work(cancel_json(), seq=2, strays=(OTHER,), **memory)
+    assert google.run(item) == answers.LEFT_BEHIND
+    assert (google.titles(), google.titles(OTHER)) == ([], ["stray"])
+    google.emulator.share(OTHER, CALENDAR, "owner")
+    done(google.run(item))
+    assert google.titles(OTHER) == []
+
+
+def test_a_stray_in_a_calendar_that_cannot_be_seen_is_not_taken_for_removed(google: Google) -> None:
+    memory = bound(google)
+    stray = Stray(WORKSPACE, CALENDAR, memory["bound_event_id"], memory["etag"])
+    item = replace(work(cancel_json()), payload=stray)
+    google.emulator.share(CALENDAR, CALENDAR, None)
+    assert google.run(item) == answers.NO_CALENDAR
+    google.emulator.share(CALENDAR, CALENDAR, "owner")
+    done(google.run(item))
+    assert google.titles() == []
+
+
+def test_whatever_ends_the_removal_ends_the_cancel(google: Google) -> None:
+    item = work(cancel_json(), seq=2, **bound(google))
+    assert google.run(item, Script(DELETE, refusal(429, "rateLimitExceeded"))) == answers.RATE
 
 
 def test_an_event_that_a_person_edited_is_read_and_removed(google: Google) -> None:
@@ -122,7 +156,7 @@ def test_a_next_generation_that_was_never_settled_is_removed_too(google: Google)
     google.run(work(upsert_json("unsettled"), seq=2, generation=1))
     google.asked.clear()
     outcome = done(google.run(work(cancel_json(), seq=3, **memory)))
-    assert google.steps == [DELETE, GET, DELETE]
+    assert google.steps == [DELETE, LIST, GET, DELETE]
     assert outcome.generation == 1
     assert google.titles() == []
 
@@ -130,7 +164,7 @@ def test_a_next_generation_that_was_never_settled_is_removed_too(google: Google)
 def test_an_event_of_an_older_worker_is_removed_by_the_id_in_the_payload(google: Google) -> None:
     old = insert_foreign(google, "fromgoogle00")
     done(google.run(work(cancel_json(googleEventId=old))))
-    assert google.steps == [GET, GET, DELETE]
+    assert google.steps == [GET, LIST, GET, DELETE]
     assert google.titles() == []
 
 
@@ -157,11 +191,11 @@ def test_another_sources_event_is_left_alone_whatever_the_payload_says(google: G
 def test_reading_that_meets_410_goes_on_to_the_next_generation(google: Google) -> None:
     item = work(cancel_json(), seq=2, **bound(google, etag=None))
     done(google.run(item, Script(GET, refusal(410, "deleted"))))
-    assert google.steps == [GET, GET]
+    assert google.steps == [GET, LIST, GET]
 
 
 def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests(google: Google) -> None:
-    outcome = google.run(work(cancel_json()), lambda _: refusal(410, "deleted"))
+    outcome = google.run(work(cancel_json()), lambda ask: refusal(410, "deleted") if ask.request.step is GET else None)
     assert outcome == answers.CHANGING
     assert len(google.asked) < 40
 

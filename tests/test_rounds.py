@@ -45,6 +45,20 @@ def test_questions_about_no_event_may_go_together() -> None:
     assert places(rounds_of([question(), question()]), 50) == [[0, 1]]
 
 
+def test_what_several_ask_of_a_calendar_is_asked_once_and_answered_to_all() -> None:
+    def look(target: str) -> Ask:
+        return Ask(Request(Step.LIST, "GET", target))
+
+    rounds = rounds_of([look("a"), question("e"), look("a"), look("b"), look("a")])
+    assert places(rounds, 50) == [[0, 1, 3]]
+    rounds.alone(0)
+    assert places(rounds, 50) == [[0], [1, 3]]
+    for place in (0, 1, 3):
+        rounds.answer(place, OK)
+    assert rounds.over
+    assert rounds.results == [0, 1, 2, 3, 4]
+
+
 def test_what_must_be_alone_is_alone() -> None:
     rounds = rounds_of([question("a"), question("b", alone=True), question("c")])
     assert places(rounds, 50) == [[0, 2], [1]]

@@ -9,6 +9,7 @@ from reactor.core import answers, event
 from reactor.core.dialogue import Ask
 from reactor.core.messages import Answer, NoAnswer, Place, Reply, Step
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Superseded
+from reactor.core.upsert import UNSEEN
 from reactor.core.work import Work
 from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, Google, upsert_json, work
 from tests.test_answers import refusal
@@ -239,8 +240,11 @@ def test_an_update_that_meets_410_is_looked_into(google: Google) -> None:
 
 def test_an_event_whose_reading_meets_410_is_gone(google: Google) -> None:
     memory = bound(google, etag=None)
-    outcome = google.run(work(upsert_json("second"), seq=2, **memory), Script(GET, refusal(410, "deleted")))
-    assert dead(outcome) is FailureCode.EVENT_GONE
+    item = work(upsert_json("second"), seq=2, **memory)
+    assert dead(google.run(item, Script(GET, refusal(410, "deleted")))) is FailureCode.EVENT_GONE
+    assert google.steps == [GET, LIST]
+    google.emulator.share(CALENDAR, CALENDAR, None)
+    assert google.run(item, Script(GET, refusal(410, "deleted"))) == answers.NO_CALENDAR
 
 
 # Missing events and calendars
@@ -415,11 +419,51 @@ def test_a_move_that_broke_off_goes_on(google: Google) -> None:
     assert (google.titles(CALENDAR), google.titles(OTHER)) == ([], ["moved"])
 
 
-def test_a_move_out_of_a_calendar_that_is_gone(google: Google) -> None:
+def test_a_move_out_of_a_calendar_that_cannot_be_seen_is_written_and_said(google: Google) -> None:
     item = moved(google)
-    google.emulator.remove_calendar(CALENDAR)
+    google.emulator.share(CALENDAR, CALENDAR, None)
+    outcome = google.run(item)
+    assert outcome == answers.LEFT_BEHIND
+    assert isinstance(outcome, Dead)
+    assert google.steps == [INSERT, DELETE, LIST]
+    assert (google.titles(CALENDAR), google.titles(OTHER)) == (["first"], ["moved"])
+    written = outcome.written
+    assert written is not None
+    assert (written.calendar_id, written.strays) == (OTHER, (CALENDAR,))
+    google.asked.clear()
+    memory = {"bound_event_id": written.event_id, "bound_calendar_id": OTHER, "etag": written.etag}
+    later = done(google.run(work(upsert_json("later", OTHER), seq=3, strays=written.strays, **memory)))
+    assert google.steps == [UPDATE, GET, LIST]
+    assert (later.strays, later.note) == ((CALENDAR,), UNSEEN), "what was written does not wait for it"
+    google.emulator.share(CALENDAR, CALENDAR, "owner")
+    memory["etag"] = later.etag
+    last = done(google.run(work(upsert_json("last", OTHER), seq=4, strays=later.strays, **memory)))
+    assert (last.strays, last.note, google.titles(CALENDAR)) == ((), "", [])
+
+
+def test_an_event_with_an_id_of_googles_is_not_forgotten_in_a_calendar_that_cannot_be_seen(google: Google) -> None:
+    memory: dict[str, Any] = {"bound_event_id": "fromgoogle00", "bound_calendar_id": OTHER}
+    body = {"id": "fromgoogle00", "start": {"date": "2026-12-01"}, "end": {"date": "2026-12-02"}, "summary": "old"}
+    google.emulator.calendar(OTHER).insert(body, who=CALENDAR, new_id="", now=0)
+    google.emulator.share(OTHER, CALENDAR, None)
+    item = work(upsert_json("moved"), **memory)
+    outcome = google.run(item)
+    assert outcome == answers.LEFT_BEHIND
+    assert isinstance(outcome, Dead)
+    assert outcome.written is None, "only the binding knows its id"
+    google.emulator.share(OTHER, CALENDAR, "owner")
     done(google.run(item))
-    assert google.titles(OTHER) == ["moved"]
+    assert (google.titles(), google.titles(OTHER)) == (["moved"], [])
+
+
+def test_another_generation_in_another_calendar_is_a_leftover(google: Google) -> None:
+    memory = bound(google)
+    google.run(work(upsert_json("stray", OTHER)))
+    google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
+    google.emulator.purge(CALENDAR, memory["bound_event_id"])
+    outcome = done(google.run(work(upsert_json("anew"), seq=2, reopen=True, strays=(OTHER,), **memory)))
+    assert outcome.generation == 1
+    assert (google.titles(), google.titles(OTHER)) == (["anew"], [])
 
 
 def test_a_move_back_revives_what_the_first_move_removed(google: Google) -> None:

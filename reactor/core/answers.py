@@ -144,6 +144,9 @@ def _dead(code: FailureCode, reason: str, scope: Scope = Scope.ITEM, *, invalid:
 
 
 NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or is not shared any more", Scope.LANE)
+LEFT_BEHIND = _dead(
+    FailureCode.CALENDAR_GONE, "an event of it may be left in a calendar that does not exist or is not shared any more"
+)
 EVENT_GONE = _dead(FailureCode.EVENT_GONE, "somebody deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
 NO_ACCOUNT = _dead(

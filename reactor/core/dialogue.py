@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from reactor.core import messages
-from reactor.core.answers import CONFLICTING, REVOKED, UNREADABLE, Means, meaning, quoting
+from reactor.core.answers import CONFLICTING, NO_CALENDAR, REVOKED, UNREADABLE, Means, meaning, quoting
 from reactor.core.messages import Answer, Place, Remote, Reply, Request
 from reactor.core.outcome import Dead, Retry, Superseded
 from reactor.core.work import Work
@@ -71,11 +71,57 @@ def ask(request: Request, *, pause: float = 0.0) -> Dialogue[tuple[Means, Answer
             return means, reply
 
 
-def read(place: Place, *, pause: float = 0.0) -> Dialogue[Remote | Means]:
-    """The event at a place; MISSING or GONE where there is none."""
-    means, answer = yield from ask(messages.get(place), pause=pause)
+class Sight:
+    """The calendars that were seen in a dialogue, so with the credentials that it has.
+
+    Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
+    cannot see (any more). So what is said to be absent is believed only after its calendar was seen.
+
+    Attributes:
+        unseen: The calendars that were looked for and could not be seen, with what was said of them.
+    """
+
+    def __init__(self) -> None:
+        self.unseen: dict[str, Superseded | Retry | Dead] = {}
+        self._seen: set[str] = set()
+
+    def saw(self, place: Place) -> None:
+        """Take note that Google told something of an event there."""
+        self._seen.add(place.calendar_id)
+
+    def sees(self, calendar_id: str) -> Dialogue[bool]:
+        """Whether the calendar was seen, or is now: one request at most."""
+        if calendar_id in self._seen:
+            return True
+        try:
+            yield from ask(messages.glance(calendar_id))
+        except End as end:
+            if end.outcome != NO_CALENDAR:
+                raise
+            self.unseen[calendar_id] = end.outcome
+            return False
+        self._seen.add(calendar_id)
+        return True
+
+    def confirm(self, calendar_id: str) -> Dialogue[None]:
+        """Go on if the calendar was seen, or is now; else the dialogue ends with `NO_CALENDAR`."""
+        if not (yield from self.sees(calendar_id)):
+            raise End(self.unseen[calendar_id])
+
+
+def read(place: Place, sight: Sight, *, pause: float = 0.0, whole: bool = False) -> Dialogue[Remote | Means]:
+    """The event at a place; MISSING or GONE where there is none, or where the calendar cannot be seen.
+
+    Args:
+        place: Where.
+        sight: Told that the calendar was seen.
+        pause: Seconds to wait before.
+        whole: Whether all that the event holds is wanted.
+    """
+    means, answer = yield from ask(messages.get(place, whole=whole), pause=pause)
     if means is not Means.SUCCESS:
         return means
+    sight.saw(place)
     found = messages.remote(answer)
     if found is None or found.event_id != place.event_id:
         raise End(UNREADABLE)

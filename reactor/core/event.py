@@ -23,6 +23,11 @@ WORKSPACE = "reactorWorkspace"
 SOURCE = "reactorSource"
 SEQ = "reactorSeq"
 GENERATION = "reactorGeneration"
+GIVEN = "reactorGiven"
+"""Names those of `OPTIONAL` that the application gave; there where it gave any."""
+OURS = frozenset({WORKSPACE, SOURCE, SEQ, GENERATION, GIVEN})
+OPTIONAL = ("colorId", "reminders")
+"""Fields that are other people's where the application gives none."""
 
 
 def body(event: Event, properties: Mapping[str, str]) -> dict[str, Any]:
@@ -30,14 +35,14 @@ def body(event: Event, properties: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         event: What the application wants.
-        properties: The event's private properties, all of them: an update removes those that it does not carry.
+        properties: The private properties by which the event is known as ours.
     """
     start, end = _span(event)
     wanted: dict[str, Any] = {
         "summary": event.title[:SUMMARY_LIMIT],
         "start": start,
         "end": end,
-        "extendedProperties": {"private": dict(properties)},
+        "extendedProperties": {"private": _private(event, properties)},
         "description": event.description and _description(event.description),
         "location": event.location,
         "colorId": event.color_id,
@@ -45,6 +50,11 @@ def body(event: Event, properties: Mapping[str, str]) -> dict[str, Any]:
         "reminders": event.reminders and _reminders(event.reminders),
     }
     return {name: value for name, value in wanted.items() if value}
+
+
+def _private(event: Event, properties: Mapping[str, str]) -> dict[str, str]:
+    given = ",".join(name for name, value in zip(OPTIONAL, (event.color_id, event.reminders), strict=True) if value)
+    return {**properties, GIVEN: given} if given else dict(properties)
 
 
 def properties(*, workspace_id: str, source_key: str, seq: int, generation: int) -> Mapping[str, str]:

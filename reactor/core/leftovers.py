@@ -7,15 +7,17 @@ attempts of which each believed the other lost, a copy made by hand, an event of
 Where the source is neither in the current state nor remembered, all of its events are to go. The first is left to a
 cancel of the source, so that whoever makes an event for it again meets a tombstone that is known to be ours.
 
-A calendar may have two names (`primary` and an address), and is then listed twice. Versions tell: an event with the
-same id and the same version is the same event, and counts once.
+A calendar may have two names (`primary` and an address), and is then listed twice. Its events tell: they say which
+calendar they are in, and two with the same id and the same version are one event. An event that is listed twice counts
+once, in the version that was seen last, and its calendar goes by either name. To take it for another calendar's would
+make a stray of an event that is alive.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from reactor.core import ids
-from reactor.core.messages import Place, Remote
+from reactor.core.messages import Remote
 from reactor.core.payload import BadPayloadError, Cancel, Operation, parse, source_key
 from reactor.core.stray import Stray
 
@@ -24,10 +26,21 @@ _GENERATIONS = 16  # as many as a write goes on to
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An event, and the calendar in which it was seen."""
+    """An event, and the calendar in which it was seen.
+
+    Attributes:
+        calendar_id: The name under which the calendar was listed.
+        event: The event.
+        names: All names that the calendar is known by.
+    """
 
     calendar_id: str = field(repr=False)
     event: Remote
+    names: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def is_in(self, name: str | None) -> bool:
+        """Whether the calendar has this name."""
+        return name == self.calendar_id or name in self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +67,33 @@ class Known:
 
 def by_source(calendars: Iterable[tuple[str, Sequence[Remote]]]) -> dict[str, list[Listed]]:
     """The listed events by the source that they name, each once."""
-    seen: set[tuple[str, str | None]] = set()
-    sources: dict[str, list[Listed]] = {}
+    calendars = list(calendars)
+    named = _names(calendars)
+    once: dict[tuple[frozenset[str], str], Listed] = {}
     for calendar_id, events in calendars:
+        names = next(each for each in named if calendar_id in each)
         for event in events:
-            if (event.event_id, event.etag) not in seen:
-                seen.add((event.event_id, event.etag))
-                sources.setdefault(event.source_key or "", []).append(Listed(calendar_id, event))
+            once[names, event.event_id] = Listed(calendar_id, event, names)
+    sources: dict[str, list[Listed]] = {}
+    for listed in once.values():
+        sources.setdefault(listed.event.source_key or "", []).append(listed)
     return sources
+
+
+def _names(calendars: Sequence[tuple[str, Sequence[Remote]]]) -> list[frozenset[str]]:
+    """The names of each calendar that was listed."""
+    groups: list[tuple[set[str], set[tuple[str, str | None]]]] = []
+    for calendar_id, events in calendars:
+        names = {calendar_id} | {event.calendar for event in events if event.calendar is not None}
+        versions = {(event.event_id, event.etag) for event in events}
+        others = []
+        for each in groups:
+            if each[0].isdisjoint(names) and each[1].isdisjoint(versions):
+                others.append(each)
+            else:
+                names, versions = names | each[0], versions | each[1]
+        groups = [*others, (names, versions)]
+    return [frozenset(names) for names, _ in groups]
 
 
 def leftovers(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> list[Cancel | Stray]:
@@ -69,23 +101,21 @@ def leftovers(workspace_id: str, key: str, events: Sequence[Listed], known: Know
     if known.is_nothing and (whole := _cancel(workspace_id, key, events[0])) is not None:
         return [whole, *_strays(workspace_id, events[1:])]
     kept = _kept(workspace_id, key, events, known)
-    return [*_strays(workspace_id, [each for each in events if Place(each.calendar_id, each.event.event_id) != kept])]
+    return [*_strays(workspace_id, [each for each in events if each is not kept])]
 
 
-def _kept(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> Place | None:
-    alive = {Place(each.calendar_id, each.event.event_id) for each in events}
+def _kept(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> Listed | None:
     home = known.calendar_id or known.wanted
     if known.event_id is not None and home is not None:
-        place = Place(home, known.event_id)
-        aliases = [each for each in alive if each.event_id == known.event_id]
-        if place in alive or known.wanted is None:
-            return place
-        if len(aliases) == 1 and aliases[0].calendar_id == known.wanted:
-            return aliases[0]  # the calendar's other name, or a move that was not recorded
-    following = (
-        Place(known.wanted or "", ids.event_id(workspace_id, key, known.generation + n)) for n in range(_GENERATIONS)
-    )
-    return next((place for place in following if place in alive), None)
+        remembered = [each for each in events if each.event.event_id == known.event_id]
+        at_home = next((each for each in remembered if each.is_in(home)), None)
+        if at_home is not None or known.wanted is None:
+            return at_home
+        if len(remembered) == 1 and remembered[0].is_in(known.wanted):
+            return remembered[0]  # a move that was not recorded
+    wanted = {each.event.event_id: each for each in events if known.wanted is not None and each.is_in(known.wanted)}
+    following = (ids.event_id(workspace_id, key, known.generation + n) for n in range(_GENERATIONS))
+    return next((wanted[event_id] for event_id in following if event_id in wanted), None)
 
 
 def _cancel(workspace_id: str, key: str, listed: Listed) -> Cancel | None:

@@ -7,16 +7,19 @@ percent-encoded whole; every write asks for no e-mails (`sendUpdates=none`); `fi
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from reactor.core.event import SEQ, SOURCE, WORKSPACE
 
-_EVENT_FIELDS = "id,status,etag,sequence,recurringEventId,extendedProperties/private"
+PRIMARY = "primary"
+"""The name of the calendar of whoever asks, beside the one that it has for everybody: the account's address."""
+_CALENDAR = "organizer(email,self)"
+_EVENT_FIELDS = f"id,status,etag,sequence,recurringEventId,extendedProperties/private,{_CALENDAR}"
 _READ = urlencode({"fields": _EVENT_FIELDS})
-_WRITE = urlencode({"sendUpdates": "none", "fields": "id,status,etag"})
+_WRITE = urlencode({"sendUpdates": "none", "fields": f"id,status,etag,{_CALENDAR}"})
 _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _JSON = {"content-type": "application/json; charset=utf-8"}
@@ -104,6 +107,9 @@ class Remote:
         source_key: The source that it stands for, None where it is not ours.
         seq: The state of the source that it shows, None where it is not ours.
         instance: Whether it is an exception of a recurring event, and not an event of its own.
+        calendar: What the calendar that it is in calls itself, whatever name it was asked by; None where the event does
+            not say. An event that was made in a calendar has the calendar as its organizer.
+        resource: All that was answered, where the answer was for this event alone.
     """
 
     event_id: str
@@ -114,6 +120,8 @@ class Remote:
     source_key: str | None = None
     seq: int | None = None
     instance: bool = False
+    calendar: str | None = field(default=None, repr=False)  # somebody's e-mail address
+    resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,11 @@ def update(place: Place, body: Mapping[str, Any], *, etag: str) -> Request:
     return _write(Step.UPDATE, place, body, etag)
 
 
+def patch(place: Place, changes: Mapping[str, Any], *, etag: str) -> Request:
+    """Change some fields of an event that is alive, if it still is the version that we know; None removes one."""
+    return _write(Step.UPDATE, place, changes, etag, method="PATCH")
+
+
 def revive(place: Place, body: Mapping[str, Any], *, etag: str) -> Request:
     """Replace an event that is cancelled, if it still is, and make it confirmed."""
     return _write(Step.REVIVE, place, {**body, "status": "confirmed"}, etag)
@@ -145,10 +158,10 @@ def delete(place: Place, *, etag: str) -> Request:
     return Request(Step.DELETE, "DELETE", f"{event}?sendUpdates=none", {"if-match": etag}, resource=event)
 
 
-def get(place: Place) -> Request:
-    """Read an event, cancelled or not."""
+def get(place: Place, *, whole: bool = False) -> Request:
+    """Read an event, cancelled or not: what matters of it here, or all that it holds."""
     event = _event(place)
-    return Request(Step.GET, "GET", f"{event}?{_READ}", resource=event)
+    return Request(Step.GET, "GET", event if whole else f"{event}?{_READ}", resource=event)
 
 
 def listing(calendar_id: str, workspace_id: str, page: str | None = None) -> Request:
@@ -176,7 +189,9 @@ def glance(calendar_id: str) -> Request:
 
 def remote(answer: Answer) -> Remote | None:
     """The event in an answer, None where the answer holds none that can be understood."""
-    return _remote(_decoded(answer.body))
+    found = _decoded(answer.body)
+    event = _remote(found)
+    return None if event is None else replace(event, resource=found)
 
 
 def page(answer: Answer) -> Page | None:
@@ -196,10 +211,12 @@ def is_etag(value: object) -> bool:
     return isinstance(value, str) and _ETAG.fullmatch(value) is not None
 
 
-def _write(step: Step, place: Place, body: Mapping[str, Any], etag: str | None = None) -> Request:
+def _write(
+    step: Step, place: Place, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
+) -> Request:
     events = _events(place.calendar_id)
     event = f"{events}/{_segment(place.event_id)}"
-    method, target = ("POST", events) if step is Step.INSERT else ("PUT", event)
+    method, target = ("POST", events) if step is Step.INSERT else (method, event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
     return Request(step, method, f"{target}?{_WRITE}", headers, _ENCODER.encode(body).encode(), event)
 
@@ -242,7 +259,16 @@ def _remote(found: Any) -> Remote | None:
         source_key=ours.get(SOURCE),
         seq=_number(ours.get(SEQ)),
         instance="recurringEventId" in found,
+        calendar=_calendar(found.get("organizer")),
     )
+
+
+def _calendar(organizer: Any) -> str | None:
+    """The calendar's own id, out of an event's organizer where that is the calendar itself."""
+    if not isinstance(organizer, dict) or organizer.get("self") is not True:
+        return None
+    email = organizer.get("email")
+    return email if isinstance(email, str) and email else None
 
 
 def _ours(found: dict[str, Any]) -> dict[str, str]:

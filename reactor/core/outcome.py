@@ -49,13 +49,18 @@ class Done:
         event_id: Google's id of the event that was written or removed.
         calendar_id: The calendar that it is (or was) in.
         generation: The generation of the id that was used; it may have risen on the way.
-        etag: The event's etag after the write, None where nothing is left.
+        etag: The event's etag after the write, None where nothing is left, and where the event holds what other hands
+            put into it: then the next write reads it first.
+        strays: Calendars in which an event of the source may be left: they could not be seen.
+        note: What a person should know of it, one of a few fixed phrases; empty for nothing.
     """
 
     event_id: str
     calendar_id: str = field(repr=False)  # somebody's e-mail address
     generation: int
     etag: str | None = None
+    strays: tuple[str, ...] = field(default=(), repr=False)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class Dead:
         scope: Whom it holds back: LANE where the workspace's other items would meet the same.
         connection_invalid: Whether the stored token is dead, so that the connection must be marked invalid.
         said: The codes of the refusal, for the row and the log. They decide nothing more, so they compare equal.
+        written: The event that was written all the same, None for none.
     """
 
     code: FailureCode
@@ -118,6 +124,7 @@ class Dead:
     scope: Scope = Scope.ITEM
     connection_invalid: bool = False
     said: str = field(default="", compare=False)
+    written: Done | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:

@@ -24,7 +24,11 @@ that was carried out: a time-out, a refusal of the second request of two, a task
 leaves a note for the next attempt: the payload's calendar may hold the event (`strays`), and after a cancel the
 tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should be
 and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
-Rebuilds and the removal of strays write nothing that a source would have to know.
+Only a cancel that could not see a calendar may have removed something from another one. Rebuilds and the removal of
+strays write nothing that a source would have to know.
+
+*What is written counts, also in a dead letter.* An event that moves out of a calendar that cannot be seen any more is
+written where it should be, and remembered and bound there; the dead letter is about what may be left in the old one.
 """
 
 from collections.abc import Sequence
@@ -160,7 +164,10 @@ def _done(item: Item, work: Work, done: Done) -> Settlement:
         "COMPLETED",
         item.attempts,
         moves_floor=moves_floor,
-        memory=Memory(item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag),
+        last_error=done.note or None,
+        memory=Memory(
+            item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag, strays=done.strays
+        ),
         applied=Applied.ROW,
         binding=_binding(work.payload, done),
     )
@@ -170,7 +177,7 @@ def _binding(payload: Upsert, done: Done) -> Binding:
     event = payload.event
     return Binding(
         event_id=done.event_id,
-        calendar_id=done.calendar_id,
+        calendar_id=payload.calendar_id,  # by the application's name of it: `primary` stays that
         source_type=payload.source_type,
         source_id=payload.source_id,
         event_type=payload.event_type.value,
@@ -192,14 +199,24 @@ def _iso(moment: date, zone: str | None) -> str:
 
 def _died(item: Item, work: Work, dead: Dead) -> Settlement:
     settlement = _dead(item, dead.code, dead.text)
+    if dead.written is not None:
+        done = _done(item, work, dead.written)
+        return replace(done, status="DEAD_LETTER", failure_code=dead.code, last_error=dead.text)
     if dead.code is FailureCode.EVENT_GONE:
         gone = replace(item.memory, event_id=None, calendar_id=None, etag=None)
         return replace(settlement, memory=gone, unbind=True)
     return replace(
         settlement,
-        memory=None if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
+        memory=_unseen(item, work, dead) if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
         invalid_consent=item.consent.version if dead.connection_invalid else None,
     )
+
+
+def _unseen(item: Item, work: Work, dead: Dead) -> Memory | None:
+    """The memory after a calendar could not be seen: a cancel writes nothing, but may have removed something."""
+    if not isinstance(work.payload, Cancel):
+        return _noted(item, work) if dead.scope is Scope.ITEM else None
+    return None if item.memory.reopen else replace(item.memory, reopen=True)
 
 
 def _dead(item: Item, code: FailureCode, reason: str) -> Settlement:

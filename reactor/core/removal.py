@@ -2,19 +2,23 @@
 
 A delete names the version that it means (`If-Match`). A version that is not known is read first: a blind delete that
 was held up on the wire would remove the event that its successor has made meanwhile. An event that shows a newer state
-of the source is left alone.
+of the source is left alone, and so is the event that was just written, under whatever name its calendar goes.
 
 An id leads to its successors: a next generation is only ever made where an id is a tombstone, has been removed or is
 somebody else's. So where an event that should exist does not, the next generation is looked for: an attempt that was
 never settled may have made it.
+
+What is said to be absent is believed after its calendar was seen (`reactor.core.dialogue.Sight`). While a calendar is
+not shared its events cannot be seen, and a cancel that took that for success would leave them there for ever.
 """
 
 from enum import Enum, auto
 
 from reactor.core import messages
-from reactor.core.answers import CHANGING, UNREADABLE, Means
-from reactor.core.dialogue import Dialogue, End, ask, defer, read
+from reactor.core.answers import CHANGING, LEFT_BEHIND, NO_CALENDAR, UNREADABLE, Means
+from reactor.core.dialogue import Dialogue, End, Sight, ask, defer, read
 from reactor.core.messages import Place, Remote
+from reactor.core.naming import resolved
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
 from reactor.core.stray import Stray
@@ -37,11 +41,36 @@ class Fate(Enum):
 
 
 def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
-    """Remove the source's event from wherever it may be."""
+    """Remove the source's event from wherever it may be.
+
+    Where one of the calendars cannot be seen, the others are seen to, and then it ends as CALENDAR_GONE.
+    """
+    sight = Sight()
+    etag, found = work.known_etag, None
+    over: set[Place] = set()
+    if work.bound and work.uncertain:
+        here = Place(payload.calendar_id, work.bound.event_id)
+        if etag and (yield from _delete(here, etag, sight)) is Means.SUCCESS:
+            over = {here, work.bound}  # a version is in one calendar only
+        else:
+            etag = None
+            work, found = yield from resolved(work, sight)
     home = work.bound or work.place(payload.calendar_id, work.generation)
-    generation = yield from clear(work, home, work.known_etag if work.bound else None)
-    for place in _elsewhere(work, payload, home):
-        yield from clear(work, place)
+    generation = work.generation
+    for place in (home, *_elsewhere(work, payload, home)):
+        if place in over or place.calendar_id in sight.unseen:
+            continue
+        try:
+            if place == home:
+                generation = yield from clear(work, place, sight, etag if work.bound else None, found=found)
+            else:
+                yield from clear(work, place, sight)
+        except End as end:
+            if end.outcome != NO_CALENDAR:
+                raise
+    if sight.unseen:
+        only = sight.unseen.get(payload.calendar_id) if len(sight.unseen) == 1 else None
+        raise End(only or LEFT_BEHIND)
     return Done(home.event_id, home.calendar_id, generation)
 
 
@@ -54,8 +83,24 @@ def _elsewhere(work: Work, payload: Cancel, home: Place) -> list[Place]:
     return list(dict.fromkeys(places))
 
 
-def clear(work: Work, place: Place, etag: str | None = None, *, spare: str | None = None) -> Dialogue[int]:
-    """Remove an event, and what an attempt that was never settled may have put in its stead; not the version `spare`.
+def clear(
+    work: Work,
+    place: Place,
+    sight: Sight,
+    etag: str | None = None,
+    *,
+    found: Remote | None = None,
+    spare: Remote | None = None,
+) -> Dialogue[int]:
+    """Remove an event, and what an attempt that was never settled may have put in its stead; never the event `spare`.
+
+    Args:
+        work: For whom.
+        place: Where.
+        sight: The calendars that were seen.
+        etag: Its version, None to read it first.
+        found: What was read of it, None to read it.
+        spare: The event that was just written.
 
     Returns:
         The highest generation that Google knows.
@@ -64,53 +109,82 @@ def clear(work: Work, place: Place, etag: str | None = None, *, spare: str | Non
     highest = generation = work.generation
     for _ in range(_GENERATIONS):
         named = place != work.place(place.calendar_id, generation)
-        fate = yield from remove(work, place, etag, named=named, spare=spare)
+        fate = yield from remove(work, place, sight, etag, named=named, found=found, spare=spare)
         if fate is not Fate.NOTHING:
             highest = generation
         if fate in (Fate.REMOVED, Fate.SPARED) or (fate is Fate.NOTHING and not expected):
             return highest
         generation = work.after(place, generation)
-        place, etag, expected = work.place(place.calendar_id, generation), None, False
+        place, etag, found, expected = work.place(place.calendar_id, generation), None, None, False
     raise End(CHANGING)
 
 
 def remove(
-    work: Work, place: Place, etag: str | None, *, named: bool = False, spare: str | None = None
+    work: Work,
+    place: Place,
+    sight: Sight,
+    etag: str | None,
+    *,
+    named: bool = False,
+    found: Remote | None = None,
+    spare: Remote | None = None,
 ) -> Dialogue[Fate]:
     """Remove one event, if it is this source's and shows no newer state.
 
     Args:
         work: For whom.
         place: Where.
+        sight: The calendars that were seen.
         etag: Its version, None to read it first.
         named: Whether a binding or a payload names the event, and not only we ourselves.
-        spare: The version that stays.
+        found: What was read of it, None to read it.
+        spare: The event that was just written, and stays.
     """
+    if spare is not None and etag == spare.etag:
+        return Fate.SPARED  # an update that changes nothing keeps the version
     for _ in range(_ROUNDS):
         if etag is None:
-            found = yield from read(place)
-            if not isinstance(found, Remote):
-                return Fate.DEAD if found is Means.GONE else Fate.NOTHING
-            if found.cancelled or found.etag is None or not work.owns(found, named=named):
+            event = found or (yield from read(place, sight))
+            if not isinstance(event, Remote):
+                yield from sight.confirm(place.calendar_id)
+                return Fate.DEAD if event is Means.GONE else Fate.NOTHING
+            if event.cancelled or event.etag is None or not work.owns(event, named=named):
                 return Fate.DEAD
-            if found.etag == spare:
+            if spare is not None and _is_same(event, spare):
                 return Fate.SPARED
-            defer(work, found)
-            etag = found.etag
-        means, answer = yield from ask(messages.delete(place, etag=etag))
+            defer(work, event)
+            etag = event.etag
+        means = yield from _delete(place, etag, sight)
         if means is Means.ABSENT:
+            yield from sight.confirm(place.calendar_id)
             return Fate.DEAD
         if means is Means.SUCCESS:
-            if answer.body.strip():
-                raise End(UNREADABLE)  # Google answers a delete with nothing at all
             return Fate.REMOVED
-        etag = None
+        etag = found = None
     raise End(CHANGING)
+
+
+def _is_same(event: Remote, spare: Remote) -> bool:
+    """Whether both are one event: versions tell, and where a person has edited it in between, the calendar's own id."""
+    if event.event_id != spare.event_id:
+        return False
+    return event.etag == spare.etag or (event.calendar is not None and event.calendar == spare.calendar)
+
+
+def _delete(place: Place, etag: str, sight: Sight) -> Dialogue[Means]:
+    """Remove a version of an event: SUCCESS, ABSENT or STALE."""
+    means, answer = yield from ask(messages.delete(place, etag=etag))
+    if means is Means.SUCCESS and answer.body.strip():
+        raise End(UNREADABLE)  # Google answers a delete with nothing at all
+    if means is not Means.ABSENT:
+        sight.saw(place)
+    return means
 
 
 def remove_stray(stray: Stray) -> Dialogue[Done]:
     """Remove an event if it still is the version that was listed; if it is not, it stays."""
-    means, answer = yield from ask(messages.delete(Place(stray.calendar_id, stray.event_id), etag=stray.etag))
-    if means is Means.SUCCESS and answer.body.strip():
-        raise End(UNREADABLE)  # Google answers a delete with nothing at all
+    sight = Sight()
+    means = yield from _delete(Place(stray.calendar_id, stray.event_id), stray.etag, sight)
+    if means is Means.ABSENT:
+        yield from sight.confirm(stray.calendar_id)
     return Done(stray.event_id, stray.calendar_id, 0)

@@ -2,6 +2,10 @@
 
 Each dialogue has at most one question open. A round is all the questions that are open; they are put into groups, each
 of which may be one batch: never two about the same event, since Google carries the parts of a batch out in any order.
+
+What several dialogues ask of one calendar at the same time is asked once, and all of them get the reply. So a mass
+cancel that has to see the calendar before it believes that fifty events are gone looks at it once, and after what it
+judges.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +13,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from reactor.core.dialogue import Ask, Dialogue
-from reactor.core.messages import Reply
+from reactor.core.messages import Reply, Step
 from reactor.core.outcome import Dead, Retry
 
 T = TypeVar("T")
@@ -30,6 +34,7 @@ class Rounds(Generic[T]):
         self._ended = ended
         self._asks: dict[int, Ask] = {}
         self._results: dict[int, T | Retry | Dead] = {}
+        self._same: dict[int, list[int]] = {}
         for place, dialogue in enumerate(dialogues):
             self._asks[place] = next(dialogue)
 
@@ -54,7 +59,7 @@ class Rounds(Generic[T]):
 
         Questions that wait for a pause are left to a later round, unless all do: then the pause has been made.
         """
-        ready = {place: ask for place, ask in self._asks.items() if not ask.pause} or self._asks
+        ready = self._once({place: ask for place, ask in self._asks.items() if not ask.pause} or self._asks)
         groups: list[dict[int, Ask]] = []
         open_groups: list[tuple[dict[int, Ask], set[str]]] = []
         for place, ask in ready.items():
@@ -74,11 +79,18 @@ class Rounds(Generic[T]):
         return groups
 
     def answer(self, place: int, reply: Reply) -> None:
-        """Hand a dialogue the reply to its question."""
-        try:
-            self._asks[place] = self._dialogues[place].send(reply)
-        except StopIteration as stop:
-            self._end(place, stop.value)
+        """Hand a dialogue the reply to its question, and everybody who asked the same."""
+        askers = self.askers(place)
+        self._same.pop(place, None)
+        for each in askers:
+            try:
+                self._asks[each] = self._dialogues[each].send(reply)
+            except StopIteration as stop:
+                self._end(each, stop.value)
+
+    def askers(self, place: int) -> tuple[int, ...]:
+        """All dialogues that get the reply to the question at a place."""
+        return (place, *self._same.get(place, ()))
 
     def alone(self, place: int) -> None:
         """Let a question be asked again, outside a batch."""
@@ -89,6 +101,19 @@ class Rounds(Generic[T]):
         for place in list(self._asks):
             self._dialogues[place].close()
             self._end(place, outcome)
+
+    def _once(self, ready: dict[int, Ask]) -> dict[int, Ask]:
+        """The questions without those about a calendar that another one asks too."""
+        self._same = {}
+        first: dict[str, int] = {}
+        once: dict[int, Ask] = {}
+        for place, ask in ready.items():
+            target = ask.request.target
+            if ask.request.step is Step.LIST and first.setdefault(target, place) != place:
+                self._same.setdefault(first[target], []).append(place)
+            else:
+                once[place] = ask
+        return once
 
     def _end(self, place: int, result: T | Retry | Dead) -> None:
         del self._asks[place]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reactor.core import event, ids
-from reactor.core.messages import Place, Remote, is_etag
+from reactor.core.messages import PRIMARY, Place, Remote, is_etag
 from reactor.core.payload import Cancel, Rebuild, Upsert
 from reactor.core.stray import Stray
 
@@ -58,8 +58,13 @@ class Work:
 
     @property
     def moves(self) -> bool:
-        """Whether the event is in another calendar than the payload's."""
+        """Whether the event is in another calendar than the payload's, going by their names."""
         return self.bound is not None and self.bound.calendar_id != self.payload.calendar_id
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the two names may be names of one calendar (`reactor.core.naming` finds out)."""
+        return self.moves and PRIMARY in (self.payload.calendar_id, self.bound_calendar_id)
 
     @property
     def remakes(self) -> bool:

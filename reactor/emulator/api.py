@@ -7,11 +7,12 @@ import random
 from collections.abc import Iterable
 from typing import Final
 
-from reactor.emulator import listing
+from reactor.emulator import conference, listing
 from reactor.emulator.calendars import ROLES, Calendar, Ticker
 from reactor.emulator.calls import Answer, Call
 from reactor.emulator.errors import ApiError, Json, bad_token, invalid, login_required
 from reactor.emulator.oauth import Access, OAuth
+from reactor.emulator.partial import masked
 from reactor.emulator.quota import Quota
 from reactor.emulator.settings import Settings
 
@@ -81,7 +82,10 @@ class CalendarApi:
             raise call.error
         if call.request.query.get("alt", ["json"])[-1] != "json":
             raise invalid("Invalid value for alt.", reason="invalidParameter", parameter="alt")
-        return self._answer(call, access, now), access.email
+        answer = self._answer(call, access, now)
+        if isinstance(answer.payload, dict) and (selection := call.request.query.get("fields", [""])[-1]):
+            answer.payload = masked(answer.payload, selection)
+        return answer, access.email
 
     def _answer(self, call: Call, access: Access, now: float) -> Answer:
         if call.operation == "calendarList.list":
@@ -149,16 +153,17 @@ class CalendarApi:
         if access.bare_service_account and call.body.get("attendees"):
             raise ApiError("forbiddenForServiceAccounts")
         if_match = call.request.headers.get("if-match")
+        body, unknown = conference.supported(call.body, call.request.query, self._rng)
         match call.operation:
             case "insert":
-                new_id = "" if call.body.get("id") else self._new_id()
-                return calendar.insert(call.body, who=access.email, new_id=new_id, now=now)
+                new_id = "" if body.get("id") else self._new_id()
+                return calendar.insert(body, who=access.email, new_id=new_id, now=now)
             case "import":
-                return self._import(calendar, call.body, access, now)
+                return self._import(calendar, body, access, now)
             case "update":
-                return calendar.update(call.event, call.body, if_match=if_match, now=now)
+                return calendar.update(call.event, body, if_match=if_match, now=now, kept=unknown)
             case "patch":
-                return calendar.patch(call.event, call.body, if_match=if_match, now=now)
+                return calendar.patch(call.event, body, if_match=if_match, now=now)
             case "move":
                 return self._move(call, calendar, access, now)
             case _:

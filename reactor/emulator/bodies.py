@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reactor.emulator.errors import ApiError, Json, invalid
+from reactor.emulator.recurrence import is_recurrence
 
 WRITABLE: Final = frozenset({
     "anyoneCanAddSelf", "attachments", "attendees", "attendeesOmitted", "birthdayProperties", "colorId",
@@ -29,7 +30,6 @@ MAX_DESCRIPTION: Final = 8_192
 _ID = re.compile(r"[a-v0-9]{5,1024}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_RECURRENCE = re.compile(r"(RRULE|EXRULE|RDATE|EXDATE)[:;].+")
 _COLORS = frozenset(str(n) for n in range(1, 12))
 _STATUSES = frozenset({"confirmed", "tentative", "cancelled"})
 _TEXTS = {
@@ -222,7 +222,7 @@ def _recurrence(event: Json) -> None:
     lines = event.get("recurrence")
     if lines is None:
         return
-    if not isinstance(lines, list) or not all(isinstance(line, str) and _RECURRENCE.fullmatch(line) for line in lines):
+    if not isinstance(lines, list) or not all(isinstance(line, str) and is_recurrence(line) for line in lines):
         raise invalid("Invalid recurrence rule.")
     if not lines:
         del event["recurrence"]

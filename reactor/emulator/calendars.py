@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from reactor.emulator.bodies import check_id, check_sequence, content
+from reactor.emulator.conference import link
 from reactor.emulator.errors import ApiError, Json, invalid, stale
 
 CANCELLED: Final = "cancelled"
@@ -91,6 +92,7 @@ class Calendar:
         roles: Who may do what: e-mail address to owner, writer, reader or freeBusyReader.
         refusal_reason: The reason that answers a writer without the role: requiredAccessLevel or forbidden.
         revive_refusal: The status that answers every revival in this calendar, None where reviving works.
+        unchanged_keeps_etag: Whether a write that changes nothing leaves the event, and so its version, as it is.
         sequence_required: Whether a body without `sequence` counts as 0, as some reports say; else it keeps its value.
         records: All events that ever were, by id, in order of creation.
         revision: The number of writes so far.
@@ -104,6 +106,7 @@ class Calendar:
         self.refusal_reason = "requiredAccessLevel"
         self.revive_refusal: int | None = None
         self.sequence_required = False
+        self.unchanged_keeps_etag = False
         self.records: dict[str, Record] = {}
         self.ordered: list[Record] = []
         self.revision = 0
@@ -143,7 +146,7 @@ class Calendar:
             event_id = check_id(body["id"])
             if body.get("iCalUID"):
                 raise invalid("Only one of id and iCalUID may be supplied.")
-        event = content(body, self.zone)
+        event = self._content(body)
         if event_id in self.records:
             raise ApiError("duplicate")
         record = Record(len(self.ordered), {})
@@ -163,14 +166,16 @@ class Calendar:
         self.ordered.append(record)
         return event
 
-    def update(self, event_id: str, body: Json, *, if_match: str | None, now: float) -> Json:
-        """Replace an event as a whole; a cancelled one is revived by it.
+    def update(
+        self, event_id: str, body: Json, *, if_match: str | None, now: float, kept: frozenset[str] = frozenset()
+    ) -> Json:
+        """Replace an event as a whole, but for the fields that are `kept`; a cancelled one is revived by it.
 
         Raises:
             ApiError: Unknown (404), another version (412), purged (its refusal), or the body is wrong (400).
         """
         record = self._matching(event_id, if_match)
-        return self._replace(record, body, now)
+        return self._replace(record, body | {name: record.event[name] for name in kept & record.event.keys()}, now)
 
     def patch(self, event_id: str, body: Json, *, if_match: str | None, now: float) -> Json:
         """Change the given fields of an event; null removes one, arrays are replaced whole.
@@ -208,7 +213,7 @@ class Calendar:
         old = record.event
         if body.get("id") not in (None, old["id"]):
             raise invalid("Invalid resource id value.")
-        event = content(body, self.zone)
+        event = self._content(body)
         dies = event["status"] == CANCELLED
         refusal = record.refusal or self.revive_refusal
         if record.cancelled and not dies and refusal:
@@ -217,8 +222,16 @@ class Calendar:
         for key in ("kind", "id", "iCalUID", "htmlLink", "created", "creator", "organizer"):
             if key in old:
                 event[key] = old[key]
+        if self.unchanged_keeps_etag and event | {"etag": old["etag"], "updated": old["updated"]} == old:
+            return old
         kind = WriteKind.REVIVE if record.cancelled and not dies else WriteKind.DELETE if dies else WriteKind.UPDATE
         self._store(record, event, kind, now)
+        return event
+
+    def _content(self, body: Json) -> Json:
+        event = content(body, self.zone)
+        if (address := link(event)) is not None:
+            event["hangoutLink"] = address
         return event
 
     def _sequence(self, old: Json, new: Json, body: Json) -> int:

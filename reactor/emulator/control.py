@@ -84,13 +84,17 @@ def _write(write: Write) -> Json:
 def _put_calendar(emulator: Emulator, path: list[str], request: Request) -> Json:
     """Create or change a calendar: time zone, roles, refusals."""
     (calendar_id,) = _exactly(path, 1)
-    body = _body(request, {"timeZone", "roles", "refusalReason", "reviveRefusal", "sequenceRequired"})
+    body = _body(
+        request,
+        {"timeZone", "roles", "refusalReason", "reviveRefusal", "sequenceRequired", "unchangedKeepsEtag"},
+    )
     calendar = emulator.add_calendar(calendar_id, time_zone=zone(body.get("timeZone", "UTC")).key)
     for email, role in body.get("roles", {}).items():
         emulator.share(calendar_id, email, role)
     calendar.refusal_reason = body.get("refusalReason", calendar.refusal_reason)
     calendar.revive_refusal = body.get("reviveRefusal", calendar.revive_refusal)
     calendar.sequence_required = body.get("sequenceRequired", calendar.sequence_required)
+    calendar.unchanged_keeps_etag = body.get("unchangedKeepsEtag", calendar.unchanged_keeps_etag)
     return {"id": calendar_id, "timeZone": calendar.zone.key, "roles": calendar.roles}
 
 

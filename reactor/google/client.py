@@ -129,7 +129,7 @@ class GoogleCalendar:
                     await trio.sleep(rounds.pause)
                 for group in rounds.groups(self._parts):
                     token = await tokens.token(_rejected(group, sent_with))
-                    sent_with.update(dict.fromkeys(group, token))
+                    sent_with.update((asker, token) for place in group for asker in rounds.askers(place))
                     await self._carry(rounds, group, token, tokens.quota_user)
         except TokenUnavailable as unavailable:
             rounds.abandon(unavailable.outcome)
