@@ -5,22 +5,29 @@ for the state of the outbox need not have Google's secret at hand. The table in 
 
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
 one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
-since any of them may be a secret that was pasted into the wrong place.
+because any of them may be a secret that was pasted into the wrong place.
+
+The variables that libraries read (libpq, OpenSSL, whoever sends requests, OpenTelemetry) are looked at here like our
+own, each by the commands whose library reads it: what one of them would trip over later is said at the start.
 """
 
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reactor.errors import ConfigurationError
+from reactor.google.network import network_problems
 from reactor.google.token_exchange import TOKEN_URI
 from reactor.google.transport import checked_url
-from reactor.postgres.dsn import check_dsn, missing_dsn
+from reactor.postgres.dsn import check_dsn, libpq_problems, missing_dsn
+from reactor.traces import ENDPOINTS, trace_problems
 from reactor.vault import KeySettingError, Vault
 
 API_ROOT = "https://www.googleapis.com/"
@@ -54,6 +61,9 @@ def _reads_as(check: Any) -> AfterValidator:
         return value
 
     return AfterValidator(validate)
+
+
+_IN_ANY_CASE = BeforeValidator(lambda value: value.strip().lower() if isinstance(value, str) else value)
 
 
 def _check_url(text: str) -> None:
@@ -98,11 +108,32 @@ class _FromEnvironment(BaseSettings):
         Raises:
             ConfigurationError: With every problem at once, each a line that names the variable.
         """
+        found, problems = cls._read(given)
+        problems += cls._of_libraries(given)
+        if found is None or problems:
+            raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
+        return found
+
+    @classmethod
+    def alone(cls, **given: Any) -> Self:
+        """Read the settings as `from_environment` does, and leave the variables of libraries out."""
+        found, problems = cls._read(given)
+        if found is None:
+            raise ConfigurationError("\n".join(problems))
+        return found
+
+    @classmethod
+    def _read(cls, given: Mapping[str, Any]) -> tuple[Self | None, list[str]]:
         try:
-            return cls(**{name: value for name, value in given.items() if value is not None})
+            return cls(**{name: value for name, value in given.items() if value is not None}), []
         except ValidationError as error:
-            problems = [cls._problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
-        raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
+            return None, [cls._problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the variables of the libraries that work with these settings."""
+        del given
+        return network_problems([])
 
     @classmethod
     def _problem(cls, place: tuple[int | str, ...], kind: str, error: Mapping[str, Any]) -> str:
@@ -122,6 +153,10 @@ class DatabaseSettings(_FromEnvironment):
     database_url: Annotated[SecretStr, _reads_as(check_dsn)]
     """The PostgreSQL database, `postgresql://…`: a direct connection, or a pooler in session mode. A pooler in
     transaction mode is found out and refused"""
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        return [*libpq_problems(os.environ), *super()._of_libraries(given)]
 
 
 class GoogleSettings(_FromEnvironment):
@@ -161,6 +196,14 @@ class GoogleSettings(_FromEnvironment):
                 "and GOOGLE_API_ROOT must both be Google's or both be replaced: tokens of one are not for the other"
             )
         return value
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        urls = []
+        for name, usual in (("google_api_root", API_ROOT), ("google_token_uri", TOKEN_URI)):
+            with suppress(ConfigurationError):  # it has a problem of its own
+                urls.append(str(checked_url(given.get(name) or os.environ.get(name.upper()) or usual)))
+        return [*super()._of_libraries(given), *network_problems(urls)]
 
 
 class VaultSettings(_FromEnvironment):
@@ -221,10 +264,10 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
     """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`; port 0 takes any free one"""
 
-    log_format: Literal["json", "console", "auto"] = "auto"
+    log_format: Annotated[Literal["json", "console", "auto"], _IN_ANY_CASE] = "auto"
     """`json`, `console`, or `auto`: console on a terminal, else json"""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _IN_ANY_CASE] = "info"
     """The least level of our own lines. `debug` tells of each item and request; libraries speak from `warning`"""
 
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
@@ -240,3 +283,27 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
         if value > info.data.get("calendar_sync_concurrency", value):
             raise ValueError("must not be above CALENDAR_SYNC_CONCURRENCY")
         return value
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        spans = trace_problems(os.environ)
+        collectors = [] if spans else [url for name in ENDPOINTS if (url := os.environ.get(name))]
+        return list(dict.fromkeys([*super()._of_libraries(given), *network_problems(collectors), *spans]))
+
+
+_PREFIX = "CALENDAR_SYNC_"
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """A sentence for each variable that begins as ours do and is none, with the setting that is probably meant.
+
+    Those that Kubernetes makes for a Service of such a name are passed over.
+    """
+    known = {name.upper().removeprefix(_PREFIX): name.upper() for name in Settings.model_fields}
+    for name in sorted(environment):
+        ours = name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(name)
+        if ours and name.upper() not in known.values():
+            near = get_close_matches(name.upper().removeprefix(_PREFIX), known)
+            advice = f"did you mean {known[near[0]]}?" if near else "docs/configuration.md has those that there are."
+            yield f"{name} is no setting, and nothing is done with it: {advice}"

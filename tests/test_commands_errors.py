@@ -34,6 +34,27 @@ def test_no_address(arguments: tuple[str, ...]) -> None:
 
 
 @each_command
+@pytest.mark.parametrize(
+    ("name", "value"), [("PGSSLMODE", "hunter2"), ("SSL_CERT_FILE", "/nowhere.pem"), ("DATABASE_URL", "{}\n")]
+)
+def test_a_variable_that_a_library_cannot_work_with(arguments: tuple[str, ...], name: str, value: str) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/app"
+    result = call(None, *arguments, **{"DATABASE_URL": url, name: value.format(url)})
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{name} ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.output
+
+
+def test_a_variable_that_is_none_of_ours_is_warned_of() -> None:
+    result = call(None, "status", CALENDAR_SYNC_POLL_INTERVAL="2000")
+    assert result.stderr.startswith("Warning: CALENDAR_SYNC_POLL_INTERVAL is no setting")
+    assert "did you mean CALENDAR_SYNC_POLL_INTERVAL_MS?" in result.stderr
+    result = call(None, "check", CALENDAR_SYNC_POLL_INTERVAL="2000")
+    assert "did you mean CALENDAR_SYNC_POLL_INTERVAL_MS?" in result.stdout
+
+
+@each_command
 def test_a_database_that_is_away(arguments: tuple[str, ...]) -> None:
     result = call("postgresql://me:hunter2@127.0.0.1:1/app", *arguments)
     assert result.exit_code == 2

@@ -21,14 +21,14 @@ from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
-from reactor.google.transport import surroundings
+from reactor.google.network import client_options
 from reactor.postgres import schema
 from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
 from reactor.postgres.errors import as_ours
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings
+from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
 from reactor.vault import Vault, VaultError
 
 SQL = statements("check")
@@ -101,11 +101,13 @@ def _settings(database_url: str | None) -> Findings:
             yield Finding("settings", Verdict.FAIL, line)
     else:
         yield Finding("settings", Verdict.OK, "all can be used")
+    for sentence in unknown_variables():
+        yield Finding("settings", Verdict.WARN, sentence)
 
 
 def _database(database_url: str | None) -> Findings:
     try:
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = DatabaseSettings.alone(database_url=database_url).database_url.get_secret_value()
     except ConfigurationError:
         yield Finding("database", Verdict.FAIL, "not looked at: DATABASE_URL is missing or wrong, see above")
         return
@@ -174,7 +176,7 @@ def _queue(server: Row) -> Finding:
 
 def _lock_table(desk: Desk, dsn: str) -> Findings:
     try:
-        batch = Settings.from_environment(database_url=dsn).calendar_sync_batch_size
+        batch = Settings.alone(database_url=dsn).calendar_sync_batch_size
     except ConfigurationError:  # said already
         return
     yield _locks_of_a_claim(batch, desk.one(SQL["lock_table"])["slots"])
@@ -240,7 +242,7 @@ def _replicas(desk: Desk) -> Findings:
 def _keys(desk: Desk) -> Findings:
     """Every stored token is decrypted; only counts come out."""
     try:
-        vault = VaultSettings.from_environment().vault
+        vault = VaultSettings.alone().vault
     except ConfigurationError:
         yield Finding("tokens", Verdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above")
         return
@@ -278,15 +280,8 @@ def _google() -> Findings:
     except ConfigurationError:
         yield Finding("google", Verdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
         return
-    try:
-        with surroundings():
-            made = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
-    except ConfigurationError as error:
-        yield Finding("google", Verdict.FAIL, str(error))
-        return
-    with made as client:
-        yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(client, settings))
-        yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(client, settings))
+    yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(settings))
+    yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(settings))
 
 
 def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
@@ -297,8 +292,13 @@ def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
         yield Finding(name, Verdict.FAIL, text)
 
 
-def _calendar(client: httpx.Client, settings: GoogleSettings) -> Findings:
-    answer = client.get(f"{settings.google_api_root.rstrip('/')}/calendar/v3/calendars/primary/events")
+def _asked(method: str, url: str, form: dict[str, str] | None = None) -> httpx.Response:
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=False, **client_options(url)) as client:
+        return client.request(method, url, data=form)
+
+
+def _calendar(settings: GoogleSettings) -> Findings:
+    answer = _asked("GET", f"{settings.google_api_root.rstrip('/')}/calendar/v3/calendars/primary/events")
     now = datetime.now(UTC)
     if answer.status_code in (401, 403):
         yield Finding("google, calendar", Verdict.OK, "reachable; asks for a token, as it should")
@@ -318,14 +318,14 @@ def _undated() -> Iterator[None]:
         return
 
 
-def _tokens(client: httpx.Client, settings: GoogleSettings) -> Findings:
+def _tokens(settings: GoogleSettings) -> Findings:
     form = {
         "grant_type": "refresh_token",
         "refresh_token": "1//none",
         "client_id": settings.google_client_id,
         "client_secret": settings.google_client_secret.get_secret_value(),
     }
-    answer = client.post(settings.google_token_uri, data=form)
+    answer = _asked("POST", settings.google_token_uri, form)
     match _error(answer):
         case "invalid_grant":
             finding = Verdict.OK, "reachable, and accepts our client id and secret"

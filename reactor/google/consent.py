@@ -18,8 +18,8 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from reactor.errors import ConfigurationError, PermanentError, TransientError
+from reactor.google.network import client_options
 from reactor.google.token_exchange import SCOPES
-from reactor.google.transport import surroundings
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
 _WRITERS: Final = ("owner", "writer")
@@ -152,10 +152,8 @@ def require_calendar(client: Client, granted: Granted, calendar: str) -> None:
 
 
 def _send(method: str, url: str, **parts: object) -> httpx.Response:
-    with surroundings():
-        made = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
     try:
-        with made as client:
+        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False, **client_options(url)) as client:
             return client.request(method, url, **parts)  # type: ignore[arg-type]
     except httpx.HTTPError as error:
         raise TransientError(
