@@ -10,7 +10,7 @@ import psycopg
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Workspace
-from reactor.commands.output import at_least, count, note, print_json, print_table, sentences
+from reactor.commands.output import at_least, count, note, print_json, print_table, sentences, visible
 from reactor.errors import ConfigurationError
 from reactor.postgres.desk import Desk, open_desk
 from reactor.postgres.statements import statements
@@ -77,7 +77,7 @@ def list_(
 
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:
     counts = (at_least(row["waiting"], CAP), at_least(row["dead"], CAP))
-    return (row["workspace"], row["calendar"], row["valid"], row["key"], *counts, row["updated_at"])
+    return (row["workspace"], visible(row["calendar"]), row["valid"], row["key"], *counts, row["updated_at"])
 
 
 def _key(stored: str) -> str:

@@ -18,7 +18,9 @@ import typer
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace
 from reactor.commands.output import at_least, count, note, print_facts, print_json, print_table, progress, sentences
 from reactor.commands.preview import preview
+from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
+from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
 from reactor.postgres.desk import Desk, open_desk
 from reactor.postgres.statements import statements
@@ -27,7 +29,7 @@ from reactor.settings import DatabaseSettings
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
 PORTIONS = 5  # a second
-LARGEST = 262_144  # bytes of a payload that is read
+READ = 200  # payloads that are read at a time
 CODES = {*FailureCode, "NONE"} - {FailureCode.SUPERSEDED}
 _AGE = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -220,6 +222,7 @@ def requeue(  # noqa: PLR0913  (options)
             if workspace:
                 desk.know(workspace)
             fates = desk.rows(SQL["fates"], **filters, cap=CAP)
+            _ask_the_parser(desk, fates)
             if ids and len(fates) < len(set(ids)):
                 note(f"{len(set(ids)) - len(fates)} of the given items are no dead letters and are left alone.")
             counts = Counter(row["fate"] for row in fates)
@@ -228,7 +231,7 @@ def requeue(  # noqa: PLR0913  (options)
             done = 0 if dry_run else _put_back(desk, [row["id"] for row in fates], rate)
     left = 0 if dry_run else len(fates) - done
     if as_json:
-        fate = {name: counts[name] for name in ("sent", "parked", "outdated", "overtaken")}
+        fate = {name: counts[name] for name in ("sent", "parked", "refused", "outdated", "overtaken")}
         print_json({"found": len(fates), "requeued": done, "left": left, "dry_run": dry_run, **fate})
     elif fates and not dry_run:
         note(
@@ -238,6 +241,20 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
+def _ask_the_parser(desk: Desk, fates: list[dict[str, Any]]) -> None:
+    """Mark those that would be sent and whose payload cannot be used, which is what they died of, or nobody knows."""
+    suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
+    ids = list(suspects)
+    for first in range(0, len(ids), READ):
+        for row in desk.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
+            try:
+                parse(
+                    row["operation"], row["workspace"], Oversized(row["size"]) if row["text"] is None else row["text"]
+                )
+            except BadPayloadError:
+                suspects[row["id"]]["fate"] = "refused"
+
+
 def _forecast(counts: Counter[str], done: str) -> str:
     total = counts.total()
     if not total:
@@ -245,6 +262,7 @@ def _forecast(counts: Counter[str], done: str) -> str:
     said = {
         "sent": "will be sent",
         "parked": "will wait for a valid connection",
+        "refused": "will be dead letters again: the payload cannot be used (`dead-letters show ID` says why)",
         "outdated": "will be completed without being sent: a newer state was settled",
         "overtaken": "will be completed without being sent: a newer state waits or is put back too",
     }
