@@ -21,6 +21,8 @@ ALL = (
     ("connections", "enable", "--workspace", W),
     ("connections", "disable", "--workspace", W),
     ("tokens", "rotate"),
+    ("brake", "list"),
+    ("brake", "release", "--workspace", W),
 )
 each_command = pytest.mark.parametrize("arguments", ALL, ids=" ".join)
 
@@ -92,10 +94,11 @@ def stranger(postgres: Server, database: Database) -> Iterator[str]:
 
 
 def test_a_role_that_would_see_nothing(stranger: str) -> None:
-    result = call(stranger, "status")
-    assert result.exit_code == 2
-    assert "Row level security hides the outbox from 'stranger'" in result.stderr
-    assert "calendar_sync_reactor" in result.stderr
+    for arguments in ALL:
+        result = call(stranger, *arguments)
+        assert result.exit_code == 2, arguments
+        assert "Row level security hides the outbox from 'stranger'" in result.stderr
+        assert "calendar_sync_reactor" in result.stderr
 
 
 @pytest.mark.parametrize(
