@@ -75,21 +75,21 @@ def _check_url(text: str) -> None:
         ) from None
 
 
-def parse_bind(bind: str) -> tuple[str, int]:
-    """Read `host:port`, with an IPv6 address in brackets.
+def parse_bind(bind: str) -> tuple[str | None, int]:
+    """Read `host:port`, with an IPv6 address in brackets; the host is None where it is every address of both families.
 
     Raises:
         ConfigurationError: It is not such a pair.
     """
-    host, _, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    given, _, port = bind.strip().rpartition(":")
+    host = None if given in ("*", "[::]") else given.removeprefix("[").removesuffix("]")
     try:
-        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        ipaddress.ip_address("127.0.0.1" if host in (None, "localhost") else host)
         number = int(port)
     except ValueError:
         number = -1
     if not 0 <= number <= 65_535:
-        raise ConfigurationError("must be an address and a port, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+        raise ConfigurationError("must be an address and a port, such as 127.0.0.1:8080, or *:8080 for all addresses")
     return host, number
 
 
@@ -262,7 +262,8 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     """Fewer deletes than that never stop a workspace"""
 
     health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
-    """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`; port 0 takes any free one"""
+    """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`. `*:8080` is every address, of IPv4 and of
+    IPv6 where the machine has it; port 0 takes any free one"""
 
     log_format: Annotated[Literal["json", "console", "auto"], _IN_ANY_CASE] = "auto"
     """`json`, `console`, or `auto`: console on a terminal, else json"""
