@@ -103,9 +103,11 @@ def trace_problems(environment: Mapping[str, str]) -> list[str]:
 
 def _is_url(text: str) -> bool:
     try:
-        return urlsplit(text).scheme in ("http", "https") and bool(urlsplit(text).hostname) and text == text.strip()
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
+    return usable and text.isprintable() and " " not in text
 
 
 def _is_share(text: str) -> bool:
@@ -117,7 +119,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_whole(text: str) -> bool:
-    return text.strip().isdecimal() and text.isascii()
+    return re.fullmatch(r"\s*[0-9]{1,18}\s*", text) is not None
 
 
 def _is_file(text: str) -> bool:

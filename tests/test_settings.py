@@ -194,7 +194,7 @@ ODD = st.sampled_from(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.sampled_from([*GIVEN, *OF_LIBRARIES, "HEALTH_BIND", "GOOGLE_API_ROOT", "LOG_LEVEL"]), ODD, max_size=3

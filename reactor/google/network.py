@@ -33,7 +33,7 @@ def network_problems(urls: Iterable[str], environment: Mapping[str, str] = os.en
         urls: Where requests go to.
         environment: The variables.
     """
-    hosts = [httpx.URL(url) for url in urls]
+    hosts = [url for text in urls if (url := read_url(text)) is not None]  # others have a problem of their own
     found = [*_tls_problems(environment)]
     proxied = [url for url in hosts if _variable(url.scheme, environment) and not is_loopback(url.host)]
     if proxied:
@@ -81,12 +81,8 @@ def _proxy_problems(name: str, value: str) -> Iterator[str]:
             "hosts in NO_PROXY."
         )
         return
-    try:
-        url = _proxy_url(value)
-        usable = url.scheme in ("http", "https") and bool(url.host) and value == value.strip()
-    except httpx.InvalidURL:
-        usable = False
-    if not usable:
+    url = read_url(value if "://" in value else f"http://{value}")
+    if url is None or url.scheme not in ("http", "https") or not url.host or value != value.strip():
         yield f"{name} cannot be used: {_A_PROXY}."
 
 
@@ -137,8 +133,14 @@ def _range(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def _proxy_url(value: str) -> httpx.URL:
-    return httpx.URL(value if "://" in value else f"http://{value}")
+def read_url(text: str) -> httpx.URL | None:
+    """Read a URL; None where it is none."""
+    try:
+        url = httpx.URL(text)
+        bool(url.host)  # decoded only now
+    except (httpx.InvalidURL, UnicodeError):
+        return None
+    return url
 
 
 def proxy_for(url: httpx.URL, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -146,7 +148,7 @@ def proxy_for(url: httpx.URL, environment: Mapping[str, str] = os.environ) -> st
     name = _variable(url.scheme, environment)
     if not name or is_loopback(url.host) or _is_excepted(url, environment):
         return None
-    return str(_proxy_url(environment[name]))
+    return environment[name] if "://" in environment[name] else f"http://{environment[name]}"
 
 
 def tls() -> ssl.SSLContext:

@@ -23,7 +23,7 @@ from reactor import __version__
 from reactor.core.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
-from reactor.google.network import client_options, is_loopback
+from reactor.google.network import client_options, is_loopback, read_url
 from reactor.google.wire import WholeTransport
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
@@ -180,10 +180,9 @@ def checked_url(api_root: str) -> httpx.URL:
     Raises:
         ConfigurationError: It is not https, nor http on loopback.
     """
-    try:
-        root = httpx.URL(api_root if api_root.endswith("/") else f"{api_root}/")
-    except httpx.InvalidURL as error:
-        raise ConfigurationError("The API root is not a URL.") from error
+    root = read_url(api_root if api_root.endswith("/") else f"{api_root}/")
+    if root is None:
+        raise ConfigurationError("The API root is not a URL.")
     if root.query or root.fragment or root.userinfo or not root.host:
         raise ConfigurationError("The API root must have a host, and neither a user, a query nor a fragment.")
     if root.scheme != "https" and not (root.scheme == "http" and is_loopback(root.host)):
