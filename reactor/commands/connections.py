@@ -19,6 +19,8 @@ from reactor.vault import TEXT, VERSION
 
 SQL = statements("connections")
 CAP = 1_000  # items that are counted for each workspace
+LISTED = 10_000  # connections that are listed
+REQUEUED = 10_000  # dead letters of a workspace that are counted
 LONGEST_TOKEN = 4_096  # characters; Google's have about 100, and 512 at most
 
 _NO_TOKEN = VERSION
@@ -63,7 +65,10 @@ def list_(
     with sentences(), open_desk(_dsn(database_url), name="connections list") as desk:
         if workspace:
             desk.know(workspace)
-        found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP)
+        found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
+    if len(found) > LISTED:
+        found.pop()
+        note(f"Over {LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
     for row in found:
         row["key"] = _key(row.pop("stored"))
     if as_json:
@@ -144,7 +149,7 @@ def store(desk: Desk, workspace: UUID, calendar: str, stored: str) -> dict[str, 
     Raises:
         ConfigurationError: There is no such workspace.
     """
-    requeued = desk.one(SQL["dead_of_auth"], workspace=workspace)["n"]
+    requeued = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
     with _known(workspace):
         before = desk.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
     return {
@@ -182,8 +187,7 @@ def tell(said: dict[str, Any], *, as_json: bool) -> None:
         print_json(said)
         return
     note(f"Workspace {said['workspace']} is connected{'' if said['new'] else ' again'}.")
-    if said["requeued"]:
-        note(f"{count(said['requeued'], 'dead letter')} put back.")
+    _tell_requeued(said["requeued"])
     if said["calendar_changed"]:
         note("Its calendar is another one than before. Events that are there stay until a REBUILD_ALL moves them.")
 
@@ -223,7 +227,7 @@ def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | Non
     with sentences(), open_desk(_dsn(database_url), name="connections") as desk:
         if desk.row(SQL["connection"], workspace=workspace) is None:
             raise ConfigurationError(f"Workspace {workspace} has no connection; `connect` makes one.")
-        dead = desk.one(SQL["dead_of_auth"], workspace=workspace)["n"] if valid else 0
+        dead = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
         changed = bool(desk.rows(SQL["set_valid"], workspace=workspace, valid=valid))
     requeued = dead if changed else 0
     if as_json:
@@ -231,5 +235,9 @@ def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | Non
         return
     state = "valid" if valid else "invalid: what it holds back waits"
     note(f"The connection of workspace {workspace} {'is now' if changed else 'was already'} {state}.")
-    if requeued:
-        note(f"{count(requeued, 'dead letter')} put back.")
+    _tell_requeued(requeued)
+
+
+def _tell_requeued(number: int) -> None:
+    if number:
+        note(f"{count(number, 'dead letter') if number <= REQUEUED else f'over {REQUEUED:,} dead letters'} put back.")

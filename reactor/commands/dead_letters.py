@@ -29,6 +29,7 @@ from reactor.settings import DatabaseSettings
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
 PORTIONS = 5  # a second
+SHOWN = 200  # causes in the table
 READ = 200  # payloads that are read at a time
 CODES = {*FailureCode, "NONE"} - {FailureCode.SUPERSEDED}
 _AGE = re.compile(r"(\d+)([smhd])")
@@ -122,7 +123,9 @@ def list_(
         print_json({"causes": causes, "total": total, "capped": total > CAP})
     elif causes:
         columns = ("workspace", "code", "items", "first", "last", "newest", "error")
-        print_table(columns, [tuple(cause[name] for name in columns) for cause in causes])
+        print_table(columns, [tuple(cause[name] for name in columns) for cause in causes[:SHOWN]])
+        if len(causes) > SHOWN:
+            note(f"And {len(causes) - SHOWN:,} rarer causes: narrow it with --workspace or --code, or see --json.")
         note(f"{at_least(total, CAP)} in all. Next: `dead-letters show ID`, `dead-letters requeue --dry-run`.")
     else:
         note("There are no dead letters.")
@@ -267,7 +270,7 @@ def _forecast(counts: Counter[str], done: str) -> str:
         "overtaken": "will be completed without being sent: a newer state waits or is put back too",
     }
     lines = [f"  {counts[fate]:,} {text}" for fate, text in said.items() if counts[fate]]
-    more = " (the newest; run it again for the rest)" if total == CAP else ""
+    more = " (run it again for the rest)" if total == CAP else ""
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])
 
 

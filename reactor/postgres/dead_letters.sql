@@ -44,7 +44,7 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
  where o.id = %(id)s;
 
 -- name: fates
--- What a requeue comes to for each of the first `cap` letters, the newest state first: older ones of the same source,
+-- What a requeue comes to for each of `cap` letters at most, the newest state first: older ones of the same source,
 -- requeued later, are then below the floor and are not sent.
 --
 --   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
@@ -63,7 +63,6 @@ with chosen as materialized (
      and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
      and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
-   order by o.seq desc
    limit %(cap)s
 )
 select t.id, t.suspect,
