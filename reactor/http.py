@@ -140,7 +140,8 @@ class Server:
             listeners = await trio.open_tcp_listeners(port, host=host) if host else [_everywhere(port)]
         except OSError as error:
             raise ConfigurationError(
-                f"HEALTH_BIND: cannot listen on {host or 'all addresses'}, port {port}: {error.strerror or error}."
+                f"HEALTH_BIND: cannot listen on {host or 'all addresses'}, port {port} ({error.strerror or error}): "
+                "give another address or port."
             ) from error
         async with AsyncExitStack() as stack:
             for listener in listeners:

@@ -71,7 +71,7 @@ async def test_what_is_away(google: GoogleServer) -> None:
     assert found["database"][0] == "fail"
     assert found["google, calendar"] == (
         "fail",
-        "cannot be reached (ConnectError): look at the network, at proxies, and at GOOGLE_API_ROOT",
+        "cannot be reached (no connection): look at the network, at proxies, and at GOOGLE_API_ROOT",
     )
     assert found["google, tokens"][0] == "fail"
     assert "hunter2" not in str(found)

@@ -60,7 +60,7 @@ def test_a_variable_that_is_none_of_ours_is_warned_of() -> None:
 def test_a_database_that_is_away(arguments: tuple[str, ...]) -> None:
     result = call("postgresql://me:hunter2@127.0.0.1:1/app", *arguments)
     assert result.exit_code == 2
-    assert result.stderr.startswith("The database does not let us in: ")
+    assert result.stderr.startswith("Cannot connect to the database: ")
     assert "Look at host, port, name and password in DATABASE_URL" in result.stderr
     assert "hunter2" not in result.output
 
@@ -75,7 +75,7 @@ def test_a_database_without_the_schema(arguments: tuple[str, ...], empty_databas
 
 def test_a_schema_of_before(database: Database) -> None:
     with psycopg.connect(database.owner, autocommit=True) as owner:
-        owner.execute("drop function sync_outbox_due_workspaces()")
+        owner.execute("drop function sync_lease_holders() cascade")
     result = call(database.owner, "status")
     assert result.exit_code == 2
     assert "The database lacks what this needs" in result.stderr
@@ -123,7 +123,7 @@ def test_what_is_no_uuid() -> None:
         (("list", "--code", "SAD"), "There is no code SAD. Codes are: AUTH, "),
         (("list", "--age", "1 week"), "--age is a number and a unit, such as 90s"),
         (("list", "--before", "yesterday"), "--before is a date or a time in ISO 8601"),
-        (("show", W), f"There is no item {W}: it was mistyped, or retention has deleted it"),
+        (("show", W), f"There is no item {W}: look whether it was mistyped; retention may have deleted it"),
     ],
 )
 def test_wrong_filters(database: Database, arguments: tuple[str, ...], sentence: str) -> None:

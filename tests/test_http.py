@@ -386,5 +386,5 @@ async def test_all_addresses_of_a_port_that_is_taken() -> None:
 async def test_a_port_that_is_taken_is_an_error_at_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"HEALTH_BIND: cannot listen on 127.0.0.1, port {port}: "):
+        with pytest.raises(ConfigurationError, match=f"HEALTH_BIND: cannot listen on 127.0.0.1, port {port} "):
             await Server(application(PAGES)).run("127.0.0.1", port, trio.Event())

@@ -1,4 +1,4 @@
-"""`brake`: which workspaces are stopped since too much would be deleted, and the one way to let them go on.
+"""`brake`: which workspaces the mass-delete brake has stopped, and the one way to let them go on.
 
 A release is for one workspace, by its id, and for what waits in it now (`reactor.core.brake` says why). There is none
 for all, and a workspace that is not stopped is refused.
@@ -18,7 +18,7 @@ from reactor.postgres.desk import open_desk
 from reactor.settings import DatabaseSettings
 
 app = typer.Typer(
-    name="brake", no_args_is_help=True, help="Workspaces that are stopped since too much would be deleted."
+    name="brake", no_args_is_help=True, help="List and release workspaces stopped by the mass-delete brake."
 )
 
 

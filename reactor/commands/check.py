@@ -21,7 +21,7 @@ from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
-from reactor.google.network import client_options
+from reactor.google.network import client_options, why
 from reactor.postgres import schema
 from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
 from reactor.postgres.errors import as_ours
@@ -249,8 +249,10 @@ def _keys(desk: Desk) -> Findings:
         return
     counts, advice = _decrypt_all(desk, vault)
     for kind, text in advice.items():
-        verdict = Verdict.FAIL if issubclass(kind, ConfigurationError) else Verdict.WARN
-        yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}")
+        ours = issubclass(kind, ConfigurationError)
+        remedy = "" if ours else "; connect these workspaces again"
+        verdict = Verdict.FAIL if ours else Verdict.WARN
+        yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}{remedy}")
     if counts["old"]:
         text = f"{counts['old']:,} decrypt, but not with the first key: run `python -m reactor tokens rotate`"
         yield Finding("tokens, first key", Verdict.WARN, text)
@@ -290,7 +292,7 @@ def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
     try:
         yield from look()
     except httpx.HTTPError as error:  # its text may hold the address, and no more
-        text = f"cannot be reached ({type(error).__name__}): look at the network, at proxies, and at {setting}"
+        text = f"cannot be reached ({why(error)}): look at the network, at proxies, and at {setting}"
         yield Finding(name, Verdict.FAIL, text)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from reactor.commands.connections import Calendar, checked, rehearse, store, tell
 from reactor.commands.loopback import Loopback
-from reactor.commands.options import AsJson, DatabaseUrl, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, Workspace, read_number
 from reactor.commands.output import note, sentences
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.consent import Client, ask, exchange, require_calendar
@@ -31,7 +31,9 @@ def connect(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open a browser; the address is printed in any case.")
     ] = True,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that the person has.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(parser=read_number(1), metavar="<float>", help="Seconds that the person has, 1 at least.")
+    ] = 300.0,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:

@@ -132,7 +132,9 @@ def _token() -> str:
     if len(token) > LONGEST_TOKEN or token.split() != [token] or not token.isascii():
         raise ConfigurationError("What came on standard input is no refresh token: it is one word, such as 1//0abc….")
     if token.startswith("ya29."):
-        raise ConfigurationError("That is an access token, which works for an hour; a refresh token begins with 1//.")
+        raise ConfigurationError(
+            "That is an access token, which works for an hour: give the refresh token, which begins with 1//."
+        )
     return token
 
 
@@ -226,7 +228,7 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
     with sentences(), open_desk(_dsn(database_url), name="connections") as desk:
         if desk.row(SQL["connection"], workspace=workspace) is None:
-            raise ConfigurationError(f"Workspace {workspace} has no connection; `connect` makes one.")
+            raise ConfigurationError(f"Workspace {workspace} has no connection: make one with `connect`.")
         dead = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
         changed = bool(desk.rows(SQL["set_valid"], workspace=workspace, valid=valid))
     requeued = dead if changed else 0

@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_id, read_number
 from reactor.commands.output import at_least, count, note, print_facts, print_json, print_table, progress, sentences
 from reactor.commands.preview import preview
 from reactor.core.item import Oversized
@@ -55,7 +55,10 @@ Before = Annotated[
 Age = Annotated[
     str | None, typer.Option(show_default=False, metavar="AGE", help="Those that died longer ago: 90s, 30m, 12h, 7d.")
 ]
-Ids = Annotated[list[UUID] | None, typer.Option("--id", show_default=False, help="This one; may be repeated.")]
+Ids = Annotated[
+    list[UUID] | None,
+    typer.Option("--id", parser=read_id, metavar="<UUID>", show_default=False, help="This one; may be repeated."),
+]
 
 
 def _dsn(given: str | None) -> str:
@@ -138,7 +141,7 @@ def list_(
     python -m reactor dead-letters show 0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6"""
 )
 def show(
-    item: Annotated[UUID, typer.Argument(metavar="ID", show_default=False, help="The item.")],
+    item: Annotated[UUID, typer.Argument(parser=read_id, metavar="ID", show_default=False, help="The item.")],
     *,
     show_texts: Annotated[
         bool, typer.Option("--show-texts", help="Show the event's texts too; without it their lengths.")
@@ -158,7 +161,8 @@ def show(
             letter = desk.row(SQL["letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
-                f"There is no item {item}: it was mistyped, or retention has deleted it (CALENDAR_SYNC_RETENTION_DAYS)."
+                f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
+                "(CALENDAR_SYNC_RETENTION_DAYS)."
             )
     payload, size = letter.pop("payload"), letter.pop("size")
     if size is not None and size > LARGEST:
@@ -202,7 +206,9 @@ def requeue(  # noqa: PLR0913  (options)
     age: Age = None,
     ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    rate: Annotated[float, typer.Option(min=0.1, help="Items a second.")] = 50.0,
+    rate: Annotated[
+        float, typer.Option(parser=read_number(0.1), metavar="<float>", help="Items a second, 0.1 at least.")
+    ] = 50.0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,

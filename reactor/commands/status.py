@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_id
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
@@ -27,7 +27,10 @@ Document = dict[str, Any]
 def status(
     *,
     rebuild: Annotated[
-        UUID | None, typer.Option(show_default=False, help="How far this REBUILD_ALL is: the id of its row.")
+        UUID | None,
+        typer.Option(
+            parser=read_id, metavar="<UUID>", show_default=False, help="How far this REBUILD_ALL is: the id of its row."
+        ),
     ] = None,
     workspace: OneWorkspace = None,
     as_json: AsJson = False,
@@ -201,7 +204,8 @@ def _rebuild(desk: Desk, rebuild: UUID, workspace: UUID | None) -> Document:
     found = desk.row(SQL["rebuild"], id=rebuild)
     if found is None:
         raise ConfigurationError(
-            f"There is no item {rebuild}: it was mistyped, or retention has deleted it (CALENDAR_SYNC_RETENTION_DAYS)."
+            f"There is no item {rebuild}: look whether it was mistyped; retention may have deleted it "
+            "(CALENDAR_SYNC_RETENTION_DAYS)."
         )
     if found["operation"] != "REBUILD_ALL":
         raise ConfigurationError(f"Item {rebuild} is {found['operation']}, not REBUILD_ALL; give the rebuild's own id.")

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from reactor.errors import ConfigurationError, PermanentError, TransientError
-from reactor.google.network import client_options
+from reactor.google.network import client_options, why
 from reactor.google.token_exchange import SCOPES
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
@@ -157,7 +157,7 @@ def _send(method: str, url: str, **parts: object) -> httpx.Response:
             return client.request(method, url, **parts)  # type: ignore[arg-type]
     except httpx.HTTPError as error:
         raise TransientError(
-            f"Google cannot be reached ({type(error).__name__}): look at the network and at GOOGLE_TOKEN_URI and "
+            f"Google cannot be reached ({why(error)}): look at the network and at GOOGLE_TOKEN_URI and "
             "GOOGLE_API_ROOT, and do it again."
         ) from None  # the request holds the secret
 

@@ -175,6 +175,19 @@ def client_options(url: str) -> dict[str, Any]:
     return {"trust_env": False, "verify": verify, "proxy": proxy_for(target)}
 
 
+def why(error: httpx.HTTPError) -> str:
+    """What went wrong with a request, in words; the library's text may hold the address."""
+    return next((words for kind, words in _WHY if isinstance(error, kind)), "the connection broke")
+
+
+_WHY: tuple[tuple[type[httpx.HTTPError] | tuple[type[httpx.HTTPError], ...], str], ...] = (
+    (httpx.ProxyError, "the proxy refuses"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.TimeoutException, "no answer in time"),
+    ((httpx.ProtocolError, httpx.DecodingError), "an answer that cannot be read"),
+)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine."""
     try:

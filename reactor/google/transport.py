@@ -182,7 +182,7 @@ def checked_url(api_root: str) -> httpx.URL:
     """
     root = read_url(api_root if api_root.endswith("/") else f"{api_root}/")
     if root is None:
-        raise ConfigurationError("The API root is not a URL.")
+        raise ConfigurationError("The API root is not a URL: give one such as https://www.googleapis.com/.")
     if root.query or root.fragment or root.userinfo or not root.host:
         raise ConfigurationError("The API root must have a host, and neither a user, a query nor a fragment.")
     if root.scheme != "https" and not (root.scheme == "http" and is_loopback(root.host)):

@@ -150,7 +150,13 @@ def _objections(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield from ((keyword, "must not hold a line break, or what cannot be printed") for keyword in odd)
         return
     if keyword := _objected(given):
-        yield keyword, _VALUES.get(keyword, "is not what libpq takes: see its documentation, or leave it out")
+        yield (
+            keyword,
+            _VALUES.get(
+                keyword,
+                "is not what PostgreSQL takes there: see its documentation of connection parameters, or leave it out",
+            ),
+        )
         return
     if given.get("keepalives", "1").strip() not in ("0", "1"):
         yield "keepalives", _VALUES["keepalives"]
