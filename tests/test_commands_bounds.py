@@ -103,7 +103,9 @@ def test_no_query_reads_more_for_a_longer_queue(
         grown = {}
         for name, text in reads():
             less, more = buffers(few, name, text, cap), buffers(many, name, text, cap)
-            if more > 1.5 * less + 50:
+            if more > max(
+                1.5 * less + 50, 2 * cap
+            ):  # a plan may change with the size; a page for a row is within bounds
                 grown[name] = (less, more)
     for name in names:
         postgres.drop_database(name)
