@@ -33,7 +33,7 @@ RUN python -m pip uninstall --yes --root-user-action=ignore pip
 ENV PATH=/opt/reactor/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    HEALTH_BIND=0.0.0.0:8080 \
+    HEALTH_BIND=*:8080 \
     LOG_FORMAT=json
 USER 10001:10001
 # Where `python -m` looks first: what can be written must not be it.

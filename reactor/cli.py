@@ -22,6 +22,10 @@ from reactor.commands import (
     status,
     tokens,
 )
+from reactor.commands.output import note
+from reactor.settings import unknown_variables
+
+_TELL_THEMSELVES = ("run", "check")  # which variables are none of ours: in the log, in the report
 
 app = typer.Typer(
     name="python -m reactor",
@@ -50,6 +54,9 @@ def main(
     """Makes Google Calendar agree with a Postgres outbox. Without a command: `run`."""
     if context.invoked_subcommand is None:
         run.run()
+    elif context.invoked_subcommand not in _TELL_THEMSELVES:
+        for problem in unknown_variables():
+            note(f"Warning: {problem}")
 
 
 run.register(app)

@@ -95,8 +95,9 @@ class Housekeeping:
             if error.sqlstate != "42501":
                 raise
             raise ConfigurationError(
-                "The role may not read the record of the migrations. Use a login in the role calendar_sync_reactor "
-                "(docs/schema.md, Roles)."
+                "The role may not read the record of the migrations. Use a login to which calendar_sync_reactor was "
+                "granted, not the application's and not the owner: `grant calendar_sync_reactor to …` (docs/schema.md, "
+                "Roles)."
             ) from error
         if found is None:
             raise TransientError(f"The database did not answer within {TIMEOUT:g} s.")

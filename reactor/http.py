@@ -118,12 +118,17 @@ class Server:
         self.connections: set[Connection] = set()
 
     async def run(
-        self, host: str, port: int, stop: trio.Event, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+        self,
+        host: str | None,
+        port: int,
+        stop: trio.Event,
+        *,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until told to stop.
 
         Args:
-            host: The address to listen on.
+            host: The address to listen on; None for all, of both families.
             port: The port, 0 for any free one.
             stop: Ends it, after the requests that are under way.
             task_status: Told the base URL, without a slash at its end, once connections are accepted.
@@ -132,10 +137,11 @@ class Server:
             ConfigurationError: The address cannot be listened on.
         """
         try:
-            listeners = await trio.open_tcp_listeners(port, host=host)
+            listeners = await trio.open_tcp_listeners(port, host=host) if host else [_everywhere(port)]
         except OSError as error:
             raise ConfigurationError(
-                f"HEALTH_BIND: cannot listen on {host}, port {port}: {error.strerror or error}."
+                f"HEALTH_BIND: cannot listen on {host or 'all addresses'}, port {port} ({error.strerror or error}): "
+                "give another address or port."
             ) from error
         async with AsyncExitStack() as stack:
             for listener in listeners:
@@ -179,6 +185,14 @@ class Server:
             log.warning("health_connection_failed", exc_info=errors)
         finally:
             self.connections.discard(connection)
+
+
+def _everywhere(port: int) -> trio.SocketListener:
+    """Listen on every address with one socket, so that one port serves both families; IPv4 alone where that is all."""
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    made = socket.create_server(("", port), family=family, dualstack_ipv6=dual)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(made))
 
 
 def _again(listener: trio.SocketListener) -> trio.SocketListener:

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class LockWatch:
-    """Looks.
+    """Checks once a minute that the session's locks match its items in flight, and who else holds a lock of ours.
 
     Attributes:
         seen: What it saw last.

@@ -75,7 +75,7 @@ class Known:
 
 
 class Told:
-    """Tells it, page by page.
+    """Serves the health and metrics pages from what is known.
 
     Args:
         known: What is known.

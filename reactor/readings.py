@@ -32,7 +32,7 @@ def of_the_loop(stats: Stats) -> Iterator[Reading]:
     yield Counted("requests", "Requests of items to Google; a batch is one.", stats.sends)
     yield Counted("requests_broken_off", "Requests cancelled under way.", stats.broken_off)
     yield Counted("requests_crashed", "Requests that ended in an error that nobody expected.", stats.crashes)
-    yield Counted("rate_limited", "Requests that Google refused for a rate or a quota.", stats.throttled)
+    yield Counted("rate_limited", "Requests that Google refused for a rate.", stats.throttled)
     yield Distribution("request_items", "Items per request.", stats.sizes)
     yield Counted("looks", "Looks at the outbox, by what they came to.", stats.looks, ("found",))
     yield Counted("settles", "Transactions that wrote ends of items.", stats.settles)
@@ -99,7 +99,7 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield Gauged("outbox_due_workspaces", "Workspaces with a due item.", housekeeping.due_workspaces)
     yield Gauged("connections_invalid", "Workspaces whose consent does not work.", housekeeping.invalid)
     yield Gauged("notify_queue_usage_ratio", "How full the queue of notifications is.", housekeeping.notify_usage)
-    yield Gauged("brakes", "Workspaces that are stopped since too much would be deleted.", housekeeping.brakes)
+    yield Gauged("brakes", "Workspaces that are stopped because too much would be deleted.", housekeeping.brakes)
     yield Gauged(
         "items_set_aside", "Items that the database refuses to change, counted up to 10,000.", housekeeping.aside
     )

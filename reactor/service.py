@@ -40,6 +40,7 @@ from reactor.core.refusals import Kind
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
+from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
 from reactor.http import Server, application
@@ -143,7 +144,7 @@ class Service:
         async with (
             aclosing(self._pool),
             aclosing(self._rebuild_pool),
-            httpx.AsyncClient() as client,
+            httpx.AsyncClient(**client_options(settings.google_token_uri)) as client,
             calendar,
             trio.open_nursery() as exchanges,
         ):

@@ -5,23 +5,30 @@ for the state of the outbox need not have Google's secret at hand. The table in 
 
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
 one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
-since any of them may be a secret that was pasted into the wrong place.
+because any of them may be a secret that was pasted into the wrong place.
+
+The variables that libraries read (libpq, OpenSSL, whoever sends requests, OpenTelemetry) are looked at here like our
+own, each by the commands whose library reads it: what one of them would trip over later is said at the start.
 """
 
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import OAuthClient
+from reactor.google.network import network_problems
 from reactor.google.token_exchange import TOKEN_URI
 from reactor.google.transport import checked_url
-from reactor.postgres.dsn import check_dsn, missing_dsn
+from reactor.postgres.dsn import check_dsn, libpq_problems, missing_dsn
+from reactor.traces import ENDPOINTS, trace_problems
 from reactor.vault import KeySettingError, Vault
 
 API_ROOT = "https://www.googleapis.com/"
@@ -57,6 +64,9 @@ def _reads_as(check: Any) -> AfterValidator:
     return AfterValidator(validate)
 
 
+_IN_ANY_CASE = BeforeValidator(lambda value: value.strip().lower() if isinstance(value, str) else value)
+
+
 def _check_url(text: str) -> None:
     try:
         checked_url(text)
@@ -66,21 +76,21 @@ def _check_url(text: str) -> None:
         ) from None
 
 
-def parse_bind(bind: str) -> tuple[str, int]:
-    """Read `host:port`, with an IPv6 address in brackets.
+def parse_bind(bind: str) -> tuple[str | None, int]:
+    """Read `host:port`, with an IPv6 address in brackets; the host is None where it is every address of both families.
 
     Raises:
         ConfigurationError: It is not such a pair.
     """
-    host, _, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    given, _, port = bind.strip().rpartition(":")
+    host = None if given in ("*", "[::]") else given.removeprefix("[").removesuffix("]")
     try:
-        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        ipaddress.ip_address("127.0.0.1" if host in (None, "localhost") else host)
         number = int(port)
     except ValueError:
         number = -1
     if not 0 <= number <= 65_535:
-        raise ConfigurationError("must be an address and a port, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+        raise ConfigurationError("must be an address and a port, such as 127.0.0.1:8080, or *:8080 for all addresses")
     return host, number
 
 
@@ -99,11 +109,32 @@ class _FromEnvironment(BaseSettings):
         Raises:
             ConfigurationError: With every problem at once, each a line that names the variable.
         """
+        found, problems = cls._read(given)
+        problems += cls._of_libraries(given)
+        if found is None or problems:
+            raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
+        return found
+
+    @classmethod
+    def alone(cls, **given: Any) -> Self:
+        """Read the settings as `from_environment` does, and leave the variables of libraries out."""
+        found, problems = cls._read(given)
+        if found is None:
+            raise ConfigurationError("\n".join(problems))
+        return found
+
+    @classmethod
+    def _read(cls, given: Mapping[str, Any]) -> tuple[Self | None, list[str]]:
         try:
-            return cls(**{name: value for name, value in given.items() if value is not None})
+            return cls(**{name: value for name, value in given.items() if value is not None}), []
         except ValidationError as error:
-            problems = [cls._problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
-        raise ConfigurationError("\n".join(problems))  # not chained: the original contains what was given
+            return None, [cls._problem(problem["loc"], problem["type"], problem) for problem in error.errors()]
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the variables of the libraries that work with these settings."""
+        del given
+        return network_problems([])
 
     @classmethod
     def _problem(cls, place: tuple[int | str, ...], kind: str, error: Mapping[str, Any]) -> str:
@@ -123,6 +154,10 @@ class DatabaseSettings(_FromEnvironment):
     database_url: Annotated[SecretStr, _reads_as(check_dsn)]
     """The PostgreSQL database, `postgresql://…`: a direct connection, or a pooler in session mode. A pooler in
     transaction mode is found out and refused"""
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        return [*libpq_problems(os.environ), *super()._of_libraries(given)]
 
 
 class GoogleSettings(_FromEnvironment):
@@ -169,6 +204,14 @@ class GoogleSettings(_FromEnvironment):
         """Who we are to the token endpoint."""
         secret = self.google_client_secret.get_secret_value()
         return OAuthClient(self.google_client_id, secret, self.google_token_uri)
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        urls = []
+        for name, usual in (("google_api_root", API_ROOT), ("google_token_uri", TOKEN_URI)):
+            with suppress(ConfigurationError):  # it has a problem of its own
+                urls.append(str(checked_url(given.get(name) or os.environ.get(name.upper()) or usual)))
+        return [*super()._of_libraries(given), *network_problems(urls)]
 
 
 class VaultSettings(_FromEnvironment):
@@ -227,12 +270,13 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     """Fewer deletes than that never stop a workspace"""
 
     health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
-    """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`; port 0 takes any free one"""
+    """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`. `*:8080` is every address, of IPv4 and of
+    IPv6 where the machine has it; port 0 takes any free one"""
 
-    log_format: Literal["json", "console", "auto"] = "auto"
+    log_format: Annotated[Literal["json", "console", "auto"], _IN_ANY_CASE] = "auto"
     """`json`, `console`, or `auto`: console on a terminal, else json"""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _IN_ANY_CASE] = "info"
     """The least level of our own lines. `debug` tells of each item and request; libraries speak from `warning`"""
 
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
@@ -248,3 +292,27 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
         if value > info.data.get("calendar_sync_concurrency", value):
             raise ValueError("must not be above CALENDAR_SYNC_CONCURRENCY")
         return value
+
+    @classmethod
+    def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
+        spans = trace_problems(os.environ)
+        collectors = [] if spans else [url for name in ENDPOINTS if (url := os.environ.get(name))]
+        return list(dict.fromkeys([*super()._of_libraries(given), *network_problems(collectors), *spans]))
+
+
+_PREFIX = "CALENDAR_SYNC_"
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """A sentence for each variable that begins as ours do and is none, with the setting that is probably meant.
+
+    Those that Kubernetes makes for a Service of such a name are passed over.
+    """
+    known = {name.upper().removeprefix(_PREFIX): name.upper() for name in Settings.model_fields}
+    for name in sorted(environment):
+        ours = name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(name)
+        if ours and name.upper() not in known.values():
+            near = get_close_matches(name.upper().removeprefix(_PREFIX), known)
+            advice = f"did you mean {known[near[0]]}?" if near else "docs/configuration.md has those that there are."
+            yield f"{name} is no setting, and nothing is done with it: {advice}"

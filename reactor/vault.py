@@ -260,7 +260,7 @@ def _read_entry(entry: str, keys: dict[str, bytes]) -> str | None:
     """Add one `id:base64` to the keys, or return what is wrong with it without showing any of it."""
     key_id, colon, encoded = entry.partition(":")
     if not colon:
-        return "is empty" if not entry else "has no colon; an entry is <key id>:<base64 of 32 bytes>"
+        return "is empty: take it away" if not entry else "has no colon; an entry is <key id>:<base64 of 32 bytes>"
     if KEY_ID.fullmatch(key_id) is None:
         return "has a key id that is not 1 to 16 letters, digits, '-' or '_'"
     if key_id in keys:

@@ -16,6 +16,7 @@ from tests.process_world import KEYS
 NOTHING: dict[str, str | None] = {
     **{name.upper(): None for name in Settings.model_fields},
     "SUPABASE_URL": None,
+    **dict.fromkeys(("PGSSLMODE", "SSL_CERT_FILE")),
     "COLUMNS": "200",
 }
 

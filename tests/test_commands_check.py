@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from reactor.commands import check
+from reactor.postgres.desk import open_desk
 from reactor.vault import NEWER, Vault
 from tests.commands import call, call_beside
 from tests.databases import Database
@@ -71,7 +72,7 @@ async def test_what_is_away(google: GoogleServer) -> None:
     assert found["database"][0] == "fail"
     assert found["google, calendar"] == (
         "fail",
-        "cannot be reached (ConnectError): look at the network, at proxies, and at GOOGLE_API_ROOT",
+        "cannot be reached (no connection): look at the network, at proxies, and at GOOGLE_API_ROOT",
     )
     assert found["google, tokens"][0] == "fail"
     assert "hunter2" not in str(found)
@@ -108,7 +109,38 @@ async def test_a_schema_and_a_role_that_lack_something(google: GoogleServer, dat
     assert found["schema"][0] == "fail"
     assert "Trigger sync_outbox_wake_insert on sync_outbox is missing. Run `python -m reactor" in found["schema"][1]
     assert found["rights"][0] == "fail"
-    assert found["rights"][1].startswith("the role lacks select, insert, update, delete on sync_outbox: use a login")
+    assert found["rights"][1].startswith("the role lacks delete on sync_outbox: use a login")
+
+
+GRANTS = """
+select t.relname::text as name, format('%s on public.%I', a.privilege_type, t.relname) as wanted
+  from pg_class as t, aclexplode(t.relacl) as a
+ where a.grantee = 'calendar_sync_reactor'::regrole and t.relkind = 'r'
+union all
+select t.relname::text, format('usage on sequence public.%I', t.relname)
+  from pg_class as t, aclexplode(t.relacl) as a
+ where a.grantee = 'calendar_sync_reactor'::regrole and t.relkind = 'S'
+union all
+select p.proname::text, format('execute on function %s', p.oid::regprocedure)
+  from pg_proc as p, aclexplode(p.proacl) as a
+ where a.grantee = 'calendar_sync_reactor'::regrole
+   and p.pronamespace = 'public'::regnamespace and p.prorettype <> 'trigger'::regtype
+"""
+OF_THE_APPLICATION = {"try_lock_outbox_item", "unlock_outbox_item", "cleanup_old_outbox_items"}  # deployed before us
+
+
+def test_every_right_that_is_granted_is_asked_for(database: Database) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner, open_desk(database.reactor, name="test") as desk:
+        grants = owner.execute(GRANTS).fetchall()
+        assert len(grants) > 30
+        for name, wanted in grants:
+            owner.execute(f"revoke {wanted} from public, calendar_sync_reactor")
+            [finding] = check._rights(desk)
+            owner.execute(f"grant {wanted} to calendar_sync_reactor")
+            if name not in OF_THE_APPLICATION:
+                assert name in finding.says, f"without {wanted} the service does not work"
+        [finding] = check._rights(desk)
+        assert finding.verdict is check.Verdict.OK
 
 
 async def test_an_empty_database(google: GoogleServer, empty_database: str) -> None:

@@ -126,7 +126,7 @@ def test_disabling_and_enabling(database: Database, rows: Rows) -> None:
     assert (again.exit_code, "was already valid" in again.stderr) == (0, True)
     assert call(database.reactor, "connections", "list", "--invalid").stderr == "All are valid.\n"
     unknown = call(database.reactor, "connections", "enable", "--workspace", str(uuid4()))
-    assert (unknown.exit_code, "has no connection; `connect` makes one." in unknown.stderr) == (2, True)
+    assert (unknown.exit_code, "has no connection: make one with `connect`." in unknown.stderr) == (2, True)
 
 
 def rotate(database: Database, *arguments: str, code: int = 0) -> dict[str, object]:

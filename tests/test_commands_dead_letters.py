@@ -100,12 +100,33 @@ def test_what_would_become_of_one(database: Database, rows: Rows) -> None:
     assert shown(outdated)["requeue"] == "nothing is sent, a newer state of the source was settled"
     assert shown(parked)["requeue"] == "it waits for a valid connection, then it is sent"
     assert shown(done)["requeue"] == "not possible, it is COMPLETED"
-    assert "eventType: missing" in shown(broken)["preview"]["problems"]
+    assert "eventType: is missing; it must be one of" in shown(broken)["preview"]["problems"]
     assert "Fire" not in str(shown(broken))
     assert shown(cancel)["preview"]["what"] == "the event is removed"
     assert "compared and put right" in shown(rebuild)["preview"]["what"]
     rows.insert("p", of="stranger")
     assert shown(parked)["requeue"] == "nothing is sent, a newer state of the source waits"
+
+
+def test_a_forecast_asks_the_parser(database: Database, rows: Rows) -> None:
+    bad = rows.insert("b", status="DEAD_LETTER", failure_code="BAD_PAYLOAD", payload={"event": {"title": "Fire"}})
+    rows.insert("o", status="DEAD_LETTER", payload={**EVENT, "calendarId": "team@example.com\n"})
+    rows.insert("l", status="DEAD_LETTER", failure_code="BAD_PAYLOAD", payload={**EVENT, "more": "x" * 300_000})
+    die(rows, "mended", "BAD_PAYLOAD")
+    found = document(database, "dead-letters", "requeue", "--all", "--dry-run")
+    assert (found["refused"], found["sent"]) == (3, 1)
+    said = call(database.reactor, "dead-letters", "requeue", "--id", str(bad), "--dry-run").stderr
+    assert "1 will be dead letters again: the payload cannot be used (`dead-letters show ID` says why)" in said
+
+
+def test_a_calendar_with_a_line_break_is_shown_so_that_it_is_seen(database: Database, rows: Rows) -> None:
+    payload = {**EVENT, "calendarId": "team@example.com\n"}
+    item = rows.insert("b", status="DEAD_LETTER", failure_code="BAD_PAYLOAD", payload=payload)
+    shown = call(database.reactor, "dead-letters", "show", str(item)).stdout
+    assert r"'team@example.com\n'" in shown
+    assert "calendarId: begins or ends with white space" in shown
+    rows.connection.execute("update google_connections set calendar_id = e'team@example.com\\n'")
+    assert r"'team@example.com\n'" in call(database.reactor, "connections", "list").stdout
 
 
 def test_a_forecast_comes_first_and_a_dry_run_changes_nothing(database: Database, rows: Rows) -> None:

@@ -23,6 +23,8 @@ ALL = (
     ("connections", "enable", "--workspace", W),
     ("connections", "disable", "--workspace", W),
     ("tokens", "rotate"),
+    ("brake", "list"),
+    ("brake", "release", "--workspace", W),
 )
 each_command = pytest.mark.parametrize("arguments", ALL, ids=" ".join)
 
@@ -36,10 +38,31 @@ def test_no_address(arguments: tuple[str, ...]) -> None:
 
 
 @each_command
+@pytest.mark.parametrize(
+    ("name", "value"), [("PGSSLMODE", "hunter2"), ("SSL_CERT_FILE", "/nowhere.pem"), ("DATABASE_URL", "{}\n")]
+)
+def test_a_variable_that_a_library_cannot_work_with(arguments: tuple[str, ...], name: str, value: str) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/app"
+    result = call(None, *arguments, **{"DATABASE_URL": url, name: value.format(url)})
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{name} ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.output
+
+
+def test_a_variable_that_is_none_of_ours_is_warned_of() -> None:
+    result = call(None, "status", CALENDAR_SYNC_POLL_INTERVAL="2000")
+    assert result.stderr.startswith("Warning: CALENDAR_SYNC_POLL_INTERVAL is no setting")
+    assert "did you mean CALENDAR_SYNC_POLL_INTERVAL_MS?" in result.stderr
+    result = call(None, "check", CALENDAR_SYNC_POLL_INTERVAL="2000")
+    assert "did you mean CALENDAR_SYNC_POLL_INTERVAL_MS?" in result.stdout
+
+
+@each_command
 def test_a_database_that_is_away(arguments: tuple[str, ...]) -> None:
     result = call("postgresql://me:hunter2@127.0.0.1:1/app", *arguments)
     assert result.exit_code == 2
-    assert result.stderr.startswith("The database does not let us in: ")
+    assert result.stderr.startswith("Cannot connect to the database: ")
     assert "Look at host, port, name and password in DATABASE_URL" in result.stderr
     assert "hunter2" not in result.output
 
@@ -54,7 +77,7 @@ def test_a_database_without_the_schema(arguments: tuple[str, ...], empty_databas
 
 def test_a_schema_of_before(database: Database) -> None:
     with psycopg.connect(database.owner, autocommit=True) as owner:
-        owner.execute("drop function sync_outbox_due_workspaces()")
+        owner.execute("drop function sync_lease_holders() cascade")
     result = call(database.owner, "status")
     assert result.exit_code == 2
     assert "The database lacks what this needs" in result.stderr
@@ -73,10 +96,11 @@ def stranger(postgres: Server, database: Database) -> Iterator[str]:
 
 
 def test_a_role_that_would_see_nothing(stranger: str) -> None:
-    result = call(stranger, "status")
-    assert result.exit_code == 2
-    assert "Row level security hides the outbox from 'stranger'" in result.stderr
-    assert "calendar_sync_reactor" in result.stderr
+    for arguments in ALL:
+        result = call(stranger, *arguments)
+        assert result.exit_code == 2, arguments
+        assert "Row level security hides the outbox from 'stranger'" in result.stderr
+        assert "calendar_sync_reactor" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -103,7 +127,7 @@ def test_what_is_no_uuid() -> None:
         (("list", "--code", "SAD"), "There is no code SAD. Codes are: AUTH, "),
         (("list", "--age", "1 week"), "--age is a number and a unit, such as 90s"),
         (("list", "--before", "yesterday"), "--before is a date or a time in ISO 8601"),
-        (("show", W), f"There is no item {W}: it was mistyped, or retention has deleted it"),
+        (("show", W), f"There is no item {W}: look whether it was mistyped; retention may have deleted it"),
     ],
 )
 def test_wrong_filters(database: Database, arguments: tuple[str, ...], sentence: str) -> None:

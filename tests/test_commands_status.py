@@ -159,6 +159,7 @@ def test_how_far_a_rebuild_is(database: Database, rows: Rows) -> None:
         "total": 8,
         "done": 4,
         "overtaken": 1,
+        "capped": False,
         "by_status": {"COMPLETED": 4, "DEAD_LETTER": 1, "FAILED": 1, "PENDING": 1, "PROCESSING": 1},
         "dead": {"BAD_REQUEST": 1},
     }

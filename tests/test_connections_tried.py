@@ -113,7 +113,7 @@ OUTAGES = (
     (Fault(operation="token", effect="error", reason="internal_failure"), "The token endpoint failed (500 "),
     (Fault(operation="token", effect="error", reason="rate_limit_exceeded"), "The token endpoint limits the rate"),
     (Fault(operation="token", effect="html", status=400), "The token endpoint's answer cannot be read"),
-    (Fault(operation="list", effect="drop"), "Google's calendars cannot be reached (RemoteProtocolError)"),
+    (Fault(operation="list", effect="drop"), "Google's calendars cannot be reached (an answer that cannot be read)"),
     (Fault(operation="list", effect="error", status=503), "Google failed (503 backendError)."),
     (Fault(operation="list", effect="html", status=404), "Answered by something that is not Google (404)."),
     (Fault(operation="list", effect="garbage"), "Google's answer about the calendar cannot be read."),
@@ -219,8 +219,14 @@ async def test_what_stands_beside_a_service_account(
     path = tmp_path / "key.json"
     for more, sentence in (
         (("--subject", USER), "--subject goes with --service-account"),
-        (("--service-account", str(path)), f"--service-account: {path} cannot be read (No such file or directory)."),
-        (("--service-account", str(tmp_path)), f"--service-account: {tmp_path} cannot be read (Is a directory)."),
+        (
+            ("--service-account", str(path)),
+            f"--service-account: {path} cannot be read (No such file or directory): look at its path.",
+        ),
+        (
+            ("--service-account", str(tmp_path)),
+            f"--service-account: {tmp_path} cannot be read (Is a directory): look at its path.",
+        ),
     ):
         result = await add(google, database, google.refresh_token, *more)
         assert (result.exit_code, result.stderr[: len(sentence)]) == (2, sentence)

@@ -66,7 +66,7 @@ def test_it_runs_as_the_manifests_say(stages: list[Stage]) -> None:
     [port] = CONTAINER["ports"]
     assert last.one("EXPOSE") == str(port["containerPort"])
     settings = yaml.safe_load((K8S / "base" / "kustomization.yaml").read_text())["configMapGenerator"][0]["literals"]
-    assert f"HEALTH_BIND=0.0.0.0:{port['containerPort']}" in settings
+    assert f"HEALTH_BIND=*:{port['containerPort']}" in settings
     assert "LOG_FORMAT=json" in settings
 
 

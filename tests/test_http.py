@@ -14,6 +14,7 @@ import trio
 from reactor import http_connection, lifecycle
 from reactor.errors import ConfigurationError
 from reactor.http import MOST, Page, Server, application
+from reactor.settings import parse_bind
 from tests.waiting import until
 
 OK = b"HTTP/1.1 200"
@@ -355,8 +356,35 @@ async def test_it_stops_while_clients_are_connected(running: Running) -> None:
         await running.connect()
 
 
+@pytest.mark.parametrize("bind", ["*:0", "[::]:0"])
+async def test_one_setting_serves_both_families(nursery: trio.Nursery, bind: str) -> None:
+    server, stop = Server(application(PAGES)), trio.Event()
+    host, port = parse_bind(bind)
+    url = await nursery.start(server.run, host, port, stop)
+    number = url.rpartition(":")[2]
+    async with httpx.AsyncClient() as client:
+        for address in ("127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])):
+            assert (await client.get(f"http://{address}:{number}/livez")).status_code == 200
+    stop.set()
+
+
+async def test_without_ipv6_it_is_ipv4_alone(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    server, stop = Server(application(PAGES)), trio.Event()
+    url = await nursery.start(server.run, None, 0, stop)
+    assert url.startswith("http://0.0.0.0:")
+    stop.set()
+
+
+async def test_all_addresses_of_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server, port = Server(application(PAGES)), taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match="HEALTH_BIND: cannot listen on all addresses"):
+            await server.run(None, port, trio.Event())
+
+
 async def test_a_port_that_is_taken_is_an_error_at_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"HEALTH_BIND: cannot listen on 127.0.0.1, port {port}: "):
+        with pytest.raises(ConfigurationError, match=f"HEALTH_BIND: cannot listen on 127.0.0.1, port {port} "):
             await Server(application(PAGES)).run("127.0.0.1", port, trio.Event())

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from reactor.cli import app
@@ -51,6 +52,19 @@ async def test_a_database_that_lacks_a_trigger(world: World) -> None:
     with psycopg.connect(world.database.owner) as owner:
         [problem] = problems(owner)
     await ends_with(world.start(), problem)
+
+
+async def test_the_applications_role(world: World) -> None:
+    """It may change the outbox, and not what is the reactor's alone."""
+    world.execute(
+        "create role application login password 'x'; grant select, insert, update on sync_outbox to application"
+    )
+    try:
+        process = world.start(DATABASE_URL=make_conninfo(world.database.owner, user="application", password="x"))
+        await ends_with(process, "Use a login to which calendar_sync_reactor was granted")
+        assert "owner of" not in process.output
+    finally:
+        world.execute("drop owned by application; drop role application")
 
 
 async def test_malformed_connections_do_not_end_it(world: World) -> None:

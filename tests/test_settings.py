@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import example, given, settings, strategies as st
 from pydantic import ValidationError
 
 from reactor.errors import ConfigurationError
-from reactor.settings import Settings, parse_bind
+from reactor.settings import Settings, parse_bind, unknown_variables
+from reactor.traces import traces
 
 SECRET = "hunter2hunter2"
 KEY = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -16,12 +18,17 @@ GIVEN: Mapping[str, str] = {
     "GOOGLE_CLIENT_SECRET": SECRET,
     "TOKEN_ENCRYPTION_KEYS": KEY,
 }
+OF_LIBRARIES = (
+    *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "PGSSLMODE", "PGPORT"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_TRACES_SAMPLER"),
+    *("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_TRACES_SAMPLER_ARG", "OTEL_PROPAGATORS"),
+)
 EMULATED = {"GOOGLE_API_ROOT": "http://127.0.0.1:8085/", "GOOGLE_TOKEN_URI": "http://127.0.0.1:8085/token"}
 
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in (*(name.upper() for name in Settings.model_fields), "SUPABASE_URL"):
+    for name in (*(name.upper() for name in Settings.model_fields), "SUPABASE_URL", *OF_LIBRARIES):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -114,6 +121,97 @@ def test_an_emulator_may_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, **EMULATED).google_api_root == EMULATED["GOOGLE_API_ROOT"]
 
 
+def test_capitals_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, LOG_LEVEL="INFO", LOG_FORMAT="Json ")
+    assert (settings.log_level, settings.log_format) == ("info", "json")
+
+
+COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"PGSSLMODE": "no-verify"}, "PGSSLMODE must be disable, allow"),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1080"}, "ALL_PROXY is a socks proxy"),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, "SSL_CERT_FILE must name a file with certificates"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT must be a URL"),
+        ({**COLLECTOR, "OTEL_EXPORTER_OTLP_HEADERS": f"api key {SECRET}"}, "OTEL_EXPORTER_OTLP_HEADERS must be name=v"),
+        ({**COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf"),
+        ({**COLLECTOR, "OTEL_EXPORTER_OTLP_TIMEOUT": "10s"}, "OTEL_EXPORTER_OTLP_TIMEOUT must be a number of seconds"),
+        ({**COLLECTOR, "OTEL_BSP_SCHEDULE_DELAY": "x"}, "OTEL_BSP_SCHEDULE_DELAY must be a whole number from 1"),
+        ({**COLLECTOR, "OTEL_TRACES_SAMPLER": "some"}, "OTEL_TRACES_SAMPLER must be one of always_on"),
+        ({**COLLECTOR, "OTEL_TRACES_SAMPLER": "traceidratio"}, "OTEL_TRACES_SAMPLER_ARG must be the part"),
+    ],
+)
+def test_what_a_library_reads_is_checked_like_our_own(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], sentence: str
+) -> None:
+    [problem] = problems(monkeypatch, **environment)
+    assert problem.startswith(sentence)
+    assert problem.endswith(".")
+    assert SECRET not in problem
+
+
+def test_what_no_library_will_read_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    read(monkeypatch, **EMULATED, ALL_PROXY="socks5://127.0.0.1:1080", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    read(monkeypatch, HTTPS_PROXY="http://proxy:3128", NO_PROXY="[::1],fd02::/48,10.0.0.0/8,.local")
+
+
+def test_what_opentelemetry_alone_knows_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**COLLECTOR, "OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET}"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("reactor.traces._exported", lambda: 1 / 0)
+    with pytest.raises(ConfigurationError) as refused:
+        traces()
+    assert "one of OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: unset them" in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_variable_that_is_none_of_ours_is_told_with_the_nearest() -> None:
+    told = list(
+        unknown_variables(
+            {
+                "CALENDAR_SYNC_POLL_INTERVAL": "2000",
+                "calendar_sync_batch_size": "10",
+                "CALENDAR_SYNC_XYZZY": "red",
+                "CALENDAR_SYNC_LOG_LEVEL": "info",
+                "CALENDAR_SYNC_REACTOR_SERVICE_HOST": "10.0.0.1",
+                "CALENDAR_SYNC_REACTOR_PORT_8080_TCP_ADDR": "10.0.0.1",
+                "CALENDAR_SYNC_REACTOR_PORT": "tcp://10.0.0.1:8080",
+            }
+        )
+    )
+    assert [line.replace(" is no setting, and nothing is done with it:", "") for line in told] == [
+        "CALENDAR_SYNC_LOG_LEVEL did you mean LOG_LEVEL?",
+        "CALENDAR_SYNC_POLL_INTERVAL did you mean CALENDAR_SYNC_POLL_INTERVAL_MS?",
+        "CALENDAR_SYNC_XYZZY docs/configuration.md has those that there are.",
+    ]
+
+
+ODD = st.sampled_from(
+    ["Zq\n", " Zq", "Zq://Zq", "[Zq", "http://[Zq/", "-1", "1e400", "٣", "\udc80Zq", "/", "0" * 5_000, "[::1]:"]
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(
+        st.sampled_from([*GIVEN, *OF_LIBRARIES, "HEALTH_BIND", "GOOGLE_API_ROOT", "LOG_LEVEL"]), ODD, max_size=3
+    )
+)
+@example({"GOOGLE_API_ROOT": "http://[Zq/", "ALL_PROXY": "http://[Zq/"})
+def test_whatever_is_set_is_read_or_refused_in_sentences(environment: dict[str, str]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        try:
+            read(patched, **environment)
+        except ConfigurationError as error:
+            named = {line.split()[0] for line in str(error).splitlines() if line.endswith(".")}
+            assert named <= {*GIVEN, *environment, "GOOGLE_TOKEN_URI"}
+            said = [line for line in str(error).splitlines() if "entry 1 ('Zq')" not in line]  # the name of a key
+            assert not any("Zq" in line for line in said)
+
+
 def test_what_is_passed_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
@@ -123,6 +221,7 @@ def test_what_is_passed_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_addresses() -> None:
     assert parse_bind("0.0.0.0:80") == ("0.0.0.0", 80)
     assert parse_bind("[::1]:0") == ("::1", 0)
+    assert parse_bind("*:8080") == parse_bind("[::]:8080") == (None, 8080)
     for wrong in ("", "80", ":80", "host:80", "127.0.0.1", "127.0.0.1:70000", "127.0.0.1:x"):
         with pytest.raises(ConfigurationError):
             parse_bind(wrong)

@@ -1,4 +1,4 @@
-"""`brake`: which workspaces are stopped since too much would be deleted, and the one way to let them go on.
+"""`brake`: which workspaces the mass-delete brake has stopped, and the one way to let them go on.
 
 A release is for one workspace, by its id, and for what waits in it now (`reactor.core.brake` says why). There is none
 for all, and a workspace that is not stopped is refused.
@@ -11,14 +11,14 @@ from dataclasses import asdict
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
-from reactor.commands.output import note, print_json, print_table, sentences
+from reactor.commands.output import at_least, note, print_json, print_table, sentences
 from reactor.postgres import brakes
-from reactor.postgres.brakes import Stopped
+from reactor.postgres.brakes import CAP, TOP, Stopped
 from reactor.postgres.desk import open_desk
 from reactor.settings import DatabaseSettings
 
 app = typer.Typer(
-    name="brake", no_args_is_help=True, help="Workspaces that are stopped since too much would be deleted."
+    name="brake", no_args_is_help=True, help="List and release workspaces stopped by the mass-delete brake."
 )
 
 
@@ -75,8 +75,10 @@ def release(
 
 
 def _print(found: list[Stopped]) -> None:
-    rows = [(e.workspace_id, e.cause, e.deletes, e.events, e.waiting, e.since) for e in found]
+    rows = [(e.workspace_id, e.cause, e.deletes, e.events, at_least(e.waiting, CAP), e.since) for e in found[:TOP]]
     print_table(("workspace", "cause", "would delete", "of", "waiting", "since"), rows)
+    if len(found) > TOP:
+        note(f"Over {TOP:,} workspaces are stopped; these are stopped longest.")
 
 
 @contextmanager

@@ -23,14 +23,14 @@ from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
 from reactor.google.credentials import NO_CLIENT
-from reactor.google.transport import surroundings
+from reactor.google.network import client_options, why
 from reactor.postgres import schema
 from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
 from reactor.postgres.errors import as_ours
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings
+from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
 from reactor.vault import Vault, VaultError
 
 SQL = statements("check")
@@ -42,6 +42,7 @@ MANY_LOCKS = 0.25  # of the server's lock table: from here on a busy application
 TOO_MANY_LOCKS = 0.5
 TIMEOUT = httpx.Timeout(10.0)
 PORTION = 1_000
+CAP = 10_000  # stored tokens that are decrypted
 REHEARSED = {
     "rehearse_claim": "the claim",
     "rehearse_items": "changes of items",
@@ -103,11 +104,13 @@ def _settings(database_url: str | None) -> Findings:
             yield Finding("settings", Verdict.FAIL, line)
     else:
         yield Finding("settings", Verdict.OK, "all can be used")
+    for sentence in unknown_variables():
+        yield Finding("settings", Verdict.WARN, sentence)
 
 
 def _database(database_url: str | None) -> Findings:
     try:
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = DatabaseSettings.alone(database_url=database_url).database_url.get_secret_value()
     except ConfigurationError:
         yield Finding("database", Verdict.FAIL, "not looked at: DATABASE_URL is missing or wrong, see above")
         return
@@ -177,7 +180,7 @@ def _queue(server: Row) -> Finding:
 
 def _lock_table(desk: Desk, dsn: str) -> Findings:
     try:
-        batch = Settings.from_environment(database_url=dsn).calendar_sync_batch_size
+        batch = Settings.alone(database_url=dsn).calendar_sync_batch_size
     except ConfigurationError:  # said already
         return
     yield _locks_of_a_claim(batch, desk.one(SQL["lock_table"])["slots"])
@@ -241,21 +244,24 @@ def _replicas(desk: Desk) -> Findings:
 
 
 def _keys(desk: Desk) -> Findings:
-    """Every stored token is decrypted; only counts come out."""
+    """Stored tokens are decrypted, up to `CAP` of them; only counts come out."""
     try:
-        vault = VaultSettings.from_environment().vault
+        vault = VaultSettings.alone().vault
     except ConfigurationError:
         yield Finding("tokens", Verdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above")
         return
     counts, advice = _decrypt_all(desk, vault)
     for kind, text in advice.items():
-        verdict = Verdict.FAIL if issubclass(kind, ConfigurationError) else Verdict.WARN
-        yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}")
+        ours = issubclass(kind, ConfigurationError)
+        remedy = "" if ours else "; connect these workspaces again"
+        verdict = Verdict.FAIL if ours else Verdict.WARN
+        yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}{remedy}")
     if counts["old"]:
         text = f"{counts['old']:,} decrypt, but not with the first key: run `python -m reactor tokens rotate`"
         yield Finding("tokens, first key", Verdict.WARN, text)
     if not advice:
-        yield Finding("tokens", Verdict.OK, f"all {counts.total():,} stored tokens decrypt")
+        which = f"all {counts.total():,}" if counts.total() < CAP else f"the first {CAP:,}"
+        yield Finding("tokens", Verdict.OK, f"{which} stored tokens decrypt")
 
 
 def _client(desk: Desk) -> Findings:
@@ -269,7 +275,7 @@ def _decrypt_all(desk: Desk, vault: Vault) -> tuple[Counter[object], dict[type[V
     counts: Counter[object] = Counter()
     advice: dict[type[VaultError], str] = {}
     after = None
-    while portion := desk.rows(CONNECTIONS["tokens_after"], after=after, rows=PORTION):
+    while counts.total() < CAP and (portion := desk.rows(CONNECTIONS["tokens_after"], after=after, rows=PORTION)):
         for row in portion:
             after = row["workspace"]
             try:
@@ -288,27 +294,25 @@ def _google() -> Findings:
     except ConfigurationError:
         yield Finding("google", Verdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
         return
-    try:
-        with surroundings():
-            made = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
-    except ConfigurationError as error:
-        yield Finding("google", Verdict.FAIL, str(error))
-        return
-    with made as client:
-        yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(client, settings))
-        yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(client, settings))
+    yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(settings))
+    yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(settings))
 
 
 def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
     try:
         yield from look()
     except httpx.HTTPError as error:  # its text may hold the address, and no more
-        text = f"cannot be reached ({type(error).__name__}): look at the network, at proxies, and at {setting}"
+        text = f"cannot be reached ({why(error)}): look at the network, at proxies, and at {setting}"
         yield Finding(name, Verdict.FAIL, text)
 
 
-def _calendar(client: httpx.Client, settings: GoogleSettings) -> Findings:
-    answer = client.get(f"{settings.google_api_root.rstrip('/')}/calendar/v3/calendars/primary/events")
+def _asked(method: str, url: str, form: dict[str, str] | None = None) -> httpx.Response:
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=False, **client_options(url)) as client:
+        return client.request(method, url, data=form)
+
+
+def _calendar(settings: GoogleSettings) -> Findings:
+    answer = _asked("GET", f"{settings.google_api_root.rstrip('/')}/calendar/v3/calendars/primary/events")
     now = datetime.now(UTC)
     if answer.status_code in (401, 403):
         yield Finding("google, calendar", Verdict.OK, "reachable; asks for a token, as it should")
@@ -328,9 +332,9 @@ def _undated() -> Iterator[None]:
         return
 
 
-def _tokens(client: httpx.Client, settings: GoogleSettings) -> Findings:
+def _tokens(settings: GoogleSettings) -> Findings:
     if settings.google_client_id == NO_CLIENT:
-        client.post(settings.google_token_uri)  # whatever it says: it is there
+        _asked("POST", settings.google_token_uri)  # whatever it says: it is there
         yield Finding("google, tokens", Verdict.OK, "reachable; GOOGLE_CLIENT_ID is none, for service accounts only")
         return
     form = {
@@ -339,7 +343,7 @@ def _tokens(client: httpx.Client, settings: GoogleSettings) -> Findings:
         "client_id": settings.google_client_id,
         "client_secret": settings.google_client_secret.get_secret_value(),
     }
-    answer = client.post(settings.google_token_uri, data=form)
+    answer = _asked("POST", settings.google_token_uri, form)
     match _error(answer):
         case "invalid_grant":
             finding = Verdict.OK, "reachable, and accepts our client id and secret"

@@ -11,7 +11,7 @@ import typer
 
 from reactor.commands.connections import Calendar, checked, refusals, rehearse, store, tell
 from reactor.commands.loopback import Loopback
-from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
 from reactor.commands.output import note, sentences
 from reactor.errors import ConfigurationError
 from reactor.google.consent import Client, ask, exchange
@@ -39,7 +39,9 @@ def connect(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open a browser; the address is printed in any case.")
     ] = True,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that the person has.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(parser=read_number(1), metavar="<float>", help="Seconds that the person has, 1 at least.")
+    ] = 300.0,
     verify: Verify = True,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,

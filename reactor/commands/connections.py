@@ -11,7 +11,7 @@ import typer
 from reactor.commands import credentials
 from reactor.commands.credentials import Credential
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace
-from reactor.commands.output import at_least, count, note, print_json, print_table, sentences
+from reactor.commands.output import at_least, count, note, print_json, print_table, sentences, visible
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.credentials import NO_CLIENT, StoredCredentialError, account_of, service_account_in
 from reactor.google.trial import Candidate, try_credential
@@ -22,6 +22,8 @@ from reactor.vault import NEWER, TEXT, VERSION, Vault, VaultError
 
 SQL = statements("connections")
 CAP = 1_000  # items that are counted for each workspace
+LISTED = 10_000  # connections that are listed
+REQUEUED = 10_000  # dead letters of a workspace that are counted
 
 _NO_TOKEN = VERSION
 REFRESH_TOKEN, SERVICE_ACCOUNT = "refresh token", "service account"  # kinds of credentials
@@ -67,7 +69,10 @@ def list_(
     with sentences(), open_desk(_dsn(database_url), name="connections list") as desk:
         if workspace:
             desk.know(workspace)
-        found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP)
+        found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
+    if len(found) > LISTED:
+        found.pop()
+        note(f"Over {LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
     vault = _vault(found)
     for row in found:
         stored = row.pop("stored")
@@ -84,8 +89,8 @@ def list_(
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:
     counts = (at_least(row["waiting"], CAP), at_least(row["dead"], CAP))
     whose = " for ".join(each for each in (row["account"], row["subject"]) if each)
-    credential = f"{row['kind']} {whose}".rstrip()
-    return (row["workspace"], row["calendar"], credential, row["valid"], row["key"], *counts, row["updated_at"])
+    named = (row["workspace"], visible(row["calendar"]), f"{row['kind']} {whose}".rstrip())
+    return (*named, row["valid"], row["key"], *counts, row["updated_at"])
 
 
 def _vault(found: list[dict[str, Any]]) -> Vault | None:
@@ -199,7 +204,7 @@ def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
         if given:
             raise
         raise ConfigurationError(
-            f"{error}\nGoogle is asked about the token before it is stored; --no-verify stores it untried."
+            f"{error}\nGoogle is asked about the token before it is stored; use --no-verify to store it untried."
         ) from error
 
 
@@ -207,7 +212,8 @@ def tried(given: Credential, google: GoogleSettings, calendar: str) -> str | Non
     """Try a credential; returns the refresh token that replaced it meanwhile, if one did. Ends with exit code 1."""
     account = account_of(given.secret, google.oauth_client)
     with refusals():
-        return try_credential(account, Candidate(given.who, given.remedy, calendar, google.google_api_root))
+        candidate = Candidate(given.who, given.remedy, calendar, google.google_api_root)
+        return try_credential(account, candidate, google.google_token_uri)
 
 
 @contextmanager
@@ -233,7 +239,7 @@ def store(desk: Desk, workspace: UUID, calendar: str, stored: str) -> dict[str, 
     Raises:
         ConfigurationError: There is no such workspace.
     """
-    requeued = desk.one(SQL["dead_of_auth"], workspace=workspace)["n"]
+    requeued = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
     with _known(workspace):
         before = desk.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
     return {
@@ -271,8 +277,7 @@ def tell(said: dict[str, Any], *, as_json: bool) -> None:
         print_json(said)
         return
     note(f"Workspace {said['workspace']} is connected{'' if said['new'] else ' again'}.")
-    if said["requeued"]:
-        note(f"{count(said['requeued'], 'dead letter')} put back.")
+    _tell_requeued(said["requeued"])
     if said["calendar_changed"]:
         note("Its calendar is another one than before. Events that are there stay until a REBUILD_ALL moves them.")
 
@@ -311,8 +316,8 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
     with sentences(), open_desk(_dsn(database_url), name="connections") as desk:
         if desk.row(SQL["connection"], workspace=workspace) is None:
-            raise ConfigurationError(f"Workspace {workspace} has no connection; `connect` makes one.")
-        dead = desk.one(SQL["dead_of_auth"], workspace=workspace)["n"] if valid else 0
+            raise ConfigurationError(f"Workspace {workspace} has no connection: make one with `connect`.")
+        dead = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
         changed = bool(desk.rows(SQL["set_valid"], workspace=workspace, valid=valid))
     requeued = dead if changed else 0
     if as_json:
@@ -320,5 +325,9 @@ def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | Non
         return
     state = "valid" if valid else "invalid: what it holds back waits"
     note(f"The connection of workspace {workspace} {'is now' if changed else 'was already'} {state}.")
-    if requeued:
-        note(f"{count(requeued, 'dead letter')} put back.")
+    _tell_requeued(requeued)
+
+
+def _tell_requeued(number: int) -> None:
+    if number:
+        note(f"{count(number, 'dead letter') if number <= REQUEUED else f'over {REQUEUED:,} dead letters'} put back.")

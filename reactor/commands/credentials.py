@@ -114,6 +114,8 @@ def _content(path: str) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(LONGEST + 1)
     except OSError as error:
-        raise ConfigurationError(f"--service-account: {path} cannot be read ({error.strerror}).") from None
+        raise ConfigurationError(
+            f"--service-account: {path} cannot be read ({error.strerror}): look at its path."
+        ) from None
     except ValueError:
         raise ConfigurationError("--service-account is the path of a file, or - for standard input.") from None

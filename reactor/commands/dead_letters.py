@@ -15,10 +15,12 @@ from uuid import UUID
 import psycopg
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_id, read_number
 from reactor.commands.output import at_least, count, note, print_facts, print_json, print_table, progress, sentences
 from reactor.commands.preview import preview
+from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
+from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
 from reactor.postgres.desk import Desk, open_desk
 from reactor.postgres.statements import statements
@@ -27,7 +29,8 @@ from reactor.settings import DatabaseSettings
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
 PORTIONS = 5  # a second
-LARGEST = 262_144  # bytes of a payload that is read
+SHOWN = 200  # causes in the table
+READ = 200  # payloads that are read at a time
 CODES = {*FailureCode, "NONE"} - {FailureCode.SUPERSEDED}
 _AGE = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -52,7 +55,10 @@ Before = Annotated[
 Age = Annotated[
     str | None, typer.Option(show_default=False, metavar="AGE", help="Those that died longer ago: 90s, 30m, 12h, 7d.")
 ]
-Ids = Annotated[list[UUID] | None, typer.Option("--id", show_default=False, help="This one; may be repeated.")]
+Ids = Annotated[
+    list[UUID] | None,
+    typer.Option("--id", parser=read_id, metavar="<UUID>", show_default=False, help="This one; may be repeated."),
+]
 
 
 def _dsn(given: str | None) -> str:
@@ -120,7 +126,9 @@ def list_(
         print_json({"causes": causes, "total": total, "capped": total > CAP})
     elif causes:
         columns = ("workspace", "code", "items", "first", "last", "newest", "error")
-        print_table(columns, [tuple(cause[name] for name in columns) for cause in causes])
+        print_table(columns, [tuple(cause[name] for name in columns) for cause in causes[:SHOWN]])
+        if len(causes) > SHOWN:
+            note(f"And {len(causes) - SHOWN:,} rarer causes: narrow it with --workspace or --code, or see --json.")
         note(f"{at_least(total, CAP)} in all. Next: `dead-letters show ID`, `dead-letters requeue --dry-run`.")
     else:
         note("There are no dead letters.")
@@ -133,7 +141,7 @@ def list_(
     python -m reactor dead-letters show 0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6"""
 )
 def show(
-    item: Annotated[UUID, typer.Argument(metavar="ID", show_default=False, help="The item.")],
+    item: Annotated[UUID, typer.Argument(parser=read_id, metavar="ID", show_default=False, help="The item.")],
     *,
     show_texts: Annotated[
         bool, typer.Option("--show-texts", help="Show the event's texts too; without it their lengths.")
@@ -153,7 +161,8 @@ def show(
             letter = desk.row(SQL["letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
-                f"There is no item {item}: it was mistyped, or retention has deleted it (CALENDAR_SYNC_RETENTION_DAYS)."
+                f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
+                "(CALENDAR_SYNC_RETENTION_DAYS)."
             )
     payload, size = letter.pop("payload"), letter.pop("size")
     if size is not None and size > LARGEST:
@@ -197,7 +206,9 @@ def requeue(  # noqa: PLR0913  (options)
     age: Age = None,
     ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    rate: Annotated[float, typer.Option(min=0.1, help="Items a second.")] = 50.0,
+    rate: Annotated[
+        float, typer.Option(parser=read_number(0.1), metavar="<float>", help="Items a second, 0.1 at least.")
+    ] = 50.0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -220,6 +231,7 @@ def requeue(  # noqa: PLR0913  (options)
             if workspace:
                 desk.know(workspace)
             fates = desk.rows(SQL["fates"], **filters, cap=CAP)
+            _ask_the_parser(desk, fates)
             if ids and len(fates) < len(set(ids)):
                 note(f"{len(set(ids)) - len(fates)} of the given items are no dead letters and are left alone.")
             counts = Counter(row["fate"] for row in fates)
@@ -228,7 +240,7 @@ def requeue(  # noqa: PLR0913  (options)
             done = 0 if dry_run else _put_back(desk, [row["id"] for row in fates], rate)
     left = 0 if dry_run else len(fates) - done
     if as_json:
-        fate = {name: counts[name] for name in ("sent", "parked", "outdated", "overtaken")}
+        fate = {name: counts[name] for name in ("sent", "parked", "refused", "outdated", "overtaken")}
         print_json({"found": len(fates), "requeued": done, "left": left, "dry_run": dry_run, **fate})
     elif fates and not dry_run:
         note(
@@ -238,6 +250,20 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
+def _ask_the_parser(desk: Desk, fates: list[dict[str, Any]]) -> None:
+    """Mark those that would be sent and whose payload cannot be used, which is what they died of, or nobody knows."""
+    suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
+    ids = list(suspects)
+    for first in range(0, len(ids), READ):
+        for row in desk.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
+            try:
+                parse(
+                    row["operation"], row["workspace"], Oversized(row["size"]) if row["text"] is None else row["text"]
+                )
+            except BadPayloadError:
+                suspects[row["id"]]["fate"] = "refused"
+
+
 def _forecast(counts: Counter[str], done: str) -> str:
     total = counts.total()
     if not total:
@@ -245,11 +271,12 @@ def _forecast(counts: Counter[str], done: str) -> str:
     said = {
         "sent": "will be sent",
         "parked": "will wait for a valid connection",
+        "refused": "will be dead letters again: the payload cannot be used (`dead-letters show ID` says why)",
         "outdated": "will be completed without being sent: a newer state was settled",
         "overtaken": "will be completed without being sent: a newer state waits or is put back too",
     }
     lines = [f"  {counts[fate]:,} {text}" for fate, text in said.items() if counts[fate]]
-    more = " (the newest; run it again for the rest)" if total == CAP else ""
+    more = " (run it again for the rest)" if total == CAP else ""
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])
 
 

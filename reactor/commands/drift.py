@@ -17,11 +17,12 @@ from reactor import logs
 from reactor.accounts import Accounts
 from reactor.commands import drift_report as reporting
 from reactor.commands.drift_report import Comparison
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_number
 from reactor.commands.output import note, progress, sentences
 from reactor.comparing import SQL, Comparing, Cost, FailedForAllError, cost
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.google.credentials import account_of
+from reactor.google.network import client_options
 from reactor.google.reader import Pace
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
@@ -45,12 +46,27 @@ def drift(  # noqa: PLR0913  (options)
     words: Annotated[
         bool, typer.Option("--words", help="Show titles, descriptions and places; without it their lengths.")
     ] = False,
-    rate: Annotated[float, typer.Option(min=0.1, max=100, help="Calls to Google a second, at most.")] = 5.0,
+    rate: Annotated[
+        float,
+        typer.Option(
+            parser=read_number(0.1, 100), metavar="<float>", help="Calls to Google a second, at most; 0.1 to 100."
+        ),
+    ] = 5.0,
     patience: Annotated[
-        float, typer.Option(min=0, help="Seconds that a change may wait in the outbox before its difference counts.")
+        float,
+        typer.Option(
+            parser=read_number(0),
+            metavar="<float>",
+            help="Seconds that a change may wait in the outbox before its difference counts.",
+        ),
     ] = 900.0,
     lookups: Annotated[
-        int, typer.Option(min=0, help="Events of a workspace that are asked for one by one, where no list has them.")
+        float,
+        typer.Option(
+            parser=read_number(0),
+            metavar="<int>",
+            help="Events of a workspace that are asked for one by one, where no list has them.",
+        ),
     ] = 100,
     metrics: Annotated[
         Path | None,
@@ -77,13 +93,13 @@ def drift(  # noqa: PLR0913  (options)
             if workspace:
                 desk.know(workspace)
             expected = cost(desk, workspace)
-        note(reporting.forecast(expected, rate=rate, lookups=lookups))
+        note(reporting.forecast(expected, rate=rate, lookups=int(lookups)))
         if dry_run:
             reporting.show_cost(expected, as_json=as_json)
             raise typer.Exit
         logs.configure("auto", cast("TextIO", _StandardError()))
         found = trio.run(
-            partial(_compare, settings, workspace, expected, rate, words=words, patience=patience, lookups=lookups)
+            partial(_compare, settings, workspace, expected, rate, words=words, patience=patience, lookups=int(lookups))
         )
         if metrics:
             reporting.write_metrics(found, metrics)
@@ -114,7 +130,12 @@ async def _compare(
     pool = Pool(settings.database_url.get_secret_value(), name="calendar-sync-reactor drift")
     transport = Transport(settings.google_api_root, Timeouts())
     with one_error(ReactorError):
-        async with aclosing(pool), aclosing(transport), httpx.AsyncClient() as client, trio.open_nursery() as exchanges:
+        async with (
+            aclosing(pool),
+            aclosing(transport),
+            httpx.AsyncClient(**client_options(settings.google_token_uri)) as client,
+            trio.open_nursery() as exchanges,
+        ):
             account = partial(account_of, client=settings.oauth_client)
             accounts = Accounts(settings.vault, pool, TokenExchange(client), account, exchanges)
             comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)

@@ -258,4 +258,4 @@ def write_metrics(found: Comparison, file: Path) -> None:
     try:
         write_to_textfile(str(file), registry)
     except OSError as error:
-        raise ConfigurationError(f"{file} cannot be written: {error.strerror}.") from error
+        raise ConfigurationError(f"{file} cannot be written ({error.strerror}): give another path.") from error

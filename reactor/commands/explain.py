@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from reactor.commands import google_event
-from reactor.commands.dead_letters import LARGEST, SQL as LETTERS
+from reactor.commands.dead_letters import SQL as LETTERS
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
@@ -20,6 +20,7 @@ from reactor.core.chain import Chain, Hands, Row, Wish
 from reactor.core.explanation import explain as explained
 from reactor.core.ids import event_id
 from reactor.core.messages import Place
+from reactor.core.payload import LARGEST
 from reactor.core.seen import Sight
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import RECENT, Reading, read

@@ -15,6 +15,7 @@ from reactor.core.seen import Seen, see
 from reactor.core.token_answers import Answer, Granted
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import account_of
+from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
 from reactor.postgres.desk import Desk
@@ -61,7 +62,10 @@ def look(desk: Desk, settings: Settings, workspace: UUID, place: Place, source: 
 
 async def _ask(settings: Settings, secret: str, place: Place) -> tuple[Answer, Reply | Retry | Dead]:
     account = account_of(secret, settings.oauth_client)
-    async with Transport(settings.google_api_root, Timeouts()) as transport, httpx.AsyncClient() as client:
+    async with (
+        Transport(settings.google_api_root, Timeouts()) as transport,
+        httpx.AsyncClient(**client_options(settings.google_token_uri)) as client,
+    ):
         answer = await TokenExchange(client, threads=1).refresh(account)
         if not isinstance(answer, Granted):
             return answer, answer

@@ -13,6 +13,7 @@ from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings
 
 SQL = statements("locks")
+CAP = 10_000  # items that are shown
 
 
 def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
@@ -33,7 +34,9 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
         with open_desk(dsn, name="locks") as desk:
             if workspace:
                 desk.know(workspace)
-            found = desk.rows(SQL["locks"], workspace=workspace)
+            found = desk.rows(SQL["locks"], workspace=workspace, cap=CAP)
+            if sum(row["item"] is not None for row in found) > CAP:
+                note(f"Over {CAP:,} items are in hand; these are some of them. A --workspace shows all of one.")
             if not workspace:
                 found += [_of_all(holder) for holder in holders(desk.connection) if holder.stands_out]
     if as_json:

@@ -1,9 +1,36 @@
 """Options that several commands have."""
 
+import math
+from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
 import typer
+
+
+def read_id(text: str | UUID) -> UUID:
+    """Read a UUID that somebody has typed."""
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise typer.BadParameter("it must be a UUID, such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10.") from None
+
+
+def read_number(least: float, most: float = math.inf) -> Callable[[str | float], float]:
+    """Make what reads a number from `least` to `most` that a person has typed."""
+
+    def read(text: str | float) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most or number == math.inf:
+            bounds = f"{least:g} at least" if most == math.inf else f"{least:g} to {most:g}"
+            raise typer.BadParameter(f"it must be a number, {bounds}.")
+        return number
+
+    return read
+
 
 DatabaseUrl = Annotated[
     str | None,
@@ -12,8 +39,13 @@ DatabaseUrl = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for programs.")]
-Workspace = Annotated[UUID, typer.Option("--workspace", show_default=False, help="The workspace's id.")]
-OneWorkspace = Annotated[UUID | None, typer.Option("--workspace", show_default=False, help="This workspace only.")]
+Workspace = Annotated[
+    UUID, typer.Option("--workspace", parser=read_id, metavar="<UUID>", show_default=False, help="The workspace's id.")
+]
+OneWorkspace = Annotated[
+    UUID | None,
+    typer.Option("--workspace", parser=read_id, metavar="<UUID>", show_default=False, help="This workspace only."),
+]
 Verify = Annotated[
     bool,
     typer.Option("--verify/--no-verify", help="Ask Google before anything is stored; without it, nothing is asked."),

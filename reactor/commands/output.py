@@ -104,6 +104,11 @@ def clean(value: Any) -> str:
             return _CONTROLS.sub(" ", _bounded(str(value)))
 
 
+def visible(text: str) -> str:
+    """A text as it is; in quotation marks where an end of it, or a character, could not be seen."""
+    return text if text == text.strip() and text.isprintable() else repr(text)
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them, in the two largest units."""
     whole = int(seconds)

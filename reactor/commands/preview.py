@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from reactor.commands.output import visible
 from reactor.core.event import body
 from reactor.core.ids import event_id
-from reactor.core.payload import BadPayloadError, Cancel, Rebuild, parse
+from reactor.core.payload import LONGEST_RESOURCE_ID, BadPayloadError, Cancel, Rebuild, parse
 
 _LONGEST = 2_000  # characters: a payload of fifty bad lines has fifty problems
 _TEXTS = ("summary", "description", "location")
@@ -24,7 +25,10 @@ def preview(letter: Document, payload: object, *, show_texts: bool) -> Document:
     try:
         read = parse(letter["operation"], workspace, payload)
     except BadPayloadError as error:
-        return {"nothing": "the payload cannot be used", "problems": "; ".join(error.problems)[:_LONGEST]}
+        given = payload.get("calendarId") if isinstance(payload, dict) else None
+        calendar = {"calendar": visible(given[:LONGEST_RESOURCE_ID])} if isinstance(given, str) else {}
+        problems = "; ".join(error.problems)[:_LONGEST]
+        return {"nothing": "the payload cannot be used", **calendar, "problems": problems}
     if isinstance(read, Rebuild):
         return {"calendar": read.calendar_id, "what": "the workspace's events are all compared and put right"}
     event = letter["event_id"] or event_id(workspace, letter["source"], letter["generation"])

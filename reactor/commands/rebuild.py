@@ -76,7 +76,7 @@ def _ready(desk: Desk, workspace: UUID) -> Document:
     connection = desk.row(CONNECTIONS["connection"], workspace=workspace)
     if connection is None:
         raise ConfigurationError(
-            f"Workspace {workspace} has no connection, so it has no calendar: `python -m reactor connect` makes one."
+            f"Workspace {workspace} has no connection, so it has no calendar: run `python -m reactor connect`."
         )
     open_one = desk.row(SQL["open_rebuild"], workspace=workspace)
     if open_one:
@@ -131,7 +131,7 @@ def _obstacles(desk: Desk, workspace: UUID, *, valid: bool) -> list[str]:
 def _start(desk: Desk, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
     made = desk.row(SQL["ask"], workspace=workspace, calendar=calendar, recreate=recreate)
     if made is None:
-        raise ConfigurationError("Another rebuild of the workspace was started at this moment; it does the same.")
+        raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
     started: UUID = made["id"]
     return started
 

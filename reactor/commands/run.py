@@ -2,10 +2,13 @@
 
 import gc
 
+import structlog
 import trio
 import typer
 
 from reactor.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
 
 
 def run() -> None:
@@ -22,6 +25,8 @@ def run() -> None:
     try:
         read = settings.Settings.from_environment()
         logs.configure(read.log_format, level=read.log_level)
+        for problem in settings.unknown_variables():
+            log.warning("setting_unknown", problem=problem)
         _spare_the_collector()
         drained = trio.run(service.run, read)
     except ConfigurationError as error:

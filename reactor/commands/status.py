@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_id
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
@@ -17,7 +17,9 @@ from reactor.settings import DatabaseSettings
 
 SQL = statements("status")
 CAP = 10_000  # rows that are counted of anything
+CHILDREN = 100_000  # items of a rebuild that are counted
 TOP = 5  # workspaces that are named
+LISTED = 1_000  # workspaces in the document
 
 Document = dict[str, Any]
 
@@ -25,7 +27,10 @@ Document = dict[str, Any]
 def status(
     *,
     rebuild: Annotated[
-        UUID | None, typer.Option(show_default=False, help="How far this REBUILD_ALL is: the id of its row.")
+        UUID | None,
+        typer.Option(
+            parser=read_id, metavar="<UUID>", show_default=False, help="How far this REBUILD_ALL is: the id of its row."
+        ),
     ] = None,
     workspace: OneWorkspace = None,
     as_json: AsJson = False,
@@ -33,7 +38,8 @@ def status(
 ) -> None:
     """Show how the outbox is: what waits and for how long, who waits for a person, dead letters, replicas.
 
-    Cheap at any size: of each kind no more than 10,000 rows are counted, and never the finished ones. What waits
+    Cheap at any size: of each kind no more than 10,000 rows are counted ("over 10,000"), of a rebuild's items no more
+    than 100,000, and never the finished ones. What waits
     for a valid connection is parked; the oldest due item is one that could be sent.
 
     Exit codes: 0 shown; 2 wrong use or no database.
@@ -57,8 +63,7 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
     counts = desk.one(SQL["open_items"], **where, cap=CAP)
     capped, due = counts["open"] > CAP, counts.pop("due")
     dead = {row["code"]: row["n"] for row in desk.rows(SQL["dead"], **where, cap=CAP)}
-    backlog = desk.one(SQL["backlog"], **where)
-    parked = desk.rows(SQL["parked"], **where, cap=CAP, top=1_000)
+    parked = desk.rows(SQL["parked"], **where, cap=CAP, top=LISTED)
     return {
         "items": {
             **counts,
@@ -66,18 +71,27 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
             "capped": capped,
             "about": _about(desk) if capped and not workspace else None,
         },
-        "in_hand": desk.one(SQL["in_hand"], **where),
-        "backlog": {
-            "oldest_due_seconds": backlog["oldest"],
-            "workspaces": backlog["workspaces"],
-            "worst": desk.rows(SQL["worst"], **where, cap=CAP, top=TOP),
-        },
-        "parked": {**desk.one(SQL["connections"], **where), "workspaces": parked},
-        "stopped": desk.rows(SQL["stopped"], **where),
+        "in_hand": desk.one(SQL["in_hand"], **where, cap=CAP),
+        "backlog": _backlog_of(desk, workspace),
+        "parked": {**desk.one(SQL["connections"], **where, cap=CAP), "workspaces": parked},
+        "stopped": desk.rows(SQL["stopped"], **where, top=LISTED),
         "set_aside": desk.rows(SQL["aside"], **where, cap=CAP),
         "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
-        "replicas": desk.rows(SQL["replicas"]),
+        "replicas": desk.rows(SQL["replicas"], cap=CAP),
         "held": [asdict(holder) for holder in holders(desk.connection) if holder.stands_out],
+    }
+
+
+def _backlog_of(desk: Desk, workspace: UUID | None) -> Document:
+    """The workspaces with something due: how many, how long the oldest waits, and the worst of them."""
+    due = desk.rows(SQL["due"], workspace=workspace, cap=CAP)
+    worst = {row["workspace"]: row["waited"] for row in due[:TOP]}
+    items = {row["workspace"]: row["due"] for row in desk.rows(SQL["due_items"], workspaces=list(worst), cap=CAP)}
+    return {
+        "oldest_due_seconds": max((row["waited"] or 0.0 for row in due), default=0.0),
+        "workspaces": len(due),
+        "capped": any(row["n"] >= CAP for row in due),
+        "worst": [{"workspace": each, "waited": waited, "due": items[each]} for each, waited in worst.items()],
     }
 
 
@@ -90,17 +104,17 @@ def _show_outbox(document: Document) -> None:
     items, hand, backlog, parked = (document[part] for part in ("items", "in_hand", "backlog", "parked"))
     total = at_least(items["open"], CAP) + (f", about {items['about']:,}" if items["about"] else "")
     of_these = f"of the first {items['open']:,}: " if items["capped"] else ""
-    workspaces = count(len(parked["workspaces"]), "workspace")
-    waits = sum(each["waiting"] for each in parked["workspaces"])
+    workspaces = _many(len(parked["workspaces"]), LISTED, "workspace")
+    waits = _many(sum(each["waiting"] for each in parked["workspaces"]), CAP, "item")
     print_facts(
         {
             "waiting": total,
             "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
             "oldest due": _backlog(backlog),
-            "in hand": f"{hand['processing']:,} PROCESSING; {count(hand['orphans'], 'orphan')}, "
+            "in hand": f"{at_least(hand['processing'], CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
             f"{hand['of_older_workers']:,} of an older worker",
-            "parked": f"{count(waits, 'item')} of {workspaces} without a valid connection",
-            "connections": f"{parked['total']:,}, of which {parked['invalid']:,} invalid",
+            "parked": f"{waits} of {workspaces} without a valid connection",
+            "connections": f"{at_least(parked['total'], CAP)}, of which {parked['invalid']:,} invalid",
             "dead letters": _dead(document["dead_letters"]),
             **_aside(document["set_aside"]),
             **_refused(document["replicas"]),
@@ -117,8 +131,9 @@ def _show_outbox(document: Document) -> None:
         print_table(("workspace", "connection", "waiting"), rows, title="\nParked: connect them again")
     if document["stopped"]:
         rows = [(e["workspace"], e["cause"], f"{e['deletes']:,} of {e['events']:,}") for e in document["stopped"]]
-        title = "\nStopped by the brake: see `python -m reactor brake list`"
-        print_table(("workspace", "cause", "would delete"), rows, title=title)
+        more = f" ({at_least(len(rows), LISTED)} workspaces)" if len(rows) > TOP else ""
+        title = f"\nStopped by the brake{more}: see `python -m reactor brake list`"
+        print_table(("workspace", "cause", "would delete"), rows[:TOP], title=title)
     if document["replicas"]:
         _show_replicas(document["replicas"])
     if document["held"]:
@@ -130,7 +145,13 @@ def _show_outbox(document: Document) -> None:
 def _backlog(backlog: Document) -> str:
     if not backlog["workspaces"]:
         return "nothing"
-    return f"{duration(backlog['oldest_due_seconds'])}, in {count(backlog['workspaces'], 'workspace')}"
+    workspaces = count(backlog["workspaces"], "workspace")
+    some = f" of the first {CAP:,}" if backlog["capped"] else ""
+    return f"{duration(backlog['oldest_due_seconds'])}, in {workspaces}{some}"
+
+
+def _many(number: int, cap: int, noun: str) -> str:
+    return f"over {cap:,} {noun}s" if number > cap else count(number, noun)
 
 
 def _waited(seconds: float | None) -> str:
@@ -172,7 +193,7 @@ def _show_replicas(sessions: list[Document]) -> None:
             str(each["pid"]),
             each["client"] or ("local" if each["since"] else "not shown to this role"),
             each["since"],
-            "the gate: sleeps" if each["has_gate"] else count(each["items"], "item"),
+            "the gate: sleeps" if each["has_gate"] else _many(each["items"], CAP, "item"),
         )
         for each in sessions
     ]
@@ -183,26 +204,35 @@ def _rebuild(desk: Desk, rebuild: UUID, workspace: UUID | None) -> Document:
     found = desk.row(SQL["rebuild"], id=rebuild)
     if found is None:
         raise ConfigurationError(
-            f"There is no item {rebuild}: it was mistyped, or retention has deleted it (CALENDAR_SYNC_RETENTION_DAYS)."
+            f"There is no item {rebuild}: look whether it was mistyped; retention may have deleted it "
+            "(CALENDAR_SYNC_RETENTION_DAYS)."
         )
     if found["operation"] != "REBUILD_ALL":
         raise ConfigurationError(f"Item {rebuild} is {found['operation']}, not REBUILD_ALL; give the rebuild's own id.")
     if workspace not in (None, found["workspace"]):
         raise ConfigurationError(f"Rebuild {rebuild} is of another workspace; leave --workspace out.")
-    children = desk.rows(SQL["children"], id=rebuild)
+    children = desk.rows(SQL["children"], id=rebuild, cap=CHILDREN)
     by_status: dict[str, int] = {}
     for child in children:
         by_status[child["status"]] = by_status.get(child["status"], 0) + child["n"]
     total = sum(by_status.values())
     done = by_status.get("COMPLETED", 0)
     dead = {child["code"] or "none": child["n"] for child in children if child["status"] == "DEAD_LETTER"}
-    over = found["status"] == "COMPLETED" and done + sum(dead.values()) == total
+    capped = total > CHILDREN
+    over = found["status"] == "COMPLETED" and done + sum(dead.values()) == total and not capped
     overtaken = sum(child["n"] for child in children if child["code"] == "SUPERSEDED")
     return {
         "rebuild": found,
         "expanded": found["status"] == "COMPLETED",
         "over": over,
-        "children": {"total": total, "done": done, "overtaken": overtaken, "by_status": by_status, "dead": dead},
+        "children": {
+            "total": total,
+            "done": done,
+            "overtaken": overtaken,
+            "capped": capped,
+            "by_status": by_status,
+            "dead": dead,
+        },
     }
 
 
@@ -217,7 +247,7 @@ def _show_rebuild(document: Document) -> None:
             "workspace": row["workspace"],
             "asked for": row["created_at"],
             "expansion": _expansion(row),
-            "events": f"{done + dead:,} of {total:,} settled{share}, {left:,} to go",
+            "events": f"{done + dead:,} of {at_least(total, CHILDREN)} settled{share}, {left:,} to go",
             "overtaken": f"{children['overtaken']:,} by newer states",
             "dead letters": codes or "none",
             "over": document["over"],

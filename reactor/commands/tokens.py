@@ -65,7 +65,11 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
         if counts["replaced"]:
             note(f"{counts['replaced']:,} kept changing meanwhile and are left to their writers: run it again.")
         if report.problems:
-            print_table(("workspace", "problem"), report.problems.items(), title="Left as they are")
+            print_table(
+                ("workspace", "problem"),
+                report.problems.items(),
+                title="Left as they are: add the key, or connect these workspaces again",
+            )
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 
 

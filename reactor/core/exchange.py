@@ -1,4 +1,4 @@
-"""The dialogues that there are: one for each kind of item, and the list that a rebuild begins with."""
+"""Entry points: `exchange` picks the dialogue for an item, `inventory` lists a calendar for a rebuild."""
 
 from reactor.core import messages
 from reactor.core.answers import CHANGING, UNREADABLE

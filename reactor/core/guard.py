@@ -9,7 +9,8 @@ After a hold, and while the breaker is not closed, a guard is *suspect*: one ite
 lets others follow. So a calendar that is gone costs a dead letter a minute, not the whole workspace, and what poisons a
 batch is soon found alone.
 
-Answers to requests that left before the last hold began are no news: twenty requests in flight report one shortage.
+Answers to requests that were sent before the current hold began are ignored: twenty requests in flight all report the
+same shortage.
 """
 
 import math

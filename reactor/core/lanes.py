@@ -22,7 +22,7 @@ below it, however many they are. Lanes that come later add what they have in han
 is deferred beyond the second cap counts for the whole: in hand are never more than twice as many as without locks, and
 memory stays bounded.
 
-*Who is told.* A lane that opens with time stands in a heap of alarms; `alarm_at` says when `tick` has something to do.
+*Who is told.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`.
 `reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded has an
 alarm, or items or a request in hand whose end opens it. After `clear` nothing is in hand, so it judges every lane anew.
 """

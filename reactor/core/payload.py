@@ -2,7 +2,11 @@
 
 Tolerant of fields it does not know, strict about those it knows: a value that Google would refuse, or that would be
 written under another source's name, is better refused here, by the path of the field, than later. What only Google can
-judge (whether a time zone exists, whether a colour does) is left to Google.
+judge (whether a time zone exists, whether a colour does) is left to Google. Lenient where it costs nothing: an optional
+field that is null, or an empty text, is absent, and a number where a text of the event is wanted is its digits.
+
+What a field must be is said once, in the docstring beside it: a problem says it, the table and the JSON Schema of
+docs/payload.md are made from it.
 
 Three rules are stricter than they look:
 
@@ -20,24 +24,27 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, cast
+from math import isfinite
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
     StringConstraints,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
 from reactor.core.item import Oversized
+from reactor.core.payload_problems import described, problem
 from reactor.errors import PermanentError
 
 LONGEST_RESOURCE_ID = 1024
@@ -48,11 +55,6 @@ _KEY_PART = 40  # characters; the expression in SQL cuts at the same place
 _RECURRENCE = re.compile(r"(?:RRULE|EXRULE|RDATE|EXDATE)[;:][^\x00-\x1f\x7f]+", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DATE_LENGTH = len("2026-01-31")
-_UNREADABLE = (  # what the parser says, and what we say
-    ("number out of range", "a number of more than 4,300 digits"),
-    ("recursion limit exceeded", "nested 200 deep or more"),
-    ("hex escape", "half of a character: a surrogate without its other half"),
-)
 
 
 class Operation(StrEnum):
@@ -84,39 +86,47 @@ class BadPayloadError(PermanentError):
         self.problems = tuple(problems)
 
 
-def _problem(kind: str) -> PydanticCustomError:
-    """An error whose type is its whole text: messages of errors may repeat values, types cannot."""
-    return PydanticCustomError(kind.replace(" ", "_"), "{kind}", {"kind": kind})
-
-
 def _moment(value: object) -> date:
     """A day from `YYYY-MM-DD`, a datetime from anything longer; both ISO 8601."""
     if not isinstance(value, str):
-        raise _problem("not a string")
+        raise problem()
     try:
         return date.fromisoformat(value) if len(value) <= _DATE_LENGTH else datetime.fromisoformat(value)
     except ValueError:
-        raise _problem("not a date or time in ISO 8601") from None
+        raise problem() from None
 
 
 def _uuid(value: str) -> str:
     if not _UUID.fullmatch(value):
-        raise _problem("not a UUID in lower case with hyphens")
+        raise problem()
     return value
 
 
 def _line(value: str) -> str:
     if not _RECURRENCE.fullmatch(value):
-        raise _problem("not a line of RRULE, EXRULE, RDATE or EXDATE")
+        raise problem("must be a line of RRULE, EXRULE, RDATE or EXDATE, such as RRULE:FREQ=WEEKLY;COUNT=4")
     return value
 
 
 def _addressable(value: str) -> str:
     if not value.strip("."):
-        raise _problem("only dots")
+        raise problem()
     if value != value.strip():
-        raise _problem("white space at an end")
+        raise problem("begins or ends with white space (a line break?): take it away")
     return value
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _digits_if_number(value: object) -> object:
+    """The digits of a number; infinity, which JSON does not have, stays what it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else value
+
+
+def _false_if_absent(value: object) -> object:
+    return False if value is None or value == "" else value
 
 
 def is_resource_id(text: str) -> bool:
@@ -124,68 +134,85 @@ def is_resource_id(text: str) -> bool:
     return 0 < len(text) <= LONGEST_RESOURCE_ID and bool(text.strip(".")) and text == text.strip()
 
 
-Moment = Annotated[date, PlainValidator(_moment)]
+_NOT_EMPTY = BeforeValidator(_none_if_empty)
+_TEXT = BeforeValidator(_digits_if_number)
+Flag = Annotated[bool, BeforeValidator(_false_if_absent)]
+
+Moment = Annotated[date, PlainValidator(_moment), WithJsonSchema({"type": "string", "minLength": 10})]
 """A day (`date`) or a point in time (`datetime`, with or without an offset)."""
 ResourceId = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_RESOURCE_ID), AfterValidator(_addressable)
 ]
-SourceId = Annotated[str, AfterValidator(_uuid)]
+SourceId = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"pattern": f"^{_UUID.pattern}$"})]
 SourceType = Annotated[str, StringConstraints(min_length=1, max_length=_KEY_PART, pattern=r"^[^:\s]+$")]
-RecurrenceLine = Annotated[str, AfterValidator(_line)]
+RecurrenceLine = Annotated[
+    str,
+    AfterValidator(_line),
+    Field(json_schema_extra={"pattern": "^([Rr][Rr]|[Ee][Xx])([Uu][Ll][Ee]|[Dd][Aa][Tt][Ee])"}),
+]
 TimeZone = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+\-/]*$")]
 ColorId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]?$")]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, extra="ignore", frozen=True, strict=True, hide_input_in_errors=True
+        alias_generator=to_camel,
+        extra="ignore",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
 
 class Reminder(_Model):
-    """One reminder: how, and how many minutes before (four weeks at most)."""
+    """One reminder."""
 
     method: Literal["email", "popup"]
+    """email or popup"""
     minutes: Annotated[int, Field(ge=0, le=40_320)]
+    """a whole number of minutes, 0 to 40320. How long before the start: four weeks at most"""
 
 
 class Reminders(_Model):
     """The event's reminders: the calendar's own, or up to five."""
 
-    use_default: bool = False
-    overrides: Annotated[list[Reminder], Field(max_length=5)] = []
+    use_default: Flag = False
+    """true or false. Whether the calendar's own reminders are used"""
+    overrides: Annotated[list[Reminder], Field(max_length=5), BeforeValidator(lambda value: value or [])] = []
+    """up to five objects such as {"method": "popup", "minutes": 10}"""
 
     @field_validator("overrides")
     @classmethod
     def _not_both(cls, value: list[Reminder], info: ValidationInfo) -> list[Reminder]:
         if value and info.data.get("use_default"):
-            raise _problem("not together with useDefault")
+            raise problem("must be empty or absent where useDefault is true")
         return value
 
 
 class Event(_Model):
-    """The event as the application sees it.
+    """The event as the application sees it."""
 
-    Attributes:
-        is_all_day: Whether it covers whole days; then `start` and `end` may be days or times, and zones mean nothing.
-        time_zone: IANA name; wanted where a time has no offset, and for recurrence.
-        start: When it starts.
-        end: When it ends: later than `start`; for whole days the first day that is not covered, or `start` itself for
-            one day.
-        recurrence: Lines of RFC 5545, https://www.rfc-editor.org/rfc/rfc5545#section-3.8.5.
-        color_id: A colour of the event palette; Google knows which there are.
-    """
-
-    is_all_day: bool = False
-    time_zone: TimeZone | None = None
-    title: Annotated[str, StringConstraints(min_length=1, max_length=500), Field(repr=False)]
-    description: Annotated[str | None, Field(repr=False)] = None
+    is_all_day: Flag = False
+    """true or false. Whether it covers whole days: then start and end may be days or times, and zones mean nothing"""
+    time_zone: Annotated[TimeZone | None, _NOT_EMPTY] = None
+    """an IANA name such as Europe/Berlin. Wanted where a time has no offset, and for what recurs"""
+    title: Annotated[str, StringConstraints(min_length=1, max_length=500), _TEXT, Field(repr=False)]
+    """a text of 1 to 500 characters"""
+    description: Annotated[str | None, _TEXT, Field(repr=False)] = None
+    """a text. Google keeps the first 8,000 characters"""
     start: Moment
+    """a time such as 2026-01-31T09:00:00+01:00, or for whole days a day such as 2026-01-31"""
     end: Moment
-    recurrence: list[RecurrenceLine] | None = None
-    location: Annotated[str | None, Field(repr=False)] = None
-    color_id: ColorId | None = None
-    reminders: Reminders | None = None
+    """a time or a day as start is. Later than start; for whole days the first day after, or start itself for one day"""
+    recurrence: Annotated[list[RecurrenceLine] | None, _NOT_EMPTY] = None
+    """a list of lines such as RRULE:FREQ=WEEKLY;COUNT=4. RFC 5545, section 3.8.5: RRULE, EXRULE, RDATE, EXDATE"""
+    location: Annotated[str | None, _TEXT, Field(repr=False)] = None
+    """a text"""
+    color_id: Annotated[ColorId | None, _NOT_EMPTY, _TEXT] = None
+    """the number of a colour of Google's palette for events, such as 7"""
+    reminders: Annotated[Reminders | None, _NOT_EMPTY] = None
+    """an object such as {"useDefault": true} or {"overrides": [{"method": "popup", "minutes": 10}]}"""
 
     @field_validator("start", "end")
     @classmethod
@@ -194,9 +221,9 @@ class Event(_Model):
         if info.data.get("is_all_day", True):
             return value
         if not isinstance(value, datetime):
-            raise _problem("a day, and the event is not all-day")
+            raise problem("is a day, and the event is not all-day: give a time, or isAllDay: true")
         if value.utcoffset() is None and not info.data.get("time_zone", True):
-            raise _problem("neither an offset nor a timeZone")
+            raise problem("has no offset, and the event no timeZone: give one of them, such as Europe/Berlin")
         return value
 
     @field_validator("end")
@@ -206,11 +233,11 @@ class Event(_Model):
         if start is None or all_day is None:
             return value  # they have an error of their own
         if all_day and _day(value) < _day(start):
-            raise _problem("before start")
+            raise problem("must not be before start")
         if all_day and _day(value) == date.max:
-            raise _problem("too late for a last day")
+            raise problem("is too late: there must be a day after it")
         if not all_day and not _later(cast("datetime", value), start):
-            raise _problem("not after start")
+            raise problem("must be later than start")
         return value
 
 
@@ -227,7 +254,9 @@ def _later(end: datetime, start: datetime) -> bool:
 
 class _Addressed(_Model):
     workspace_id: Annotated[str, Field()]
+    """the workspace_id of the row"""
     calendar_id: Annotated[ResourceId, Field(repr=False)]
+    """a calendar's id such as team@group.calendar.google.com, or primary"""
 
     @field_validator("workspace_id")
     @classmethod
@@ -240,7 +269,7 @@ class _Addressed(_Model):
         except ValueError:
             same = False
         if not same:
-            raise _problem("not the workspace of the row")
+            raise problem()
         return workspace_id
 
 
@@ -248,35 +277,38 @@ class Upsert(_Addressed):
     """Make the calendar hold this event; `recreate` counts where a rebuild wrote it."""
 
     operation: Literal["UPSERT_EVENT"]
+    """the operation of the row, UPSERT_EVENT"""
     source_type: SourceType
+    """a name of 1 to 40 characters without colon or white space, such as task"""
     source_id: SourceId
-    event_type: Annotated[EventType, Field(strict=False)]
+    """a UUID in lower case with hyphens, such as 0b8e7f52-91f5-4d0e-8a43-5b2f6f1c9d11"""
+    event_type: Annotated[EventType, Field(strict=False, description=f"one of {', '.join(EventType)}")]
     event: Event
-    recreate: bool = False
+    """an object with title, start and end"""
+    recreate: Flag = False
+    """true or false. The reactor's own, in the items that a rebuild makes"""
 
 
 class Cancel(_Addressed):
-    """Make the calendar not hold the source's event.
-
-    Attributes:
-        google_event_id: The event's id as the application knows it; events of older workers have ids that Google made.
-    """
+    """Make the calendar not hold the source's event."""
 
     operation: Literal["CANCEL_EVENT"]
+    """the operation of the row, CANCEL_EVENT"""
     source_type: SourceType
+    """a name of 1 to 40 characters without colon or white space, such as task"""
     source_id: SourceId
-    google_event_id: ResourceId | None = None
+    """a UUID in lower case with hyphens, such as 0b8e7f52-91f5-4d0e-8a43-5b2f6f1c9d11"""
+    google_event_id: Annotated[ResourceId | None, _NOT_EMPTY] = None
+    """the event's id in Google. Where the application knows it; events of older workers have ids that Google made"""
 
 
 class Rebuild(_Addressed):
-    """Make the calendar agree with the application's whole current state.
-
-    Attributes:
-        recreate: Whether each event is removed and made anew, under its next id, instead of being compared.
-    """
+    """Make the calendar agree with the application's whole current state."""
 
     operation: Literal["REBUILD_ALL"]
-    recreate: bool = False
+    """the operation of the row, REBUILD_ALL"""
+    recreate: Flag = False
+    """true or false. Whether each event is removed and made anew, under another id, instead of being compared"""
 
 
 Payload = Upsert | Cancel | Rebuild
@@ -301,7 +333,7 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
     """
     model = _MODELS.get(operation)
     if model is None:
-        raise BadPayloadError(["operation: not one that there is"])
+        raise BadPayloadError([f"operation: unknown; it is one of {', '.join(Operation)}"])
     usual = str(workspace_id if isinstance(workspace_id, UUID) else UUID(workspace_id))
     if isinstance(payload, Oversized):
         raise BadPayloadError(
@@ -313,18 +345,7 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
             return model.model_validate_json(payload, context=context)
         return model.model_validate(payload, context=context)
     except ValidationError as error:
-        raise BadPayloadError([_told(each) for each in error.errors(include_input=False)]) from None
-
-
-def _told(error: Mapping[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        said = error["ctx"]["error"]
-        return f"payload: {next((ours for theirs, ours in _UNREADABLE if theirs in said), 'not JSON that can be read')}"
-    return f"{_path(error['loc'])}: {error['type'].replace('_', ' ')}"
-
-
-def _path(location: tuple[Any, ...]) -> str:
-    return ".".join(str(step) for step in location) or "payload"
+        raise BadPayloadError([described(model, each) for each in error.errors(include_url=False)]) from None
 
 
 def source_key(source_type: str, source_id: str) -> str:

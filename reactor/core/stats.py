@@ -59,7 +59,7 @@ class Stats:
         given_back: Items given back without an attempt.
         sends: Requests begun; a batch is one.
         sent: Items in them.
-        throttled: Requests that were refused for a rate or a quota.
+        throttled: Requests that were refused for a rate.
         broken_off: Requests cancelled under way.
         crashes: Requests that ended in an error that nobody expected.
         settles: Transactions of settling.

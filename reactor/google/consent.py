@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 import httpx
 
 from reactor.errors import ConfigurationError, PermanentError, TransientError
+from reactor.google.network import client_options, why
 from reactor.google.token_exchange import SCOPES
-from reactor.google.transport import surroundings
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
 
@@ -121,15 +121,12 @@ def exchange(client: Client, question: Question, code: str) -> Granted:
 
 
 def _send(method: str, url: str, **parts: object) -> httpx.Response:
-    with surroundings():
-        made = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
     try:
-        with made as client:
+        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False, **client_options(url)) as client:
             return client.request(method, url, **parts)  # type: ignore[arg-type]
     except httpx.HTTPError as error:
         raise TransientError(
-            f"Google cannot be reached ({type(error).__name__}): look at the network and at GOOGLE_TOKEN_URI, and do "
-            "it again."
+            f"Google cannot be reached ({why(error)}): look at the network and at GOOGLE_TOKEN_URI, and do it again."
         ) from None  # the request holds the secret
 
 

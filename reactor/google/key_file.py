@@ -54,7 +54,9 @@ def read_key_file(
         ConfigurationError: It cannot be used. The sentence says what it is; nothing of it is quoted.
     """
     if len(content) > LONGEST:
-        raise ConfigurationError(f"{name} is too large for a service account's key file, which has about 2,400 bytes.")
+        raise ConfigurationError(
+            f"{name} is too large for a service account's key file: give the one that Google made, about 2,400 bytes."
+        )
     text = content.decode("utf-8-sig", "replace").strip()
     document: Any = pasted.read_json(text) if text.startswith("{") else None
     kind = pasted.document_kind(document) if document is not None else _kind(text)

@@ -10,13 +10,11 @@ The transport is used without httpx's client around it: nothing here wants cooki
 every URL (a calendar's id is somebody's e-mail address).
 """
 
-import ipaddress
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import trio
@@ -25,6 +23,7 @@ from reactor import __version__
 from reactor.core.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
+from reactor.google.network import client_options, is_loopback, read_url
 from reactor.google.wire import WholeTransport
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
@@ -63,7 +62,7 @@ class Transport:
         timeouts: How long a request may take.
 
     Raises:
-        ConfigurationError: The root is not usable.
+        ConfigurationError: The root is not usable, or the environment does not let requests leave.
     """
 
     def __init__(self, api_root: str, timeouts: Timeouts) -> None:
@@ -76,10 +75,9 @@ class Transport:
             "read": timeouts.read,
             "pool": timeouts.connect,
         }
-        with surroundings():
-            httpx.Client().close()
-        self._proxy = _proxy(self._root)
-        self._tls = httpx.create_ssl_context(verify=self._root.scheme == "https")  # one for all: it is dear to make
+        options = client_options(str(self._root))
+        self._proxy = options["proxy"]
+        self._tls = options["verify"]  # one for all: it is expensive to make
         self._idle: list[_Connection] = []
 
     async def send(self, request: Request, token: str) -> Reply:
@@ -182,44 +180,11 @@ def checked_url(api_root: str) -> httpx.URL:
     Raises:
         ConfigurationError: It is not https, nor http on loopback.
     """
-    try:
-        root = httpx.URL(api_root if api_root.endswith("/") else f"{api_root}/")
-    except httpx.InvalidURL as error:
-        raise ConfigurationError("The API root is not a URL.") from error
+    root = read_url(api_root if api_root.endswith("/") else f"{api_root}/")
+    if root is None:
+        raise ConfigurationError("The API root is not a URL: give one such as https://www.googleapis.com/.")
     if root.query or root.fragment or root.userinfo or not root.host:
         raise ConfigurationError("The API root must have a host, and neither a user, a query nor a fragment.")
-    if root.scheme != "https" and not (root.scheme == "http" and _loopback(root.host)):
+    if root.scheme != "https" and not (root.scheme == "http" and is_loopback(root.host)):
         raise ConfigurationError("The API root must be https; plain http is accepted for loopback only.")
     return root
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@contextmanager
-def surroundings() -> Iterator[None]:
-    """Say which variables are meant where httpx cannot work with the environment.
-
-    Raises:
-        ConfigurationError: A client could not be made.
-    """
-    try:
-        yield
-    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # what httpx lets out, for each of them
-        raise ConfigurationError(
-            "The environment does not let us make requests: look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY "
-            "(a proxy is http:// or https://; addresses of version 6 stand in NO_PROXY without brackets) and at "
-            f"SSL_CERT_FILE and SSL_CERT_DIR (files that exist); {type(error).__name__}."
-        ) from error
-
-
-def _proxy(root: httpx.URL) -> str | None:
-    """The proxy that the environment names for a host (`HTTPS_PROXY`, `NO_PROXY`)."""
-    if _loopback(root.host) or proxy_bypass(root.host):
-        return None
-    proxies = getproxies()
-    return proxies.get(root.scheme) or proxies.get("all")

@@ -7,7 +7,6 @@ Google does not rotate refresh tokens. A server that does has used up the old on
 has to be stored.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -20,8 +19,8 @@ from reactor.core.messages import Answer, Step
 from reactor.core.outcome import Dead, Retry, Scope
 from reactor.core.token_answers import Grant, Granted
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
+from reactor.google.network import client_options, why
 from reactor.google.token_exchange import Account, TokenExchange
-from reactor.google.transport import surroundings
 
 T = TypeVar("T")
 
@@ -50,8 +49,8 @@ class Candidate:
     api_root: str
 
 
-def try_credential(account: Account, candidate: Candidate) -> str | None:
-    """Fetch an access token, and look at the calendar with it.
+def try_credential(account: Account, candidate: Candidate, token_uri: str) -> str | None:
+    """Fetch an access token from that endpoint, and look at the calendar with it.
 
     Returns:
         The refresh token that replaced the account's; None where none did.
@@ -62,19 +61,20 @@ def try_credential(account: Account, candidate: Candidate) -> str | None:
         TransientError: Google cannot be asked now.
     """
 
-    async def attempt(client: httpx.AsyncClient) -> str | None:
-        answer = await TokenExchange(client).refresh(account)
+    async def attempt() -> str | None:
+        async with _client(token_uri) as client:
+            answer = await TokenExchange(client).refresh(account)
         if not isinstance(answer, Granted):
             raise _refused(answer, MISTYPED if account.grant is Grant.USER else "")
         if not answer.may_write:
             raise PermanentError(
                 f"{candidate.who} did not allow calendar events to be written: its consent is for something else. "
-                f"{NOT_STORED} `python -m reactor connect` asks for the right one."
+                f"{NOT_STORED} Run `python -m reactor connect`."
             )
-        await _look(client, answer.access_token, candidate)
+        await _look(answer.access_token, candidate)
         return answer.refresh_token
 
-    return _with_client(attempt)
+    return trio.run(attempt)
 
 
 def require_calendar(access_token: str, candidate: Candidate) -> None:
@@ -83,27 +83,22 @@ def require_calendar(access_token: str, candidate: Candidate) -> None:
     Raises:
         ConfigurationError, PermanentError, TransientError: As `try_credential`.
     """
-    _with_client(lambda client: _look(client, access_token, candidate))
+    trio.run(_look, access_token, candidate)
 
 
-def _with_client(work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
-    async def run() -> T:
-        with surroundings():
-            made = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
-        async with made as client:
-            return await work(client)
-
-    return trio.run(run)
+def _client(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, **client_options(url))
 
 
-async def _look(client: httpx.AsyncClient, access_token: str, candidate: Candidate) -> None:
+async def _look(access_token: str, candidate: Candidate) -> None:
     url = f"{candidate.api_root.rstrip('/')}/calendar/v3/calendars/{quote(candidate.calendar, safe='')}/events"
     query = {"maxResults": "1", "fields": "accessRole"}
     try:
-        found = await client.get(url, params=query, headers={"Authorization": f"Bearer {access_token}"})
+        async with _client(url) as client:
+            found = await client.get(url, params=query, headers={"Authorization": f"Bearer {access_token}"})
     except httpx.HTTPError as error:
         raise TransientError(
-            f"Google's calendars cannot be reached ({type(error).__name__}): look at the network and at "
+            f"Google's calendars cannot be reached ({why(error)}): look at the network and at "
             f"GOOGLE_API_ROOT. {UNTRIED}"
         ) from None  # the request holds the token
     answer = Answer(found.status_code, {name.lower(): value for name, value in found.headers.items()}, found.content)

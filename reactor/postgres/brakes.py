@@ -16,6 +16,8 @@ from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 SQL = statements("brakes")
+CAP = 10_000  # items that are counted for each workspace that is stopped
+TOP = 1_000  # workspaces
 
 Connection = psycopg.Connection[Row] | psycopg.Connection[dict[str, Any]]
 
@@ -41,7 +43,7 @@ class Stopped:
         deletes: How many events were to go when it was stopped.
         events: Out of how many.
         since: Since when; text where it is no time that Python can hold.
-        waiting: How many items wait now.
+        waiting: How many items wait now, `CAP` + 1 at most.
     """
 
     workspace_id: UUID
@@ -104,9 +106,10 @@ class Brakes:
 
 
 def stopped(connection: Connection, workspace_id: UUID | None = None) -> list[Stopped]:
-    """Return the workspaces that are stopped, or the one if it is."""
+    """Return the workspaces that are stopped, up to `TOP` + 1 of them, or the one if it is."""
     cursor = connection.cursor(row_factory=tuple_row)
-    return [Stopped(*row) for row in cursor.execute(SQL["stopped"], {"workspace": workspace_id})]
+    given = {"workspace": workspace_id, "cap": CAP, "top": TOP}
+    return [Stopped(*row) for row in cursor.execute(SQL["stopped"], given)]
 
 
 def release(connection: Connection, workspace_id: UUID) -> bool:

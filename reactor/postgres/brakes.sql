@@ -70,12 +70,15 @@ select exists (
   select from public.sync_brakes as b where b.workspace_id = %(workspace)s and b.released_at is null);
 
 -- name: stopped
--- The workspaces that are stopped, the longest first, with what waits in each.
+-- The workspaces that are stopped, the longest first, up to `top` + 1, with what waits in each, up to `cap` + 1.
 select b.workspace_id, b.cause, b.rebuild_id, b.deletes, b.events, b.stopped_at,
-       (select count(*) from public.sync_outbox as o
-         where o.status in ('PENDING', 'FAILED') and o.workspace_id = b.workspace_id)
-  from public.sync_brakes as b
- where b.released_at is null and (%(workspace)s::uuid is null or b.workspace_id = %(workspace)s)
+       (select count(*) from (
+          select from public.sync_outbox as o
+           where o.status in ('PENDING', 'FAILED') and o.workspace_id = b.workspace_id
+           limit %(cap)s + 1) as w)
+  from (select * from public.sync_brakes as s
+         where s.released_at is null and (%(workspace)s::uuid is null or s.workspace_id = %(workspace)s)
+         order by s.stopped_at limit %(top)s + 1) as b
  order by b.stopped_at;
 
 -- name: release

@@ -27,6 +27,8 @@ VIEW_SECONDS = 3.0
 """Seconds that the application's view has."""
 RECENT = 10_000
 """Finished rows that are looked through for a source, the last ones; no index has them by source."""
+IN_HAND = 10_000
+"""Items in flight that are counted for each replica."""
 DEAD = 10_000
 """Dead letters, and waiting rows, that are looked through."""
 STATES = 20
@@ -117,7 +119,7 @@ def _binding(found: dict[str, Any]) -> Place | None:
 
 
 def _replicas(desk: Desk) -> Replicas:
-    sessions = desk.rows(STATUS["replicas"])
+    sessions = desk.rows(STATUS["replicas"], cap=IN_HAND)
     refused = (code for each in sessions for code in (each["refused"] or "").split())
     blockers = [each for each in holders(desk.connection) if each.lock is Lock.CLAIM and each.stands_out]
     return Replicas(

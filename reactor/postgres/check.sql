@@ -14,7 +14,7 @@ select current_setting('max_locks_per_transaction')::integer
 -- name: rights
 -- What the reactor needs and this role has not: rights on the schema, tables, sequences and functions (db/roles.sql). Of
 -- functions and sequences those that the migrations make; a trigger's function needs no right.
-select wanted.kind || ' on ' || wanted.name as missing
+select lacking.kinds || ' on ' || wanted.name as missing
   from (values ('select, insert, update, delete', 'sync_outbox'),
                ('select, insert, update, delete', 'calendar_event_bindings'),
                ('select, insert, update, delete', 'sync_sources'),
@@ -22,10 +22,12 @@ select wanted.kind || ' on ' || wanted.name as missing
                ('select, insert, update, delete', 'sync_set_aside'),
                ('select, insert, update', 'google_connections'),
                ('select', '_yoyo_migration')) as wanted (kind, name)
- where to_regclass('public.' || wanted.name) is not null
-   and exists (
-     select from unnest(string_to_array(wanted.kind, ', ')) as k (kind)
-      where not pg_catalog.has_table_privilege('public.' || wanted.name, k.kind))
+  cross join lateral (
+         select string_agg(k.kind, ', ') as kinds
+           from unnest(string_to_array(wanted.kind, ', ')) as k (kind)
+          where to_regclass('public.' || wanted.name) is not null
+            and not pg_catalog.has_table_privilege('public.' || wanted.name, k.kind)) as lacking
+ where lacking.kinds is not null
 union all
 select 'usage on schema public' where not pg_catalog.has_schema_privilege('public', 'usage')
 union all

@@ -12,7 +12,7 @@ update public.google_connections
 returning workspace_id;
 
 -- name: list
--- All of them with what waits for each, up to `cap` + 1. The stored text is read for the name of its key alone.
+-- Up to `rows` + 1 of them, with what waits for each, up to `cap` + 1. The stored text is read for the name of its key alone.
 select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_valid as valid,
        left(c.refresh_token_encrypted, 10000) as stored, c.updated_at,
        (select count(*) from (
@@ -26,16 +26,19 @@ select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_
   from public.google_connections as c
  where (c.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
    and (not c.is_valid or not %(invalid)s)
- order by c.is_valid, c.workspace_id;
+ order by c.is_valid, c.workspace_id limit %(rows)s + 1;
 
 -- name: connection
 select workspace_id as workspace, calendar_id as calendar, is_valid as valid
   from public.google_connections where workspace_id = %(workspace)s;
 
 -- name: dead_of_auth
--- What died for want of this workspace's consent: a trigger puts it back when the connection is valid again.
+-- What died for want of this workspace's consent, up to `cap` + 1: a trigger puts it back when the connection is valid
+-- again.
 select count(*)::integer as n
-  from public.sync_outbox where status = 'DEAD_LETTER' and workspace_id = %(workspace)s and failure_code = 'AUTH';
+  from (select from public.sync_outbox as o
+         where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.failure_code = 'AUTH'
+         limit %(cap)s + 1) as d;
 
 -- name: connect
 -- Stores a consent; the workspace's own row where it has one. Triggers put back what died for want of it, and wake the

@@ -44,15 +44,15 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
  where o.id = %(id)s;
 
 -- name: fates
--- What a requeue comes to for each of the first `cap` letters, the newest state first: older ones of the same source,
+-- What a requeue comes to for each of `cap` letters at most, the newest state first: older ones of the same source,
 -- requeued later, are then below the floor and are not sent.
 --
 --   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
 --   overtaken   a newer state of the source is open or among these letters, which will be applied instead
 --   parked      its workspace has no valid connection: it waits for somebody to connect
---   sent        none of these
+--   sent        none of these; where it is `suspect`, its payload is to be looked at
 with chosen as materialized (
-  select o.id, o.workspace_id as w, o.seq, o.operation,
+  select o.id, o.workspace_id as w, o.seq, o.operation, coalesce(o.failure_code, 'BAD_PAYLOAD') = 'BAD_PAYLOAD' as suspect,
          case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
               else public.sync_source_key(o.payload, o.id) end as key,
          public.sync_source_key(o.payload, o.id) as open_key
@@ -63,10 +63,9 @@ with chosen as materialized (
      and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
      and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
-   order by o.seq desc
    limit %(cap)s
 )
-select t.id,
+select t.id, t.suspect,
        case when t.seq < coalesce(s.floor_seq, 0) then 'outdated'
             when t.place > 1 or exists (
               select from public.sync_outbox as n
@@ -82,6 +81,13 @@ select t.id,
   left join public.sync_sources as s on s.workspace_id = t.w and s.source_key = t.key
   left join public.google_connections as c on c.workspace_id = t.w
  order by t.seq desc;
+
+-- name: payloads
+-- What some of them ask for, as text; one that is too large for any event stays where it is.
+select o.id, o.operation::text, o.workspace_id as workspace, octet_length(o.payload::text) as size,
+       case when octet_length(o.payload::text) <= %(most)s then convert_to(o.payload::text, 'UTF8') end as text
+  from public.sync_outbox as o
+ where o.id = any (%(ids)s::uuid[]);
 
 -- name: now
 select clock_timestamp() as now;

@@ -119,11 +119,11 @@ def errors_as_sentences() -> Iterator[None]:
         raise TransientError("Somebody holds a lock on the row: look for an open transaction, try again.") from error
     except psycopg.OperationalError as error:
         raise TransientError(
-            f"The database does not let us in: {str(error).strip()} Look at host, port, name and password in "
+            f"Cannot connect to the database: {str(error).strip()} Look at host, port, name and password in "
             "DATABASE_URL, and whether the server runs."
         ) from error
     except psycopg.Error as error:
         raise TransientError(
-            f"The database refused ({error.diag.message_primary or type(error).__name__}): `python -m reactor check` "
-            "may say why."
+            f"The database refused ({error.diag.message_primary or error.sqlstate or 'without a reason'}): run "
+            "`python -m reactor check`, which may say why."
         ) from error

@@ -15,5 +15,5 @@ def as_ours(error: psycopg.Error) -> TransientError:
     if state is not None and (error.diag.severity_nonlocalized == "ERROR" or not state.startswith(_GONE)):
         return RefusedError(state)
     if isinstance(error, psycopg.OperationalError):
-        return TransientError(f"The database does not let us in: {str(error).strip()}")
+        return TransientError(f"Cannot connect to the database: {str(error).strip()}")
     return RefusedError(type(error).__name__)  # psycopg's own: a value that cannot be sent or read

@@ -46,11 +46,11 @@ def migrate(dsn: str, *, progress: Progress) -> None:
         progress: Called with a sentence for each thing that is done.
 
     Raises:
-        TransientError: The database cannot be reached, or a lock was not to be had for minutes.
+        TransientError: The database cannot be reached, or a table lock could not be had for minutes.
         ConfigurationError: The role may not do this, or the schema is not one that can be adopted.
     """
     require_sessions(dsn)
-    with _errors_as_ours("migrated"), Backend.connected(dsn) as backend:
+    with _errors_as_ours("migrated", advice=_OWNER), Backend.connected(dsn) as backend:
         _keep_others_out(backend, progress)
         for script in [*schema.migrations(), schema.triggers()]:
             if inspection.problems(backend.connection, script):
@@ -69,7 +69,7 @@ def missing(dsn: str) -> list[str]:
         TransientError: The database cannot be reached.
         ConfigurationError: The role may not ask.
     """
-    with _errors_as_ours("inspected"), connect(dsn, "calendar-sync inspect", Bounds()) as connection:
+    with _errors_as_ours("inspected", advice=_MEMBER), connect(dsn, "calendar-sync inspect", Bounds()) as connection:
         return inspection.problems(connection)
 
 
@@ -123,17 +123,23 @@ def _patiently(action: Callable[[], None], progress: Progress) -> None:
             progress(f"Somebody holds a lock ({error.diag.message_primary}); trying again.")
             time.sleep(random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 0.1 * 2**attempt))
     raise TransientError(
-        "A lock was not to be had for minutes: look for transactions that are left open, and run it again."
+        "Could not get a table lock for several minutes. Look for long-running transactions, end them, and run this "
+        "again."
     )
 
 
+_OWNER = " (this takes the owner of the tables; creating the role takes CREATEROLE once)"
+_MEMBER = " (use a login to which the role calendar_sync_reactor was granted: docs/schema.md, Roles)"
+
+
 @contextmanager
-def _errors_as_ours(done: str) -> Iterator[None]:
+def _errors_as_ours(done: str, *, advice: str) -> Iterator[None]:
+    """Turn psycopg's errors into ours; `advice` is for a right that is missing."""
     try:
         yield
     except psycopg.Error as error:
         reason = error.diag.message_primary or str(error).strip()
         if isinstance(error, errors.InsufficientPrivilege):
-            reason += " (this takes the owner of the tables; creating the role takes CREATEROLE once)"
+            reason += advice
         kind = TransientError if isinstance(error, psycopg.OperationalError) else ConfigurationError
         raise kind(f"The database cannot be {done}: {reason}") from error

@@ -53,7 +53,7 @@ def require_sessions(dsn: str) -> None:
     except psycopg.errors.ProtocolViolation as error:  # statement mode refuses the transaction
         raise ConfigurationError(_ADVICE) from error
     except psycopg.OperationalError as error:
-        raise TransientError(f"The database does not let us in: {str(error).strip()}") from error
+        raise TransientError(f"Cannot connect to the database: {str(error).strip()}") from error
 
 
 def _pid(connection: Connection) -> int:

@@ -203,7 +203,7 @@ class Session:
                 continue
             try:
                 if not await self.execute(statement, timeout=timeout):
-                    self.discard("it is not the session that it was")
+                    self.discard("the pooler switched the server session")
             except psycopg.Error:
                 self.discard("the server refuses a ping")
             except SessionLostError:
@@ -287,7 +287,7 @@ async def _connect(dsn: str, name: str, bounds: Bounds) -> psycopg.Connection[Ro
     try:
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
     except psycopg.Error as error:
-        raise SessionLostError(f"The database does not let us in: {str(error).strip()}") from error
+        raise SessionLostError(f"Cannot connect to the database: {str(error).strip()}") from error
     except TransientError as error:
         raise SessionLostError(str(error)) from error
     except trio.Cancelled:

@@ -77,7 +77,7 @@ def connect(dsn: str, name: str, bounds: Bounds, **options: Any) -> psycopg.Conn
         options: More for `psycopg.connect`.
 
     Raises:
-        psycopg.Error: The database does not let us in.
+        psycopg.Error: Cannot connect to the database.
         TransientError: The server is not the primary.
     """
     connection = psycopg.connect(conninfo(dsn), autocommit=True, **options)

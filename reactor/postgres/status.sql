@@ -21,7 +21,7 @@ select greatest(reltuples, 0)::bigint as about
   from pg_catalog.pg_class where oid = to_regclass('public.sync_outbox_due');
 
 -- name: in_hand
--- PROCESSING rows, and those of them whose worker is gone. There are as many as workers have in hand.
+-- PROCESSING rows, and those of them whose worker is gone, of the first `cap` + 1.
 select count(*)::integer as processing,
        count(*) filter (where o.lease_no is null)::integer as of_older_workers,
        count(*) filter (where case
@@ -30,28 +30,41 @@ select count(*)::integer as processing,
          else o.claim_no is not null
               and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end
        )::integer as orphans
-  from public.sync_outbox as o
- where o.status = 'PROCESSING' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
+  from (select p.id, p.lease_no, p.claim_no
+          from public.sync_outbox as p
+         where p.status = 'PROCESSING' and (p.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+         limit %(cap)s + 1) as o;
 
--- name: worst
--- The workspaces that have waited longest, with what they have due (up to `cap` + 1 each).
--- Due since ever (-infinity) is due, and has waited for a time that cannot be told.
-select r.workspace_id as workspace, -nullif(r.first_due_in, '-Infinity') as waited,
+-- name: due
+-- The workspaces with something due and a valid connection, of the first `cap` + 1 that have anything open: for how many
+-- seconds each has waited. One look-up in the index for each. Due since ever (-infinity) is due, and has waited for a time
+-- that cannot be told.
+with recursive ring as (
+  (select o.workspace_id as w, o.next_attempt_at as due_at, 0 as n from public.sync_outbox as o
+    where o.status in ('PENDING', 'FAILED') and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+    order by o.workspace_id, o.next_attempt_at limit 1)
+  union all
+  select f.w, f.due_at, ring.n + 1 from ring cross join lateral (
+    select o.workspace_id as w, o.next_attempt_at as due_at from public.sync_outbox as o
+     where o.status in ('PENDING', 'FAILED') and o.workspace_id > ring.w and %(workspace)s::uuid is null
+     order by o.workspace_id, o.next_attempt_at limit 1) as f
+   where ring.n < %(cap)s
+)
+select r.w as workspace, r.n,
+       case when isfinite(r.due_at) then extract(epoch from now() - r.due_at) end::double precision as waited
+  from ring as r
+  join public.google_connections as c on c.workspace_id = r.w and c.is_valid
+ where r.due_at <= now()
+ order by r.due_at;
+
+-- name: due_items
+-- What each of some workspaces has due, up to `cap` + 1.
+select w.id as workspace,
        (select count(*) from (
           select from public.sync_outbox as o
-           where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.workspace_id and o.next_attempt_at <= now()
+           where o.status in ('PENDING', 'FAILED') and o.workspace_id = w.id and o.next_attempt_at <= now()
            limit %(cap)s + 1) as d)::integer as due
-  from (select * from public.sync_outbox_due_workspaces() as r
-         where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-         order by r.first_due_in limit %(top)s) as r
- order by r.first_due_in;
-
--- name: backlog
--- Workspaces with something due, and the oldest; without those that have no valid connection.
-select count(*)::integer as workspaces,
-       coalesce(max(-nullif(first_due_in, '-Infinity')), 0)::double precision as oldest
-  from public.sync_outbox_due_workspaces() as r
- where r.first_due_in <= 0 and (r.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null);
+  from unnest(%(workspaces)s::uuid[]) as w (id);
 
 -- name: aside
 -- Items that the server refuses to change, by its reason, of the first `cap` + 1.
@@ -63,22 +76,25 @@ select a.sqlstate, a.constraint_name as constraint, count(*)::integer as n, min(
  group by 1, 2 order by 3 desc, 1, 2;
 
 -- name: stopped
--- Workspaces that the brake has stopped.
+-- Workspaces that the brake has stopped, the longest first, up to `top` + 1.
 select b.workspace_id as workspace, b.cause, b.deletes, b.events
   from public.sync_brakes as b
  where b.released_at is null and (%(workspace)s::uuid is null or b.workspace_id = %(workspace)s)
- order by b.stopped_at;
+ order by b.stopped_at limit %(top)s + 1;
 
 -- name: parked
 -- Workspaces that wait for a person: something is open, and the connection is missing or invalid. One look-up in the
--- index for each workspace.
+-- index for each workspace; the first `cap` of them are looked at.
 with recursive ring as (
-  (select o.workspace_id as w from public.sync_outbox as o
-    where o.status in ('PENDING', 'FAILED') order by o.workspace_id limit 1)
+  (select o.workspace_id as w, 0 as n from public.sync_outbox as o
+    where o.status in ('PENDING', 'FAILED') and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+    order by o.workspace_id limit 1)
   union all
-  select n.w from ring cross join lateral (
+  select f.w, ring.n + 1 from ring cross join lateral (
     select o.workspace_id as w from public.sync_outbox as o
-     where o.status in ('PENDING', 'FAILED') and o.workspace_id > ring.w order by o.workspace_id limit 1) as n
+     where o.status in ('PENDING', 'FAILED') and o.workspace_id > ring.w and %(workspace)s::uuid is null
+     order by o.workspace_id limit 1) as f
+   where ring.n < %(cap)s
 )
 select r.w as workspace, c.workspace_id is not null as connected,
        (select count(*) from (
@@ -86,13 +102,15 @@ select r.w as workspace, c.workspace_id is not null as connected,
            where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.w limit %(cap)s + 1) as d)::integer as waiting
   from ring as r
   left join public.google_connections as c on c.workspace_id = r.w
- where c.is_valid is not true and (r.w = %(workspace)s::uuid or %(workspace)s::uuid is null)
+ where c.is_valid is not true
  limit %(top)s + 1;
 
 -- name: connections
-select count(*)::integer as total, count(*) filter (where not is_valid)::integer as invalid
-  from public.google_connections
- where workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null;
+-- Of the first `cap` + 1.
+select count(*)::integer as total, count(*) filter (where not c.is_valid)::integer as invalid
+  from (select g.is_valid from public.google_connections as g
+         where g.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null
+         limit %(cap)s + 1) as c;
 
 -- name: dead
 -- Dead letters by code, of the first `cap` + 1.
@@ -112,10 +130,11 @@ select a.pid, split_part(a.application_name, ',', 1) as application,
                 where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 718300 and l.objid = 1
                   and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
                   and l.database = a.datid) as has_gate,
-       (select count(*) from public.sync_outbox as o
-         where o.status = 'PROCESSING'
-           and (o.lease_no & 2147483647) in (select h.lease from public.sync_lease_holders() as h where h.pid = a.pid)
-       )::integer as items
+       (select count(*) from (
+          select from public.sync_outbox as o
+           where o.status = 'PROCESSING'
+             and (o.lease_no & 2147483647) in (select h.lease from public.sync_lease_holders() as h where h.pid = a.pid)
+           limit %(cap)s + 1) as i)::integer as items
   from pg_catalog.pg_stat_activity as a
  where a.datname = current_database()
    and split_part(a.application_name, ',', 1) in ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
@@ -128,8 +147,8 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
  where o.id = %(id)s;
 
 -- name: children
--- What a rebuild made, by what became of it. A child that was superseded was overtaken by a newer state: that is success.
+-- What a rebuild made, by what became of it, of the first `cap` + 1. A child that was superseded was overtaken by a newer state: that is success.
 select o.status::text, coalesce(left(o.failure_code, 100), '') as code, count(*)::integer as n, min(o.created_at) as first
-  from public.sync_outbox as o
- where o.parent_id = %(id)s
+  from (select c.status, c.failure_code, c.created_at from public.sync_outbox as c
+         where c.parent_id = %(id)s limit %(cap)s + 1) as o
  group by 1, 2 order by 1, 2;

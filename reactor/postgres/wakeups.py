@@ -151,7 +151,7 @@ class Wakeups:
         try:
             await self._tell(step, session, nursery)
         except (SessionLostError, psycopg.Error):
-            session.discard("it does not do what it is told")
+            session.discard("a statement failed on the listening session")
             if self._session is session:
                 self._lose_session()
 
@@ -210,6 +210,6 @@ class Wakeups:
         try:
             await session.execute(SQL[statement])
         except (SessionLostError, psycopg.Error):
-            session.discard("it does not do what it is told")
+            session.discard("a statement failed on the listening session")
         finally:
             said.set()

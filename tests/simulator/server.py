@@ -315,7 +315,7 @@ async def open_session(
     """As `reactor.postgres.session.open_session`; `linger` says how long the server keeps what the client has left."""
     await trio.sleep(server.rng.uniform(0.001, 0.01))
     if trio.current_time() < server.down_until:
-        raise SessionLostError("The database does not let us in.")
+        raise SessionLostError("Cannot connect to the database.")
     session = Session(server, name, on_notify)
     server.backends[session.pid] = session
     if session.lease_no:
