@@ -95,8 +95,7 @@ with input as materialized (
     set floor_seq = greatest(s.floor_seq, excluded.floor_seq), generation = excluded.generation,
         google_event_id = excluded.google_event_id, calendar_id = excluded.calendar_id, etag = excluded.etag,
         cancelled = excluded.cancelled, reopen = excluded.reopen, strays = excluded.strays,
-        -- The texts of what we removed are of no more use; when it was removed, the brake counts.
-        payload = case when not excluded.cancelled then coalesce(excluded.payload, s.payload) end,
+        payload = coalesce(excluded.payload, s.payload),
         removed_at = case when excluded.google_event_id is null then coalesce(excluded.removed_at, s.removed_at) end,
         updated_at = excluded.updated_at
 ), bound as (
