@@ -33,10 +33,12 @@ committed before its replica counts, and only what was counted is sent. An end m
 in one transaction, and one snapshot sees it in one of the two. Hence each count sees every cancel that was claimed
 before its own, and of two claims that are made at the same time the later one is counted with both. So what is let
 through within a window is never more than the limit, however many replicas there are: the overshoot is zero. A replica
-that counts early may see the later claim too; then both are stopped and both are given back. Two kinds of deletes are
-not seen at once: what a replica of an older release has removed (it counts that for itself; so beside n of those a
-burst gets through n limits more, during the upgrade), and a request that removed an event and whose answer was lost
-(it is counted when it is claimed again, which is soon).
+that counts early may see the later claim too; then both are stopped and both are given back. A request that
+removed an event and whose answer was lost is seen when it is claimed again, which is soon.
+
+A replica of an older release counts for itself what it claims. What it has in hand or has removed is seen by the others
+(a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let through a limit
+each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
 
 **What is not counted.** Children of a rebuild: they were counted before they were made, strays among them. Cancels of
 sources without an event. What is given back, requeued, or tried again is one cancel of one source, and counts once.
