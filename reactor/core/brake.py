@@ -37,8 +37,8 @@ that counts early may see the later claim too; then both are stopped and both ar
 removed an event and whose answer was lost is seen when it is claimed again, which is soon.
 
 A replica of an older release counts for itself what it claims. What it has in hand or has removed is seen by the others
-(a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let through a limit
-each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
+(a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let through a
+limit each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
 
 **What is not counted.** Children of a rebuild: they were counted before they were made, strays among them. Cancels of
 sources without an event. What is given back, requeued, or tried again is one cancel of one source, and counts once.
