@@ -116,9 +116,8 @@ class Housekeeping:
         """Delete what was settled long ago and forget what is gone, in portions; another replica may be at it too."""
         while portion := await self._portion("clean"):
             self.deleted += portion
-        await self._forget("forget_departures", "forget_aside")  # who is connected again has not left
         await self._forget_workspaces()
-        await self._forget("forget_brakes", "forget_departures")
+        await self._forget("forget_aside", "forget_brakes", "forget_departures")
 
     async def _forget(self, *names: str) -> None:
         for name in names:

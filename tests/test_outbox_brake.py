@@ -243,11 +243,13 @@ async def test_a_busy_workspace_that_loses_one_now_and_then_is_never_stopped(
 
 async def test_what_has_an_event_again_is_not_gone(world: World, outbox: Outbox, pulled: list[Pulled]) -> None:
     world.connect()
-    await bind(world, outbox, "abcd")
-    for _ in range(3):
-        for name in "abcd":
+    await bind(world, outbox, "abcdefgh")
+    for names in ("abcd", "efgh", "abcd"):
+        for name in names:
             assert await cancel(world, outbox, name)
-            await bind(world, outbox, name)
+        await bind(world, outbox, names)
+    for name in "abcd":
+        assert await cancel(world, outbox, name), "four of eight that are there"
     assert pulled == []
 
 
