@@ -126,7 +126,13 @@ class Pair:
                 self.tables.insert(rows, self.now)
             writer.close()
 
+    def holds_a_dead_letter(self) -> bool:
+        """Whether a transaction that is open would keep a requeue waiting."""
+        return any(row.status == "DEAD_LETTER" and row.id in self.tables.locked for row in self.tables.rows.values())
+
     async def requeue(self) -> None:
+        if self.holds_a_dead_letter():
+            return
         self.world.connection.execute(
             "update sync_outbox set status = 'PENDING', attempts = 0, next_attempt_at = now(), failure_code = null"
             " where status = 'DEAD_LETTER'"
@@ -135,7 +141,7 @@ class Pair:
 
     async def connect(self) -> None:
         name, token = self.random.choice(SPACES), f"token {self.now}"
-        if ("connection", workspace(name)) in self.tables.locked:
+        if ("connection", workspace(name)) in self.tables.locked or self.holds_a_dead_letter():
             return
         self.world.connection.execute(
             "update google_connections set refresh_token_encrypted = %s, is_valid = true where workspace_id = %s",
