@@ -1,7 +1,7 @@
 -- The reactor's rights: a group role without a login. Run again and again, after the migrations. Operators give it a
 -- member: create role my_reactor login password '...' in role calendar_sync_reactor;
 --
--- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its six tables and
+-- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its seven tables and
 -- not BYPASSRLS: that attribute opens every table of the database it has a grant on, and until PostgreSQL 16 only a
 -- superuser could give it, which a managed database's owner is not.
 --
@@ -23,8 +23,9 @@ grant select, insert, update, delete on public.sync_outbox to calendar_sync_reac
 grant select, insert, update, delete on public.calendar_event_bindings to calendar_sync_reactor;
 grant select, insert, update, delete on public.sync_sources to calendar_sync_reactor;
 
--- No delete: what a workspace was released for is remembered.
-grant select, insert, update on public.sync_brakes to calendar_sync_reactor;
+-- delete: when the workspace is gone; until then, what it was released for is remembered.
+grant select, insert, update, delete on public.sync_brakes to calendar_sync_reactor;
+grant select, insert, update, delete on public.sync_departures to calendar_sync_reactor;
 
 -- What is refused, and then not any more.
 grant select, insert, update, delete on public.sync_set_aside to calendar_sync_reactor;
@@ -127,6 +128,18 @@ begin
      where polrelid = 'public.sync_set_aside'::regclass and polname = 'calendar_sync_reactor'
   ) then
     create policy calendar_sync_reactor on public.sync_set_aside
+      to calendar_sync_reactor using (true) with check (true);
+  end if;
+end $$;
+
+do $$
+begin
+  perform set_config('lock_timeout', '2s', true);
+  if not exists (
+    select from pg_catalog.pg_policy
+     where polrelid = 'public.sync_departures'::regclass and polname = 'calendar_sync_reactor'
+  ) then
+    create policy calendar_sync_reactor on public.sync_departures
       to calendar_sync_reactor using (true) with check (true);
   end if;
 end $$;

@@ -70,6 +70,22 @@ begin
   return null;
 end $$;
 
+-- What was cancelled is not to be written again, so its texts go at once, whichever release ends the cancel. And when an
+-- older release removes an event, the brake learns it here (reactor/core/brake.py): a floor that rises tells the
+-- application's cancel from that of a rebuild, which is not counted. Releases that know removed_at write it themselves.
+create or replace function public.sync_source_cancelled()
+returns trigger
+language plpgsql
+as $$
+begin
+  new.payload := null;
+  if old.google_event_id is not null and new.google_event_id is null and new.floor_seq > old.floor_seq
+     and new.removed_at is not distinct from old.removed_at then
+    new.removed_at := pg_catalog.clock_timestamp();
+  end if;
+  return new;
+end $$;
+
 set lock_timeout = '2s';
 
 -- One try per statement, however many rows.
@@ -128,5 +144,12 @@ create or replace trigger google_connections_restored_update
   execute function public.sync_connection_restored();
 
 comment on trigger google_connections_restored_update on public.google_connections is 'calendar-sync reactor, 85a418ba';
+
+create or replace trigger sync_sources_cancelled
+  before update on public.sync_sources
+  for each row when (new.cancelled and (new.payload is not null or old.google_event_id is not null))
+  execute function public.sync_source_cancelled();
+
+comment on trigger sync_sources_cancelled on public.sync_sources is 'calendar-sync reactor, 9e5c1257';
 
 reset lock_timeout;  -- psql goes on in the same session

@@ -1,6 +1,7 @@
 """What is done now and then: the schema is verified again, the backlog is measured, what is old is deleted."""
 
 import random
+from uuid import UUID
 
 import structlog
 import trio
@@ -113,15 +114,30 @@ class Housekeeping:
         self.invalid, self.notify_usage, self.brakes, self.aside = row[4:]
 
     async def clean(self) -> None:
-        """Delete what was settled long ago, in portions, unless another replica is at it."""
-        params = {"days": self._retention_days, "rows": PORTION}
-        deleted = 1
-        while deleted:
-            [[portion]] = await self._pool.execute(SQL["clean"], params)
-            deleted = portion or 0
-            self.deleted += deleted
+        """Delete what was settled long ago and forget what is gone, in portions; another replica may be at it too."""
+        while portion := await self._portion("clean"):
+            self.deleted += portion
+        await self._forget_workspaces()
+        await self._forget("forget_aside", "forget_brakes", "forget_departures")
+
+    async def _forget(self, *names: str) -> None:
+        for name in names:
+            while await self._portion(name):
+                pass
+
+    async def _portion(self, name: str) -> int:
+        [[rows]] = await self._pool.execute(SQL[name], {"days": self._retention_days, "rows": PORTION})
+        self._beat()
+        return rows or 0
+
+    async def _forget_workspaces(self) -> None:
+        after: UUID | None = UUID(int=0)
+        while after is not None:
+            params = {"after": after, "days": self._retention_days, "rows": PORTION}
+            [[last, *portions]] = await self._pool.execute(SQL["forget_workspaces"], params)
+            if max(portions) < PORTION:
+                after = last
             self._beat()
-        await self._pool.execute(SQL["forget_aside"])
 
     def _beat(self) -> None:
         self._facts.beats["housekeeping"] = trio.current_time()

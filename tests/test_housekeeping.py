@@ -5,17 +5,20 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from reactor import housekeeping
 from reactor.core.health import Facts
 from reactor.core.item import Settlement, Written
 from reactor.errors import TransientError
 from reactor.housekeeping import Housekeeping
+from reactor.postgres.migrations import migrate
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
 from reactor.postgres.session import open_session
 from tests.databases import Database
-from tests.outbox_world import World as Rows
+from tests.outbox_world import World as Rows, workspace
 
 
 @pytest.fixture
@@ -177,4 +180,148 @@ async def test_what_is_set_aside_is_counted_and_forgotten_when_it_is_not_open_an
     await rounds.clean()
     await rounds.measure()
     assert rounds.aside == 1
+    world.close()
+
+
+# What is gone
+
+MEMORIES = "select source_key from sync_sources where workspace_id = %s order by 1"
+TEXTS = "select payload is not null from sync_sources where workspace_id = %s order by source_key"
+
+
+def remember(world: Rows, of: str, count: int, **columns: Any) -> None:
+    for number in range(count):
+        row = {"workspace_id": workspace(of), "source_key": f"task:{number}", "google_event_id": "e"} | columns
+        row["payload"] = Jsonb({"event": {"title": "a secret"}})
+        world.connection.execute(
+            f"insert into sync_sources ({', '.join(row)}) values ({', '.join(['%s'] * len(row))})".encode(),
+            list(row.values()),
+        )
+
+
+def memories(world: Rows, of: str) -> int:
+    return len(world.connection.execute(MEMORIES, (workspace(of),)).fetchall())
+
+
+def texts(world: Rows, of: str) -> list[bool]:
+    return [kept for (kept,) in world.connection.execute(TEXTS, (workspace(of),))]
+
+
+async def test_a_workspace_that_is_deleted_leaves_nothing(
+    deployed_database: str, reactor_login: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application's tables refer to its workspaces; ours refer to nothing."""
+    migrate(deployed_database, progress=lambda _: None)
+    database = Database(deployed_database, make_conninfo(deployed_database, **reactor_login))
+    world = Rows(database)
+    world.connection.execute("truncate sync_outbox, calendar_event_bindings, google_connections")
+    for name in ("deleted", "lives"):
+        world.connection.execute("insert into workspaces values (%s, %s)", (workspace(name), name))
+        world.connect(name)
+        remember(world, name, 20)
+        world.connection.execute("select sync_outbox_set_aside(%s, 'P0001', null)", (world.insert("s", of=name),))
+        world.connection.execute(
+            "insert into sync_brakes (workspace_id, cause, deletes, events) values (%s, 'BURST', 60, 80)",
+            (workspace(name),),
+        )
+    pool = Pool(database.reactor)
+    monkeypatch.setattr(housekeeping, "PORTION", 7)
+    rounds = Housekeeping(pool, Facts({}), retention_days=30)
+    await rounds.clean()
+    assert (memories(world, "deleted"), memories(world, "lives")) == (20, 20)
+    world.connection.execute("delete from workspaces where id = %s", (workspace("deleted"),))
+    await rounds.clean()
+    holders = world.connection.execute(
+        "select table_name from information_schema.columns"
+        " where column_name = 'workspace_id' and table_name like 'sync%%'"
+    ).fetchall()
+    assert {name for (name,) in holders} >= {"sync_sources", "sync_brakes", "sync_set_aside", "sync_departures"}
+    count = "select count(*) from {} where workspace_id = %s"
+    left = {name: world.one(count.format(name), workspace("deleted")) for (name,) in holders}
+    assert left == dict.fromkeys(left, 0)
+    assert texts(world, "lives") == [True] * 20
+    assert world.one("select count(*) from sync_brakes") == world.one("select count(*) from sync_set_aside") == 1
+    await pool.aclose()
+    world.close()
+
+
+async def test_who_disconnects_may_come_back_as_long_as_settled_items_are_kept(
+    database: Database, rounds: Housekeeping
+) -> None:
+    world = Rows(database)
+    world.connect()
+    remember(world, "w", 3)
+    world.insert("s")  # waits
+    disconnect = "delete from google_connections"
+    world.connection.execute(disconnect)
+    for _ in range(2):
+        await rounds.clean()
+    assert texts(world, "w") == [True] * 3
+    world.connection.execute("update sync_departures set seen_at = now() - interval '29 days'")
+    world.connect()
+    await rounds.clean()
+    assert world.one("select count(*) from sync_departures") == 0
+    world.connection.execute(disconnect)
+    await rounds.clean()
+    assert texts(world, "w") == [True] * 3, "it left anew"
+    world.connection.execute("update sync_departures set seen_at = now() - interval '31 days'")
+    await rounds.clean()
+    assert texts(world, "w") == [False] * 3, "an item waits: its floors are kept, texts are not"
+    world.connection.execute("delete from sync_outbox")
+    await rounds.clean()
+    assert memories(world, "w") == world.one("select count(*) from sync_departures") == 0
+    world.close()
+
+
+@pytest.mark.parametrize("left", ["open", "dead", "bound", "connected"])
+async def test_what_may_still_be_needed_is_kept(database: Database, rounds: Housekeeping, left: str) -> None:
+    world = Rows(database)
+    remember(world, "w", 2)
+    if left == "open":
+        world.insert("s")
+    elif left == "dead":
+        world.insert("s", status="DEAD_LETTER", failure_code="BAD_REQUEST")
+    elif left == "connected":
+        world.connect(valid=False)
+    else:
+        world.connection.execute(
+            "insert into calendar_event_bindings (workspace_id, google_event_id, calendar_id, source_type, source_id,"
+            " event_type) values (%s, 'e', 'primary', 'task', gen_random_uuid(), 'MILESTONE')",
+            (workspace(),),
+        )
+    await rounds.clean()
+    assert texts(world, "w") == [True, True]
+    for table in ("sync_outbox", "calendar_event_bindings", "google_connections"):
+        world.connection.execute(f"delete from {table}".encode())
+    await rounds.clean()
+    assert memories(world, "w") == 0
+    world.close()
+
+
+async def test_thousands_of_workspaces_are_looked_at_in_pages(database: Database, rounds: Housekeeping) -> None:
+    execute(
+        database,
+        "insert into sync_sources (workspace_id, source_key) select gen_random_uuid(), 'task:1'"
+        " from generate_series(1, 2500)",
+    )
+    world = Rows(database)
+    world.connect()
+    remember(world, "w", 1)
+    await rounds.clean()
+    assert world.one("select count(*) from sync_sources") == 1
+    world.close()
+
+
+async def test_forgetting_locks_nothing_of_the_application_and_passes_by_what_is_locked(
+    database: Database, rounds: Housekeeping
+) -> None:
+    world = Rows(database)
+    remember(world, "w", 3)
+    with psycopg.connect(database.owner) as other:
+        other.execute("lock table google_connections, calendar_event_bindings in exclusive mode")
+        other.execute("select from sync_sources where source_key = 'task:1' for update")
+        await rounds.clean()
+        assert world.connection.execute(MEMORIES, (workspace(),)).fetchall() == [("task:1",)]
+    await rounds.clean()
+    assert memories(world, "w") == 0
     world.close()

@@ -336,6 +336,23 @@ def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
     assert set(them.excluded) == {workspace(1)}
 
 
+def test_lost_claims_keep_no_place_in_the_line_and_wait_for_nothing() -> None:
+    them = lanes(concurrency=4)
+    for number in (1, 2, 3):
+        add(them, number, 1)
+    busy = send(them)
+    add(them, 1, 2)
+    assert send(them) == [], "it waits for the end of its request, as most requests are out"
+    add(them, 4, 1)
+    them.clear()
+    assert not them._waiting
+    add(them, 5, 1)
+    add(them, 4, 2)
+    assert [batch.lane.workspace_id for batch in send(them)] == [workspace(5), workspace(4)], "in the order they came"
+    for batch in busy:
+        them.ended(batch, Verdict.of([DONE]), 0.0, random=0.0)
+
+
 def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told() -> None:
     them = lanes(kept=10)
     add(them, 0, 1)

@@ -12,7 +12,7 @@ from reactor.core.gate import Found
 from reactor.core.item import Item, Settlement, Written
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.session import open_session
-from tests.databases import Database
+from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
 
 
@@ -282,3 +282,36 @@ async def test_a_cancelled_claim_keeps_the_session(world: World, outbox: Outbox)
     assert len(outbox.in_flight) == world.locks()
     await outbox.give_back(outbox.in_flight)
     assert world.locks() == 0
+
+
+@pytest.mark.parametrize(
+    "change", ["status = 'COMPLETED', processed_at = now()", "next_attempt_at = now() + interval '1 hour'"]
+)
+async def test_what_changes_while_it_is_chosen_is_not_claimed(world: World, database: Database, change: str) -> None:
+    """The claim has its snapshot, and stops at a policy of the application's until the change is committed."""
+    world.connect()
+    world.insert("a")
+    row = world.insert("b")
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and objid = 99 and not granted"
+    async with open_session(database.reactor, name="claims", lock_timeout="9s") as session:
+        outbox = Outbox(session)
+        assert len((await outbox.claim(slots=1)).items) == 1
+        world.connection.execute(
+            "create function wait() returns boolean language plpgsql as"
+            " 'begin perform pg_advisory_xact_lock_shared(99); return true; end'"
+        )
+        world.connection.execute("create policy wait on sync_outbox as restrictive using (wait())")
+        claimed: list[Item] = []
+
+        async def claim() -> None:
+            claimed.extend((await outbox.claim(slots=1)).items)
+
+        with psycopg.connect(database.owner, autocommit=True) as other:
+            other.execute("select pg_advisory_lock(99)")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(claim)
+                await trio.to_thread.run_sync(wait_until, lambda: world.one(waiting) == 1)
+                world.connection.execute(f"update sync_outbox set {change} where id = %s".encode(), (row,))
+                other.execute("select pg_advisory_unlock(99)")
+    assert claimed == []
+    assert world.status(row)[0] == ("COMPLETED" if "COMPLETED" in change else "PENDING")

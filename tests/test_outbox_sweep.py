@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ import trio
 import trio.testing
 
 from reactor.core.item import Item, Settlement, Written
+from reactor.postgres import outbox as outbox_module
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
 from reactor.postgres.session import SessionLostError, open_session
@@ -283,3 +285,21 @@ async def test_what_a_claim_brings_meanwhile_is_not_swept(world: World, outbox: 
             nursery.start_soon(sweep)
         assert swept == [Swept()]
         assert {world.status(row)[0] for row in rows} == {"PROCESSING"}
+
+
+async def test_what_an_older_worker_ends_meanwhile_is_not_swept(
+    world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its claim nor its end leaves a number in the row: only the status tells."""
+    row = world.insert(status="PROCESSING")
+    world.connection.execute("alter table sync_outbox disable trigger sync_outbox_touch")
+    world.connection.execute("update sync_outbox set updated_at = now() - interval '11 minutes'")
+    sweep = outbox_module._sweep
+
+    async def late(*arguments: Any) -> Any:
+        world.connection.execute("update sync_outbox set status = 'COMPLETED', processed_at = now()")
+        return await sweep(*arguments)
+
+    monkeypatch.setattr(outbox_module, "_sweep", late)
+    assert await outbox.sweep() == Swept()
+    assert world.status(row) == ("COMPLETED", 0, None)

@@ -71,6 +71,7 @@ SOURCES = {
     "reopen": ("boolean", False, "false"),
     "strays": ("text[]", False, "'{}'::text[]"),
     "updated_at": ("timestamp with time zone", False, NOW),
+    "removed_at": ("timestamp with time zone", True, None),
 }
 COLUMNS = """
 select attname, format_type(atttypid, atttypmod), not attnotnull, pg_get_expr(adbin, adrelid)

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from reactor.postgres.migrations import migrate
 from tests.databases import Database
 
 WORKSPACE = uuid.UUID(int=7)
@@ -181,3 +182,45 @@ def test_other_changes_of_a_connection_requeue_nothing(
 def test_a_connection_that_appears_wakes_even_where_nothing_died(owner: Connection, listener: Connection) -> None:
     owner.execute(CONNECT, (WORKSPACE, True))
     assert heard(listener) == 1
+
+
+REMEMBERED = """
+insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, calendar_id, payload)
+values (%s, 'task:1', 5, 'e', 'primary', '{"event": {"title": "a secret"}}')
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "keeps_texts", "is_removed"),
+    [
+        (b"cancelled = true, google_event_id = null, floor_seq = 6", False, True),
+        (b"cancelled = true, google_event_id = null", False, False),
+        (b"etag = 'x', floor_seq = 6", True, False),
+        (b"google_event_id = null, floor_seq = 6", True, False),
+    ],
+    ids=["a cancel", "a cancel of a rebuild", "an edit", "somebody deleted it"],
+)
+def test_a_cancel_of_any_release_takes_the_texts_along_and_is_counted(
+    owner: Connection,
+    change: bytes,
+    keeps_texts: bool,  # noqa: FBT001
+    is_removed: bool,  # noqa: FBT001
+) -> None:
+    """As release 0.1 settles, which does not know removed_at."""
+    owner.execute(REMEMBERED, (WORKSPACE,))
+    owner.execute(b"update sync_sources set " + change)
+    found = owner.execute("select payload is not null, removed_at is not null from sync_sources").fetchone()
+    assert found == (keeps_texts, is_removed)
+    owner.execute("update sync_sources set updated_at = now(), floor_seq = 7")  # nothing else happens to it later
+    assert owner.execute("select payload is not null, removed_at is not null from sync_sources").fetchone() == found
+
+
+def test_what_was_cancelled_before_loses_its_texts_when_it_is_migrated(database: Database, owner: Connection) -> None:
+    owner.execute(
+        "insert into sync_sources (workspace_id, source_key, cancelled, payload)"
+        " select md5((n % 3)::text)::uuid, 'task:' || n, n % 2 = 0, '{}' from generate_series(1, 10003) as n"
+    )
+    owner.execute("delete from _yoyo_migration where migration_id = '0027_gone'")
+    migrate(database.owner, progress=lambda _: None)
+    kept = "select cancelled, count(*) from sync_sources where payload is not null group by 1"
+    assert owner.execute(kept).fetchall() == [(False, 5_002)]

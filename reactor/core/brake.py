@@ -4,36 +4,64 @@ A wrong `DELETE`, a view that suddenly shows nothing (a policy of row level secu
 backup: each looks to the reactor like somebody's wish, and within seconds people's calendars would be empty. Too late
 is what cannot be repaired here; a question is cheap. So it is asked before the first event goes.
 
-**When.** A rebuild, when it has counted and before it has written anything. A burst, when cancels are claimed: a few of
-them (a quarter of `Limit.least`) make the replica count in the database, then each time that a quarter more has come.
-So a claim without cancels costs nothing, one with some costs a look into a dictionary, and a burst of n costs log n
-counts. Counted are the sources whose newest waiting row is a cancel and that have an event, and what this replica
-itself has claimed within `WINDOW`, so that a burst which trickles in is one as well. Children of a rebuild are not
-counted again.
+**When.** A rebuild, when it has counted and before it has written anything. A burst, when cancels are claimed and
+before the first of them is sent.
 
 **How much.** More than half of the events by default: whoever clears half of a calendar at once is rare enough to be
 asked. And never fewer than twenty events: a workspace of three loses two of them every other day, and what twenty are
 worth a person can write again. Both are settings.
 
+**What a burst is.** The events of a workspace that are gone, or are about to go, within one window of ten minutes:
+
+- *gone*: the database notes with a source when its event was removed (`sync_sources.removed_at`), in the transaction
+  that ends the cancel. A source counts once, however often it was cancelled, and not at all once it has an event again.
+- *in hand*: cancels that some replica has claimed and not ended.
+- *waiting*: sources whose newest waiting row is a cancel, and that have an event.
+
+The events that this is compared with are those that there are, and those that are gone within the window. The window
+ends ten minutes after each removal, so a workspace that loses an event a minute never has more than ten gone in it.
+
+**Where it is counted.** In the database alone, by its clock. A replica remembers nothing, so neither the number of
+replicas nor a restart changes what is counted, there is nothing to let go of, and the database keeps one time for a
+source. What is gone and what is in hand are counted at each claim that brings a cancel of a known event: two look-ups
+in indexes, for all workspaces of the claim at once. A claim without such a cancel costs nothing. What waits takes
+longer to count (up to 50 ms), so it is counted when the first few have come (a quarter of `Limit.least`), and then each
+time that a quarter more has.
+
+**Why two replicas do not pass together.** Claims follow one another (db/migrations/0021_claim.sql), a claim is
+committed before its replica counts, and only what was counted is sent. An end moves a cancel from *in hand* to *gone*
+in one transaction, and one snapshot sees it in one of the two. Hence each count sees every cancel that was claimed
+before its own, and of two claims that are made at the same time the later one is counted with both. So what is let
+through within a window is never more than the limit, however many replicas there are: the overshoot is zero. A replica
+that counts early may see the later claim too; then both are stopped and both are given back. A request that
+removed an event and whose answer was lost is seen when it is claimed again, which is soon.
+
+A replica of an older release counts for itself what it claims. What it has in hand or has removed is seen by the others
+(a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let through a
+limit each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
+
+**What is not counted.** Children of a rebuild: they were counted before they were made, strays among them. Cancels of
+sources without an event. What is given back, requeued, or tried again is one cancel of one source, and counts once.
+
 **What stops.** Claims of that workspace, in every replica at once: the statement that claims reads the stopped
 workspaces. What was claimed is given back as it was, so the order of each source stays what it is; what is under way
-ends. Other workspaces notice nothing.
+ends. Other workspaces notice nothing. Where the database cannot count, the workspace waits.
 
-**Release** is for what waits: rows inserted up to then pass, whatever they delete, and are not counted any more. What
-comes later is. A rebuild passes only if it deletes about as many as were shown when it was stopped. There is no release
-of everything, none that lasts, and none of a workspace that is not stopped.
+**Release** is for what waits: rows inserted up to then pass, whatever they delete, and are not counted any more, nor is
+what was gone by then. What comes later is. A rebuild passes only if it deletes about as many as were shown when it was
+stopped. There is no release of everything, none that lasts, and none of a workspace that is not stopped.
 """
 
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
-from reactor.core.item import Item
+from reactor.core.item import Item, Memory
 from reactor.core.payload import Operation
 
 WINDOW = 600.0
-"""Seconds within which cancels are one burst."""
+"""Seconds within which removals are one burst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,73 +76,40 @@ class Limit:
     share: float = 0.5
     least: int = 20
 
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is ever too much: no more can go than there is."""
+        return self.share >= 1
+
     def stops(self, deletes: int, events: int) -> bool:
         """Whether so many deletes, out of so many events, are too many."""
         return deletes >= self.least and deletes > self.share * events
 
+    def asks_what_waits(self, before: int, after: int) -> bool:
+        """Whether it is time to count what waits as well.
 
-@dataclass(slots=True)
-class _Recent:
-    """The cancels of one workspace, by item: when they were claimed, and their places."""
-
-    items: dict[UUID, tuple[float, int]] = field(default_factory=dict)
-    passes: int = 0
-    count_at: int = 0
-
-
-class Tally:
-    """What cancels this replica has claimed lately, and when it is time to count in the database.
-
-    Args:
-        limit: The brake's.
-    """
-
-    def __init__(self, limit: Limit) -> None:
-        self._first = max(1, limit.least // 4)
-        self._workspaces: OrderedDict[UUID, _Recent] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._workspaces)
-
-    def note(self, items: Iterable[Item], now: float) -> list[UUID]:
-        """Take in what was claimed; say for which workspaces it is time to count."""
-        touched: dict[UUID, _Recent] = {}
-        for item in items:
-            if item.operation == Operation.CANCEL_EVENT and not item.is_child and item.memory.event_id is not None:
-                recent = self._workspaces.setdefault(item.workspace_id, _Recent(count_at=self._first))
-                self._workspaces.move_to_end(item.workspace_id)
-                if item.seq > recent.passes:
-                    recent.items[item.id] = now, item.seq
-                    touched[item.workspace_id] = recent
-        self._forget(now - WINDOW)
-        return [workspace for workspace, recent in touched.items() if len(recent.items) >= recent.count_at]
-
-    def recent(self, workspace_id: UUID) -> dict[UUID, int]:
-        """The items that were claimed within the window, and their places."""
-        return {item_id: seq for item_id, (_, seq) in self._workspaces[workspace_id].items.items()}
-
-    def counted(self, workspace_id: UUID, passes: int, *, stopped: bool) -> None:
-        """Take in that the database was asked.
+        It depends on nothing but these numbers, so that the replicas together ask as often as one.
 
         Args:
-            workspace_id: About whom.
-            passes: Items up to here are not counted any more.
-            stopped: Whether the workspace was stopped; then its items are given back, and counted when they come again.
+            before: Deletes that were gone or in hand before a claim.
+            after: The same with the claim.
         """
-        recent = self._workspaces[workspace_id]
-        if stopped or passes > recent.passes:
-            recent.items.clear()
-        recent.passes = passes
-        recent.count_at = max(self._first, len(recent.items) + max(1, len(recent.items) // 4))
+        mark = max(1, self.least // 4)
+        while mark <= before:
+            mark += max(1, mark // 4)
+        return mark <= after
 
-    def _forget(self, before: float) -> None:
-        """Let go of what is too old to be part of a burst."""
-        while self._workspaces:
-            workspace_id, recent = next(iter(self._workspaces.items()))
-            for item_id, (at, _) in list(recent.items.items()):
-                if at >= before:
-                    break
-                del recent.items[item_id]
-            if recent.items:
-                return
-            del self._workspaces[workspace_id]
+
+def deletes(items: Iterable[Item]) -> Counter[UUID]:
+    """How many of the claimed items are counted, by workspace."""
+    return Counter(item.workspace_id for item in items if item.operation == Operation.CANCEL_EVENT and is_counted(item))
+
+
+def is_counted(item: Item) -> bool:
+    """Whether it counts when this item removes its source's event."""
+    return not item.is_child and item.memory.event_id is not None
+
+
+def is_removal(item: Item, memory: Memory) -> bool:
+    """Whether an event is gone, and counts, once this is remembered of the item's source."""
+    return is_counted(item) and memory.cancelled and memory.event_id is None

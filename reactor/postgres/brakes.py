@@ -1,16 +1,16 @@
 """The brake's part in the database; `reactor.core.brake` argues it."""
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
-import trio
 from psycopg.rows import tuple_row
 
-from reactor.core.brake import Limit, Tally
+from reactor.core.brake import WINDOW, Limit, deletes
 from reactor.core.item import Item
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
@@ -55,6 +55,19 @@ class Stopped:
     waiting: int
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What counting came to.
+
+    Attributes:
+        stopped: The workspaces of which nothing may be sent.
+        pulled: Those of them that were stopped by this.
+    """
+
+    stopped: frozenset[UUID]
+    pulled: list[Pulled]
+
+
 class Brakes:
     """The brake on bursts of cancels, for whoever claims.
 
@@ -69,39 +82,40 @@ class Brakes:
     def __init__(self, limit: Limit, on_pull: Callable[[Pulled], object] = lambda _: None) -> None:
         self.stopped: frozenset[UUID] = frozenset()
         self._limit = limit
-        self._tally = Tally(limit)
         self._on_pull = on_pull
 
-    def suspects(self, items: Collection[Item]) -> list[UUID]:
-        """The workspaces whose cancels are so many that they are to be counted."""
-        return self._tally.note(items, trio.current_time())
+    def suspects(self, items: Iterable[Item]) -> Counter[UUID]:
+        """The workspaces whose cancels are to be counted, and how many were claimed of each."""
+        return Counter() if self._limit.is_off else deletes(items)
 
-    async def count(
-        self, connection: TrioConnection, suspects: Collection[UUID], in_flight: Collection[UUID]
-    ) -> list[Pulled]:
-        """Count what is to be deleted, and stop the workspaces for which it is too much."""
-        pulled = []
-        for workspace_id in suspects:
-            recent = self._tally.recent(workspace_id)
-            params = {
-                "workspace": workspace_id,
-                "recent": list(recent),
-                "places": list(recent.values()),
-                "over": [item_id not in in_flight for item_id in recent],
-                "share": self._limit.share,
-                "least": self._limit.least,
-            }
-            cursor = await connection.execute(SQL["count"], params)
-            [[passes, deletes, events, stopped]] = await cursor.fetchall()
-            self._tally.counted(workspace_id, passes, stopped=stopped)
-            if stopped:
-                pulled.append(Pulled(workspace_id, "BURST", deletes, events))
-        return pulled
+    async def count(self, connection: TrioConnection, suspects: Counter[UUID]) -> Counted:
+        """Count what was claimed, and stop the workspaces for which it is too much."""
+        stopped, pulled = set(), []
+        cursor = await connection.execute(SQL["claimed"], {"workspaces": list(suspects), "window": WINDOW})
+        for workspace_id, is_stopped, so_far in await cursor.fetchall():
+            asks = self._limit.asks_what_waits(so_far - suspects[workspace_id], so_far)
+            if is_stopped:
+                stopped.add(workspace_id)
+            elif asks or so_far >= self._limit.least:
+                params = {
+                    "workspace": workspace_id,
+                    "window": WINDOW,
+                    "waiting": asks,
+                    "share": self._limit.share,
+                    "least": self._limit.least,
+                }
+                cursor = await connection.execute(SQL["count"], params)
+                [[going, events, is_too_much, is_pulled]] = await cursor.fetchall()
+                if is_too_much:
+                    stopped.add(workspace_id)
+                if is_pulled:
+                    pulled.append(Pulled(workspace_id, "BURST", going, events))
+        return Counted(frozenset(stopped), pulled)
 
-    def pulled(self, pulled: Collection[Pulled]) -> None:
-        """Take in what was stopped."""
-        self.stopped |= {each.workspace_id for each in pulled}
-        for each in pulled:
+    def take_in(self, counted: Counted) -> None:
+        """Remember what was stopped, and tell."""
+        self.stopped |= counted.stopped
+        for each in counted.pulled:
             self._on_pull(each)
 
 

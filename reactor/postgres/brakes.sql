@@ -1,58 +1,103 @@
 -- The brake (reactor/core/brake.py argues it).
 
+-- name: claimed
+-- For each workspace: whether it is stopped, and how many of its events are gone within the window or in hand, at most:
+-- whether a cancel in hand has an event is looked up by `count`. One statement, so one snapshot: a cancel that is being
+-- ended meanwhile is seen in hand or gone. The time is the statement's, a constant, which an index can be searched for.
+select w.id, b.workspace_id is not null and b.released_at is null,
+       (select count(*)
+          from public.sync_sources as s
+         where s.workspace_id = w.id
+           and s.removed_at between now() - pg_catalog.make_interval(secs => %(window)s)
+                                and now() + pg_catalog.make_interval(secs => %(window)s)
+           and s.google_event_id is null and s.floor_seq > coalesce(b.passes, 0))
+       + (select count(*)
+            from public.sync_outbox as o
+           where o.status = 'PROCESSING' and o.workspace_id = w.id and o.operation = 'CANCEL_EVENT'
+             and o.parent_id is null and o.seq > coalesce(b.passes, 0))
+  from unnest(%(workspaces)s::uuid[]) as w (id)
+  left join public.sync_brakes as b on b.workspace_id = w.id;
+
 -- name: count
--- What waits to be deleted in a workspace, and whether that is too much; then it is stopped. Bounded: the rows that are
--- due first, 20,000 of them (some 50 ms), are a sample large enough for any burst.
+-- What is deleted of a workspace within the window, and whether that is too much; then it is stopped. `waiting`: whether
+-- what waits is counted too. Bounded: the rows that are due first, 20,000 of them (some 50 ms), are a sample large enough
+-- for any burst; of the events no more are counted than it takes to say that there are enough.
 --
--- `recent` is what the caller has claimed, whose end it knows (`over`) or has in hand. A source's newest row decides what becomes of it, and it counts if there is an event to delete. Children of a rebuild
--- were counted before they were made.
+-- A source's newest waiting row decides what becomes of it. What is in hand or waits counts if there is an event to
+-- delete. Children of a rebuild were counted before they were made.
+--
+-- Too much is also what another replica stops at this moment, or what was released a moment ago: then nothing is sent,
+-- and the next claim sees more. A release that is newer than this snapshot is left as it is.
 with released as materialized (
   select coalesce(max(b.passes), 0) as seq from public.sync_brakes as b where b.workspace_id = %(workspace)s
-), recent as materialized (
-  select count(*) as n, count(*) filter (where c.over) as over
-    from unnest(%(recent)s::uuid[], %(places)s::bigint[], %(over)s::boolean[]) as c (id, seq, over)
-   where c.seq > (select r.seq from released as r)
+), gone as materialized (
+  select count(*) as n
+    from public.sync_sources as s
+   where s.workspace_id = %(workspace)s
+     and s.removed_at between now() - pg_catalog.make_interval(secs => %(window)s)
+                          and now() + pg_catalog.make_interval(secs => %(window)s)
+     and s.google_event_id is null and s.floor_seq > (select r.seq from released as r)
 ), page as materialized (
   select o.id, public.sync_source_key(o.payload, o.id) as key, o.seq, o.operation, o.parent_id
     from public.sync_outbox as o
-   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
+   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s and %(waiting)s
      and pg_catalog.pg_column_size(o.payload) <= 16384  -- to read the key of a large one takes milliseconds
    order by o.next_attempt_at limit 20000
 ), newest as materialized (
   select distinct on (p.key) p.* from page as p order by p.key, p.seq desc
-), waiting as materialized (
+), cancels as materialized (
+  select n.key
+    from newest as n
+   where n.operation = 'CANCEL_EVENT' and n.parent_id is null and n.seq > (select r.seq from released as r)
+   union
+  select public.sync_source_key(o.payload, o.id)
+    from public.sync_outbox as o
+   where o.status = 'PROCESSING' and o.workspace_id = %(workspace)s and o.operation = 'CANCEL_EVENT'
+     and o.parent_id is null and o.seq > (select r.seq from released as r)
+     and pg_catalog.pg_column_size(o.payload) <= 16384
+), going as materialized (
   select count(*) as n
-    from newest as w
-   where w.operation = 'CANCEL_EVENT' and w.parent_id is null and w.seq > (select r.seq from released as r)
-     and w.id <> all (%(recent)s::uuid[])
-     and (exists (
-            select from public.sync_sources as s
-             where s.workspace_id = %(workspace)s and s.source_key = w.key and s.google_event_id is not null)
-          or exists (
-            select from public.calendar_event_bindings as b
-             where b.workspace_id = %(workspace)s and b.source_type = split_part(w.key, ':', 1)
-               and b.source_id = case
-                 when split_part(w.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
-                 then split_part(w.key, ':', 2)::uuid end))
+    from cancels as c
+   where exists (
+           select from public.sync_sources as s
+            where s.workspace_id = %(workspace)s and s.source_key = c.key and s.google_event_id is not null)
+      or exists (
+           select from public.calendar_event_bindings as b
+            where b.workspace_id = %(workspace)s and b.source_type = split_part(c.key, ':', 1)
+              and b.source_id = case
+                when split_part(c.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+                then split_part(c.key, ':', 2)::uuid end)
+), deletes as materialized (
+  select g.n + w.n as n,
+         -- With so many events there are enough.
+         1 + ((g.n + w.n) / greatest(%(share)s::double precision, 1e-6))::bigint as enough
+    from gone as g, going as w
 ), facts as materialized (
-  select w.n + c.n as deletes,
-         c.over + greatest(
-           (select count(*) from public.calendar_event_bindings as b where b.workspace_id = %(workspace)s),
-           (select count(*) from public.sync_sources as s
-             where s.workspace_id = %(workspace)s and s.google_event_id is not null)) as events
-    from waiting as w, recent as c
+  select d.n as deletes,
+         g.n + greatest(
+           (select count(*)
+              from (select from public.calendar_event_bindings as b
+                     where b.workspace_id = %(workspace)s limit (select e.enough from deletes as e)) as bound),
+           (select count(*)
+              from (select from public.sync_sources as s
+                     where s.workspace_id = %(workspace)s and s.removed_at is null and s.google_event_id is not null
+                     limit (select e.enough from deletes as e)) as known)) as events
+    from deletes as d, gone as g
+), judged as materialized (
+  select f.*, f.deletes >= %(least)s and f.deletes > %(share)s::double precision * f.events as is_too_much
+    from facts as f
 ), pulled as (
   insert into public.sync_brakes as b (workspace_id, cause, deletes, events)
-  select %(workspace)s, 'BURST', f.deletes, f.events
-    from facts as f
-   where f.deletes >= %(least)s and f.deletes > %(share)s::double precision * f.events
+  select %(workspace)s, 'BURST', j.deletes, j.events
+    from judged as j
+   where j.is_too_much
   on conflict (workspace_id) do update
     set cause = excluded.cause, rebuild_id = null, deletes = excluded.deletes, events = excluded.events,
         stopped_at = clock_timestamp(), released_at = null
-   where b.released_at is not null
+   where b.released_at is not null and b.passes = (select r.seq from released as r)
   returning true
 )
-select r.seq, f.deletes, f.events, exists (select from pulled) from released as r, facts as f;
+select j.deletes, j.events, j.is_too_much, exists (select from pulled) from judged as j;
 
 -- name: pull
 -- Stop a workspace for a rebuild, unless it was released for it: for one that had been inserted by then, and that deletes

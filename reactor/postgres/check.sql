@@ -18,7 +18,8 @@ select lacking.kinds || ' on ' || wanted.name as missing
   from (values ('select, insert, update, delete', 'sync_outbox'),
                ('select, insert, update, delete', 'calendar_event_bindings'),
                ('select, insert, update, delete', 'sync_sources'),
-               ('select, insert, update', 'sync_brakes'),
+               ('select, insert, update, delete', 'sync_brakes'),
+               ('select, insert, update, delete', 'sync_departures'),
                ('select, insert, update, delete', 'sync_set_aside'),
                ('select, insert, update', 'google_connections'),
                ('select', '_yoyo_migration')) as wanted (kind, name)

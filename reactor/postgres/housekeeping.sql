@@ -61,12 +61,118 @@ select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.o
   from due, pending;
 
 -- name: forget_aside
--- What was set aside and is not open any more: somebody mended it, ended it, or deleted it.
-delete from public.sync_set_aside as d
- where d.item_id in (
-   select a.item_id
-     from public.sync_set_aside as a
-    where not exists (
-      select from public.sync_outbox as o
-       where o.id = a.item_id and o.status::text in ('PENDING', 'FAILED', 'PROCESSING'))
-      for update skip locked);
+-- A portion of what was set aside and is not open any more: somebody mended it, ended it, or deleted it.
+with portion as materialized (
+  select a.item_id
+    from public.sync_set_aside as a
+   where not exists (
+     select from public.sync_outbox as o
+      where o.id = a.item_id and o.status::text in ('PENDING', 'FAILED', 'PROCESSING'))
+   limit %(rows)s::integer
+     for update skip locked
+), gone as (
+  delete from public.sync_set_aside as d using portion as p where d.item_id = p.item_id returning 1
+)
+select count(*)::integer from gone;
+
+-- name: forget_workspaces
+-- What is remembered of workspaces that are gone, of the next thousand that have a memory; returns the last of them, null
+-- at the end, and how many sources were forgotten and how many texts.
+--
+-- No foreign key says it: that would be a lock on the workspace's row in every settle, and the tables that the application
+-- made may refer to any table, or to none. A workspace is gone when no connection, no binding, and no item that is open or
+-- dead is left of it; ON DELETE CASCADE leaves none of them at once. One that only lost its connection may get it back:
+-- it keeps its floors and its events, and the texts for as long as settled items are kept. Nothing is claimed of a
+-- workspace without a connection, and what is in hand is open, so no claim and no settle misses what goes here.
+--
+-- A skip scan: a few pages of the index for each workspace. Nothing of the application's is locked.
+with recursive ring as (
+  (select s.workspace_id as w, 1 as n
+     from public.sync_sources as s
+    where s.workspace_id > %(after)s::uuid
+    order by s.workspace_id limit 1)
+  union all
+  select next.w, ring.n + 1
+    from ring cross join lateral (
+      select s.workspace_id as w
+        from public.sync_sources as s
+       where s.workspace_id > ring.w
+       order by s.workspace_id limit 1) as next
+   where ring.n < 1000
+), departed as materialized (
+  select r.w,
+         not exists (
+           select from public.sync_outbox as o
+            where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = r.w)
+         and not exists (
+           select from public.sync_outbox as o where o.status = 'DEAD_LETTER' and o.workspace_id = r.w)
+         and not exists (
+           select from public.calendar_event_bindings as b where b.workspace_id = r.w) as is_gone
+    from ring as r
+   where not exists (select from public.google_connections as c where c.workspace_id = r.w)
+), portion as materialized (
+  select s.workspace_id, s.source_key
+    from departed as d
+    join public.sync_sources as s on s.workspace_id = d.w
+   where d.is_gone
+   limit %(rows)s::integer
+     for update of s skip locked
+), forgotten as (
+  delete from public.sync_sources as s
+   using portion as p
+   where s.workspace_id = p.workspace_id and s.source_key = p.source_key
+  returning 1
+), marked as (
+  insert into public.sync_departures (workspace_id)
+  select d.w from departed as d where not d.is_gone
+  on conflict (workspace_id) do nothing
+), texts as materialized (
+  select s.workspace_id, s.source_key
+    from departed as d
+    join public.sync_departures as m
+      on m.workspace_id = d.w and m.seen_at < now() - pg_catalog.make_interval(days => %(days)s::integer)
+    join public.sync_sources as s on s.workspace_id = d.w and s.payload is not null
+   where not d.is_gone
+   limit %(rows)s::integer
+     for update of s skip locked
+), cleared as (
+  update public.sync_sources as s
+     set payload = null
+    from texts as t
+   where s.workspace_id = t.workspace_id and s.source_key = t.source_key
+  returning 1
+)
+select (select r.w from ring as r order by r.w desc limit 1),
+       (select count(*)::integer from forgotten), (select count(*)::integer from cleared);
+
+-- name: forget_brakes
+-- A portion of the brakes of workspaces of which nothing is remembered any more.
+with portion as materialized (
+  select b.workspace_id
+    from public.sync_brakes as b
+   where not exists (select from public.google_connections as c where c.workspace_id = b.workspace_id)
+     and not exists (select from public.sync_sources as s where s.workspace_id = b.workspace_id)
+     and not exists (
+       select from public.sync_outbox as o
+        where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = b.workspace_id)
+     and not exists (select from public.calendar_event_bindings as e where e.workspace_id = b.workspace_id)
+   limit %(rows)s::integer
+     for update skip locked
+), gone as (
+  delete from public.sync_brakes as b using portion as p where b.workspace_id = p.workspace_id returning 1
+)
+select count(*)::integer from gone;
+
+-- name: forget_departures
+-- A portion of those that are connected again, or gone.
+with portion as materialized (
+  select d.workspace_id
+    from public.sync_departures as d
+   where exists (select from public.google_connections as c where c.workspace_id = d.workspace_id)
+      or not exists (select from public.sync_sources as s where s.workspace_id = d.workspace_id)
+   limit %(rows)s::integer
+     for update skip locked
+), gone as (
+  delete from public.sync_departures as d using portion as p where d.workspace_id = p.workspace_id returning 1
+)
+select count(*)::integer from gone;

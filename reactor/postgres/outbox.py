@@ -212,18 +212,18 @@ class Outbox:
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
         """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
         suspects = self._brakes.suspects(items)
-        barred = set(suspects)
+        barred = frozenset(suspects)
         if suspects:
             try:
-                pulled = await self._run(self._brakes.count, suspects, list(self._in_flight))
+                counted = await self._run(self._brakes.count, suspects)
             except SessionLostError:
                 raise
             except TransientError:
                 for workspace in suspects:
                     self._bar(workspace, trial=_KEYS)  # the brake counts what comes together
             else:
-                self._brakes.pulled(pulled)
-                barred = {each.workspace_id for each in pulled}
+                self._brakes.take_in(counted)
+                barred = counted.stopped
         kept = [item for item in items if item.workspace_id not in barred]
         held = [item for item in items if item.workspace_id in barred]
         return Claimed(kept, look, superseded, held)

@@ -60,7 +60,7 @@ with input as materialized (
     from pg_catalog.jsonb_to_recordset(%(input)s::jsonb) as i (
       id uuid, lease_no bigint, status text, attempts integer, delay double precision, failure_code text,
       last_error text, source_key text, floor bigint, remember boolean, generation integer, event_id text,
-      calendar_id text, etag text, cancelled boolean, reopen boolean, strays text[], applied text,
+      calendar_id text, etag text, cancelled boolean, reopen boolean, strays text[], removed boolean, applied text,
       applied_payload jsonb, bind text, bound_event_id text, bound_calendar_id text, source_type text, source_id uuid,
       event_type text, title text, starts text, ends text)
 ), settled as (
@@ -86,9 +86,10 @@ with input as materialized (
 ), remembered as (
   insert into public.sync_sources as s (
     workspace_id, source_key, floor_seq, generation, google_event_id, calendar_id, etag, cancelled, reopen, strays,
-    payload, updated_at)
+    payload, removed_at, updated_at)
   select i.workspace_id, i.source_key, i.floor, i.generation, i.event_id, i.calendar_id, i.etag, i.cancelled, i.reopen,
-         i.strays, case i.applied when 'row' then i.payload when 'given' then i.applied_payload end, now()
+         i.strays, case i.applied when 'row' then i.payload when 'given' then i.applied_payload end,
+         case when i.removed then pg_catalog.clock_timestamp() end, now()
     from settled as i
    where i.remember
    order by i.workspace_id, i.source_key
@@ -96,7 +97,9 @@ with input as materialized (
     set floor_seq = greatest(s.floor_seq, excluded.floor_seq), generation = excluded.generation,
         google_event_id = excluded.google_event_id, calendar_id = excluded.calendar_id, etag = excluded.etag,
         cancelled = excluded.cancelled, reopen = excluded.reopen, strays = excluded.strays,
-        payload = coalesce(excluded.payload, s.payload), updated_at = excluded.updated_at
+        payload = coalesce(excluded.payload, s.payload),
+        removed_at = case when excluded.google_event_id is null then coalesce(excluded.removed_at, s.removed_at) end,
+        updated_at = excluded.updated_at
 ), bound as (
   insert into public.calendar_event_bindings (
     workspace_id, google_event_id, calendar_id, source_type, source_id, event_type, event_title, event_start, event_end,

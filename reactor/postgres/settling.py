@@ -36,6 +36,7 @@ import psycopg
 import trio
 from psycopg import errors
 
+from reactor.core.brake import is_removal
 from reactor.core.item import Applied, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.postgres.claiming import set_aside
@@ -299,6 +300,7 @@ def _input(settlement: Settlement) -> dict[str, Any]:
             "cancelled": memory.cancelled,
             "reopen": memory.reopen,
             "strays": [_text(stray) for stray in memory.strays],
+            "removed": is_removal(item, memory),
         }
     if settlement.applied is Applied.ROW:
         entry["applied"] = "row"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from uuid import UUID
 
+from reactor.core.brake import is_removal
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import FailureCode
 from tests.simulator.stored import FREE_LOSSES, REBUILD, Bound, Row, Source, Stored
@@ -32,7 +33,7 @@ class Ends(Stored):
         if row.status != "PENDING" or row.error is not None:
             row.losses = 0
         self.calls |= row.status == "PENDING" != was
-        self._remember(settlement, row)
+        self._remember(settlement, row, now)
         self._bind(settlement)
         return Written.WRITTEN
 
@@ -76,7 +77,7 @@ class Ends(Stored):
             moves_floor=False,
         )
 
-    def _remember(self, settlement: Settlement, row: Row) -> None:
+    def _remember(self, settlement: Settlement, row: Row, now: float) -> None:
         item, memory = settlement.item, settlement.memory or settlement.item.memory
         moves_floor = settlement.moves_floor and not item.is_child
         if not self._remembers(settlement):
@@ -84,7 +85,13 @@ class Ends(Stored):
         source = self.sources.setdefault((item.workspace_id, item.source_key), Source())
         floor = max(source.memory.floor_seq, item.seq if moves_floor else 0)
         source.memory = replace(memory, floor_seq=floor)
-        if settlement.applied is not None:
+        if memory.event_id is not None:
+            source.removed_at = None
+        elif is_removal(item, memory):
+            source.removed_at = now
+        if memory.cancelled:
+            source.document = None
+        elif settlement.applied is not None:
             source.document = row.document
 
     def _bind(self, settlement: Settlement) -> None:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import trio
 
-from reactor.core.brake import Limit, Tally
+from reactor.core.brake import Limit, deletes
 from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.trials import FREE_LOSSES, Trials, Turn
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
-from tests.simulator.stored import Claim, Count
+from tests.simulator.stored import Claim
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,6 @@ class ModelOutbox:
         self._writing = writing
         self._ceiling = ceiling
         self._limit = limit
-        self._tally = Tally(limit)
         self._ended = ended
         self._in_flight: dict[UUID, Item] = {}
         self._unwritten: set[UUID] = set()
@@ -145,22 +144,23 @@ class ModelOutbox:
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
         stopped: set[UUID] = set()
-        for workspace in self._tally.note(items, trio.current_time()):
-            recent = self._tally.recent(workspace)
-            in_flight = set(self._in_flight)
+        for workspace, claimed in deletes(items).items():
             try:
-                count: Count = await self._ask(
-                    self._claims, "count", partial(self._tables.count, workspace, recent, in_flight, self._limit)
-                )
+                if await self._ask(self._claims, "count", partial(self._is_too_much, workspace, claimed)):
+                    stopped.add(workspace)
             except RefusedError:
-                stopped.add(workspace)
-                continue
-            self._tally.counted(workspace, count.passes, stopped=count.stopped)
-            if count.stopped:
                 stopped.add(workspace)
         kept = [item for item in items if item.workspace_id not in stopped]
         held = [item for item in items if item.workspace_id in stopped]
         return Claimed(kept, look, superseded, held)
+
+    def _is_too_much(self, workspace: UUID, claimed: int) -> bool:
+        now, limit = self._server.now(), self._limit
+        is_stopped, so_far = self._tables.claimed_deletes(workspace, now)
+        asks = limit.asks_what_waits(so_far - claimed, so_far)
+        if is_stopped or not (asks or so_far >= limit.least):
+            return is_stopped
+        return self._tables.count(workspace, limit, now, waiting=asks).is_too_much
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
         self.followed = False

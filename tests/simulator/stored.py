@@ -77,6 +77,7 @@ class Source:
 
     memory: Memory = field(default_factory=Memory)
     document: Any = None
+    removed_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -124,10 +125,10 @@ class Claim:
 class Count:
     """What counting for the brake came to."""
 
-    passes: int
     deletes: int
     events: int
-    stopped: bool
+    is_too_much: bool
+    is_pulled: bool
 
 
 class Stored:

@@ -8,7 +8,7 @@ same operations to this and to PostgreSQL.
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from reactor.core.brake import Limit
+from reactor.core.brake import WINDOW, Limit
 from tests.simulator.claims import Claims
 from tests.simulator.ends import Ends
 from tests.simulator.stored import WAITS, Connection, Count, Row, Stop
@@ -63,32 +63,43 @@ class Tables(Claims, Ends):
 
     # The brake
 
-    def count(self, workspace: UUID, recent: dict[UUID, int], in_flight: Collection[UUID], limit: Limit) -> Count:
-        """Count what is to be deleted in a workspace, and stop it where that is too much."""
+    def claimed_deletes(self, workspace: UUID, now: float) -> tuple[bool, int]:
+        """Whether a workspace is stopped, and how many of its events are gone within the window or in hand, at most."""
         stop = self.brakes.get(workspace)
         passes = stop.passes if stop else 0
-        counted = [item for item, seq in recent.items() if seq > passes]
-        over = sum(item not in in_flight for item in counted)
+        in_hand = sum(row.status == "PROCESSING" and _deletes(row, workspace, passes) for row in self.rows.values())
+        return stop is not None and not stop.released, self._gone(workspace, passes, now) + in_hand
+
+    def _gone(self, workspace: UUID, passes: int, now: float) -> int:
+        return sum(
+            of == workspace
+            and source.removed_at is not None
+            and now - WINDOW <= source.removed_at
+            and source.memory.floor_seq > passes
+            for (of, _), source in self.sources.items()
+        )
+
+    def count(self, workspace: UUID, limit: Limit, now: float, *, waiting: bool) -> Count:
+        """Count what is deleted of a workspace, and stop it where that is too much."""
+        stop = self.brakes.get(workspace)
+        passes = stop.passes if stop else 0
         newest: dict[str, Row] = {}
         for row in self.rows.values():
-            if row.workspace == workspace and row.status in WAITS:
+            if waiting and row.workspace == workspace and row.status in WAITS:
                 head = newest.get(row.key)
                 newest[row.key] = row if head is None or row.seq > head.seq else head
-        waiting = sum(
-            row.operation == "CANCEL_EVENT"
-            and row.parent is None
-            and row.seq > passes
-            and row.id not in recent
-            and self._has_event(workspace, key)
-            for key, row in newest.items()
-        )
+        in_hand = [row for row in self.rows.values() if row.status == "PROCESSING"]
+        going = {row.key for row in [*newest.values(), *in_hand] if _deletes(row, workspace, passes)}
+        gone = self._gone(workspace, passes, now)
+        deletes = gone + sum(self._has_event(workspace, key) for key in going)
         remembered = sum(w == workspace and s.memory.event_id is not None for (w, _), s in self.sources.items())
         bound = sum(w == workspace for w, _ in self.bindings)
-        deletes, events = waiting + len(counted), over + max(remembered, bound)
-        stopped = limit.stops(deletes, events) and (stop is None or stop.released)
-        if stopped:
+        events = gone + max(remembered, bound)
+        is_too_much = limit.stops(deletes, events)
+        is_pulled = is_too_much and (stop is None or stop.released)
+        if is_pulled:
             self.brakes[workspace] = Stop("BURST", deletes, events, passes)
-        return Count(passes, deletes, events, stopped)
+        return Count(deletes, events, is_too_much, is_pulled)
 
     def _has_event(self, workspace: UUID, key: str) -> bool:
         source = self.sources.get((workspace, key))
@@ -101,3 +112,8 @@ class Tables(Claims, Ends):
             return False
         stop.released, stop.passes, self.calls = True, self.next_seq(), True
         return True
+
+
+def _deletes(row: Row, workspace: UUID, passes: int) -> bool:
+    """Whether the row is a cancel that the brake looks at."""
+    return row.workspace == workspace and row.operation == "CANCEL_EVENT" and row.parent is None and row.seq > passes

@@ -2,7 +2,7 @@
 
 Compared after each operation: who was claimed (under which losses, attempts and memory), what became of each
 settlement, and of each row its status, attempts, losses, code and whether it is in hand; of each source its memory;
-the connections.
+the connections; and what the brake counts.
 
 Where the SQL is free to choose (which of more than it may take), the model is told the choice, and says whether it
 was allowed: so many, and each of them one that could be claimed. Times are now or far away, so that clocks do not
@@ -18,9 +18,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from reactor.core.brake import WINDOW, Limit
 from reactor.core.item import Item, Memory, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.core.trials import FREE_LOSSES, Trials
+from reactor.postgres.brakes import SQL as BRAKES
 from reactor.postgres.driver import TrioConnection
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.session import Session
@@ -58,6 +60,8 @@ class Pair:
         self.last_lease = 0
         self.now = 0.0
         self.did: list[str] = []
+        self.stops = 0
+        self.counts = random.Random(seed)  # of its own: what is counted changes no history
         for name in SPACES:
             self.world.connect(name, "token 0")
             self.tables.connect(workspace(name), "token 0", "primary", 0.0)
@@ -123,7 +127,13 @@ class Pair:
                 self.tables.insert(rows, self.now)
             writer.close()
 
+    def holds_a_dead_letter(self) -> bool:
+        """Whether a transaction that is open would keep a requeue waiting."""
+        return any(row.status == "DEAD_LETTER" and row.id in self.tables.locked for row in self.tables.rows.values())
+
     async def requeue(self) -> None:
+        if self.holds_a_dead_letter():
+            return
         self.world.connection.execute(
             "update sync_outbox set status = 'PENDING', attempts = 0, next_attempt_at = now(), failure_code = null"
             " where status = 'DEAD_LETTER'"
@@ -132,7 +142,7 @@ class Pair:
 
     async def connect(self) -> None:
         name, token = self.random.choice(SPACES), f"token {self.now}"
-        if ("connection", workspace(name)) in self.tables.locked:
+        if ("connection", workspace(name)) in self.tables.locked or self.holds_a_dead_letter():
             return
         self.world.connection.execute(
             "update google_connections set refresh_token_encrypted = %s, is_valid = true where workspace_id = %s",
@@ -275,6 +285,21 @@ class Pair:
             self.world.connection.execute("select workspace_id, is_valid from google_connections").fetchall()
         )
         assert valid == {about: found.valid for about, found in self.tables.connections.items()}
+        self.compare_brake(workspace(self.counts.choice(SPACES)))
+
+    def compare_brake(self, of: UUID) -> None:
+        """Count for the brake, and take back what that stops."""
+        waiting = self.counts.random() < 0.7
+        about = {"workspaces": [of], "workspace": of, "window": WINDOW, "waiting": waiting, "share": 0.3, "least": 1}
+        with self.world.connection.transaction(force_rollback=True):
+            [[_, *bound]] = self.world.connection.execute(BRAKES["claimed"], about)
+            [[deletes, events, *judged]] = self.world.connection.execute(BRAKES["count"], about)
+        assert tuple(bound) == self.tables.claimed_deletes(of, self.now)
+        count = self.tables.count(of, Limit(0.3, 1), self.now, waiting=waiting)
+        self.tables.brakes.clear()
+        assert (deletes, *judged) == (count.deletes, count.is_too_much, count.is_pulled), self.did
+        assert events == count.events or count.events > events > deletes / 0.3  # no more are counted than it takes
+        self.stops += count.is_too_much
 
     async def close(self) -> None:
         for connection, _ in [*self.writers, *self.lockers]:
@@ -317,6 +342,7 @@ async def test_the_model_does_what_the_sql_does(database: Database, seed: int) -
     pair = await compare(database, seed, 150)
     assert any(row.losses for row in pair.tables.rows.values()) or "crash" in pair.did
     assert any(row.status not in WAITS for row in pair.tables.rows.values())
+    assert pair.stops
 
 
 @pytest.mark.soak
