@@ -151,6 +151,8 @@ class Settlement:
         invalid_consent: The version of the token that failed; the connection is marked invalid only if it is still the
             stored one. If it is not, a person has connected again meanwhile: an item that would be dead-lettered for
             AUTH then becomes PENDING, with its attempts as they were.
+        newer: The place of a newer state that Google shows, for which this one is put away. If nobody here knows that
+            place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
     """
 
     item: Item
@@ -165,6 +167,7 @@ class Settlement:
     binding: Binding | None = None
     unbind: bool = False
     invalid_consent: str | None = None
+    newer: int | None = None
 
 
 class Written(Enum):

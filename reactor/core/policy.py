@@ -107,7 +107,7 @@ def settle(
             left = outcome.left_alone
             note = f"left alone: {left} events of which nobody knows what they should be" if left else None
             return Settlement(item, "COMPLETED", item.attempts, last_error=note, moves_floor=True)
-        case Superseded():
+        case Superseded(seq):
             return Settlement(
                 item,
                 "COMPLETED",
@@ -115,6 +115,7 @@ def settle(
                 failure_code=FailureCode.SUPERSEDED,
                 moves_floor=not item.is_child,
                 memory=_noted(item, work),
+                newer=seq,
             )
         case Dead():
             return _died(item, work, outcome)

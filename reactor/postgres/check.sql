@@ -20,6 +20,7 @@ select wanted.kind || ' on ' || wanted.name as missing
                ('select, insert, update, delete', 'sync_sources'),
                ('select, insert, update', 'sync_brakes'),
                ('select, insert, update, delete', 'sync_set_aside'),
+               ('select, update', 'sync_order_gaps'),
                ('select, insert, update', 'google_connections'),
                ('select', '_yoyo_migration')) as wanted (kind, name)
  where to_regclass('public.' || wanted.name) is not null
@@ -45,7 +46,7 @@ select 'execute on ' || p.proname
 -- same.
 
 -- name: rehearse_claim
-select count(*) from public.sync_outbox_claim_items(
+select count(*) from public.sync_outbox_claim_in_order(
   array[]::uuid[], array[]::text[], null, 0, array[]::uuid[], 0, 0, 0, 1, 0, false, 0, 0);
 
 -- name: rehearse_items
