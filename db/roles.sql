@@ -54,6 +54,7 @@ grant execute on function
     uuid[], text[], uuid, integer, uuid[], integer, integer, integer, integer, bigint, boolean, bigint, integer
   ),
   public.sync_outbox_last_place(),
+  public.sync_outbox_seq_file(),
   public.sync_order_mend(text, bigint),
   public.sync_outbox_place_anew(uuid[]),
   public.sync_outbox_put_away(uuid[]),

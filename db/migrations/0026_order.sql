@@ -7,7 +7,8 @@
 --
 -- *How it is found out.* A place that the sequence has not given out yet cannot come from a later state of this database.
 -- So a floor above the last place that was given out is proof: the service looks at its start, and a claim looks at what
--- it is about to put away. It also looks whether the sequence is where it was before. Of a place that is met at Google a
+-- it is about to put away. The sequence may have passed the floors before anybody looks; so the service also remembers how
+-- far it was, and the database in which file it lies, which is another one after a restart. Of a place that is met at Google a
 -- later state leaves a trace here: a floor that is as high, an open row or a dead letter. Where there is none, nobody here
 -- has written it (reactor/postgres/settling.py). The last place is always read after the row or the floor that it is
 -- compared with, so a place that was given out meanwhile is no proof of anything.
@@ -16,7 +17,8 @@
 -- now: they start at 1 or at the microseconds since 1970, and nobody inserts a million rows a second for years; so that is
 -- the clock's microseconds. What was jumped over is a *gap*, and is remembered. A floor in a gap comes from another time
 -- than the rows that lie before the gap. Such a row is not outdated: it gets a new place, beyond the gap, when it is met,
--- also if it commits long after the mending. Dead letters of the other time that lay below their floor are put away at
+-- also if it commits long after the mending. Nor is one that was created before the mending, but after its floor was
+-- written. Dead letters of the other time that lay below their floor are put away at
 -- once, since they could not be told from such rows later.
 --
 -- *The sequence is not dragged to its end.* The application may write any column, and so may anybody who has the event.
@@ -25,9 +27,9 @@
 -- million further, where it is there already).
 --
 -- *A place that the sequence never gave out is no place.* Whoever inserts need not be asked, no trigger looks. The claim
--- compares what it has chosen with the last place, once for all. A row beyond it, or in a gap, gives no order; then all that
--- is known is when the rows of its source were created, and they get new places in that order, before anything is sent. So
--- no floor and no event ever carries such a number. (A worker of release 0.1 does not look; the floor that it leaves is
+-- compares what it has chosen with the last place, once for all. A row beyond it, in a gap or from before a mending gives no
+-- order; then all that is known is when the rows of its source were created, and they get new places in that order, before
+-- anything is sent. So no floor and no event ever carries such a number. (A worker of release 0.1 does not look; the floor that it leaves is
 -- mended.) A negative number is none either.
 --
 -- *Writers are not held up, and nothing goes backwards.* Moving a sequence is one atomic step that writers do not wait for.
@@ -35,10 +37,12 @@
 -- move it exclude each other by a lock, (718300, 4). What is drawn in that instant lies in the gap, and gets its place by
 -- when it was created.
 
+-- The first row is no gap (low = high): it says where the sequence was when somebody looked first.
 create table if not exists public.sync_order_gaps (
   high bigint primary key,
   low bigint not null,
-  cause text not null check (cause in ('START', 'CLAIM', 'SEQUENCE', 'GOOGLE')),
+  cause text not null check (cause in ('FIRST', 'START', 'CLAIM', 'SEQUENCE', 'GOOGLE')),
+  file oid not null,
   mended_at timestamptz not null default clock_timestamp(),
   told_at timestamptz
 );
@@ -61,7 +65,16 @@ as $$
       where s.seqrelid = 'public.sync_outbox_seq'::pg_catalog.regclass))
 $$;
 
-grant execute on function public.sync_outbox_last_place() to public;
+-- The file in which the sequence lies: ALTER SEQUENCE ... RESTART and TRUNCATE ... RESTART IDENTITY begin another.
+create or replace function public.sync_outbox_seq_file()
+returns oid
+language sql
+volatile
+as $$
+  select pg_catalog.pg_relation_filenode('public.sync_outbox_seq'::pg_catalog.regclass)
+$$;
+
+grant execute on function public.sync_outbox_last_place(), public.sync_outbox_seq_file() to public;
 
 -- Moves the sequence ahead where something is ahead of it; says whether it did.
 --
@@ -83,6 +96,7 @@ declare
   highest_floor bigint;
   last bigint;
   beyond bigint;
+  known_file oid;
   old_ones uuid[];
 begin
   perform pg_advisory_xact_lock(718300, 4);
@@ -96,12 +110,19 @@ begin
     (select max(o.seq) from public.sync_outbox as o
       where o.status = 'DEAD_LETTER' and o.parent_id is null and o.seq <= bound));
   last := public.sync_outbox_last_place();
-  if greatest(furthest, highest_floor) > last is not true or last > 4611686018427387904 then
+  known_file := (select g.file from public.sync_order_gaps as g order by g.mended_at desc limit 1);
+  if known_file is null then
+    insert into public.sync_order_gaps (high, low, cause, file, told_at)
+    values (0, 0, 'FIRST', public.sync_outbox_seq_file(), clock_timestamp());
+  end if;
+  if last > 4611686018427387904
+     or not coalesce(greatest(furthest, highest_floor) > last or known_file <> public.sync_outbox_seq_file(), false) then
     return false;
   end if;
   beyond := greatest(furthest, last + step, least(extract(epoch from clock_timestamp()) * 1000000, bound)::bigint);
   perform setval('public.sync_outbox_seq'::regclass, beyond);
-  insert into public.sync_order_gaps (high, low, cause) values (beyond, last, cause);
+  insert into public.sync_order_gaps (high, low, cause, file)
+  values (beyond, last, cause, public.sync_outbox_seq_file());
 
   update public.sync_sources set floor_seq = beyond where floor_seq > beyond;
   begin
@@ -151,48 +172,6 @@ begin
   return placed;
 end $$;
 
--- Ends rows that lie below their source's floor, as sync_outbox_supersede does; returns how many. Those whose floor comes
--- from another time are newer than it, and get a new place instead.
-create or replace function public.sync_outbox_put_away(ids uuid[])
-returns integer
-language plpgsql
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_mergejoin = off
-set plan_cache_mode = force_custom_plan
-set jit = off
-as $$
-declare
-  highest_floor bigint;
-  newer uuid[];
-begin
-  select max(s.floor_seq) into highest_floor
-    from public.sync_outbox as o
-    join public.sync_sources as s
-      on s.workspace_id = o.workspace_id
-     and s.source_key = case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
-                             else public.sync_source_key(o.payload, o.id) end
-   where o.id = any (ids);
-  if highest_floor > public.sync_outbox_last_place() then
-    perform public.sync_order_mend('CLAIM', highest_floor);
-  end if;
-  select array_agg(o.id order by o.seq) into newer
-    from public.sync_outbox as o
-    left join public.sync_sources as s
-      on s.workspace_id = o.workspace_id
-     and s.source_key = case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
-                             else public.sync_source_key(o.payload, o.id) end
-   where o.id = any (ids) and o.parent_id is null
-     and (o.seq < 0 or exists (
-       select from public.sync_order_gaps as g
-        where o.seq <= g.low and s.floor_seq > g.low and s.floor_seq <= g.high));
-  if newer is null then
-    return public.sync_outbox_supersede(ids);
-  end if;
-  perform public.sync_outbox_place_anew(newer);
-  return public.sync_outbox_supersede(array(select unnest(ids) except select unnest(newer)));
-end $$;
-
 -- Gives new places to all open rows of the source of each of these, in the order in which they were created; returns those
 -- of these that are the newest then. For the others somebody has to look once more.
 create or replace function public.sync_outbox_order_by_age(ids uuid[])
@@ -235,6 +214,56 @@ begin
   return newest;
 end $$;
 
+-- Ends rows that lie below their source's floor, as sync_outbox_supersede does; returns how many. Those whose floor comes
+-- from another time are newer than it, and get a new place instead.
+create or replace function public.sync_outbox_put_away(ids uuid[])
+returns integer
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_mergejoin = off
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+declare
+  highest_floor bigint;
+  newer uuid[];
+  placeless uuid[];
+begin
+  select max(s.floor_seq) into highest_floor
+    from public.sync_outbox as o
+    join public.sync_sources as s
+      on s.workspace_id = o.workspace_id
+     and s.source_key = case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
+                             else public.sync_source_key(o.payload, o.id) end
+   where o.id = any (ids);
+  if highest_floor > public.sync_outbox_last_place()
+     or public.sync_outbox_seq_file() <> (
+       select g.file from public.sync_order_gaps as g order by g.mended_at desc limit 1) then
+    perform public.sync_order_mend('CLAIM', highest_floor);
+  end if;
+  select array_agg(o.id order by o.seq) filter (where o.seq >= 0), array_agg(o.id) filter (where o.seq < 0)
+    into newer, placeless
+    from public.sync_outbox as o
+    left join public.sync_sources as s
+      on s.workspace_id = o.workspace_id
+     and s.source_key = case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
+                             else public.sync_source_key(o.payload, o.id) end
+   where o.id = any (ids) and o.parent_id is null
+     and (o.seq < 0 or exists (
+       select from public.sync_order_gaps as g
+        where (o.seq <= g.low and s.floor_seq > g.low and s.floor_seq <= g.high)
+           or (g.high > g.low and o.created_at <= g.mended_at and o.created_at > s.updated_at)));
+  if newer is not null then
+    perform public.sync_outbox_place_anew(newer);
+  end if;
+  if placeless is not null then
+    perform public.sync_outbox_order_by_age(placeless);
+  end if;
+  return public.sync_outbox_supersede(
+    array(select unnest(ids) except select unnest(newer) except select unnest(placeless)));
+end $$;
+
 -- Makes items PROCESSING under a lease, as sync_outbox_take does; first those get a place that have none.
 create or replace function public.sync_outbox_take_in_order(ids uuid[], lease bigint)
 returns uuid[]
@@ -247,11 +276,13 @@ declare
 begin
   select max(o.seq) into furthest from public.sync_outbox as o where o.id = any (ids) and o.parent_id is null;
   last := public.sync_outbox_last_place();
-  if furthest > last or exists (select from public.sync_order_gaps) then
+  if furthest > last or exists (select from public.sync_order_gaps as g where g.high > g.low) then
     select array_agg(o.id) into placeless
       from public.sync_outbox as o
      where o.id = any (ids) and o.parent_id is null
-       and (o.seq > last or exists (select from public.sync_order_gaps as g where o.seq > g.low and o.seq <= g.high));
+       and (o.seq > last or exists (
+         select from public.sync_order_gaps as g
+          where o.seq > g.low and o.seq <= g.high or o.created_at <= g.mended_at and g.high > g.low and o.seq <= g.high));
     if placeless is not null then
       ids := array(select unnest(ids) except select unnest(placeless)) || public.sync_outbox_order_by_age(placeless);
     end if;
