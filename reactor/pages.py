@@ -132,7 +132,7 @@ class Told:
         yield Gauged("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.accounts.undecipherable if known.accounts else 0
         yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
-        mended = "Times that the order of states was behind what was sent before, and was moved ahead, by how it was found."
+        mended = "Times that the order of states was behind, and was moved ahead, by how that was found."
         yield Counted("order_mended", mended, known.order.mended, ("cause",))
         yield Counted("sessions_lost", "Times that the claims session was lost.", known.sessions_lost)
         yield Counted("http_restarts", "Times that the health endpoint was started again.", known.http_restarts())

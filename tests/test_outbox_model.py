@@ -9,6 +9,7 @@ the end nothing is left open and every source shows its newest state that could 
 import random
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -130,7 +131,7 @@ class History:
         expansion = Expansion(item, payload)
         expansion.open(self.expanding)
         self.did["children"] += expansion.upserts(self.expanding, "")[1]
-        expansion.put_away(self.expanding)
+        expansion.put_away(self.expanding, UUID(int=0))
 
     def show(self, item: Item) -> None:
         """The calendar takes the item."""

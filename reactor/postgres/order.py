@@ -1,9 +1,9 @@
 """The order of states, watched by one process: that the sequence never falls behind what was given out.
 
-db/migrations/0026_order.sql argues the order and how it is mended. What a claim meets is mended by the claim itself. Here
-is what takes more than one look: a service that begins looks whether anything is ahead of the sequence, and a sequence
-that stands lower than this process has ever seen it (a failover that lost commits, TRUNCATE ... RESTART IDENTITY, a
-restored backup under the same address) is moved ahead before it gives out a place twice.
+db/migrations/0026_order.sql argues the order and how it is mended. What a claim meets is mended by the claim itself.
+Here is what takes more than one look: a service that begins looks whether anything is ahead of the sequence, and a
+sequence that stands lower than this process has ever seen it (a failover that lost commits, TRUNCATE ... RESTART
+IDENTITY, a restored backup under the same address) is moved ahead before it gives out a place twice.
 
 Each mending is told once, by whichever replica comes first: the database remembers which were.
 """
@@ -73,6 +73,7 @@ class Order:
             mended = Mended(*row)
             self.mended[mended.cause] += 1
             self._on_mended(mended)
+
 
 async def mend(connection: TrioConnection, cause: str, met: int) -> bool:
     """Move the sequence ahead if anything is ahead of it; say whether it was.

@@ -80,22 +80,36 @@ with source as (
 )
 
 -- name: state_of_memory
--- What was applied last, in the calendar that the rebuild names. What we removed is not part of it, nor what was to be
--- removed by a cancel that died.
-with refused as (
-  select public.sync_source_key(o.payload, o.id) as key, max(o.seq) as seq
+-- What was applied last, or what was given up since: the row at the floor, where it is a dead letter or was put back, be
+-- it an edit or the child of an older rebuild that stands for one. In the calendar that the rebuild names. What we removed
+-- is not part of it, nor what was to be removed by such a row.
+with given_up as materialized (
+  select distinct on (public.sync_source_key(o.payload, o.id))
+         public.sync_source_key(o.payload, o.id) as key, o.operation::text, o.payload
     from public.sync_outbox as o
-   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation = 'CANCEL_EVENT'
-     and o.parent_id is null
-   group by 1
+    join public.sync_sources as s
+      on s.workspace_id = o.workspace_id and s.source_key = public.sync_source_key(o.payload, o.id)
+     and s.floor_seq = o.seq
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation <> 'REBUILD_ALL'
+     and o.parent_id is distinct from %(parent)s
+   order by public.sync_source_key(o.payload, o.id), o.created_at desc
 ), state as (
   select s.source_key as key,
          %(calendar)s::text as calendar_id,
-         r.key is null as is_known,
-         s.payload - 'recreate' || jsonb_build_object('calendarId', %(calendar)s::text) as payload
+         coalesce(b.operation, g.operation, 'UPSERT_EVENT') = 'UPSERT_EVENT' as is_known,
+         coalesce(b.payload, g.payload, s.payload) - 'recreate'
+           || jsonb_build_object('calendarId', %(calendar)s::text) as payload
     from public.sync_sources as s
-    left join refused as r on r.key = s.source_key and r.seq >= s.floor_seq
-   where s.workspace_id = %(workspace)s and s.payload is not null and not s.cancelled
+    left join given_up as g on g.key = s.source_key
+    left join lateral (
+      select o.operation::text, o.payload
+        from public.sync_outbox as o
+       where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = s.workspace_id
+         and public.sync_source_key(o.payload, o.id) = s.source_key and o.seq = s.floor_seq
+         and o.operation <> 'REBUILD_ALL' and o.parent_id is distinct from %(parent)s
+       limit 1) as b on true
+   where s.workspace_id = %(workspace)s and position(':' in s.source_key) > 0
+     and (b.operation is not null or g.operation is not null or s.payload is not null and not s.cancelled)
 )
 
 -- name: known
@@ -162,27 +176,28 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
 -- name: upserts
 -- The next portion of what is to be there. A child's place is its source's floor, read together with the state.
 , page as materialized (
-  select s.key, s.payload from state as s where s.is_known and s.key > %(after)s order by s.key limit %(rows)s
+  select s.key, s.payload, public.sync_source_key(s.payload, %(parent)s) as source_key,
+         md5(%(parent)s::uuid || ' ' || s.key)::uuid as child
+    from state as s where s.is_known and s.key > %(after)s order by s.key limit %(rows)s
 ), made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
-  select md5(%(parent)s::uuid || ' ' || p.key)::uuid, %(workspace)s, 'UPSERT_EVENT',
+  select p.child, %(workspace)s, 'UPSERT_EVENT',
          p.payload || case when %(recreate)s then '{"recreate": true}' else '{}' end::jsonb,
          coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
     from page as p
-    left join public.sync_sources as m
-      on m.workspace_id = %(workspace)s and m.source_key = public.sync_source_key(p.payload, %(parent)s)
+    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = p.source_key
   on conflict (id) do nothing
-  returning 1
+  returning id
 )
-select (select max(p.key) from page as p), (select count(*) from made)
 
 -- name: cancels
 -- The next portion of what is remembered and not to be there.
 , page as materialized (
-  select k.key, k.calendar_id from known as k where k.key > %(after)s order by k.key limit %(rows)s
+  select k.key, k.calendar_id, k.key as source_key, md5(%(parent)s::uuid || ' ' || k.key)::uuid as child
+    from known as k where k.key > %(after)s order by k.key limit %(rows)s
 ), made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
-  select md5(%(parent)s::uuid || ' ' || p.key)::uuid, %(workspace)s, 'CANCEL_EVENT',
+  select p.child, %(workspace)s, 'CANCEL_EVENT',
          jsonb_build_object(
            'operation', 'CANCEL_EVENT', 'workspaceId', %(workspace)s::uuid,
            'calendarId', coalesce(p.calendar_id, %(calendar)s), 'sourceType', split_part(p.key, ':', 1),
@@ -193,9 +208,44 @@ select (select max(p.key) from page as p), (select count(*) from made)
     left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = p.key
    where case when s.key is null then %(complete)s else not s.is_known end
   on conflict (id) do nothing
-  returning 1
+  returning id
 )
-select (select max(p.key) from page as p), (select count(*) from made)
+
+-- name: covered
+-- What the children that were made now stand for, seen by the snapshot that their state was read with: every row of the
+-- source where the state is complete, otherwise what was given up. Each is locked, so that nobody puts it back meanwhile;
+-- where somebody is doing that, the portion is refused and comes again.
+, fresh as materialized (
+  select p.source_key, coalesce(m.floor_seq, 0) as floor
+    from page as p
+    join made on made.id = p.child
+    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = p.source_key
+), seen as materialized (
+  select o.id, o.seq, o.parent_id, f.floor
+    from fresh as f
+   cross join lateral (
+     select n.id, n.seq, n.parent_id
+       from public.sync_outbox as n
+      where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = %(workspace)s
+        and public.sync_source_key(n.payload, n.id) = f.source_key and n.operation <> 'REBUILD_ALL'
+      order by public.sync_source_key(n.payload, n.id), n.seq desc) as o
+  union all
+  select o.id, o.seq, o.parent_id, f.floor
+    from public.sync_outbox as o
+    join fresh as f on f.source_key = public.sync_source_key(o.payload, o.id)
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation <> 'REBUILD_ALL'
+), held as materialized (
+  select o.id
+    from public.sync_outbox as o
+   where o.id in (select s.id from seen as s where %(complete)s or s.parent_id is not null or s.seq <= s.floor)
+     and o.status::text in ('PENDING', 'FAILED', 'DEAD_LETTER')
+     for no key update nowait
+)
+select (select max(p.key) from page as p), (select array_agg(h.id) from held as h), (select count(*) from made)
+
+-- name: put_away
+-- Rows that children stand for, or that nothing stands for: they end. One that the server refuses is set aside.
+select public.sync_outbox_supersede(%(ids)s::uuid[])
 
 -- name: removals
 -- What was found in calendars: cancels of sources that nobody knows (and still nobody does), and strays, which are
@@ -210,26 +260,43 @@ select (select max(p.key) from page as p), (select count(*) from made)
   on conflict (id) do nothing
   returning 1
 )
-select count(*) from made
+select null, null::uuid[], (select count(*) from made)
 
 -- name: progressed
 -- An expansion that gets on has not failed, whatever became of its workers; one that kills them always in the same place
 -- writes nothing new there, and ends as a dead letter.
 update public.sync_outbox set attempts = 0, losses = null where id = %(parent)s and (attempts > 0 or losses > 0)
 
--- name: put_away
--- A portion of the children of older rebuilds that nobody has begun: ours cover what they were for.
-with old_ones as materialized (
+-- name: left_over
+-- At last a portion of what stands in nobody's place any more: children of older rebuilds, and, where the state is
+-- complete, upserts of sources that are neither in it nor remembered, whether they wait or died.
+, old_ones as materialized (
   select o.id
     from public.sync_outbox as o
-   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
-     and o.parent_id is not null and o.parent_id <> %(parent)s
-   limit %(rows)s
-     for update skip locked
-), put_away as (
-  update public.sync_outbox as o
-     set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
-    from old_ones where o.id = old_ones.id
-  returning 1
+   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s and o.parent_id <> %(parent)s
+  union all
+  select o.id
+    from public.sync_outbox as o
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.parent_id <> %(parent)s
+  union all
+  select u.id
+    from (select o.id, public.sync_source_key(o.payload, o.id) as key
+            from public.sync_outbox as o
+           where %(complete)s and o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
+             and o.operation = 'UPSERT_EVENT' and o.parent_id is null
+          union all
+          select o.id, public.sync_source_key(o.payload, o.id)
+            from public.sync_outbox as o
+           where %(complete)s and o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s
+             and o.operation = 'UPSERT_EVENT' and o.parent_id is null) as u
+   where not exists (select from state as s where s.key = u.key)
+     and not exists (select from known as k where k.key = u.key)
+), portion as materialized (
+  select l.id from old_ones as l where l.id > %(after)s order by l.id limit %(rows)s
+), held as materialized (
+  select o.id
+    from public.sync_outbox as o
+   where o.id in (select p.id from portion as p) and o.status::text in ('PENDING', 'FAILED', 'DEAD_LETTER')
+     for no key update nowait
 )
-select count(*) from put_away
+select (select p.id from portion as p order by p.id offset %(rows)s - 1), (select array_agg(h.id) from held as h), 0

@@ -26,9 +26,9 @@ These items have a transaction of their own.
 
 **A newer state at Google.** An item is put away because its event shows a newer place. A state that was written later
 than this one leaves a trace in the database, if this claim is still ours: it has moved the floor, or it is an open row
-or a dead letter. If there is none, the place is from another time (db/migrations/0026_order.sql): a backup was restored,
-or another database serves the same calendar. Then the sequence is moved ahead of it, the item gets a place beyond, and
-is PENDING, to be written. These items, too, have a transaction of their own.
+or a dead letter. If there is none, the place is from another time (db/migrations/0026_order.sql): a backup was
+restored, or another database serves the same calendar. Then the sequence is moved ahead of it, the item gets a place
+beyond, and is PENDING, to be written. These items, too, have a transaction of their own.
 """
 
 import json
