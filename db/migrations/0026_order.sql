@@ -53,14 +53,26 @@ comment on table public.sync_order_gaps is
 -- The application has no business here: no policy but the reactor's (db/roles.sql).
 alter table public.sync_order_gaps enable row level security;
 
--- The last place that was given out. USAGE, which everybody has, is enough to ask.
+-- The sequence goes on by twos. The places between are for the children of rebuilds: each lies just beyond the newest row
+-- of its source that it is newer than, and never has an edit's place (reactor/postgres/rebuilds.py). Whoever draws a place
+-- keeps a lock on the sequence to the end of its transaction, and this waits for them, for 2 s at most.
+do $$
+begin
+  if (select s.seqincrement from pg_catalog.pg_sequence as s
+       where s.seqrelid = 'public.sync_outbox_seq'::pg_catalog.regclass) = 1 then
+    perform set_config('lock_timeout', '2s', true);
+    alter sequence public.sync_outbox_seq increment by 2;
+  end if;
+end $$;
+
+-- The last place that was given out, to a row or to a child beyond it. USAGE, which everybody has, is enough to ask.
 create or replace function public.sync_outbox_last_place()
 returns bigint
 language sql
 volatile
 as $$
   select coalesce(
-    pg_catalog.pg_sequence_last_value('public.sync_outbox_seq'::pg_catalog.regclass),
+    pg_catalog.pg_sequence_last_value('public.sync_outbox_seq'::pg_catalog.regclass) + 1,
     (select s.seqstart - 1 from pg_catalog.pg_sequence as s
       where s.seqrelid = 'public.sync_outbox_seq'::pg_catalog.regclass))
 $$;

@@ -6,22 +6,23 @@ what is not in them is not to be there. The memory is not: an event that only an
 nothing else, and is left alone.
 
 **One order for everything.** A complete state is read by one statement, together with the outbox. All that its snapshot
-shows of a source is older than the state: edits that wait or back off, dead letters, children of older rebuilds. All
-that it does not show is newer. So the statement that makes a source's child also ends the rows that it sees of the
-source, in one transaction: the child stands for them, whatever becomes of it. None of them can be put back afterwards,
-by hand or by a new consent, and go over the newer state; if somebody is doing that at this moment, the row is locked,
-and the portion is refused and comes again. At last upserts end of sources that the state does not have and of which
-nothing is remembered.
+shows of a source is older than the state: edits that wait or back off, dead letters that somebody may put back later.
+All that it does not show is newer. So a child's place lies just beyond the newest row of its source that the statement
+sees, and where there is none it is the source's floor. Once it is applied the floor rises to its place: what is older
+is superseded then, also if it is put back afterwards, by hand or by a new consent. Until then it is not lost: should
+the child be refused for its content, the newest edit before it is the best there is. Two things have no child that
+would supersede them, and end: children of older rebuilds, and upserts of sources that the state does not have and of
+which nothing is remembered.
 
 What was applied last is not complete: it is older than what waits, and than what was given up. So an edit that was
 given up (it has moved the floor, and is a dead letter or was put back) takes the place of what was applied: the child
-carries its state and stands for it. Edits above the floor stay as they are. A dead letter that was refused for its
-content has not moved the floor; it stays too, for a person to see.
+has its state, and lies beyond it. Edits above the floor are newer than the child.
 
-**Why no edit is lost.** A child's place is its source's floor, read in the statement that reads the state. What that
-statement does not see lies above the floor: an edit that is still open, and whose old state it read, or one that comes
-later. Both beat the child, before it is sent or after. Once one of them is applied the floor has risen, and the child
-is superseded. Nothing has to be locked for that, and it does not matter how long an expansion takes.
+**Why no edit is lost.** An edit that the statement does not see lies above all that it sees: one that is still open,
+and whose old state it read, or one that comes later. So it lies above the child, and beats it, before it is sent or
+after: once the edit is applied the floor has risen, and the child is superseded. The two never have the same place, as
+the sequence of the places goes on by twos, and a child takes one between. Nothing has to be locked for that, and it
+does not matter how long an expansion takes.
 
 **Why nothing is made twice.** A child's id follows from its parent and its source. What is killed and begins again from
 the start writes the same ids, and those that are there stay as they are.
@@ -134,16 +135,16 @@ class Expansion:
 
     def upserts(self, connection: Connection, after: str) -> tuple[str | None, int]:
         """Write the portion after a source; return its last source, None at the end, and how many are new."""
-        return self._portion(connection, _SQL["upserts"] + _SQL["covered"], after)
+        return self._portion(connection, "upserts", after=after)
 
     def cancels(self, connection: Connection, after: str) -> tuple[str | None, int]:
         """As `upserts`, for what is not to be there."""
-        return self._portion(connection, _SQL["known"] + _SQL["cancels"] + _SQL["covered"], after)
+        return self._portion(connection, "cancels", after=after)
 
     def removals(self, connection: Connection, removals: Sequence[Cancel | Stray]) -> int:
         """Write a portion of what was found in calendars; return how many are new."""
         document = json.dumps([_removal(each) for each in removals])
-        _, made = self._write(connection, _SQL["removals"], removals=document)
+        _, made = self._portion(connection, "removals", removals=document)
         return made
 
     def put_away(self, connection: Connection, after: UUID) -> UUID | None:
@@ -152,8 +153,10 @@ class Expansion:
         last, _ = self._write(connection, _SQL["known"] + _SQL["left_over"], after=after)
         return last
 
-    def _portion(self, connection: Connection, statement: LiteralString, after: str) -> tuple[str | None, int]:
-        return self._write(connection, statement, after=after)
+    def _portion(self, connection: Connection, of: LiteralString, **more: Any) -> tuple[str | None, int]:
+        """Write children; a portion is chosen, each gets its place, and then it is made."""
+        statement = _SQL["known"] + _SQL[of] + _SQL["places"] + _SQL["make_" + of] + _SQL["made"]
+        return self._write(connection, statement, **more)
 
     def _read(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
         return connection.execute(self._state + statement, self._params | more).fetchall()

@@ -310,7 +310,7 @@ async def _write(connection: TrioConnection, settlements: list[Settlement]) -> R
 def _input(settlement: Settlement) -> dict[str, Any]:
     """The settlement as the statement reads it; absent fields are null."""
     item, memory = settlement.item, settlement.memory or settlement.item.memory
-    moves_floor = settlement.moves_floor and not item.is_child
+    moves_floor = settlement.moves_floor
     entry: dict[str, Any] = {
         "id": str(item.id),
         "lease_no": item.lease_no,
