@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from reactor.core.brake import Limit
 from reactor.core.item import Applied, Item, Memory, Settlement
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
@@ -138,7 +139,7 @@ class Calendar:
 @pytest.fixture(params=[True, False], ids=["view", "no view"])
 async def calendar(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Calendar]:
     async with open_session(database.reactor, name="claims") as session:
-        calendar = Calendar(database, Outbox(session), has_view=request.param)
+        calendar = Calendar(database, Outbox(session, brake=Limit(least=1_000_000)), has_view=request.param)
         yield calendar
         calendar.close()
 
