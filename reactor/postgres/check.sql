@@ -71,6 +71,16 @@ update public.calendar_event_bindings as b set google_event_id = b.google_event_
 -- name: rehearse_connections
 update public.google_connections as c set is_valid = c.is_valid where false;
 
+-- name: order
+-- Whether anything is ahead of the places that were given out, and what was mended in the last thirty days. A state at
+-- Google that the database does not know is told apart: another database may serve the same calendars.
+select coalesce((select max(s.floor_seq) from public.sync_sources as s) > public.sync_outbox_last_place(), false) as is_behind,
+       count(*) filter (where g.high > g.low)::integer as mended,
+       count(*) filter (where g.cause = 'GOOGLE')::integer as unknown,
+       max(g.mended_at) filter (where g.high > g.low) as last
+  from public.sync_order_gaps as g
+ where g.mended_at > clock_timestamp() - interval '30 days';
+
 -- name: refused
 -- What replicas say of themselves in the names of their sessions.
 select distinct code
