@@ -34,7 +34,7 @@ grant select on calendar_source_events to calendar_sync_reactor;
 REQUEUE = (
     "update sync_outbox set status = 'PENDING', attempts = 0, next_attempt_at = now() where status = 'DEAD_LETTER'"
 )
-SOURCES = ("a", "b", "c")
+SOURCES = ("a", "b")
 GIVEN_UP = (FailureCode.EXHAUSTED, FailureCode.AUTH, FailureCode.CALENDAR_GONE)
 Connection = psycopg.Connection[Any]
 
@@ -232,13 +232,13 @@ class Story:
 
     async def step(self) -> None:
         steps = {
-            self.edit: 6,
+            self.edit: 8,
             self.begin: 2,
             self.over: 3,
             self.claim: 8,
-            self.end: 8,
-            self.requeue: 2,
-            self.rebuild: 2,
+            self.end: 9,
+            self.requeue: 1,
+            self.rebuild: 1,
         }
         [step] = self.random.choices(list(steps), list(steps.values()))
         await step()
@@ -274,7 +274,7 @@ class Story:
         if not self.held:
             return
         item = self.held.pop(self.random.randrange(len(self.held)))
-        dies = item.operation != "REBUILD_ALL" and self.random.random() < 0.5
+        dies = item.operation != "REBUILD_ALL" and self.random.random() < 0.7
         self.is_behind &= item.operation != "REBUILD_ALL"
         await self.calendar.end(item, self.random.choice(GIVEN_UP) if dies else None)
 
@@ -291,6 +291,13 @@ class Story:
         for item in self.held:
             self.is_behind &= item.operation != "REBUILD_ALL"
             await self.calendar.end(item)
+        if self.calendar.has_view and self.random.random() < 0.5:
+            for item in await self.calendar.claim():
+                dies = item.operation != "REBUILD_ALL" and self.random.random() < 0.5
+                await self.calendar.end(item, self.random.choice(GIVEN_UP) if dies else None)
+            for about in SOURCES:
+                self.calendar.edit(about, kind=self.kind(), enqueue=False)
+            self.is_behind = True
         if self.is_behind:
             await self.rebuild()
         for _ in range(3):
@@ -299,18 +306,23 @@ class Story:
         await self.calendar.settle_all()
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_whatever_the_order_of_events(calendar: Calendar, database: Database, seed: int) -> None:
-    story = Story(calendar, database, seed)
-    for _ in range(150):
-        await story.step()
-    await story.finish()
-    assert calendar.shown == (calendar.wanted() if calendar.has_view else calendar.newest())
+async def tell(calendar: Calendar, database: Database, *, seeds: range, steps: int) -> None:
+    """Stories are short, so that what is wrong in the end is not made good by a later edit."""
+    for seed in seeds:
+        story = Story(calendar, database, seed)
+        for _ in range(steps):
+            await story.step()
+        await story.finish()
+        assert calendar.shown == (calendar.wanted() if calendar.has_view else calendar.newest()), seed
+        calendar.world.connection.execute("truncate sync_outbox, sync_sources, app")
+        calendar.shown.clear()
+
+
+async def test_whatever_the_order_of_events(calendar: Calendar, database: Database) -> None:
+    await tell(calendar, database, seeds=range(25), steps=20)
 
 
 @pytest.mark.soak
 async def test_whatever_the_order_of_many_events(calendar: Calendar, database: Database) -> None:
-    for seed in range(100, 140):
-        await test_whatever_the_order_of_events(calendar, database, seed)
-        calendar.world.connection.execute("truncate sync_outbox, sync_sources, app")
-        calendar.shown.clear()
+    await tell(calendar, database, seeds=range(100, 400), steps=25)
+    await tell(calendar, database, seeds=range(400, 440), steps=150)
