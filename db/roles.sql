@@ -30,6 +30,9 @@ grant select, insert, update, delete on public.sync_departures to calendar_sync_
 -- What is refused, and then not any more.
 grant select, insert, update, delete on public.sync_set_aside to calendar_sync_reactor;
 
+-- What the order was moved over; a function with its owner's rights inserts there.
+grant select, update on public.sync_order_gaps to calendar_sync_reactor;
+
 -- insert and update: tokens that Google rotates, is_valid, and the commands that add a connection.
 grant select, insert, update on public.google_connections to calendar_sync_reactor;
 
@@ -49,6 +52,16 @@ grant execute on function
   public.sync_outbox_supersede(uuid[]),
   public.sync_outbox_due_workspaces(),
   public.sync_outbox_claim_items(
+    uuid[], text[], uuid, integer, uuid[], integer, integer, integer, integer, bigint, boolean, bigint, integer
+  ),
+  public.sync_outbox_last_place(),
+  public.sync_outbox_seq_file(),
+  public.sync_order_mend(text, bigint),
+  public.sync_outbox_place_anew(uuid[]),
+  public.sync_outbox_put_away(uuid[]),
+  public.sync_outbox_order_by_age(uuid[]),
+  public.sync_outbox_take_in_order(uuid[], bigint),
+  public.sync_outbox_claim_in_order(
     uuid[], text[], uuid, integer, uuid[], integer, integer, integer, integer, bigint, boolean, bigint, integer
   ),
   public.sync_outbox_ring(),
@@ -140,6 +153,18 @@ begin
      where polrelid = 'public.sync_departures'::regclass and polname = 'calendar_sync_reactor'
   ) then
     create policy calendar_sync_reactor on public.sync_departures
+      to calendar_sync_reactor using (true) with check (true);
+  end if;
+end $$;
+
+do $$
+begin
+  perform set_config('lock_timeout', '2s', true);
+  if not exists (
+    select from pg_catalog.pg_policy
+     where polrelid = 'public.sync_order_gaps'::regclass and polname = 'calendar_sync_reactor'
+  ) then
+    create policy calendar_sync_reactor on public.sync_order_gaps
       to calendar_sync_reactor using (true) with check (true);
   end if;
 end $$;

@@ -19,6 +19,7 @@ from reactor.http import Page, Pages
 from reactor.lock_watch import LockWatch
 from reactor.loop_lag import LoopLag
 from reactor.metrics import CONTENT_TYPE, Counted, Gauged, Metrics, Reading
+from reactor.postgres.order import Order
 from reactor.postgres.wakeups import Wakeups
 from reactor.refusal_watch import RefusalWatch
 from reactor.settings import Settings
@@ -42,6 +43,7 @@ class Known:
         lag: How late tasks are woken.
         locks: Whether locks and items agree, and who holds one for long.
         watch: Keeps what the database refuses.
+        order: Watches the order of states.
         sessions_lost: How often the claims session was lost.
         listening: Who listens now.
         accounts: The workspaces' accounts, once there are any.
@@ -62,6 +64,7 @@ class Known:
     lag: LoopLag = field(default_factory=LoopLag)
     locks: LockWatch = field(default_factory=LockWatch)
     watch: RefusalWatch = field(default_factory=RefusalWatch)
+    order: Order = field(default_factory=Order)
     sessions_lost: int = 0
     listening: Wakeups | None = None
     accounts: Accounts | None = None
@@ -129,6 +132,8 @@ class Told:
         yield Gauged("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.accounts.undecipherable if known.accounts else 0
         yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
+        mended = "Times that the order of states was behind, and was moved ahead, by how that was found."
+        yield Counted("order_mended", mended, known.order.mended, ("cause",))
         yield Counted("sessions_lost", "Times that the claims session was lost.", known.sessions_lost)
         yield Counted("http_restarts", "Times that the health endpoint was started again.", known.http_restarts())
         yield Gauged("loop_lag_seconds", "How late a task was woken; the worst of a minute.", known.lag.worst)

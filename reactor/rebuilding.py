@@ -3,8 +3,8 @@
 First everything is read: the calendars that may hold something of the workspace, one after another, by our one private
 property; then how much would go. What is too much stops the workspace before anything is written
 (`reactor.core.brake`). Then come the portions (`reactor.postgres.rebuilds` argues them): what is to be there, what is
-remembered and not to be there, what was found and is nobody's. At last the children of older rebuilds are put away;
-not earlier, since a rebuild that fails half-way must leave them their work.
+remembered and not to be there, what was found and is nobody's. At last what no child stands for is put away;
+not earlier, since a rebuild that fails half-way must leave older children their work.
 
 A calendar that cannot be listed because it cannot be seen is passed over: nothing is taken for removed that was in it,
 and the children that are about it end as dead letters. Unless it is the one that the rebuild names; then the rebuild is
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from uuid import UUID
 
 import structlog
 
@@ -199,8 +200,9 @@ class _Run:
         await self._portions(expansion.upserts)
         await self._portions(expansion.cancels)
         await self._remove(listed, facts)
-        while await run(expansion.put_away) == PORTION:
-            pass
+        last: UUID | None = UUID(int=0)
+        while last is not None:
+            last = await run(partial(expansion.put_away, after=last))
         log.info(
             "rebuild_expanded",
             rebuild=str(self._item.id),

@@ -48,6 +48,7 @@ from reactor.journal import Journal
 from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
 from reactor.loop import Loop
 from reactor.pages import Known, Told
+from reactor.postgres.order import Mended, Order
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
@@ -109,6 +110,7 @@ class Service:
         self._journal = Journal(self._traces, watch)
         self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=self._journal)
         self.known = Known(settings, stop, self.facts, lanes(settings), self._housekeeping, watch=watch)
+        self.known.order = Order(harmless(_tell_mended))
         self.told = Told(self.known)
         self._server = Server(application(self.told.pages))
         self.known.http_restarts = lambda: self._server.restarts
@@ -240,6 +242,7 @@ class Service:
                     brake=self._brake,
                     on_pull=harmless(tell_pulled),
                     on_aside=harmless(_tell_aside),
+                    order=self.known.order,
                 )
                 loop = Loop(
                     outbox,
@@ -307,6 +310,11 @@ def _tell_aside(item: SetAside) -> None:
         sqlstate=item.sqlstate,
         constraint=item.constraint,
     )
+
+
+def _tell_mended(mended: Mended) -> None:
+    """Say in the log that the database was behind what was sent before, and that nobody has to do anything."""
+    log.warning("order_mended", cause=mended.cause, low=mended.low, high=mended.high)
 
 
 async def _rename(session: Session, mark: str) -> None:

@@ -54,6 +54,23 @@ async def test_all_is_well(world: World) -> None:
     assert found["tokens"][1] == "all 1 stored tokens decrypt"
 
 
+async def test_an_order_that_is_or_was_behind(world: World) -> None:
+    world.connect()
+    about = "insert into sync_sources (workspace_id, source_key, floor_seq) values (gen_random_uuid(), 'task:1', 70)"
+    world.execute(about)
+    found = await findings(world.google, world.database.reactor)
+    assert found["order"][0] == "warn"
+    assert "a restored backup?" in found["order"][1]
+    world.execute("select sync_order_mend('START', null), sync_order_mend('GOOGLE', (2 ^ 52)::bigint)")
+    found = await findings(world.google, world.database.reactor)
+    assert found["order"][0] == "warn"
+    assert "mended: 2 times" in found["order"][1]
+    assert "another database" not in found["order"][1], "once may be a backup"
+    world.execute("select sync_order_mend('GOOGLE', (2 ^ 52 + 2 ^ 40)::bigint)")
+    found = await findings(world.google, world.database.reactor)
+    assert "another database" in found["order"][1]
+
+
 async def test_nothing_is_set() -> None:
     result = call(None, "check", TOKEN_ENCRYPTION_KEYS="")
     assert result.exit_code == 1

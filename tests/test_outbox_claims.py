@@ -42,6 +42,7 @@ def completed(item: Item) -> Settlement:
 
 async def test_an_item_carries_all_that_is_needed(world: World, outbox: Outbox) -> None:
     world.connect(token="v1:k:abc")
+    world.connection.execute("select setval('sync_outbox_seq', 9)")
     world.connection.execute(
         "insert into sync_sources values (%s, %s, 3, 2, 'e', 'c', 'etag', null, true, true, '{x,y}')",
         (workspace(), f"task:{source()}"),

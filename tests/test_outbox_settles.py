@@ -92,6 +92,7 @@ async def test_a_second_settle_updates_and_a_third_removes_the_binding(world: Wo
 
 
 async def test_a_floor_never_falls_and_unsaid_things_stay(world: World, outbox: Outbox) -> None:
+    world.connection.execute("select setval('sync_outbox_seq', 9)")
     world.connection.execute(
         "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, payload) "
         """values (%s, %s, 5, 'e', '{"kept": 1}')""",

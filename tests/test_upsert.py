@@ -312,6 +312,16 @@ def test_a_newer_state_in_the_calendar_is_left_alone(google: Google) -> None:
     assert google.titles() == ["newer"]
 
 
+def test_a_place_that_no_state_of_ours_can_have_is_written_over(google: Google) -> None:
+    """Whoever has the event may write its properties."""
+    memory = bound(google)
+    google.run(work(upsert_json("by hand"), seq=2**63 - 1, **memory))
+    done(google.run(work(upsert_json("ours"), seq=8, **memory)))
+    assert google.titles() == ["ours"]
+    google.run(work(upsert_json("as high as it gets"), seq=2**53, **memory))
+    assert google.run(work(upsert_json("older"), seq=9, **memory)) == Superseded(2**53)
+
+
 def test_the_same_state_is_written_again(google: Google) -> None:
     """A rebuild reads the current state anew and carries the `seq` that the calendar shows already."""
     memory = bound(google, etag=None)

@@ -127,6 +127,7 @@ def _database(database_url: str | None) -> Findings:
             yield from _lock_table(desk, dsn)
             yield from _rights(desk)
             yield from _rehearsal(desk)
+            yield from _order(desk)
             yield from _replicas(desk)
             yield from _keys(desk)
             yield from _client(desk)
@@ -229,6 +230,23 @@ def _refused(desk: Desk, name: str, what: str) -> Finding | None:
         raise refusal
     says = f"the database refuses {what} (SQLSTATE {refusal.sqlstate}): {advice(refusal.sqlstate)}"
     return Finding("rehearsal", Verdict.WARN if refusal.sqlstate in FLEETING else Verdict.FAIL, says)
+
+
+def _order(desk: Desk) -> Findings:
+    """Whether the database is, or was, behind what was sent before: nothing is said where it never was."""
+    with errors_as_sentences():
+        found = desk.one(SQL["order"])
+    if found["is_behind"]:
+        says = (
+            "the sequence sync_outbox_seq is behind what was sent before (a restored backup?): the service mends that"
+        )
+        yield Finding("order", Verdict.WARN, says)
+    elif found["mended"]:
+        says = (
+            f"was behind what was sent before, and mended: {found['mended']:,} times in 30 days, last {found['last']}"
+        )
+        more = "; Google shows states that are not known here: does another database serve the same calendars?"
+        yield Finding("order", Verdict.WARN, says + more * (found["unknown"] > 1))
 
 
 def _replicas(desk: Desk) -> Findings:

@@ -128,7 +128,15 @@ def read(place: Place, sight: Sight, *, pause: float = 0.0, whole: bool = False)
     return found
 
 
+LAST_PLACE = 2**53
+"""No state of ours has a higher place (db/migrations/0026_order.sql); what shows one was written by somebody else."""
+
+
 def defer(work: Work, found: Remote) -> None:
-    """End the dialogue if Google already shows a newer state of the source: we are late."""
-    if found.seq is not None and found.seq > work.seq and not work.repairs:
+    """End the dialogue if Google already shows a newer state of the source: we are late.
+
+    Or it is a place from another time. Whoever settles the item finds that out: of a state that was written later than
+    this one the database knows.
+    """
+    if found.seq is not None and work.seq < found.seq <= LAST_PLACE and not work.repairs:
         raise End(Superseded(found.seq))

@@ -72,7 +72,7 @@ class Item:
         attempts: How many attempts have failed so far.
         max_attempts: How many may.
         age: Seconds since the row was inserted, at the claim, by the database's clock.
-        is_child: Whether a rebuild made it; it then neither moves the floor nor supersedes anything.
+        is_child: Whether a rebuild made it; it then moves the floor only where it was applied.
         memory: What is remembered of the source.
         consent: The workspace's connection.
         lease_no: The lease of the session that claimed it: every later write for the claim is fenced with it.
@@ -142,7 +142,7 @@ class Settlement:
         delay: Seconds until it is due again, counted by the database's clock; for PENDING and FAILED.
         failure_code: Why it ended without being applied.
         last_error: A short fixed phrase; never anything from a payload or a secret. None clears it.
-        moves_floor: Whether the source's floor rises to the item's place. Never for a child of a rebuild.
+        moves_floor: Whether the source's floor rises to the item's place.
         memory: What to remember of the source from now on (its floor is not read from here), None for no change.
         applied: The payload that the calendar now shows: the row's, or one that is given as decoded JSON. None leaves
             what is remembered.
@@ -151,6 +151,8 @@ class Settlement:
         invalid_consent: The version of the token that failed; the connection is marked invalid only if it is still the
             stored one. If it is not, a person has connected again meanwhile: an item that would be dead-lettered for
             AUTH then becomes PENDING, with its attempts as they were.
+        newer: The place of a newer state that Google shows, for which this one is put away. If nobody here knows that
+            place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
     """
 
     item: Item
@@ -165,6 +167,7 @@ class Settlement:
     binding: Binding | None = None
     unbind: bool = False
     invalid_consent: str | None = None
+    newer: int | None = None
 
 
 class Written(Enum):

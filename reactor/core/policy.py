@@ -17,7 +17,8 @@ for an item that is older than a day both count, and a person gets to see it as 
 that could be charged for an outage travels alone (`reactor.core.lane.together`), and pays for nothing but itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
-best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away.
+best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away. A
+rebuild's child moves it when it is applied, and only then: what it lies beyond may still be put back if it dies.
 
 *What an attempt may have left behind.* Only `Done` says what Google holds. Every other end may come after a request
 that was carried out: a time-out, a refusal of the second request of two, a task that was cancelled. So every other end
@@ -111,7 +112,7 @@ def settle(
             left = outcome.left_alone
             note = f"left alone: {left} events of which nobody knows what they should be" if left else None
             return Settlement(item, "COMPLETED", item.attempts, last_error=note, moves_floor=True)
-        case Superseded():
+        case Superseded(seq):
             return Settlement(
                 item,
                 "COMPLETED",
@@ -119,6 +120,7 @@ def settle(
                 failure_code=FailureCode.SUPERSEDED,
                 moves_floor=not item.is_child,
                 memory=_noted(item, work),
+                newer=seq,
             )
         case Dead():
             return _died(item, work, outcome)
@@ -153,17 +155,16 @@ def hold(item: Item, work: Work) -> Settlement:
 
 
 def _done(item: Item, work: Work, done: Done) -> Settlement:
-    moves_floor = not item.is_child
     if not isinstance(work.payload, Cancel | Upsert):
         return Settlement(item, "COMPLETED", item.attempts)
     if isinstance(work.payload, Cancel):
         memory = Memory(item.memory.floor_seq, done.generation, cancelled=True)
-        return Settlement(item, "COMPLETED", item.attempts, moves_floor=moves_floor, memory=memory, unbind=True)
+        return Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=memory, unbind=True)
     return Settlement(
         item,
         "COMPLETED",
         item.attempts,
-        moves_floor=moves_floor,
+        moves_floor=True,
         last_error=done.note or None,
         memory=Memory(
             item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag, strays=done.strays

@@ -21,6 +21,7 @@ select lacking.kinds || ' on ' || wanted.name as missing
                ('select, insert, update, delete', 'sync_brakes'),
                ('select, insert, update, delete', 'sync_departures'),
                ('select, insert, update, delete', 'sync_set_aside'),
+               ('select, update', 'sync_order_gaps'),
                ('select, insert, update', 'google_connections'),
                ('select', '_yoyo_migration')) as wanted (kind, name)
   cross join lateral (
@@ -48,7 +49,7 @@ select 'execute on ' || p.proname
 -- same.
 
 -- name: rehearse_claim
-select count(*) from public.sync_outbox_claim_items(
+select count(*) from public.sync_outbox_claim_in_order(
   array[]::uuid[], array[]::text[], null, 0, array[]::uuid[], 0, 0, 0, 1, 0, false, 0, 0);
 
 -- name: rehearse_items
@@ -72,6 +73,16 @@ update public.calendar_event_bindings as b set google_event_id = b.google_event_
 
 -- name: rehearse_connections
 update public.google_connections as c set is_valid = c.is_valid where false;
+
+-- name: order
+-- Whether anything is ahead of the places that were given out, and what was mended in the last thirty days. A state at
+-- Google that the database does not know is told apart: another database may serve the same calendars.
+select coalesce((select max(s.floor_seq) from public.sync_sources as s) > public.sync_outbox_last_place(), false) as is_behind,
+       count(*) filter (where g.high > g.low)::integer as mended,
+       count(*) filter (where g.cause = 'GOOGLE')::integer as unknown,
+       max(g.mended_at) filter (where g.high > g.low) as last
+  from public.sync_order_gaps as g
+ where g.mended_at > clock_timestamp() - interval '30 days';
 
 -- name: refused
 -- What replicas say of themselves in the names of their sessions.

@@ -19,6 +19,7 @@ from reactor.postgres.statements import statements
 _SQL = statements("outbox")
 
 _numbers = count(1)
+_COLUMNS = 21  # of the claim function; what follows is of the whole claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,15 @@ class Pass:
         items: The items.
         report: About the rest; db/migrations/0025_claim_items.sql says what is in it.
         stopped: The workspaces that the brake has stopped.
+        last_place: The last place in the order that was given out.
+        untold: Whether there is a gap in the order that no log tells of yet.
     """
 
     items: list[Item]
     report: dict[str, Any]
     stopped: list[UUID]
+    last_place: int = 0
+    untold: bool = False
 
 
 async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
@@ -48,7 +53,8 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     """
     cursor = await connection.execute(_SQL["claim"], params | {"largest": LARGEST}, binary=True)
     *rows, report = await cursor.fetchall()
-    return Pass([_item(row[:-1], params["lease"]) for row in rows], json.loads(report[5]), report[-1])
+    items = [_item(row[:_COLUMNS], params["lease"]) for row in rows]
+    return Pass(items, json.loads(report[5]), *report[_COLUMNS:])
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:

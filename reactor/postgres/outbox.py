@@ -6,11 +6,11 @@ next session gets a new one. A second session may do the writing, so that a sett
 other.
 
 **A claim** is one call of a function (db/migrations/0021_claim.sql argues its races, 0025_claim_items.sql what one row
-may not do to others). One claimer at a time in a database: a peer that is claiming makes this one `BUSY`, to be tried
-again in a few milliseconds. A call of `claim` may take several passes; only if none found anything, and the ring of
-workspaces was read meanwhile and gone through, is the answer `NOTHING`. The gate's promise that no writer has to notify
-rests on that. (Where there is much that cannot be had, it is also `NOTHING` after half a second, and so much later it
-is looked for again.)
+may not do to others, 0026_order.sql what gives the order). One claimer at a time in a database: a peer that is claiming
+makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may take several passes; only if none
+found anything, and the ring of workspaces was read meanwhile and gone through, is the answer `NOTHING`. The gate's
+promise that no writer has to notify rests on that. (Where there is much that cannot be had, it is also `NOTHING` after
+half a second, and so much later it is looked for again.)
 
 Where the server refuses a pass for the sake of data, the workspaces are looked at one by one, and in the one that is
 refused again the items; the row that is refused alone is set aside. What cannot be pinned on a row bars its workspace
@@ -30,6 +30,7 @@ time-out bounds it. When the server refuses a statement, `RefusedError` comes ou
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -47,6 +48,7 @@ from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.claiming import Pass, claim, claim_apart, set_aside
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.errors import as_ours
+from reactor.postgres.order import Order
 from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swept
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Session, SessionLostError
@@ -89,6 +91,7 @@ class Outbox:
         brake: How much of a workspace may be deleted at once (`reactor.core.brake`).
         on_pull: Told of each workspace that is stopped here.
         on_aside: Told of each item that is set aside here.
+        order: What the process knows of the order of states.
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
@@ -104,6 +107,7 @@ class Outbox:
         brake: Limit = _BRAKE,
         on_pull: Callable[[Pulled], object] = lambda _: None,
         on_aside: Callable[[SetAside], object] = lambda _: None,
+        order: Order | None = None,
     ) -> None:
         self.followed = False
         self._session = session
@@ -111,6 +115,7 @@ class Outbox:
         self._ceiling = max_attempts
         self._brakes = Brakes(brake, on_pull)
         self._on_aside = on_aside
+        self._order = order or Order()
         self._ring = Ring(batch)
         self._lease: int | None = None
         self._in_flight: dict[UUID, Item] = {}
@@ -240,9 +245,8 @@ class Outbox:
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False) -> Pass:
         """Look at some workspaces; at the first of a ring read anew where none are named."""
         began = trio.current_time()
-        while self._lease is None:  # a number whose lock somebody else has is passed by
-            if rows := await self._run(_rows, "lease", {}):
-                [[self._lease]] = rows
+        if self._lease is None:
+            await self._begin()
         try:
             found = await self._run(claim, self._params(slots, window, excluded, trial=trial))
         except RefusedError as error:
@@ -251,7 +255,20 @@ class Outbox:
             return await self._divided(slots, window, excluded, trial=trial)
         if not found.report.get("busy"):
             self._take_in(found, began=began if not window else None)
+        if not self._order.is_right(found.last_place, untold=found.untold):
+            await self._put_right()
         return found
+
+    async def _begin(self) -> None:
+        """Take a lease, and look whether the order is one that claims can rely on."""
+        await self._put_right()
+        while self._lease is None:  # a number whose lock somebody else has is passed by
+            if rows := await self._run(_rows, "lease", {}):
+                [[self._lease]] = rows
+
+    async def _put_right(self) -> None:
+        with suppress(RefusedError):  # a claim meets it again
+            await self._run(self._order.put_right)
 
     def _params(
         self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False

@@ -1,4 +1,4 @@
--- Statements of the outbox; the claim itself is a function (db/migrations/0025_claim_items.sql). All of a settle's input
+-- Statements of the outbox; the claim itself is a function (db/migrations/0026_order.sql). All of a settle's input
 -- comes as one JSON document: however many items, one statement with one plan.
 
 -- name: lease
@@ -9,17 +9,21 @@ select n.lease_no
  where pg_catalog.pg_try_advisory_lock(718302, (n.lease_no & 2147483647)::integer);
 
 -- name: claim
--- Not from workspaces that the brake has stopped; in the last column which those are.
+-- Not from workspaces that the brake has stopped. In the last columns: which those are, the last place that was given out,
+-- and whether there is a gap in the order that no log tells of yet.
 with stopped as materialized (
   select coalesce(array_agg(b.workspace_id), '{}') as ids from public.sync_brakes as b where b.released_at is null
+), places as materialized (
+  select public.sync_outbox_last_place() as last,
+         exists (select from public.sync_order_gaps as g where g.told_at is null) as untold
 ), area as materialized (
   select coalesce(array_agg(w.workspace_id order by w.place), '{}') as workspaces,
          coalesce(array_agg(w.key order by w.place), '{}') as cursors
     from unnest(%(workspaces)s::uuid[], %(cursors)s::text[]) with ordinality as w (workspace_id, key, place)
    where w.workspace_id <> all (select unnest(s.ids) from stopped as s)
 )
-select c.*, s.ids
-  from stopped as s, area as a, lateral public.sync_outbox_claim_items(
+select c.*, s.ids, p.last, p.untold
+  from stopped as s, places as p, area as a, lateral public.sync_outbox_claim_in_order(
     case when %(workspaces)s::uuid[] is not null then a.workspaces end,
     case when %(workspaces)s::uuid[] is not null then a.cursors end,
     %(past)s::uuid, %(width)s, %(excluded)s::uuid[] || s.ids,
@@ -121,6 +125,45 @@ with input as materialized (
      and b.source_type = i.source_type and b.source_id = i.source_id
 )
 select id from settled;
+
+-- name: unknown
+-- Of items that are ours and met a newer place at Google those of which nobody here knows that place: no floor is as high,
+-- and no row that is not settled has it or a newer one.
+with input as materialized (
+  select * from pg_catalog.jsonb_to_recordset(%(input)s::jsonb) as i (
+    id uuid, lease_no bigint, workspace_id uuid, source_key text, newer bigint)
+)
+select i.id, i.newer
+  from input as i
+  join public.sync_outbox as o on o.id = i.id and o.lease_no = i.lease_no
+ where not exists (
+         select from public.sync_sources as s
+          where s.workspace_id = i.workspace_id and s.source_key = i.source_key and s.floor_seq >= i.newer)
+   and not exists (
+         select from public.sync_outbox as n
+          where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = i.workspace_id
+            and public.sync_source_key(n.payload, n.id) = i.source_key and n.seq >= i.newer)
+   and not exists (
+         select from public.sync_outbox as n
+          where n.status = 'DEAD_LETTER' and n.workspace_id = i.workspace_id
+            and public.sync_source_key(n.payload, n.id) = i.source_key and n.seq >= i.newer);
+
+-- name: mend
+select public.sync_order_mend(%(cause)s, %(met)s);
+
+-- name: move_up
+-- A new place for items that are ours.
+update public.sync_outbox as o
+   set seq = pg_catalog.nextval('public.sync_outbox_seq')
+  from unnest(%(ids)s::uuid[], %(leases)s::bigint[]) as i (id, lease_no)
+ where o.id = i.id and o.lease_no = i.lease_no;
+
+-- name: tell
+-- What the order was moved over; each is told by one replica.
+update public.sync_order_gaps as g
+   set told_at = clock_timestamp()
+ where g.high in (select u.high from public.sync_order_gaps as u where u.told_at is null for update skip locked)
+returning g.cause, g.low, g.high;
 
 -- name: open_tables
 -- Fails at once where a whole table of ours is locked: then no smaller transaction helps.

@@ -5,10 +5,24 @@ workspace, or, where the application has neither, what was applied last (`sync_s
 what is not in them is not to be there. The memory is not: an event that only an older worker made has a binding and
 nothing else, and is left alone.
 
-**Why no edit is lost.** A child's place is its source's floor, read in the statement that reads the state. An edit that
-was committed and not applied lies above the floor; so does one that is still open, and whose old state is what the
-statement read: both beat the child, before it is sent or after. Once one of them is applied the floor has risen, and
-the child is superseded. Nothing has to be locked for that, and it does not matter how long an expansion takes.
+**One order for everything.** A complete state is read by one statement, together with the outbox. All that its snapshot
+shows of a source is older than the state: edits that wait or back off, dead letters that somebody may put back later.
+All that it does not show is newer. So a child's place lies just beyond the newest row of its source that the statement
+sees, and where there is none it is the source's floor. Once it is applied the floor rises to its place: what is older
+is superseded then, also if it is put back afterwards, by hand or by a new consent. Until then it is not lost: should
+the child be refused for its content, the newest edit before it is the best there is. Two things have no child that
+would supersede them, and end: children of older rebuilds, and upserts of sources that the state does not have and of
+which nothing is remembered.
+
+What was applied last is not complete: it is older than what waits, and than what was given up. So an edit that was
+given up (it has moved the floor, and is a dead letter or was put back) takes the place of what was applied: the child
+has its state, and lies beyond it. Edits above the floor are newer than the child.
+
+**Why no edit is lost.** An edit that the statement does not see lies above all that it sees: one that is still open,
+and whose old state it read, or one that comes later. So it lies above the child, and beats it, before it is sent or
+after: once the edit is applied the floor has risen, and the child is superseded. The two never have the same place, as
+the sequence of the places goes on by twos, and a child takes one between. Nothing has to be locked for that, and it
+does not matter how long an expansion takes.
 
 **Why nothing is made twice.** A child's id follows from its parent and its source. What is killed and begins again from
 the start writes the same ids, and those that are there stay as they are.
@@ -23,6 +37,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
+from uuid import UUID
 
 import psycopg
 
@@ -118,38 +133,43 @@ class Expansion:
 
     def upserts(self, connection: Connection, after: str) -> tuple[str | None, int]:
         """Write the portion after a source; return its last source, None at the end, and how many are new."""
-        return self._portion(connection, _SQL["upserts"], after)
+        return self._portion(connection, "upserts", after=after)
 
     def cancels(self, connection: Connection, after: str) -> tuple[str | None, int]:
         """As `upserts`, for what is not to be there."""
-        return self._portion(connection, _SQL["known"] + _SQL["cancels"], after)
+        return self._portion(connection, "cancels", after=after)
 
     def removals(self, connection: Connection, removals: Sequence[Cancel | Stray]) -> int:
         """Write a portion of what was found in calendars; return how many are new."""
         document = json.dumps([_removal(each) for each in removals])
-        [[made]] = self._write(connection, self._state + _SQL["removals"], removals=document)
-        return int(made)
+        _, made = self._portion(connection, "removals", removals=document)
+        return made
 
-    def put_away(self, connection: Connection) -> int:
-        """End a portion of the children of older rebuilds; return how many."""
-        [[ended]] = self._write(connection, _SQL["put_away"])
-        return int(ended)
+    def put_away(self, connection: Connection, after: UUID) -> UUID | None:
+        """End a portion of what no child stands for, after an item; return its last item, None at the end."""
+        last: UUID | None
+        last, _ = self._write(connection, _SQL["known"] + _SQL["left_over"], after=after)
+        return last
 
-    def _portion(self, connection: Connection, statement: LiteralString, after: str) -> tuple[str | None, int]:
-        [[last, made]] = self._write(connection, self._state + statement, after=after)
-        return last, made
+    def _portion(self, connection: Connection, of: LiteralString, **more: Any) -> tuple[str | None, int]:
+        """Write children; a portion is chosen, each gets its place, and then it is made."""
+        statement = _SQL["known"] + _SQL[of] + _SQL["places"] + _SQL["make_" + of] + _SQL["made"]
+        return self._write(connection, statement, **more)
 
     def _read(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
         return connection.execute(self._state + statement, self._params | more).fetchall()
 
-    def _write(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
+    def _write(self, connection: Connection, statement: LiteralString, **more: Any) -> tuple[Any, int]:
+        """Write a portion: where it ends, and how many children are new."""
         with connection.transaction():
             if [row[0] for row in connection.execute(_SQL["fence"], self._params)] != ["PROCESSING"]:
                 raise ClaimLostError
-            rows = connection.execute(statement, self._params | more).fetchall()
-            if rows[0][-1]:
+            [[last, covered, made]] = connection.execute(self._state + statement, self._params | more).fetchall()
+            if covered:
+                connection.execute(_SQL["put_away"], {"ids": covered})
+            if made:
                 connection.execute(_SQL["progressed"], self._params)
-        return rows
+        return last, int(made)
 
 
 def state_of(source: str) -> LiteralString:

@@ -80,22 +80,35 @@ with source as (
 )
 
 -- name: state_of_memory
--- What was applied last, in the calendar that the rebuild names. What we removed is not part of it, nor what was to be
--- removed by a cancel that died.
-with refused as (
-  select public.sync_source_key(o.payload, o.id) as key, max(o.seq) as seq
+-- What was applied last, or what was given up since: the row at the floor, where it is a dead letter or was put back. In
+-- the calendar that the rebuild names. What we removed is not part of it, nor what was to be removed by such a row.
+with given_up as materialized (
+  select distinct on (public.sync_source_key(o.payload, o.id))
+         public.sync_source_key(o.payload, o.id) as key, o.operation::text, o.payload
     from public.sync_outbox as o
-   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation = 'CANCEL_EVENT'
+    join public.sync_sources as s
+      on s.workspace_id = o.workspace_id and s.source_key = public.sync_source_key(o.payload, o.id)
+     and s.floor_seq = o.seq
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation <> 'REBUILD_ALL'
      and o.parent_id is null
-   group by 1
+   order by public.sync_source_key(o.payload, o.id), o.created_at desc
 ), state as (
   select s.source_key as key,
          %(calendar)s::text as calendar_id,
-         r.key is null as is_known,
-         s.payload - 'recreate' || jsonb_build_object('calendarId', %(calendar)s::text) as payload
+         coalesce(b.operation, g.operation, 'UPSERT_EVENT') = 'UPSERT_EVENT' as is_known,
+         coalesce(b.payload, g.payload, s.payload) - 'recreate'
+           || jsonb_build_object('calendarId', %(calendar)s::text) as payload
     from public.sync_sources as s
-    left join refused as r on r.key = s.source_key and r.seq >= s.floor_seq
-   where s.workspace_id = %(workspace)s and s.payload is not null and not s.cancelled
+    left join given_up as g on g.key = s.source_key
+    left join lateral (
+      select o.operation::text, o.payload
+        from public.sync_outbox as o
+       where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = s.workspace_id
+         and public.sync_source_key(o.payload, o.id) = s.source_key and o.seq = s.floor_seq
+         and o.operation <> 'REBUILD_ALL' and o.parent_id is null
+       limit 1) as b on true
+   where s.workspace_id = %(workspace)s and position(':' in s.source_key) > 0
+     and (b.operation is not null or g.operation is not null or s.payload is not null and not s.cancelled)
 )
 
 -- name: known
@@ -163,80 +176,163 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
  where o.id = %(parent)s and o.lease_no = %(lease)s
    for no key update
 
--- name: upserts
--- The next portion of what is to be there. A child's place is its source's floor, read together with the state.
-, page as materialized (
-  select s.key, s.payload from state as s where s.is_known and s.key > %(after)s order by s.key limit %(rows)s
-), made as (
-  insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
-  select md5(%(parent)s::uuid || ' ' || p.key)::uuid, %(workspace)s, 'UPSERT_EVENT',
-         p.payload || case when %(recreate)s then '{"recreate": true}' else '{}' end::jsonb,
-         coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
+-- name: places
+-- The place of each child of a portion: its source's floor, read together with the state, or one beyond the newest row that
+-- this snapshot shows and the state is newer than. Those are all of the source where the state is complete, and otherwise
+-- the one that was given up. No edit has a place like that: the sequence goes on by twos.
+, given_up_at as materialized (
+  select public.sync_source_key(o.payload, o.id) as key, array_agg(o.seq) as places
+    from public.sync_outbox as o
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.operation <> 'REBUILD_ALL'
+     and o.parent_id is null
+   group by 1
+), placed as materialized (
+  select p.*, coalesce(m.floor_seq, 0) as floor,
+         case when n.seq >= coalesce(m.floor_seq, 0) and (%(complete)s or n.seq = m.floor_seq)
+              then n.seq + 1 else coalesce(m.floor_seq, 0) end as seq
     from page as p
-    left join public.sync_sources as m
-      on m.workspace_id = %(workspace)s and m.source_key = public.sync_source_key(p.payload, %(parent)s)
-  on conflict (id) do nothing
-  returning 1
+    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = p.source_key
+    left join given_up_at as g on g.key = p.source_key
+    left join lateral (
+      select o.seq
+        from public.sync_outbox as o
+       where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = %(workspace)s
+         and public.sync_source_key(o.payload, o.id) = p.source_key and o.operation <> 'REBUILD_ALL'
+         and o.parent_id is null and (%(complete)s or o.seq <= m.floor_seq)
+       order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as w on true
+   cross join lateral (
+     select max(u.seq) as seq
+       from unnest(g.places || w.seq) as u (seq) where %(complete)s or u.seq <= m.floor_seq) as n
 )
-select (select max(p.key) from page as p), (select count(*) from made)
+
+-- name: upserts
+-- The next portion of what is to be there.
+, page as materialized (
+  select s.key, s.payload, public.sync_source_key(s.payload, %(parent)s) as source_key,
+         md5(%(parent)s::uuid || ' ' || s.key)::uuid as child
+    from state as s where s.is_known and s.key > %(after)s order by s.key limit %(rows)s
+)
+
+-- name: make_upserts
+, made as (
+  insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
+  select p.child, %(workspace)s, 'UPSERT_EVENT',
+         p.payload || case when %(recreate)s then '{"recreate": true}' else '{}' end::jsonb,
+         p.seq, %(parent)s, %(max_attempts)s
+    from placed as p
+  on conflict (id) do nothing
+  returning id
+)
 
 -- name: cancels
 -- The next portion of what is remembered and not to be there.
 , page as materialized (
-  select k.key, k.calendar_id from known as k where k.key > %(after)s order by k.key limit %(rows)s
-), made as (
+  select k.key, k.calendar_id, k.key as source_key, md5(%(parent)s::uuid || ' ' || k.key)::uuid as child
+    from known as k where k.key > %(after)s order by k.key limit %(rows)s
+)
+
+-- name: make_cancels
+, made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
-  select md5(%(parent)s::uuid || ' ' || p.key)::uuid, %(workspace)s, 'CANCEL_EVENT',
+  select p.child, %(workspace)s, 'CANCEL_EVENT',
          jsonb_build_object(
            'operation', 'CANCEL_EVENT', 'workspaceId', %(workspace)s::uuid,
            'calendarId', coalesce(p.calendar_id, %(calendar)s), 'sourceType', split_part(p.key, ':', 1),
            'sourceId', substr(p.key, position(':' in p.key) + 1)),
-         coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
-    from page as p
+         p.seq, %(parent)s, %(max_attempts)s
+    from placed as p
     left join state as s on s.key = p.key
-    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = p.key
    where case when s.key is null then %(complete)s else not s.is_known end
   on conflict (id) do nothing
-  returning 1
+  returning id
 )
-select (select max(p.key) from page as p), (select count(*) from made)
+
+-- name: made
+-- With the children of older rebuilds that these take the place of. They are locked, so that nobody puts one back
+-- meanwhile; where somebody is doing that, the portion is refused and comes again.
+, older as materialized (
+  select o.id
+    from placed as p
+    join made on made.id = p.child
+   cross join lateral (
+     select n.id
+       from public.sync_outbox as n
+      where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = %(workspace)s
+        and public.sync_source_key(n.payload, n.id) = p.source_key and n.parent_id <> %(parent)s) as o
+  union all
+  select o.id
+    from public.sync_outbox as o
+    join placed as p on p.source_key = public.sync_source_key(o.payload, o.id)
+    join made on made.id = p.child
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.parent_id <> %(parent)s
+), held as materialized (
+  select o.id
+    from public.sync_outbox as o
+   where o.id in (select e.id from older as e) and o.status::text in ('PENDING', 'FAILED', 'DEAD_LETTER')
+     for no key update nowait
+)
+select (select max(p.key) from page as p), (select array_agg(h.id) from held as h), (select count(*) from made)
 
 -- name: removals
 -- What was found in calendars: cancels of sources that nobody knows (and still nobody does), and strays, which are
 -- sources of their own.
+, page as materialized (
+  select i.name as key, i.key as source_key, i.payload, md5(%(parent)s::uuid || ' ' || i.name)::uuid as child
+    from jsonb_to_recordset(%(removals)s::jsonb) as i (name text, key text, payload jsonb)
+   where i.key is null or not exists (select from state as s where s.key = i.key and s.is_known)
+)
+
+-- name: make_removals
 , made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
-  select md5(%(parent)s::uuid || ' ' || i.name)::uuid, %(workspace)s, 'CANCEL_EVENT', i.payload,
-         coalesce(m.floor_seq, 0), %(parent)s, %(max_attempts)s
-    from jsonb_to_recordset(%(removals)s::jsonb) as i (name text, key text, payload jsonb)
-    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = i.key
-   where i.key is null or not exists (select from state as s where s.key = i.key and s.is_known)
+  select p.child, %(workspace)s, 'CANCEL_EVENT', p.payload, p.seq, %(parent)s, %(max_attempts)s
+    from placed as p
   on conflict (id) do nothing
-  returning 1
+  returning id
 )
-select count(*) from made
+
+-- name: put_away
+-- What children take the place of, or what is not wanted any more, ends. A row that the server refuses is set aside.
+select public.sync_outbox_supersede(%(ids)s::uuid[])
 
 -- name: progressed
 -- An expansion that gets on has not failed, whatever became of its workers; one that kills them always in the same place
 -- writes nothing new there, and ends as a dead letter.
 update public.sync_outbox set attempts = 0, losses = null where id = %(parent)s and (attempts > 0 or losses > 0)
 
--- name: put_away
--- A portion of the children of older rebuilds that nobody has begun: ours cover what they were for.
-with old_ones as materialized (
+-- name: left_over
+-- At last a portion of what has no child that would supersede it: children of older rebuilds, and, where the state is
+-- complete, upserts of sources that are neither in it nor remembered, whether they wait or died. Locked, as above.
+, old_ones as materialized (
   select o.id
     from public.sync_outbox as o
-   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
-     and o.parent_id is not null and o.parent_id <> %(parent)s
-   limit %(rows)s
-     for update skip locked
-), put_away as (
-  update public.sync_outbox as o
-     set status = 'COMPLETED', processed_at = clock_timestamp(), failure_code = 'SUPERSEDED', last_error = null
-    from old_ones where o.id = old_ones.id
-  returning 1
+   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s and o.parent_id <> %(parent)s
+  union all
+  select o.id
+    from public.sync_outbox as o
+   where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.parent_id <> %(parent)s
+  union all
+  select u.id
+    from (select o.id, public.sync_source_key(o.payload, o.id) as key
+            from public.sync_outbox as o
+           where %(complete)s and o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
+             and o.operation = 'UPSERT_EVENT' and o.parent_id is null
+          union all
+          select o.id, public.sync_source_key(o.payload, o.id)
+            from public.sync_outbox as o
+           where %(complete)s and o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s
+             and o.operation = 'UPSERT_EVENT' and o.parent_id is null) as u
+   where not exists (select from state as s where s.key = u.key)
+     and not exists (select from known as k where k.key = u.key)
+), portion as materialized (
+  select l.id from old_ones as l where l.id > %(after)s order by l.id limit %(rows)s
+), held as materialized (
+  select o.id
+    from public.sync_outbox as o
+   where o.id in (select p.id from portion as p) and o.status::text in ('PENDING', 'FAILED', 'DEAD_LETTER')
+     for no key update nowait
 )
-select count(*) from put_away
+select (select p.id from portion as p order by p.id offset %(rows)s - 1), (select array_agg(h.id) from held as h), 0
 
 -- name: open_rebuild
 -- A rebuild of the workspace that is not done, the newest.

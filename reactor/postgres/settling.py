@@ -23,6 +23,12 @@ person's update waits for our commit, and the trigger, which comes after, sees t
 pass by, and the item becomes PENDING; or we read a token that is not the one that failed: the connection stays valid
 and the item becomes PENDING too, as it does where the row is gone. What holds it then is decided at the next claim.
 These items have a transaction of their own.
+
+**A newer state at Google.** An item is put away because its event shows a newer place. A state that was written later
+than this one leaves a trace in the database, if this claim is still ours: it has moved the floor, or it is an open row
+or a dead letter. If there is none, the place is from another time (db/migrations/0026_order.sql): a backup was
+restored, or another database serves the same calendar. Then the sequence is moved ahead of it, the item gets a place
+beyond, and is PENDING, to be written. These items, too, have a transaction of their own.
 """
 
 import json
@@ -41,6 +47,7 @@ from reactor.core.item import Applied, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.postgres.claiming import set_aside
 from reactor.postgres.driver import TrioConnection
+from reactor.postgres.order import mend
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
@@ -70,9 +77,10 @@ class Result:
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     """Divide settlements into what is to be written together, each in the order of the ids."""
     ordered = sorted(settlements, key=lambda settlement: settlement.item.id)
-    plain = [settlement for settlement in ordered if settlement.invalid_consent is None]
     refused = [settlement for settlement in ordered if settlement.invalid_consent is not None]
-    return [group for group in (plain, refused) if group]
+    late = [settlement for settlement in ordered if settlement.newer is not None]
+    plain = [each for each in ordered if each.invalid_consent is None and each.newer is None]
+    return [group for group in (plain, refused, late) if group]
 
 
 def is_bound(settlement: Settlement) -> bool:
@@ -229,6 +237,9 @@ def _waiting(settlements: list[Settlement], *, blocked: bool = False) -> Result:
 
 
 async def _together(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+    if settlements[0].newer is not None:
+        async with connection.transaction():
+            return await _write(connection, await _in_order(connection, settlements))
     if settlements[0].invalid_consent is None:
         return await _write(connection, settlements)
     async with connection.transaction():
@@ -241,6 +252,29 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
         }
         await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
         return await _write(connection, [_under(each, stored) for each in settlements])
+
+
+async def _in_order(connection: TrioConnection, settlements: list[Settlement]) -> list[Settlement]:
+    """What becomes of items that met a newer place at Google, seeing whether anybody here knows that place."""
+    document = json.dumps([_about(each) | _met(each) for each in settlements])
+    cursor = await connection.execute(_SQL["unknown"], {"input": document})
+    unknown: dict[UUID, int] = dict(await cursor.fetchall())
+    if not unknown:
+        return settlements
+    await mend(connection, "GOOGLE", max(unknown.values()))
+    moved = [each.item for each in settlements if each.item.id in unknown]
+    ids, leases = [item.id for item in moved], [item.lease_no for item in moved]
+    await connection.execute(_SQL["move_up"], {"ids": ids, "leases": leases})
+    return [_to_be_written(each) if each.item.id in unknown else each for each in settlements]
+
+
+def _met(settlement: Settlement) -> dict[str, Any]:
+    item = settlement.item
+    return {"id": str(item.id), "lease_no": item.lease_no, "newer": settlement.newer}
+
+
+def _to_be_written(settlement: Settlement) -> Settlement:
+    return replace(settlement, status="PENDING", failure_code=None, moves_floor=False, newer=None)
 
 
 def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
@@ -277,7 +311,7 @@ async def _write(connection: TrioConnection, settlements: list[Settlement]) -> R
 def _input(settlement: Settlement) -> dict[str, Any]:
     """The settlement as the statement reads it; absent fields are null."""
     item, memory = settlement.item, settlement.memory or settlement.item.memory
-    moves_floor = settlement.moves_floor and not item.is_child
+    moves_floor = settlement.moves_floor
     entry: dict[str, Any] = {
         "id": str(item.id),
         "lease_no": item.lease_no,

@@ -51,7 +51,7 @@ class Ends(Stored):
         return touches and (item.workspace_id, item.source_key) in self.locked
 
     def _remembers(self, settlement: Settlement) -> bool:
-        moves_floor = settlement.moves_floor and not settlement.item.is_child
+        moves_floor = settlement.moves_floor
         return moves_floor or settlement.memory is not None or settlement.applied is not None
 
     def _under_consent(self, settlement: Settlement, now: float) -> Settlement:
@@ -79,7 +79,7 @@ class Ends(Stored):
 
     def _remember(self, settlement: Settlement, row: Row, now: float) -> None:
         item, memory = settlement.item, settlement.memory or settlement.item.memory
-        moves_floor = settlement.moves_floor and not item.is_child
+        moves_floor = settlement.moves_floor
         if not self._remembers(settlement):
             return
         source = self.sources.setdefault((item.workspace_id, item.source_key), Source())

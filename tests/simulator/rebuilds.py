@@ -6,6 +6,7 @@ still ours; the real `reactor.rebuilding.Rebuilds` drives it.
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -15,13 +16,14 @@ from reactor.core.item import Item
 from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.core.stray import Stray
-from reactor.errors import ClaimLostError
+from reactor.errors import ClaimLostError, RefusedError
 from reactor.postgres.rebuilds import Survey
 from tests.simulator.stored import WAITS, Row, Source, Stop
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
+GIVEN_UP = (*WAITS, "DEAD_LETTER")
 PORTION = 3
 """Children in one transaction: small, so that an expansion has many places to be broken off."""
 
@@ -96,6 +98,7 @@ class ModelExpansion:
         self._fence(world)
         state = self._state(world)
         page = sorted(key for key in state if key > after)[:PORTION]
+        self._have(world, chain.from_iterable(self._older(world, key) for key in page))
         recreate = {"recreate": True} if self._payload.recreate else {}
         made = sum(self._child(world, key, key, "UPSERT_EVENT", {**state[key][1], **recreate}) for key in page)
         return self._over(world, page, made)
@@ -104,6 +107,7 @@ class ModelExpansion:
         self._fence(world)
         known, state = self._known(world), self._state(world)
         page = sorted(key for key in known if key > after)[:PORTION]
+        self._have(world, chain.from_iterable(self._older(world, key) for key in page if key not in state))
         made = sum(
             self._child(world, key, key, "CANCEL_EVENT", self._cancel(key, known[key][1]))
             for key in page
@@ -124,6 +128,8 @@ class ModelExpansion:
     def removals(self, world: "World", removals: Sequence[Cancel | Stray]) -> int:
         self._fence(world)
         state, made = self._state(world), 0
+        keys = [source_key(each.source_type, each.source_id) for each in removals if isinstance(each, Cancel)]
+        self._have(world, chain.from_iterable(self._older(world, key) for key in keys))
         for each in removals:
             if isinstance(each, Stray):
                 made += self._child(world, f"{each.calendar_id} {each.event_id}", None, "CANCEL_EVENT", each.as_json())
@@ -133,20 +139,53 @@ class ModelExpansion:
                 made += self._child(world, key, key, "CANCEL_EVENT", each.model_dump(mode="json", by_alias=True))
         return self._over(world, [], made)[1]
 
-    def put_away(self, world: "World") -> int:
+    def put_away(self, world: "World", after: UUID) -> UUID | None:
         self._fence(world)
-        old = [
-            row
-            for row in world.tables.rows.values()
-            if row.status in WAITS
-            and row.workspace == self._item.workspace_id
-            and row.parent not in (None, self._item.id)
-            and row.id not in world.tables.locked
-            and not row.refusal
-        ]
-        for row in old:
-            row.status, row.code, row.error = "COMPLETED", "SUPERSEDED", None
-        return 0
+        assert after.int == 0, "all comes in one portion"
+        workspace, needed = self._item.workspace_id, {*self._state(world), *self._known(world)}
+        self._end(
+            world,
+            [
+                row
+                for row in world.tables.rows.values()
+                if row.status in GIVEN_UP
+                and row.workspace == workspace
+                and (
+                    row.parent not in (None, self._item.id)
+                    if row.parent is not None
+                    else row.operation == "UPSERT_EVENT" and row.key not in needed
+                )
+            ],
+        )
+        return None
+
+    def _end(self, world: "World", rows: Sequence[Row]) -> None:
+        """End what a child takes the place of, or what is not wanted; refused where somebody has one of them."""
+        self._have(world, rows)
+        for row in rows:
+            if not row.refusal:
+                row.status, row.code, row.error = "COMPLETED", "SUPERSEDED", None
+
+    @staticmethod
+    def _have(world: "World", rows: Iterable[Row]) -> None:
+        if any(row.id in world.tables.locked for row in rows):
+            raise RefusedError("55P03")
+
+    def _older(self, world: "World", key: str) -> list[Row]:
+        """The children of older rebuilds that one of ours takes the place of."""
+        return [row for row in self._rows(world, key) if row.parent not in (None, self._item.id)]
+
+    def _place(self, world: "World", key: str) -> int:
+        """The floor, or just beyond the newest row that the state is newer than."""
+        about = self._item.workspace_id, key
+        floor = world.tables.sources.get(about, Source()).memory.floor_seq
+        seen = [row.seq for row in self._rows(world, key) if row.parent is None and row.seq >= floor]
+        return max(seen) + 1 if seen else floor
+
+    def _rows(self, world: "World", key: str) -> list[Row]:
+        rows = world.tables.rows.values()
+        mine = [row for row in rows if row.workspace == self._item.workspace_id and row.key == key]
+        return [row for row in mine if row.status in GIVEN_UP and row.operation != "REBUILD_ALL"]
 
     def _fence(self, world: "World") -> None:
         row = world.tables.rows.get(self._item.id)
@@ -163,7 +202,8 @@ class ModelExpansion:
         child = uuid5(UUID(int=self._item.id.int), name)
         if child in world.tables.rows:
             return False
-        about = self._item.workspace_id, key or ""
+        if key is not None:
+            self._end(world, self._older(world, key))
         now = world.server.now()
         row = Row(
             id=child,
@@ -171,7 +211,7 @@ class ModelExpansion:
             operation=operation,
             text=json.dumps(payload).encode(),
             document=payload,
-            seq=world.tables.sources.get(about, Source()).memory.floor_seq,
+            seq=0 if key is None else self._place(world, key),
             due=now,
             created=now,
             max_attempts=self._item.max_attempts,
