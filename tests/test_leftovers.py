@@ -97,6 +97,8 @@ def test_events_of_a_source_that_nobody_knows_go_and_the_first_leaves_a_memory()
     assert isinstance(first, Cancel)
     assert (first.source_type, first.source_id, first.google_event_id) == ("task", SOURCE, "a")
     assert second == Stray(WORKSPACE, CALENDAR, "b", '"1"')
+    assert isinstance(second, Stray)
+    assert second.source == KEY
 
 
 @pytest.mark.parametrize("key", ["", "task", "task:7", f"task:{SOURCE}:more", f"{'t' * 41}:{SOURCE}"])

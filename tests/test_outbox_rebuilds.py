@@ -2,13 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 
 from reactor.core.item import Item, Settlement
+from reactor.core.payload import Rebuild, parse
+from reactor.core.stray import Stray
 from reactor.postgres.outbox import Outbox
+from reactor.postgres.rebuilds import Expansion
 from reactor.postgres.session import open_session
 from tests.databases import Database
-from tests.outbox_world import World
+from tests.outbox_world import World, source, workspace
 
 
 @pytest.fixture
@@ -73,3 +77,29 @@ async def test_children_of_a_rebuild_say_so(world: World, outbox: Outbox) -> Non
     assert item.is_child
     await outbox.settle([completed(item)])
     assert (world.memory() or {})["floor_seq"] == item.seq, "a child that was applied is the newest state"
+
+
+async def test_the_source_of_a_stray_is_told_that_a_tombstone_may_be_ours(
+    world: World, outbox: Outbox, database: Database
+) -> None:
+    """Unless it has an event: then a tombstone elsewhere says nothing. (Simulator, seed 921186.)"""
+    world.connect()
+    world.connection.execute(
+        "insert into sync_sources (workspace_id, source_key, google_event_id) values (%s, %s, 'e'), (%s, %s, null)",
+        (workspace(), f"task:{source('has one')}", workspace(), f"task:{source('lost its attempt')}"),
+    )
+    world.insert(operation="REBUILD_ALL")
+    [item] = (await outbox.claim(slots=5)).items
+    payload = parse(item.operation, item.workspace_id, item.payload)
+    assert isinstance(payload, Rebuild)
+    expansion = Expansion(item, payload)
+    about = [f"task:{source(name)}" for name in ("has one", "lost its attempt", "is not known")]
+    strays = [Stray(str(workspace()), "there", f"event{n}", '"1"', key) for n, key in enumerate([*about, None])]
+    with psycopg.connect(database.reactor, autocommit=True) as session:
+        expansion.open(session)
+        assert expansion.removals(session, strays) == 4
+    assert [(world.memory(name) or {})["reopen"] for name in ("has one", "lost its attempt", "is not known")] == [
+        False,
+        True,
+        True,
+    ]

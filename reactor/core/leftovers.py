@@ -99,9 +99,10 @@ def _names(calendars: Sequence[tuple[str, Sequence[Remote]]]) -> list[frozenset[
 def leftovers(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> list[Cancel | Stray]:
     """What of the events of one source is to be removed."""
     if known.is_nothing and (whole := _cancel(workspace_id, key, events[0])) is not None:
-        return [whole, *_strays(workspace_id, events[1:])]
+        return [whole, *_strays(workspace_id, key, events[1:])]
     kept = _kept(workspace_id, key, events, known)
-    return [*_strays(workspace_id, [each for each in events if each is not kept])]
+    source = None if _cancel(workspace_id, key, events[0]) is None else key
+    return [*_strays(workspace_id, source, [each for each in events if each is not kept])]
 
 
 def _kept(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> Listed | None:
@@ -136,9 +137,9 @@ def _cancel(workspace_id: str, key: str, listed: Listed) -> Cancel | None:
     return cancel if isinstance(cancel, Cancel) and source_key(source_type, source_id) == key else None
 
 
-def _strays(workspace_id: str, events: Iterable[Listed]) -> list[Stray]:
+def _strays(workspace_id: str, source: str | None, events: Iterable[Listed]) -> list[Stray]:
     return [
-        Stray(workspace_id, each.calendar_id, each.event.event_id, each.event.etag)
+        Stray(workspace_id, each.calendar_id, each.event.event_id, each.event.etag, source)
         for each in events
         if each.event.etag is not None
     ]

@@ -28,12 +28,14 @@ class Stray:
         calendar_id: Where it is.
         event_id: Which it is.
         etag: The version that was listed.
+        source: The key of the source that the event names; not part of the payload.
     """
 
     workspace_id: str
     calendar_id: str = field(repr=False)
     event_id: str
     etag: str
+    source: str | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """The payload of its item."""

@@ -24,6 +24,11 @@ after: once the edit is applied the floor has risen, and the child is superseded
 the sequence of the places goes on by twos, and a child takes one between. Nothing has to be locked for that, and it
 does not matter how long an expansion takes.
 
+**Why a removal of ours is not taken for a person's.** A stray is an event of a source that may go on to this very id
+later: an attempt that nobody heard of made it, in a calendar that the state does not name. The next write there would
+meet its tombstone, and believe that a person has deleted the event. So the source is told that a tombstone may be ours
+(`reopen`), unless it has an event that it remembers.
+
 **Why nothing is made twice.** A child's id follows from its parent and its source. What is killed and begins again from
 the start writes the same ids, and those that are there stay as they are.
 
@@ -181,6 +186,7 @@ def state_of(source: str) -> LiteralString:
 
 def _removal(removal: Cancel | Stray) -> dict[str, Any]:
     if isinstance(removal, Stray):
-        return {"name": f"{removal.calendar_id} {removal.event_id}", "key": None, "payload": removal.as_json()}
+        name = f"{removal.calendar_id} {removal.event_id}"
+        return {"name": name, "key": None, "about": removal.source, "payload": removal.as_json()}
     key = source_key(removal.source_type, removal.source_id)
     return {"name": key, "key": key, "payload": removal.model_dump(mode="json", by_alias=True)}

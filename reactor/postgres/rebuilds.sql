@@ -277,13 +277,18 @@ select (select max(p.key) from page as p), (select array_agg(h.id) from held as 
 -- What was found in calendars: cancels of sources that nobody knows (and still nobody does), and strays, which are
 -- sources of their own.
 , page as materialized (
-  select i.name as key, i.key as source_key, i.payload, md5(%(parent)s::uuid || ' ' || i.name)::uuid as child
-    from jsonb_to_recordset(%(removals)s::jsonb) as i (name text, key text, payload jsonb)
+  select i.name as key, i.key as source_key, i.about, i.payload, md5(%(parent)s::uuid || ' ' || i.name)::uuid as child
+    from jsonb_to_recordset(%(removals)s::jsonb) as i (name text, key text, about text, payload jsonb)
    where i.key is null or not exists (select from state as s where s.key = i.key and s.is_known)
 )
 
 -- name: make_removals
-, made as (
+-- A source of which a stray goes is told that a tombstone may be ours.
+, reopened as (
+  insert into public.sync_sources as s (workspace_id, source_key, reopen)
+  select distinct %(workspace)s::uuid, p.about, true from page as p where p.about is not null order by 2
+  on conflict (workspace_id, source_key) do update set reopen = true where s.google_event_id is null
+), made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
   select p.child, %(workspace)s, 'CANCEL_EVENT', p.payload, p.seq, %(parent)s, %(max_attempts)s
     from placed as p

@@ -6,6 +6,7 @@ still ours; the real `reactor.rebuilding.Rebuilds` drives it.
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
@@ -133,11 +134,20 @@ class ModelExpansion:
         for each in removals:
             if isinstance(each, Stray):
                 made += self._child(world, f"{each.calendar_id} {each.event_id}", None, "CANCEL_EVENT", each.as_json())
+                self._reopen(world, each)
                 continue
             key = source_key(each.source_type, each.source_id)
             if key not in state:
                 made += self._child(world, key, key, "CANCEL_EVENT", each.model_dump(mode="json", by_alias=True))
         return self._over(world, [], made)[1]
+
+    def _reopen(self, world: "World", stray: Stray) -> None:
+        """Its source may meet the tombstone."""
+        if stray.source is None:
+            return
+        source = world.tables.sources.setdefault((self._item.workspace_id, stray.source), Source())
+        if source.memory.event_id is None:
+            source.memory = replace(source.memory, reopen=True)
 
     def put_away(self, world: "World", after: UUID) -> UUID | None:
         self._fence(world)
