@@ -196,7 +196,7 @@ def run_histories(database: Database, background: Background, *, examples: int, 
 
 
 def test_the_calendars_equal_the_model(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, examples=12, steps=30)
+    seen = run_histories(database, background, examples=6, steps=30)
     assert min(seen[name] for name in ("insert", "update", "delete", "SUPERSEDED")) > 0, seen
 
 

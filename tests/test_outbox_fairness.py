@@ -12,7 +12,7 @@ from tests.databases import Database
 from tests.outbox_world import World, workspace
 
 
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))  # the database is emptied for every example
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))  # the database is emptied for every example
 @given(
     backlogs=st.lists(st.integers(1, 40), min_size=2, max_size=7),
     slots=st.lists(st.integers(1, 12), min_size=1, max_size=5),

@@ -12,7 +12,7 @@ import trio
 from reactor.core.gate import Found
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
-from reactor.postgres import outbox as outbox_module
+from reactor.postgres import sweeping
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.session import open_session
 from tests.databases import Database
@@ -32,6 +32,8 @@ SLOW = {
     "sleeps": "perform pg_sleep(30)",
 }
 KINDS = REFUSALS | SILENT | SLOW
+EACH = [pytest.param(kind, marks=[pytest.mark.soak] if kind == "sleeps" else []) for kind in KINDS]
+"""As a parameter; what sleeps takes ten seconds, and is met by the claim in the suite."""
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ async def test_a_claim_goes_on_without_it(world: World, outbox: Outbox, kind: st
 
 @pytest.mark.usefixtures("holder")
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 async def test_a_settle_goes_on_without_it(world: World, outbox: Outbox, kind: str, status: Any) -> None:
     bad = {world.insert(f"bad {n}", payload={"bad": True}) for n in range(3)}
     good = {world.insert(f"good {n}", of="wx"[n % 2]) for n in range(6)}
@@ -121,7 +123,7 @@ async def test_a_settle_goes_on_without_it(world: World, outbox: Outbox, kind: s
 
 
 @pytest.mark.usefixtures("holder")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 async def test_a_sweep_goes_on_without_it(world: World, outbox: Outbox, kind: str) -> None:
     bad = {world.insert(f"bad {n}", payload={"bad": True}) for n in range(3)}
     good = {world.insert(f"good {n}", of="wx"[n % 2]) for n in range(60)}
@@ -134,7 +136,7 @@ async def test_a_sweep_goes_on_without_it(world: World, outbox: Outbox, kind: st
 
 
 @pytest.mark.usefixtures("holder")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 async def test_an_outdated_one_that_cannot_end(world: World, outbox: Outbox, kind: str) -> None:
     """What is superseded and does not let itself be put away."""
     bad = {world.insert("s", payload={"bad": True}) for n in range(3)}
@@ -164,7 +166,7 @@ async def test_a_rebuild_that_cannot_be_taken(world: World, outbox: Outbox) -> N
 async def test_orphans_that_are_locked_do_not_hide_others(
     world: World, outbox: Outbox, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "_PAGE", 10)
+    monkeypatch.setattr(sweeping, "PAGE", 10)
     rows = [world.insert(f"s{n}", id=UUID(int=n + 1)) for n in range(25)]
     await all_of(outbox, set(rows), 12)
     world.connection.execute("update sync_outbox set lease_no = 2147483647 - lease_no")

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from reactor.core.item import Item, Settlement, Written
-from reactor.postgres import outbox as outbox_module
+from reactor.postgres import sweeping
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
 from reactor.postgres.session import SessionLostError, open_session
@@ -294,12 +294,12 @@ async def test_what_an_older_worker_ends_meanwhile_is_not_swept(
     row = world.insert(status="PROCESSING")
     world.connection.execute("alter table sync_outbox disable trigger sync_outbox_touch")
     world.connection.execute("update sync_outbox set updated_at = now() - interval '11 minutes'")
-    sweep = outbox_module._sweep
+    sweep = sweeping.take_over
 
     async def late(*arguments: Any) -> Any:
         world.connection.execute("update sync_outbox set status = 'COMPLETED', processed_at = now()")
         return await sweep(*arguments)
 
-    monkeypatch.setattr(outbox_module, "_sweep", late)
+    monkeypatch.setattr(sweeping, "take_over", late)
     assert await outbox.sweep() == Swept()
     assert world.status(row) == ("COMPLETED", 0, None)

@@ -19,7 +19,7 @@ from tests.process_world import WORKSPACE, Process, World
 from tests.waiting import until
 
 _ROUND_TRIP = 0.005  # seconds: it speaks HTTP to the database
-ENOUGH = 25  # items that each of them has to do
+ENOUGH = 10  # items that each of them has to do
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ async def test_rotating_keys_under_load_fails_no_item(world: World) -> None:
 
     async def write() -> None:
         nonlocal inserted
-        while not rotated.is_set() or inserted < 200:
+        while not rotated.is_set() or inserted < 100:
             for workspace in WORKSPACES:
                 inserted += 1
                 world.insert(inserted, workspace=workspace)

@@ -310,8 +310,18 @@ async def kill(process: Process) -> None:
     await process.ended()
 
 
+async def test_a_rebuild_that_is_killed_ends_well(world: RebuildWorld) -> None:
+    """Once while it lists, once between portions, once while its children are sent."""
+    await kill_a_rebuild(world, listings=1, portions=1, parts=1)
+
+
+@pytest.mark.soak
 async def test_a_rebuild_that_is_killed_ten_times_ends_well(world: RebuildWorld) -> None:
     """Twice while it lists, three times between portions, five times while its children are sent."""
+    await kill_a_rebuild(world, listings=2, portions=3, parts=5)
+
+
+async def kill_a_rebuild(world: RebuildWorld, *, listings: int, portions: int, parts: int) -> None:
     world.define_view()
     world.connect()
     events = 3_000
@@ -342,16 +352,16 @@ async def test_a_rebuild_that_is_killed_ten_times_ends_well(world: RebuildWorld)
         kills += 1
 
     listing = emulator.fault(Fault(operation="list", latency=5.0))
-    await kill_when(lambda: listing.fired == 1)
-    await kill_when(lambda: listing.fired == 2)
+    for listed in range(1, listings + 1):
+        await kill_when(lambda: listing.fired == listed)  # noqa: B023
     emulator.faults.remove(listing)
-    for portions in (1, 2, 3):
-        await kill_when(lambda: children() >= 1_000 * portions)  # noqa: B023
+    for portion in range(1, portions + 1):
+        await kill_when(lambda: children() >= 1_000 * portion)  # noqa: B023
     emulator.settings.latency = 0.05
-    for part in range(1, 6):
+    for part in range(1, parts + 1):
         await kill_when(lambda: children("COMPLETED") >= 400 * part)  # noqa: B023
     emulator.settings.latency = 0.0
-    assert kills == 10
+    assert kills == listings + portions + parts
     await world.start(**limits).ready()
     await world.quiet(120)
     assert world.status(rebuild)[0] == "COMPLETED"
@@ -361,6 +371,7 @@ async def test_a_rebuild_that_is_killed_ten_times_ends_well(world: RebuildWorld)
     assert world.execute("select count(*) from calendar_event_bindings") == [(events,)]
 
 
+@pytest.mark.soak
 async def test_a_rebuild_with_a_third_of_googles_answers_failing_ends_well(running: RebuildWorld) -> None:
     world = running
     await kill(world.processes[0])

@@ -171,6 +171,7 @@ async def test_whoever_takes_the_claim_away_waits_for_the_portion(world: Rebuild
     assert world.status(rebuild)[0] == "PROCESSING"
 
 
+@pytest.mark.soak
 async def test_ten_thousand_events_hold_nobody_up(world: RebuildWorld) -> None:
     """Portions are short transactions, and other workspaces' items pass while the rebuild expands and is sent."""
     world.define_view()

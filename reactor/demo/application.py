@@ -14,7 +14,8 @@ from reactor.postgres.session import Session
 
 Committed = Callable[[range, float], None]
 
-_LAST_SEQ = "select case when is_called then last_value else 0 end from sync_outbox_seq"
+_LAST_SEQ = "select case when is_called then last_value else -1 end from sync_outbox_seq"
+_STEP = 2  # the sequence goes by twos, 1, 3, 5 (db/migrations/0026_order.sql)
 
 
 class Application:
@@ -31,7 +32,7 @@ class Application:
         self._session = session
         self._committed = committed
         self._before = before
-        self._last_seq = 0
+        self._last_seq = -1
 
     async def carry_out(self, step: Step) -> None:
         """Do what a step says, one transaction after the other."""
@@ -48,7 +49,7 @@ class Application:
             found = await (await connection.execute(_LAST_SEQ)).fetchone()
         at = time.time()
         assert found is not None  # noqa: S101  (for the type checker)
-        seqs = range(self._last_seq + 1, found[0] + 1)
+        seqs = range(self._last_seq + _STEP, found[0] + 1, _STEP)
         self._last_seq = found[0]
         return seqs, at
 

@@ -43,9 +43,10 @@ from reactor.core.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.trials import FREE_LOSSES, Trials, Turn
 from reactor.errors import RefusedError, TransientError
+from reactor.postgres import sweeping
 from reactor.postgres.blame import may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claiming import Pass, claim, claim_apart, set_aside
+from reactor.postgres.claiming import Pass, claim, claim_apart
 from reactor.postgres.driver import Row, TrioConnection
 from reactor.postgres.errors import as_ours
 from reactor.postgres.order import Order
@@ -69,13 +70,8 @@ BLOCKED_FOR = 1.0
 """Seconds until a workspace's bindings are tried again that wait for a lock which only shows when it is met."""
 BLOCKED_TRIALS = 5
 """Workspaces that are found still blocked in one settle; more wait for the next one."""
-SWEEP_TRIALS = 24
-"""Refusals in one sweep: enough to find one row among a thousand twice."""
 IN_VAIN = 0.5
 """Seconds for which a claim looks at what it cannot have (item locks of others), and after which it looks again."""
-_PAGE = 1000  # orphans in one portion
-_OLDER = 100  # of an older release in one portion: each takes an item lock, and all replicas sweep at once
-_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 BARRED_AT_MOST = 60.0
 """Seconds for which a workspace is left out at most because the server refuses to look at it."""
 
@@ -458,30 +454,7 @@ class Outbox:
             RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
-        swept, after, trials = Swept(), _FIRST, 0
-        while orphans := await self._run(self._orphans, after):
-            after = orphans[-1][0] if len(orphans) >= _PAGE else _LAST
-            pending = _portions(orphans)
-            while pending and trials < SWEEP_TRIALS:
-                portion = pending.pop()
-                try:
-                    [[recovered, dead]] = await self._run(_sweep, portion, self._ceiling, trials > 0)
-                except RefusedError as error:
-                    if not trials:
-                        await self._run(_sweep, [], self._ceiling, False)  # refused without any: for nobody's sake
-                    trials += 1
-                    pending += await self._halves(portion, error)
-                else:
-                    swept = Swept(swept.recovered + recovered, swept.dead + dead)
-        return swept
-
-    async def _halves(self, portion: list[Row], error: RefusedError) -> list[list[Row]]:
-        """Divide what was refused; what was refused alone is set aside."""
-        if (half := len(portion) // 2) > 0:
-            return [portion[half:], portion[:half]]
-        if isinstance(error.__cause__, psycopg.Error):
-            await self._run(set_aside, portion[0][0], error.__cause__)
-        return []
+        return await sweeping.sweep(self._run, self._orphans, self._ceiling)
 
     async def _orphans(self, connection: TrioConnection, after: UUID) -> list[Row]:
         """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
@@ -570,20 +543,3 @@ async def _rows(connection: TrioConnection, name: str, params: dict[str, Any]) -
 
 async def _announce(connection: TrioConnection) -> None:
     await connection.execute(_GATE["announce"])
-
-
-def _portions(orphans: list[Row]) -> list[list[Row]]:
-    """Divide orphans such that the locks which their sweeps take are few (docs/scaling.md, Locks)."""
-    older = [row for row in orphans if row[1] is None]
-    portions = [older[first : first + _OLDER] for first in range(0, len(older), _OLDER)]
-    return [*portions, leased] if (leased := [row for row in orphans if row[1] is not None]) else portions
-
-
-async def _sweep(connection: TrioConnection, orphans: list[Row], ceiling: int, hurried: bool) -> list[Row]:  # noqa: FBT001
-    """Take over some orphans; in less time where some were refused already."""
-    ids, leases, claims = ([row[column] for row in orphans] for column in range(3))
-    params = {"ids": ids, "leases": leases, "claims": claims, "ceiling": ceiling}
-    async with connection.transaction():
-        if hurried:
-            await connection.execute(_SQL["hurry"])
-        return await _rows(connection, "sweep", params)

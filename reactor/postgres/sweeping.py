@@ -1,0 +1,93 @@
+"""Takes over items whose worker was lost, a portion after another; the statements are in outbox.sql.
+
+A portion is one transaction. What the server refuses is halved until one row stands alone, and that row is set aside,
+so that it holds up no other. A sweep makes a limited number of these trials; the next sweep goes on.
+
+Rows of an older release are judged by their item's lock, which the sweep takes. All replicas sweep at once, and the
+server's lock table is everybody's, so few of those rows come in one portion (docs/scaling.md, Locks).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from reactor.errors import RefusedError
+from reactor.postgres.claiming import set_aside
+from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.reports import Swept
+from reactor.postgres.statements import statements
+
+TRIALS = 24
+"""Refusals in one sweep: enough to find one row among a thousand twice."""
+PAGE = 1000
+"""Orphans that are looked for at once."""
+OLDER = 100
+"""Orphans of an older release in one portion."""
+
+_SQL = statements("outbox")
+_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
+
+Run = Callable[..., Awaitable[Any]]
+"""Runs a function with the session's connection and some arguments; raises RefusedError where the server refuses."""
+
+
+async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[list[Row]]], ceiling: int) -> Swept:
+    """Take over all orphans that can be had now.
+
+    Args:
+        run: See there.
+        orphans_after: Finds the orphans after an item's id, `PAGE` at most: id, lease_no, claim_no.
+        ceiling: Most attempts, whatever a row says.
+
+    Raises:
+        RefusedError: The server refuses a sweep of nothing too.
+    """
+    swept, after, trials = Swept(), _FIRST, 0
+    while orphans := await run(orphans_after, after):
+        after = orphans[-1][0] if len(orphans) >= PAGE else _LAST
+        pending = portions(orphans)
+        while pending and trials < TRIALS:
+            portion = pending.pop()
+            try:
+                [[recovered, dead]] = await run(take_over, portion, ceiling, trials > 0)
+            except RefusedError as error:
+                if not trials:
+                    await run(take_over, [], ceiling, False)  # refused without any: for nobody's sake
+                trials += 1
+                pending += await _halves(run, portion, error)
+            else:
+                swept = Swept(swept.recovered + recovered, swept.dead + dead)
+    return swept
+
+
+def portions(orphans: list[Row]) -> list[list[Row]]:
+    """Divide orphans such that their sweeps take few locks."""
+    older = [row for row in orphans if row[1] is None]
+    divided = [older[first : first + OLDER] for first in range(0, len(older), OLDER)]
+    return [*divided, leased] if (leased := [row for row in orphans if row[1] is not None]) else divided
+
+
+async def _halves(run: Run, portion: list[Row], error: RefusedError) -> list[list[Row]]:
+    """Divide what was refused; what was refused alone is set aside."""
+    if (half := len(portion) // 2) > 0:
+        return [portion[half:], portion[:half]]
+    if isinstance(error.__cause__, psycopg.Error):
+        await run(set_aside, portion[0][0], error.__cause__)
+    return []
+
+
+async def take_over(
+    connection: TrioConnection,
+    orphans: list[Row],
+    ceiling: int,
+    hurried: bool,  # noqa: FBT001  (an argument of `Run`)
+) -> list[Row]:
+    """Take over some orphans; in less time where some were refused already."""
+    ids, leases, claims = ([row[column] for row in orphans] for column in range(3))
+    async with connection.transaction():
+        if hurried:
+            await connection.execute(_SQL["hurry"])
+        params = {"ids": ids, "leases": leases, "claims": claims, "ceiling": ceiling}
+        return await (await connection.execute(_SQL["sweep"], params)).fetchall()
