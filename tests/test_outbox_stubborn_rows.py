@@ -122,6 +122,17 @@ async def test_a_settle_goes_on_without_it(world: World, outbox: Outbox, kind: s
     assert not any(results[row] is Written.WRITTEN for row in bad)
 
 
+async def test_an_end_that_is_refused_is_told_as_that(world: World, outbox: Outbox) -> None:
+    """Not as the loss of a worker that lives."""
+    row = world.insert("bad", payload={"bad": True})
+    items = await all_of(outbox, {row}, 12)
+    refuse(world, KINDS["P0001"], "COMPLETED")
+    assert await outbox.settle([Settlement(items[row], "COMPLETED", 0)]) == [Written.LOST]
+    world.connection.execute("update sync_set_aside set retry_at = now()")
+    assert (await outbox.sweep()).recovered == 1
+    assert world.row(row)["last_error"] == "The database refuses to write what became of it (SQLSTATE P0001)."
+
+
 @pytest.mark.usefixtures("holder")
 @pytest.mark.parametrize("kind", EACH)
 async def test_a_sweep_goes_on_without_it(world: World, outbox: Outbox, kind: str) -> None:

@@ -308,7 +308,11 @@ with orphans as materialized (
          failure_code = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most then 'WORKER_LOST' end,
          processed_at = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most
                              then pg_catalog.clock_timestamp() end,
-         last_error = 'The worker was lost with the item in hand.'
+         -- It is set aside where the worker lived, and could not write what became of it.
+         last_error = coalesce(
+           (select 'The database refuses to write what became of it (SQLSTATE ' || a.sqlstate || ').'
+              from public.sync_set_aside as a where a.item_id = o.id),
+           'The worker was lost with the item in hand.')
     from reachable as r
    where o.id = r.id
      and not exists (
