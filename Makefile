@@ -20,7 +20,7 @@ demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and c
 	$(BIN)/python -m reactor demo $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
 
 test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
-	$(BIN)/python -m pytest -m "not soak and not alone" -n 2 --dist loadfile --cov --cov-report= --cov-fail-under=0 $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not alone" -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report= --cov-fail-under=0 $(ARGS)
 	$(BIN)/python -m pytest -m "alone and not soak" --cov --cov-append --cov-report= --cov-fail-under=0 $(ARGS)
 	$(BIN)/coverage report
 

@@ -7,6 +7,7 @@ a superuser.
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A world's own assertions should say what they found.
 pytest.register_assert_rewrite("tests.history_world", "tests.poisoned_world")
 pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collector"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with few tests first: those are the ones that start processes and take long, and the last ones run alone."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests[item.path])
 
 
 @pytest.fixture(scope="session")

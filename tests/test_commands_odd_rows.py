@@ -29,7 +29,7 @@ COMMANDS = (
 )
 
 
-@pytest.fixture(params=["fresh", "adopted"])
+@pytest.fixture(params=["adopted", pytest.param("fresh", marks=pytest.mark.soak)])
 def poisoned(request: pytest.FixtureRequest, postgres: Server, reactor_login: dict[str, str]) -> Iterator[Database]:
     """A database with a row of every kind, and more at random; half of the workspaces have odd connections."""
     name = postgres.create_database()

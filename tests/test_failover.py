@@ -51,7 +51,7 @@ def both_hosts(pair: Pair) -> str:
     return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
 
 
-@pytest.mark.parametrize("route", ["a proxy", "two hosts"])
+@pytest.mark.parametrize("route", ["a proxy", pytest.param("two hosts", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.soak)])
 async def test_all_replicas_go_on_after_a_failover(world: World, pair: Pair, route: str, rounds: int) -> None:
     application = Application(world)

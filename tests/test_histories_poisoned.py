@@ -195,7 +195,7 @@ def run_histories(database: Database, background: Background, *, examples: int, 
 
 
 def test_what_one_workspace_does_stays_with_it(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, examples=6, steps=20)
+    seen = run_histories(database, background, examples=4, steps=20)
     assert seen["insert"] > 0
     assert seen.keys() & set(LIGHT), seen
     assert seen.keys() & REFUSALS.keys(), seen

@@ -75,7 +75,7 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int) -> tuple[
 
 
 async def test_a_replica_that_is_killed_again_and_again_loses_nothing(world: World) -> None:
-    await kill_again_and_again(world, kills=4, seed=1)
+    await kill_again_and_again(world, kills=3, seed=1)
 
 
 @pytest.mark.soak

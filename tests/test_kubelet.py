@@ -246,6 +246,7 @@ async def test_connections_that_talk_nonsense_do_not_end_it(world: World, nurser
     assert process.popen.poll() is None
 
 
+@pytest.mark.soak
 async def test_a_process_that_never_gets_ready_is_restarted_for_its_startup_only(
     world: World, nursery: trio.Nursery
 ) -> None:

@@ -27,7 +27,7 @@ def peak(process: Process) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
-@pytest.mark.parametrize("rows", [100, pytest.param(1_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rows", [50, pytest.param(1_000, marks=pytest.mark.soak)])
 async def test_memory_is_bounded_whatever_payloads_wait(world: World, rows: int) -> None:
     """Half of them are small where they are stored, half are not."""
     busy, innocent = world.connect(), world.connect(uuid4())

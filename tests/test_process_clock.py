@@ -18,7 +18,7 @@ LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaket
 
 
 @pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
-@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("hours", [pytest.param(-1, marks=pytest.mark.soak), 1])
 async def test_a_clock_that_is_an_hour_off_burns_nothing(world: World, hours: int) -> None:
     world.connect()
     emulator = world.google.emulator
