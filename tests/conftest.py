@@ -35,7 +35,7 @@ pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collect
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with few tests first: those are the ones that start processes and take long, and the last ones run alone."""
+    """Files with few tests first: they start processes and take long, and what comes last may run by itself."""
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: tests[item.path])
 
