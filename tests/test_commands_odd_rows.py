@@ -71,7 +71,7 @@ def test_no_command_ends_for_what_a_row_holds(poisoned: Database) -> None:
         said(poisoned, "status", "--workspace", str(workspace))
     with psycopg.connect(poisoned.owner) as owner:
         rows = owner.execute("select id, operation::text from sync_outbox").fetchall()
-    for item_id, operation in Random(6).sample(rows, 60):
+    for item_id, operation in Random(6).sample(rows, 30):
         said(poisoned, "dead-letters", "show", str(item_id))
         if operation == "REBUILD_ALL":
             said(poisoned, "status", "--rebuild", str(item_id))

@@ -24,7 +24,7 @@ from tests.simulator.shrink import kind, shrink
 from tests.simulator.tables import Tables
 
 ROOT = Path(__file__).parents[2]
-QUICK = 100
+QUICK = 80
 """Histories in `make test`."""
 LONG = 10_000
 """Histories in `make soak`."""
