@@ -97,9 +97,9 @@ def buffers(connection: Connection, workspaces: list[str] | None, cursors: list[
     ("workspaces", "slots", "limit"),
     [
         (None, 32, 4_500),
-        (None, 200, 12_000),
+        (None, 200, 12_500),
         ([BIG], 32, 2_500),
-        ([BIG], 200, 11_000),
+        ([BIG], 200, 11_800),
     ],
     ids=["ring", "ring, 200", "big", "big, 200"],
 )
