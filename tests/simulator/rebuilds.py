@@ -17,8 +17,9 @@ from reactor.core.item import Item
 from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.core.stray import Stray
-from reactor.errors import ClaimLostError, RefusedError
+from reactor.errors import ClaimLostError
 from reactor.postgres.rebuilds import Survey
+from tests.simulator.server import Refused
 from tests.simulator.stored import WAITS, Row, Source, Stop
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class ModelExpansion:
     @staticmethod
     def _have(world: "World", rows: Iterable[Row]) -> None:
         if any(row.id in world.tables.locked for row in rows):
-            raise RefusedError("55P03")
+            raise Refused("55P03")
 
     def _older(self, world: "World", key: str) -> list[Row]:
         """The children of older rebuilds that one of ours takes the place of."""
