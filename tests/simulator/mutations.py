@@ -84,11 +84,11 @@ def _settles_whole(settle: Any) -> Any:
 
 
 def _raises_at_null(ring: Any) -> Any:
-    def wrong(self: Tables, after: Any) -> Any:
+    def wrong(self: Tables, now: Any, after: Any) -> Any:
         for row in self.rows.values():
             if row.status in WAITS and row.due is None:
                 raise TypeError("'<=' not supported between instances of 'NoneType' and 'int'")
-        return ring(self, after)
+        return ring(self, now, after)
 
     return wrong
 
