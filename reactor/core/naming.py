@@ -38,7 +38,7 @@ def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
         The work, in which one calendar has one name; and the event, where it has, if it was read.
     """
     bound = work.bound
-    assert bound is not None, "asked without a bound event"  # noqa: S101
+    assert bound is not None, "asked without a bound event"  # noqa: S101  (a caller's bug)
     here = Place(work.payload.calendar_id, bound.event_id)
     found = yield from read(here, sight, whole=True)
     event = found if isinstance(found, Remote) else None

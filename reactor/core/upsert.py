@@ -175,7 +175,7 @@ class _Writing:
         A version is in one calendar only: where it can be updated the two names are one calendar's.
         """
         bound = self._work.bound
-        assert bound is not None, "there is no other name"  # noqa: S101
+        assert bound is not None, "there is no other name"  # noqa: S101  (for the type checker)
         self._place = Place(self._payload.calendar_id, bound.event_id)
         means, answer = yield from ask(messages.update(self._place, self._body(), etag=etag))
         return self._written(answer) if means is Means.SUCCESS else None

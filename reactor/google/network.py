@@ -53,7 +53,7 @@ def _tls_problems(environment: Mapping[str, str]) -> Iterator[str]:
                 "unset."
             )
             break
-    if (path := environment.get("SSLKEYLOGFILE")) and not os.access(os.path.dirname(path) or ".", os.W_OK):  # noqa: PTH120
+    if (path := environment.get("SSLKEYLOGFILE")) and not os.access(Path(path).parent, os.W_OK):
         yield "SSLKEYLOGFILE must name a file in a directory that can be written, or be unset."
 
 
