@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 K8S = ROOT / "k8s"
 _PLACES = (ROOT / ".venv" / "manifests" / "bin", ROOT / ".venv" / "tools")
 _FROM = {
-    "promtool": "it is in Debian's package `prometheus`, which .ci/tools unpacks where there is apt-get",
+    "promtool": "it is in Debian's package `prometheus` or `promtool`, which .ci/tools unpacks where there is apt-get",
     "prometheus": "it is in Debian's package `prometheus`, which .ci/tools unpacks where there is apt-get",
 }
 
