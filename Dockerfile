@@ -1,4 +1,4 @@
-# The reactor's image: docker build -t calendar-sync-reactor:0.1.0 .
+# The reactor's image: docker build -t calendar-sync-reactor:0.2.0 .
 #
 # Two stages. The first has pip and builds; the last has Python, the installed packages and nothing to build or install
 # with. It runs as a number, since `runAsNonRoot` cannot judge a name; from a tree that it cannot write, so byte code is

@@ -1,15 +1,19 @@
-# Everything a newcomer needs: `make demo`, `make test`. Each makes .venv by itself and needs Python 3.11+, make and a package index.
-PYTHON ?= python3
+# Everything a newcomer needs: `make demo`, `make test`. Each makes .venv by itself and needs Python 3.11 to 3.14, make and
+# a package index. Another Python than that of .venv, such as PYTHON=python3.13, makes .venv anew.
+PYTHON ?= $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 TOOLS := .venv/.tools
 ITEMS ?=
 
 .PHONY: demo test check docs bench soak pins format clean
+ifneq ($(shell $(PYTHON) -V), $(shell $(BIN)/python -V 2> /dev/null))
+.PHONY: $(STAMP)
+endif
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test "$$($(BIN)/python -V 2> /dev/null)" = "$$($(PYTHON) -V)" || $(PYTHON) -m venv --clear .venv
 	awk '/^uv==/{on=1; print; next} on && /^    /{print; next} {on=0}' requirements/dev.txt > .venv/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
@@ -26,7 +30,7 @@ test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure part
 
 # What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
 $(TOOLS): $(STAMP) requirements/manifests.txt .ci/tools
-	test -x .venv/manifests/bin/python || $(PYTHON) -m venv .venv/manifests
+	test -x .venv/manifests/bin/python || $(BIN)/python -m venv .venv/manifests
 	$(BIN)/uv pip sync --quiet --python .venv/manifests/bin/python --require-hashes requirements/manifests.txt
 	.ci/tools .venv/tools
 	touch $@

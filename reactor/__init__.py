@@ -1,3 +1,3 @@
 """Makes Google Calendar agree with a Postgres outbox."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
