@@ -195,9 +195,16 @@ def run_histories(database: Database, background: Background, *, examples: int, 
     return seen
 
 
+EACH = ("insert", "update", "delete", "SUPERSEDED")
+
+
 def test_the_calendars_equal_the_model(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, examples=6, steps=30)
-    assert min(seen[name] for name in ("insert", "update", "delete", "SUPERSEDED")) > 0, seen
+    seen: Counter[str] = Counter()
+    for _ in range(3):  # now and then six histories have no delete that gets as far as Google
+        seen += run_histories(database, background, examples=6, steps=30)
+        if all(seen[name] for name in EACH):
+            break
+    assert all(seen[name] for name in EACH), seen
 
 
 @pytest.mark.soak
