@@ -1,6 +1,7 @@
 """What is done now and then: the schema is verified again, the backlog is measured, what is old is deleted."""
 
 import random
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -12,6 +13,7 @@ from reactor.errors import ConfigurationError, ReactorError, RefusedError, Trans
 from reactor.loop import Observer
 from reactor.postgres.inspection import problems
 from reactor.postgres.pool import Pool
+from reactor.postgres.retention import BEGIN, delete_portion
 from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")
@@ -21,6 +23,7 @@ CLEAN_EVERY = 60  # rounds
 TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
 COUNTED = 10_000  # items that wait; to count millions of them takes seconds, and says nothing more
 PORTION = 5_000  # rows that are deleted in one transaction
+SMALLER = 8  # times smaller is a portion after one that was refused
 
 log = structlog.get_logger(__name__)
 
@@ -114,11 +117,31 @@ class Housekeeping:
         self.invalid, self.notify_usage, self.brakes, self.aside = row[4:]
 
     async def clean(self) -> None:
-        """Delete what was settled long ago and forget what is gone, in portions; another replica may be at it too."""
-        while portion := await self._portion("clean"):
-            self.deleted += portion
+        """Delete what was settled long ago and forget what is gone, in portions; another replica may be at it too.
+
+        Raises:
+            RefusedError: A row could not be deleted, and all others were; or the database refuses all.
+        """
+        refusal = await self._delete()
         await self._forget_workspaces()
         await self._forget("forget_aside", "forget_brakes", "forget_departures")
+        if refusal is not None:
+            raise refusal
+
+    async def _delete(self) -> ReactorError | None:
+        """Delete what is old; return why a row of it stays, if one does."""
+        rows, after, refusal = PORTION, BEGIN, None
+        while portion := await self._pool.run(
+            partial(delete_portion, days=self._retention_days, rows=rows, after=after)
+        ):
+            self._beat()
+            refusal = portion.refusal or refusal
+            if portion.refusal is None or portion.found == 1:
+                self.deleted += portion.deleted
+                rows, after = min(rows * SMALLER, PORTION), portion.last
+            else:
+                rows = max(1, portion.found // SMALLER)
+        return refusal
 
     async def _forget(self, *names: str) -> None:
         for name in names:

@@ -11,11 +11,12 @@ from psycopg.types.json import Jsonb
 from reactor import housekeeping
 from reactor.core.health import Facts
 from reactor.core.item import Settlement, Written
-from reactor.errors import TransientError
+from reactor.errors import RefusedError, TransientError
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.migrations import migrate
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.pool import Pool
+from reactor.postgres.retention import BEGIN, delete_portion
 from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World as Rows, workspace
@@ -59,6 +60,43 @@ OLD = (
 )
 
 
+def deleted_by(connection: psycopg.Connection[Any], *, rows: int) -> int:
+    """Delete a portion in a transaction that stays open."""
+    connection.execute("select")
+    portion = delete_portion(connection, days=30, rows=rows, after=BEGIN)
+    return portion.deleted if portion else 0
+
+
+REFERRED = "create table audits (item uuid references sync_outbox); insert into audits select id from odd"
+RAISED = (
+    "create function keep() returns trigger language plpgsql as 'begin raise exception ''no''; end';"
+    "create trigger keep before delete on sync_outbox for each row when (old.last_error = 'odd')"
+    " execute function keep()"
+)
+
+
+@pytest.mark.parametrize(("refuse", "sqlstate"), [(REFERRED, "23503"), (RAISED, "P0001")])
+async def test_a_row_that_cannot_be_deleted_keeps_no_other(
+    database: Database, rounds: Housekeeping, refuse: str, sqlstate: str
+) -> None:
+    execute(database, OLD)
+    for moment in ("now() - interval '31 days 1 second'", "now() - interval '30 days 1 hour'", "'-infinity'"):
+        execute(
+            database,
+            "insert into sync_outbox (workspace_id, operation, payload, status, last_error, updated_at)"
+            f" values (gen_random_uuid(), 'CANCEL_EVENT', '{{}}', 'COMPLETED', 'odd', {moment})",
+        )
+    execute(database, "create view odd as select id from sync_outbox where last_error = 'odd'")
+    execute(database, refuse)
+    for _ in range(2):
+        with pytest.raises(RefusedError, match=sqlstate):
+            await rounds.clean()
+        assert rounds.deleted == 30
+    execute(database, "drop table if exists audits; drop trigger if exists keep on sync_outbox")
+    await rounds.clean()
+    assert rounds.deleted == 33
+
+
 async def test_what_a_new_consent_would_bring_back_is_kept(database: Database, rounds: Housekeeping) -> None:
     """A dead letter of AUTH may be the one newest state; without a connection there is nothing that brings it back."""
     world = Rows(database)
@@ -81,8 +119,7 @@ async def test_what_a_new_consent_would_bring_back_is_kept(database: Database, r
 async def test_one_replica_at_a_time_deletes(database: Database, rounds: Housekeeping) -> None:
     execute(database, OLD)
     with psycopg.connect(database.reactor) as other:
-        deletes = housekeeping.SQL["clean"]
-        assert other.execute(deletes, {"days": 30, "rows": 10}).fetchone() == (10,)
+        assert deleted_by(other, rows=10) == 10
         await rounds.clean()
         assert rounds.deleted == 0, "the other one is at it"
     await rounds.clean()
@@ -96,7 +133,7 @@ async def test_deleting_waits_for_nobody_and_holds_up_nobody(database: Database,
     rows.connect()
     with psycopg.connect(database.reactor) as deleting, psycopg.connect(database.reactor) as reading:
         locked = reading.execute("select id from sync_outbox limit 1 for update").fetchone()
-        assert deleting.execute(housekeeping.SQL["clean"], {"days": 30, "rows": 100}).fetchone() == (29,)
+        assert deleted_by(deleting, rows=100) == 29
         item_id = rows.insert()
         async with open_session(database.reactor, name="claims", lock_timeout="100ms") as session:
             outbox = Outbox(session)

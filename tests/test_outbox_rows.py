@@ -1,24 +1,27 @@
 """Whatever a row holds, it costs itself and no other row: what a claim takes beside it."""
 
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 import trio
+from psycopg.abc import Buffer
 
 from reactor.core.gate import Found
-from reactor.core.item import Item, Oversized, Settlement, Written
+from reactor.core.item import Binding, Item, Memory, Oversized, Settlement, Written
+from reactor.core.payload import LARGEST
 from reactor.postgres import outbox as outbox_module
 from reactor.postgres.claiming import Pass, claim
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.driver import JsonText, TrioConnection
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import SetAside
 from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World, workspace
+from tests.test_outbox_settles import BINDING
 
 DUE = ["infinity", "-infinity", "4714-11-24 00:00+00 BC", "294276-12-31 23:59+00", None]
 REFUSE = "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'"
@@ -80,11 +83,16 @@ async def test_what_python_cannot_read_comes_as_text(world: World, outbox: Outbo
     assert isinstance(taken[row].payload, bytes)
 
 
+def weight(items: Collection[Item]) -> int:
+    return sum(len(item.payload) for item in items if isinstance(item.payload, bytes))
+
+
 async def test_payloads_are_bounded_by_one_and_by_all(
     world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox_module, "BYTES_IN_HAND", 400_000)
-    sizes = (5_000_000, 200_000, 150_000, 100_000, 10)
+    monkeypatch.setattr(outbox_module, "BYTES_PER_CLAIM", 100_000)
+    sizes = (5_000_000, *range(200_000, 250_000, 10_000), 150_000, 100_000, 10)
     rows = {world.insert(str(size), payload={"pad": "x" * size}): size for size in sizes}
     noise = world.insert("noise")
     random = "(select string_agg(md5(n::text), '') from generate_series(1, 100000) n)"
@@ -94,17 +102,39 @@ async def test_payloads_are_bounded_by_one_and_by_all(
     )
     seen: dict[UUID, Any] = {}
     while (claimed := await outbox.claim(slots=50)).look.found is not Found.NOTHING:
-        assert sum(len(i.payload) for i in outbox.in_flight if isinstance(i.payload, bytes)) <= 400_000 + 256 * 1024
+        assert weight(claimed.items) <= 100_000 + LARGEST
+        assert weight(outbox.in_flight) <= 400_000 + LARGEST
         seen |= {item.id: item.payload for item in claimed.items}
         if claimed.look.found is Found.FULL:
             assert await outbox.settle([Settlement(outbox.in_flight[0], "COMPLETED", 0)]) == [Written.WRITTEN]
             assert outbox.followed
     assert isinstance(seen[noise], Oversized)
     assert {size: type(seen[row]) for row, size in rows.items()} == {
-        size: Oversized if size > 256 * 1024 else bytes for size in sizes
+        size: Oversized if size > LARGEST else bytes for size in sizes
     }
     assert isinstance(huge := next(seen[row] for row, size in rows.items() if size == 5_000_000), Oversized)
     assert 5_000_000 < huge.size < 5_001_000
+
+
+async def test_a_payload_that_is_too_large_does_not_leave_the_server(world: World, database: Database) -> None:
+    """What is thrown away after it was read has been in memory: a thousand of them are the process's end."""
+    fetched: list[int] = []
+
+    class Weighed(JsonText):
+        def load(self, data: Buffer) -> bytes:
+            fetched.append(len(data))
+            return super().load(data)
+
+    async def weigh(connection: TrioConnection) -> None:
+        connection.adapters.register_loader("jsonb", Weighed)
+
+    for of, operation in (("w", "UPSERT_EVENT"), ("x", "REBUILD_ALL")):
+        world.insert(of=of, operation=operation, payload={"pad": "x" * LARGEST})
+    world.insert("small")
+    async with open_session(database.reactor, name="claims") as session:
+        await session.run(weigh)
+        assert len(await take(Outbox(session))) == 3
+    assert max(fetched) < LARGEST
 
 
 async def test_a_row_that_cannot_be_changed_is_set_aside(world: World, outbox: Outbox, aside: list[SetAside]) -> None:
@@ -185,19 +215,45 @@ async def test_a_row_that_cannot_be_read_bars_its_workspace_and_no_other(
     assert set(taken) == {bad}
 
 
+LOCKS = {
+    "the row": "select from sync_outbox where id = %(id)s for update",
+    "what is remembered": "select from sync_sources where source_key = %(key)s for update",
+    "the binding": "select from calendar_event_bindings where 'task:' || source_id = %(key)s for update",
+    "the binding of a cancel": "select from calendar_event_bindings where 'task:' || source_id = %(key)s for update",
+}
+
+
+@pytest.mark.parametrize("locked", LOCKS)
 async def test_what_is_locked_is_settled_later_and_the_rest_now(
-    world: World, outbox: Outbox, database: Database
+    world: World, outbox: Outbox, database: Database, locked: str
 ) -> None:
+    """It keeps its own item: neither other workspaces nor the bindings of its own wait with it."""
+
+    def ends(items: Collection[Item]) -> list[Settlement]:
+        memory = Memory(event_id="e")
+        return [
+            Settlement(i, "COMPLETED", 0, moves_floor=True, memory=memory, binding=binding_of(i.source_key))
+            for i in items
+        ]
+
+    [world.insert(f"s{n}", of="wx"[n % 2]) for n in range(6)]
+    await outbox.settle(ends((await take(outbox)).values()))
     rows = [world.insert(f"s{n}", of="wx"[n % 2]) for n in range(6)]
     items = await take(outbox)
+    done = ends([items[row] for row in rows])
+    if locked == "the binding of a cancel":
+        done[0] = replace(done[0], memory=Memory(cancelled=True), binding=None, unbind=True)
     with psycopg.connect(database.owner) as other:
-        other.execute("select from sync_outbox where id = %s for update", (rows[0],))
-        done = [Settlement(items[row], "COMPLETED", 0) for row in rows]
+        assert other.execute(LOCKS[locked], {"id": rows[0], "key": items[rows[0]].source_key}).rowcount == 1
         assert await outbox.settle(done) == [Written.WAITING] + [Written.WRITTEN] * 5
         assert [item.id for item in outbox.in_flight] == [rows[0]]
         assert await outbox.settle(done[:1]) == [Written.WAITING]
     assert await outbox.settle(done[:1]) == [Written.WRITTEN]
-    assert json.dumps(sorted({world.status(row)[0] for row in rows})) == '["COMPLETED"]'
+    assert {world.status(row)[0] for row in rows} == {"COMPLETED"}
+
+
+def binding_of(source_key: str) -> Binding:
+    return replace(BINDING, source_id=source_key.partition(":")[2])
 
 
 async def test_a_row_that_a_trigger_leaves_as_it_is_is_not_taken(

@@ -31,7 +31,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 
-class _JsonText(Loader):
+class JsonText(Loader):
     """JSON as its text: the server stores JSON that Python cannot read, and one such row must not fail all."""
 
     format = Format.BINARY
@@ -46,7 +46,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
 
     def __init__(self, opened: psycopg.Connection[Row]) -> None:
         super().__init__(opened.pgconn)
-        self.adapters.register_loader("jsonb", _JsonText)
+        self.adapters.register_loader("jsonb", JsonText)
         self._opened = opened  # forgotten, it would warn that nobody has closed it
         # libpq closes its descriptor by itself when it meets the end of the stream; whoever waits for it then waits for
         # ever, or for somebody else's. A duplicate of our own stays what it is.

@@ -1,29 +1,28 @@
 -- Off the hot path, now and then.
 
--- name: clean
--- One portion of what was settled long ago, the oldest first, by their index; returns how many rows went, or null where
--- another replica is at it: two would read the same rows and lock each other's. The lock is the statement's transaction's.
--- What somebody has locked is passed by.
+-- name: old
+-- One portion of what was settled long ago, the oldest first, by their index, after a place in that order; none where another
+-- replica is at it: two would read the same rows and lock each other's. What somebody has locked is passed by.
 --
 -- What died for want of a consent stays for as long as the workspace has a connection: its trigger requeues it when the
 -- connection works again, and it may be the newest state of its source.
 with gate as materialized (
   select pg_catalog.pg_try_advisory_xact_lock(718300, 3) as is_ours
-), old as materialized (
-  select o.id
-    from public.sync_outbox as o
-   where (select g.is_ours from gate as g)
-     and o.status in ('COMPLETED', 'DEAD_LETTER')
-     and o.updated_at < now() - pg_catalog.make_interval(days => %(days)s::integer)
-     and not (o.status = 'DEAD_LETTER' and o.failure_code is not distinct from 'AUTH'
-              and exists (select from public.google_connections as c where c.workspace_id = o.workspace_id))
-   order by o.updated_at
-   limit %(rows)s::integer
-     for update skip locked
-), gone as (
-  delete from public.sync_outbox as o using old where o.id = old.id returning 1
 )
-select case when g.is_ours then (select count(*)::integer from gone) end from gate as g
+select o.id, o.updated_at
+  from public.sync_outbox as o
+ where (select g.is_ours from gate as g)
+   and o.status in ('COMPLETED', 'DEAD_LETTER')
+   and o.updated_at < now() - pg_catalog.make_interval(days => %(days)s::integer)
+   and (o.updated_at, o.id) > (%(moment)s::timestamptz, %(id)s::uuid)
+   and not (o.status = 'DEAD_LETTER' and o.failure_code is not distinct from 'AUTH'
+            and exists (select from public.google_connections as c where c.workspace_id = o.workspace_id))
+ order by o.updated_at, o.id
+ limit %(rows)s::integer
+   for update skip locked;
+
+-- name: delete
+delete from public.sync_outbox as o where o.id = any (%(ids)s::uuid[]);
 
 -- name: backlog
 -- For how long the oldest due item has waited, and how many workspaces have one; how many items wait and how old the

@@ -39,8 +39,10 @@ select public.sync_outbox_set_aside(o.id, %(sqlstate)s, %(constraint)s)
  where o.id = %(id)s;
 
 -- name: hurry
--- Until the end of the transaction a statement and a lock get less time: one row is not to cost the others seconds.
-select pg_catalog.set_config('statement_timeout', '500ms', true), pg_catalog.set_config('lock_timeout', '20ms', true);
+-- Until the end of the transaction a statement and a lock get less time: one row is not to cost the others seconds. And
+-- outdated rows are ended one by one, so that the one that takes the time is known (db/migrations/0030_superseded_alone.sql).
+select pg_catalog.set_config('statement_timeout', '500ms', true), pg_catalog.set_config('lock_timeout', '20ms', true),
+       pg_catalog.set_config('calendar_sync.apart', 'on', true);
 
 -- name: lock_connections
 -- Passes by the workspaces that a person is connecting again at this moment, and makes those that come later wait for us;

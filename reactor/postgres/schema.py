@@ -3,7 +3,8 @@
 The files under `db/` are written for any tool that runs SQL. What `migrate --check` looks for is read out of them by a
 few conventions:
 
-- ``create or replace function public.f(...) ... as $$ body $$`` is ours: the database must have that body.
+- ``create or replace function public.f(...) ... as $$ body $$`` is ours: the database must have that body. Where
+  a later migration writes the function anew, with the same arguments and meaning, it must have that one's.
 - ``create function public.f`` belongs to the contract and may have been there before us: it must exist.
 - ``create or replace trigger t ... on public.r`` is followed by a comment that ends in a digest of the statement. The
   comment is how the database remembers which text a trigger was made from: what PostgreSQL prints for a trigger differs
