@@ -11,7 +11,6 @@ from trio.testing import MockClock
 from reactor.core.answers import LOST, SERVER
 from reactor.core.lanes import Lanes
 from reactor.core.outcome import Outcome, Retry, Scope
-from reactor.core.policy import AGE_BOUND
 from reactor.core.stats import Stats
 from reactor.core.token_answers import NO_ANSWER
 from reactor.core.work import Work
@@ -31,6 +30,7 @@ from tests.loop_world import (
 )
 
 BAD = 13
+DAY = 86_400.0
 
 
 class Ordered(FakeOutbox):
@@ -207,13 +207,30 @@ async def test_a_bad_item_does_not_keep_its_neighbours_waiting(autojump_clock: M
     assert max(waited) <= 2 * longest_pause + 2
 
 
-async def test_where_nothing_else_is_tried_age_decides(autojump_clock: MockClock) -> None:
+async def test_an_outage_costs_no_attempt_however_old_the_items_are(autojump_clock: MockClock) -> None:
+    """Seen: a backlog of two days (a workspace that was stopped by its brake) paid for each minute of an outage."""
+    world = Deployment()
+    world.calendar.answers = lambda work, now: SERVER if now < 120 else done(work)
+    async with world.replicas(2):
+        ids = world.outbox.insert(*((workspace(n % 3), n) for n in range(30)))
+        for row_id in ids:
+            world.outbox.rows[row_id].born -= 2 * DAY
+        await world.until_over(*ids, within=300)
+    assert world.attempts() == 0
+    assert world.outbox.statuses() == {"COMPLETED": 30}
+
+
+async def test_a_bad_item_that_is_alone_waits_for_company(autojump_clock: MockClock) -> None:
+    """It cannot be told from an outage, whatever its age; each time that something else is answered it can."""
     world = Deployment()
     world.calendar.answers = refusing(BAD, SERVER)
     async with world.replicas(1):
         [bad] = world.outbox.insert((workspace(1), BAD))
-        world.outbox.rows[bad].born -= AGE_BOUND - 1_000
+        world.outbox.rows[bad].born -= 2 * DAY
         await trio.sleep(900)
         assert world.attempts() == 0
-        await world.until_over(bad, within=3_600)
+        assert 900 / 75 <= world.tries(BAD) < 900 / 60 + 15, "once a minute, in the end"
+        for number in range(5):
+            world.outbox.insert((workspace(2), 200 + number))
+            await trio.sleep(100)
     assert (world.outbox.rows[bad].code, world.outbox.rows[bad].attempts) == ("EXHAUSTED", 5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNEXPECTED, UNSENT
+from reactor.core.answers import LOST, NO_CALENDAR, QUOTA, RATE, READ_ONLY, REVOKED, SERVER, UNEXPECTED, UNSENT
 from reactor.core.breaker import Breaker, State
 from reactor.core.evidence import Answered
 from reactor.core.guard import Guard, Whole
@@ -26,6 +26,7 @@ from tests.loop_world import payload, source_id, unlimited, workspace
 
 DONE = Done("event", "ada@example.com", 0, '"1"')
 ALL = Retry("the secret is wrong", counts=False, scope=Scope.ALL)
+OF_ALL = replace(ALL, after=3_600.0)
 FOLLOWER = Retry("no token", counts=False, scope=Scope.LANE, after=5.0)
 
 
@@ -426,8 +427,35 @@ def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -
 
 
 def test_the_longest_wait_holds() -> None:
-    after = [Retry("x", counts=False, after=seconds) for seconds in (3.0, 7.0, None, 5.0)]
-    assert Verdict.of(after).after == 7.0
+    after = [replace(FOLLOWER, after=seconds) for seconds in (3.0, 7.0, None, 5.0)]
+    assert Verdict.of(after).lane_after == 7.0
+    assert Verdict.of(replace(retry, outage=True) for retry in after).outage_after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("reasons", "lane", "whole", "lane_breaker"),
+    [
+        ([OF_ALL, READ_ONLY], 1, 1, 0),  # seen: the lane was held for the hour that was for everybody
+        ([OF_ALL, SERVER], 0, 1, 1),
+        ([QUOTA, SERVER], 3600, 0, 1),
+        ([QUOTA, OF_ALL], 3600, 1, 0),
+        ([READ_ONLY, replace(SERVER, after=90.0)], 1, 0, 0),
+        ([RATE, replace(SERVER, after=90.0)], 1, 0, 90),
+        ([replace(RATE, after=30.0), SERVER], 30, 0, 1),
+    ],
+)
+def test_a_time_to_wait_holds_for_what_its_reason_holds_back(
+    reasons: list[Outcome], lane: float, whole: float, lane_breaker: float
+) -> None:
+    """One batch, several answers. A breaker that is about to open asks for its side's time, not for another's."""
+    them = lanes()
+    add(them, 1, 1, 2)
+    [batch] = send(them)
+    for guard in (batch.lane.guard, them.whole):
+        guard.breaker.threshold = 1
+    them.ended(batch, Verdict.of(reasons), 0.0, random=0.0)
+    assert (max(batch.lane.guard.held_until, 0), max(them.whole.held_until, 0)) == (lane, whole)
+    assert batch.lane.guard.breaker.ready_at(0.0) == them.whole.breaker.ready_at(0.0) == lane_breaker
 
 
 def test_holds_grow_and_success_ends_them() -> None:

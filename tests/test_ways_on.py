@@ -146,9 +146,9 @@ class AnyGuard(RuleBasedStateMachine):
         self.guard.limits.release()
         self.guard.judge_of(workspace(whose), permit, verdict, self.now, random=random)
         if verdict.throttled:
-            self.guard.limits.throttled(self.now, sent_at=sent_at, retry_after=verdict.after)
+            self.guard.limits.throttled(self.now, sent_at=sent_at, retry_after=verdict.lane_after)
         if verdict.lane or verdict.everybody:
-            self.guard.hold(self.now, sent_at=sent_at, random=random, after=verdict.after)
+            self.guard.hold(self.now, sent_at=sent_at, random=random, after=verdict.lane_after)
         elif verdict.life:
             self.guard.works(sent_at)
 

@@ -20,7 +20,8 @@ be had) needs the answer of another workspace.
 - *It does not keep its neighbours waiting.* Its lane's breaker opens for it, and then one item at a time is tried. An
   item that failed is due a second later at least, and one that was given back to make room for it is due at once. So at
   the next opening every neighbour that waits comes before it, and the first that is answered closes the breaker.
-- *Where nothing else is ever tried* there is no evidence. Age decides there (`reactor.core.policy.AGE_BOUND`).
+- *Where nothing else is ever tried* there is no evidence, and the item is tried once a minute, for nothing. Its age
+  decides nothing: it may have waited for days before its first attempt, and then meet an outage of a minute.
 
 Memory is bounded. Of the answers only the last one is kept, and the last one of anybody else than that one's item, and
 workspace: these two answer the question for every item. Failures are kept for as many items as `CAPACITY`; what is

@@ -89,7 +89,7 @@ class Guard:
         if verdict.life:
             self.breaker.succeeded(permit)
         elif verdict.outage:
-            self.breaker.failed(permit, now, random=random, retry_after=verdict.after)
+            self.breaker.failed(permit, now, random=random, retry_after=verdict.outage_after)
         else:
             self.breaker.abandon(permit, now)
 

@@ -238,10 +238,9 @@ class Lanes:
         guard.judge(batch.permit, verdict, now, random=random)
         self.whole.judge_of(lane.workspace_id, batch.whole_permit, verdict, now, random=random)
         if verdict.throttled:
-            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.after)
-        for held, side in ((verdict.lane, guard), (verdict.everybody, self.whole)):
+            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.lane_after)
+        for held, side, after in ((verdict.lane, guard, verdict.lane_after), (verdict.everybody, self.whole, None)):
             if held:
-                after = verdict.after if side is guard else None
                 side.hold(now, sent_at=batch.sent_at, random=random, after=after)
             elif verdict.life:
                 side.works(batch.sent_at)

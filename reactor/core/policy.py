@@ -9,9 +9,12 @@ its workspace is claimed: it stays away for as long as it has been there. So the
 replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
 edits.
 
-*What passes with the day is bound by age.* "The quota is used up" is meant to; there are quotas of one calendar that
-never do. An outage is over by then, and an item that is alone in its deployment has no other that could be answered. So
-for an item that is older than a day both count, and a person gets to see it as a dead letter.
+*A quota is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar that
+never do. So for an item that is older than a day it counts, and a person gets to see it as a dead letter. A backlog of
+some days that meets a used-up quota may therefore pay for it, but little: one item asks in an hour, another each time.
+An outage is not bound by age. How long an item has waited says nothing about how long Google has been away, and a
+workspace that was stopped for two days would pay for the next minute of an outage. The cost is that an item which
+Google cannot digest, and which is the only one of its deployment, is tried once a minute until another comes.
 
 *A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
 that could be charged for an outage travels alone (`reactor.core.lane.together`), and pays for nothing but itself.
@@ -47,7 +50,7 @@ from reactor.core.stray import Stray, parse_stray
 from reactor.core.work import Work
 
 AGE_BOUND = 86_400.0
-"""Seconds; an item this old has seen every daily quota be refilled."""
+"""Seconds; most items this old have seen every daily quota be refilled."""
 HOLD_CAP = 60.0
 """Seconds; the longest that an item waits for what a person has to mend for the whole deployment. The loop asks with a
 single request then, and nobody wants to wait an hour after the mending."""
@@ -249,8 +252,8 @@ def _again(item: Item, work: Work, retry: Retry, *, answered: Answered, random: 
 
 
 def _counts(item: Item, retry: Retry, answered: Answered) -> bool:
-    if item.age > AGE_BOUND:
-        return retry.counts or retry.reason == QUOTA.reason
+    if retry.reason == QUOTA.reason:
+        return item.age > AGE_BOUND
     return retry.counts and (not retry.outage or answered.suffices(retry.scope))
 
 

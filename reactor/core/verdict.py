@@ -1,4 +1,10 @@
-"""What the outcomes of one request say about the side that answered, apart from the items they are for."""
+"""What the outcomes of one request say about the side that answered, apart from the items they are for.
+
+The parts of a batch are answered each for itself, so one request may bring several reasons to wait, each with a time of
+its own. A time holds for what its reason holds back, and for nothing else: the hour of a quota that is used up is no
+pause for the breaker that counts the 503 beside it. Who waits for the deployment to be mended is told nothing, and asks
+again within a minute (`reactor.core.guard.HOLD_CAP`), whatever time came with the refusal.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +28,8 @@ class Verdict:
         throttled: It limits the rate.
         lane: Whatever else is sent for the workspace would meet the same.
         everybody: Whatever else is sent for anybody would meet the same.
-        after: Seconds that it asked to wait, None if it did not say.
+        lane_after: Seconds that the lane is to wait, None where nothing says so.
+        outage_after: Seconds that a side which did not answer asked to wait, None if it did not say.
     """
 
     life: bool = False
@@ -30,7 +37,8 @@ class Verdict:
     throttled: bool = False
     lane: bool = False
     everybody: bool = False
-    after: float | None = None
+    lane_after: float | None = None
+    outage_after: float | None = None
 
     def take_in(self, outcome: Outcome) -> None:
         """Add the outcome of one item.
@@ -42,8 +50,10 @@ class Verdict:
             self.outage |= outcome.outage
             self.life |= outcome.asked and not outcome.outage and outcome.scope is Scope.ITEM
             self.throttled |= outcome.reason == RATE.reason
-            if outcome.after is not None:
-                self.after = max(outcome.after, self.after or 0.0)
+            if outcome.scope is Scope.LANE:
+                self.lane_after = _longer(self.lane_after, outcome.after)
+            if outcome.outage:
+                self.outage_after = _longer(self.outage_after, outcome.after)
         else:
             self.life = True
         if isinstance(outcome, Retry | Dead):
@@ -57,3 +67,7 @@ class Verdict:
         for outcome in outcomes:
             verdict.take_in(outcome)
         return verdict
+
+
+def _longer(one: float | None, other: float | None) -> float | None:
+    return max((each for each in (one, other) if each is not None), default=None)

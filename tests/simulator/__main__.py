@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from multiprocessing import Pool
 
+from reactor.core.answers import TABLE
 from tests.simulator.history import draw
 from tests.simulator.run import Result, run
 from tests.simulator.shrink import kind, shrink
@@ -61,7 +62,9 @@ def _many(wanted: argparse.Namespace) -> int:
                 break  # seeds are drawn ahead of the histories
     minutes = (time.monotonic() - began) / 60
     print(f"{n} histories in {minutes:.1f} min, {n / max(minutes, 0.001):.0f} a minute by {wanted.jobs} processes")
+    answers = {name.removeprefix("answer "): seen.pop(name) for name in list(seen) if name.startswith("answer ")}
     print(dict(seen.most_common(60)))
+    print("answers:", answers, "not met:", [rule.name for rule in TABLE if rule.name not in answers])
     for what, seeds in found.items():
         print(f"{len(seeds)} x {what}: seeds {sorted(seeds)[:10]}")
     return int(bool(found))

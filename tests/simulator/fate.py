@@ -7,7 +7,8 @@ import trio
 
 from tests.simulator.application import calendars_of
 from tests.simulator.google_faults import KINDS
-from tests.simulator.history import Blow, Trick, Weather
+from tests.simulator.history import Blow, Hand, Trick, Weather
+from tests.simulator.judge import OURS
 from tests.simulator.server import Trouble
 
 if TYPE_CHECKING:
@@ -58,6 +59,22 @@ class Fate:
             case _:
                 self._world.server.clock_is_ahead += weather.amount
                 self._world.judge.trouble(now + abs(weather.amount) + 15)
+
+    def hand(self, hand: Hand) -> None:
+        """What a person does in a calendar."""
+        if hand.workspace >= self._world.setup.workspaces:
+            return
+        emulator, calendar_id = self._world.emulator, calendars_of(hand.workspace)[hand.calendar]
+        if hand.what == "empty":
+            for record in emulator.calendar(calendar_id).ordered:
+                if record.cancelled:
+                    emulator.purge(calendar_id, record.event["id"], status=hand.status)
+            return
+        events = emulator.events(calendar_id)
+        if events:
+            event = events[hand.event % len(events)]
+            emulator.delete_by_hand(calendar_id, event["id"])
+            self._world.judge.deleted_by_hand(OURS[event["extendedProperties"]["private"]["reactorSource"][5:]])
 
     async def trick(self, trick: Trick) -> None:
         now = trio.current_time()

@@ -1,7 +1,7 @@
 """Google's faults: a kind for each row of the table of answers, and for each way in which an answer is no answer.
 
-None of them lies about what a calendar holds: "no such event" for one that is there would rightly end in a calendar
-that does not agree. `UNTOLD` says of each row that is not drawn why.
+None of them lies in a way that nobody could find out: "no such event", read again and again of one that is there, would
+rightly end in a calendar that does not agree. `BY_ITSELF` says where the other rows of the table come from.
 """
 
 from dataclasses import dataclass
@@ -60,6 +60,11 @@ KINDS: dict[str, Kind] = {
         rows=("not_google",),
     ),
     "disabled": Kind(_error("accessNotConfigured", times=2), everybody=True, rows=("api_disabled",)),
+    "suspended": Kind(_error("CONSUMER_SUSPENDED", status=403, times=2), everybody=True, rows=("deployment_refused",)),
+    "suspended for a while": Kind(_error("keyExpired", status=400), everybody=True, rows=("deployment_refused",)),
+    "no account": Kind(_error("notACalendarUser", *WRITES, status=403, times=1), rows=("account_unusable",)),
+    "policy": Kind(_error("ORG_RESTRICTION_VIOLATION", status=403), rows=("refused_by_policy",)),
+    "a new 403": Kind(_error("somethingNew", status=403, times=4), rows=("unknown_403",)),
     "scope": Kind(_error("insufficientPermissions", *WRITES, times=1), rows=("insufficient_scope",)),
     "401": Kind(_error("authError", times=1), everybody=True, rows=("unauthorized",)),
     "401 again and again": Kind(_error("authError", *WRITES), rows=("unauthorized",)),
@@ -75,6 +80,11 @@ KINDS: dict[str, Kind] = {
     "bad sequence": Kind(
         _error("invalid", "update", status=400, times=1, message="Invalid sequence value."), rows=("bad_sequence",)
     ),
+    "bad question": Kind(_error("invalid", "get", "list", "delete", status=400, times=3), rows=("bad_question",)),
+    "deleted already": Kind(
+        _error("deleted", "delete", commit=1.0, times=4), everybody=True, rows=("delete_of_nothing",)
+    ),
+    "gone, in an update": Kind(_error("deleted", "update", times=2), everybody=True, rows=("event_deleted",)),
     "418": Kind(_error("teapot", *WRITES, status=418, times=5), rows=("anything_else",)),
     "lost before": Kind(_damage("drop", 0.0, *WRITES, "get"), everybody=True),
     "lost after": Kind(_damage("drop", 1.0, *WRITES, times=4), everybody=True),
@@ -94,17 +104,10 @@ KINDS: dict[str, Kind] = {
     "wrong client secret": Kind(_error("invalid_client", "token", status=401), everybody=True),
 }
 
-UNTOLD = {
-    "insert_duplicate": "it comes by itself, after every insert whose answer was lost",
-    "delete_of_nothing": "it comes by itself; told of an event that is there, it would be a lie",
-    "revive_of_nothing": "as delete_of_nothing",
-    "revive_refused": "an old tombstone; the reaction is a new id, which tests/test_upsert.py tries",
-    "event_missing": "as delete_of_nothing",
-    "event_deleted": "as delete_of_nothing",
-    "deployment_refused": "the loop sees what it sees of api_disabled: everybody is held and nothing counts",
-    "account_unusable": "as insufficient_scope: the connection is marked",
-    "refused_by_policy": "as unknown_403",
-    "unknown_403": "a pause of the lane that counts; the token endpoint's unknown codes have the same reaction",
-    "bad_question": "as anything_else",
-    "bad_request": "comes by itself, from content that Google refuses",
+BY_ITSELF = {
+    "insert_duplicate": "after an insert whose answer was lost, and where a cancelled event comes back",
+    "revive_of_nothing": "where a person emptied the trash",
+    "revive_refused": "where a person emptied the trash",
+    "event_missing": "before a revival, which looks for a next generation; twice of an event that is there is a lie",
+    "bad_request": "from content that Google refuses",
 }

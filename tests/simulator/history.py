@@ -60,10 +60,17 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A transaction of the application; it commits after so many seconds, or with None never."""
+    """A transaction of the application.
+
+    Attributes:
+        edits: What it writes.
+        commit_after: Seconds until it commits, None for never.
+        age: Seconds that its rows claim to have waited: a backlog.
+    """
 
     edits: tuple[tuple[Source, Edit], ...]
     commit_after: float | None = 0.0
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,23 @@ class Trick:
     calendar: int = 0
 
 
-What = Write | Poison | Curse | Lock | Order | Blow | Weather | Trick
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What a person does in a calendar: delete (the n-th event), empty (the trash).
+
+    Attributes:
+        event: Which event.
+        status: What answers an attempt to revive what was in the trash: 403, 404, 410.
+    """
+
+    what: str
+    workspace: int
+    calendar: int = 0
+    event: int = 0
+    status: int = 403
+
+
+What = Write | Poison | Curse | Lock | Order | Blow | Weather | Trick | Hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +229,15 @@ class _Drawing:
                     events.append(Event(round(max(0.0, at + later), 3), Write(((source, self.edit(source)),))))
                 if self.theme == "all" and r.random() < 0.5:  # a worker is lost with what is locked
                     events.append(Event(round(at + r.uniform(0.0, 0.2), 3), self.kill()))
+            if isinstance(what, Trick):  # which is nothing where nothing is sent
+                for later in sorted(r.uniform(0.0, what.seconds) for _ in range(r.choice((0, 2, 4)))):
+                    source = self.source(what.workspace)
+                    events.append(Event(round(at + later, 3), Write(((source, self.edit(source)),))))
+            if isinstance(what, Hand) and what.what == "empty":  # which is nothing before an event comes back
+                source = self.source(what.workspace)
+                for later, kind in ((-1.5, "upsert"), (-0.7, "cancel"), (0.2, "upsert")):
+                    edit = Edit(kind, what.calendar)
+                    events.append(Event(round(max(0.0, at + later), 3), Write(((source, edit),))))
             if isinstance(what, Blow | Weather) and r.random() < 0.5:  # and harmless where nothing is in hand
                 events.append(Event(round(max(0.0, at - r.uniform(0.0, 0.3)), 3), self.flood()))
         # Something for the innocent to do, whatever happens.
@@ -237,7 +269,7 @@ class _Drawing:
             source = self.source()
             edits.append((source, self.edit(source)))
         commit = r.choice((0.0, 0.0, 0.0, r.uniform(0.001, 0.3), r.uniform(1, 20), None))
-        return Write(tuple(edits), commit)
+        return Write(tuple(edits), commit, r.choice((0.0, 0.0, 0.0, 100_000.0)))
 
     def flood(self) -> Write:
         workspace = self.guilty()
@@ -266,6 +298,13 @@ class _Drawing:
 
     def purge(self) -> Order:
         return Order("cancel all", self.guilty())
+
+    def hand(self) -> Hand:
+        return Hand("delete", self.guilty(), self.r.choice((0, 0, 1)), self.r.randrange(4))
+
+    def trash(self) -> Hand:
+        workspace = self.r.randrange(self.setup.workspaces)
+        return Hand("empty", workspace, self.r.choice((0, 0, 1)), status=self.r.choice((403, 404, 410)))
 
     def kill(self) -> Blow:
         r = self.r
@@ -309,5 +348,8 @@ class _Drawing:
         return Trick(kind, seconds, None if everybody else self.guilty(), r.choice((0, 1)))
 
 
-_GUILT = ("flood", "poison", "curse", "lock", "lock", "order", "rebuild", "consent", "purge", "trick", "trick")
-_FATE = ("flood", "kill", "drain", "lose", "lose", "weather", "trick", "rebuild", "order")
+_GUILT = (
+    *("flood", "poison", "curse", "lock", "lock", "order", "rebuild", "consent", "purge", "trick", "trick"),
+    *("hand", "trash"),
+)
+_FATE = ("flood", "kill", "drain", "lose", "lose", "weather", "trick", "rebuild", "order", "trash")

@@ -11,7 +11,7 @@ import trio
 from reactor.core.item import Settlement
 from reactor.core.outcome import FailureCode, Outcome, Retry, Scope
 from reactor.emulator.calendars import Write, WriteKind
-from tests.simulator.application import WORKSPACES, Source, calendars_of, source_id
+from tests.simulator.application import WORKSPACES, Source, calendars_of, key_of, source_id
 from tests.simulator.stored import OPEN, REBUILD, Row
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ MOST_FREE = 2
 MOST_KILLS = 12
 """As often may one item end its worker: three losses are free, five more are attempts, and some are met half-way."""
 CONTENT = (FailureCode.BAD_PAYLOAD.value, FailureCode.BAD_REQUEST.value)
+LASTING = (*CONTENT, FailureCode.EVENT_GONE.value)
+"""What a requeue does not mend."""
 State = tuple[str, str, int]
 """A state that is sent: workspace, source and place."""
 OURS = {source_id((w, n)): (w, n) for w in range(len(WORKSPACES)) for n in range(60)}
@@ -49,7 +51,9 @@ class Judge:
     Attributes:
         evidence: Whether an outage may cost an attempt only where something else got through meanwhile.
         on_wire: States that were sent.
-        uncertain: Sources whose newest state could not be found out to be one that cannot be shown.
+        uncertain: Sources of which the calendar may rightly show something else: their newest state could not be found
+            out to be one that cannot be shown, or a person deleted their event.
+        gone: Those of them whose event a person deleted.
         calm_at: From then on nothing befalls everybody.
         patient_until: By workspace: until when pauses that Google asked for may last.
     """
@@ -58,6 +62,7 @@ class Judge:
     evidence: bool = True
     on_wire: set[State] = field(default_factory=set)
     uncertain: set[Source] = field(default_factory=set)
+    gone: set[Source] = field(default_factory=set)
     calm_at: float = 0.0
     patient_until: dict[int, float] = field(default_factory=dict)
     _braked_at: dict[int, float] = field(default_factory=dict)
@@ -96,6 +101,11 @@ class Judge:
         if seq < self._newest.get(source, 0):
             raise Violation(f"an older state after a newer one: {source}, {seq} after {self._newest[source]}")
         self._newest[source] = seq
+
+    def deleted_by_hand(self, source: Source) -> None:
+        """Take in that a person deleted a source's event; only a rebuild brings it back."""
+        self.gone.add(source)
+        self.uncertain.add(source)
 
     def left(self, state: State) -> None:
         """A state leaves for Google."""
@@ -159,7 +169,7 @@ class Judge:
         item = settlement.item
         if state not in self.on_wire and not reason.startswith("the token endpoint"):
             raise Violation(f"an attempt for what was never sent: row {item.seq}, {reason}")
-        if not self.evidence or reason not in OUTAGES or item.age > 86_400:
+        if not self.evidence or reason not in OUTAGES:
             return
         if not self._answered(replica, state):
             raise Violation(f"an outage cost an attempt: row {item.seq}, {reason}; nothing else got through")
@@ -282,8 +292,8 @@ class Judge:
         left = [row for row in tables.rows.values() if row.status in OPEN]
         if left:
             raise Violation(f"not settled: {[(row.seq, row.status) for row in left]}")
-        dead = {row.seq: row.code for row in tables.rows.values() if row.status == "DEAD_LETTER"}
-        odd = {seq: code for seq, code in dead.items() if code not in CONTENT}
+        dead = [row for row in tables.rows.values() if row.status == "DEAD_LETTER" and row.code not in CONTENT]
+        odd = {row.seq: row.code for row in dead if row.code not in LASTING or row.key not in self._gone_keys()}
         if odd:
             raise Violation(f"dead in the end: {odd}")
         self._compare("calendars", self.world.shown())
@@ -293,6 +303,9 @@ class Judge:
             if key.removeprefix("task:") in OURS
         )
         self._compare("bindings", bound)
+
+    def _gone_keys(self) -> set[str]:
+        return {key_of(source) for source in self.gone}
 
     def _compare(self, what: str, shown: Counter[tuple[str, Source, str]]) -> None:
         wanted = self.world.application.wanted()

@@ -13,6 +13,7 @@ from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from reactor import rebuilding
+from reactor.core import answers
 from tests.simulator.history import History
 from tests.simulator.judge import Violation
 from tests.simulator.rebuilds import ModelExpansion
@@ -26,7 +27,7 @@ class Result:
     Attributes:
         problem: What must hold and does not; empty where all is well.
         story: What happened: when, to whom, what, more.
-        seen: How often things happened.
+        seen: How often things happened, and rows of the table of answers decided.
         seconds: Of virtual time.
     """
 
@@ -47,19 +48,29 @@ def _details(details: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _determined(seed: int) -> Iterator[None]:
-    """Everything that draws lots draws them from the seed."""
+def _determined(seed: int) -> Iterator[Counter[str]]:
+    """Everything that draws lots draws them from the seed; counts the rows of the table of answers that decide."""
+    rows: Counter[str] = Counter()
     before = random.getstate(), scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
     random.seed(f"process {seed}")
     scheduler._r.seed(f"scheduler {seed}")
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # as Hypothesis does
     parts: Any = rebuilding
+    table: Any = answers
     expansion, parts.Expansion = parts.Expansion, ModelExpansion
+    row = table.row
+
+    def counted(*asked: Any) -> answers.Rule:
+        found: answers.Rule = row(*asked)
+        rows[f"answer {found.name}"] += 1
+        return found
+
+    table.row = counted
     try:
         with structlog.testing.capture_logs():
-            yield
+            yield rows
     finally:
-        parts.Expansion = expansion
+        parts.Expansion, table.row = expansion, row
         random.setstate(before[0])
         scheduler._r.setstate(before[1])
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before[2]  # type: ignore[misc]
@@ -89,13 +100,13 @@ def run(history: History) -> Result:
                 seconds = trio.current_time()
             nursery.cancel_scope.cancel()
 
-    with _determined(history.seed):
+    with _determined(history.seed) as rows:
         try:
             trio.run(main, clock=_clock())
         except BaseExceptionGroup as group:
             problem = _problem(group)
     [world] = worlds
-    return Result(history, problem, world.story, _seen(world), seconds)
+    return Result(history, problem, world.story, _seen(world) + rows, seconds)
 
 
 def _problem(group: BaseExceptionGroup[BaseException]) -> str:

@@ -31,8 +31,8 @@ from tests.simulator.application import (
 from tests.simulator.fate import Fate
 from tests.simulator.google import Wire
 from tests.simulator.google_faults import KINDS
-from tests.simulator.history import Blow, Curse, Event, History, Lock, Order, Poison, Trick, Weather, Write
-from tests.simulator.judge import CONTENT, OURS, Judge, Violation
+from tests.simulator.history import Blow, Curse, Event, Hand, History, Lock, Order, Poison, Trick, Weather, Write
+from tests.simulator.judge import LASTING, OURS, Judge, Violation
 from tests.simulator.odd_rows import odd
 from tests.simulator.replica import Replica
 from tests.simulator.server import Server
@@ -187,6 +187,8 @@ class World:
                 self.fate.weather(event.what)
             case Trick():
                 self.nursery.start_soon(self.fate.trick, event.what)
+            case Hand():
+                self.fate.hand(event.what)
 
     # The application
 
@@ -208,8 +210,8 @@ class World:
             | more
         )
 
-    def _state(self, source: Source, edit: Edit) -> tuple[Row, State]:
-        row = self._row(source[0], edit.operation, None)
+    def _state(self, source: Source, edit: Edit, age: float = 0.0) -> tuple[Row, State]:
+        row = self._row(source[0], edit.operation, None, created=self.server.now() - age)
         title = title_of(edit.kind, row.seq)
         row.document = edit.payload(source, title)
         row.text = as_text(row.document)
@@ -220,7 +222,9 @@ class World:
     async def _write(self, write: Write) -> None:
         """A transaction; what it holds is seen when it commits."""
         wrote = [
-            (source, *self._state(source, edit)) for source, edit in write.edits if source[0] < self.setup.workspaces
+            (source, *self._state(source, edit, write.age))
+            for source, edit in write.edits
+            if source[0] < self.setup.workspaces
         ]
         silent = self.server.share(write)
         self._writing += 1
@@ -360,7 +364,7 @@ class World:
         now = self.server.now()
         for workspace in WORKSPACES:
             self.tables.release(workspace)
-        self.tables.requeue(now, but=CONTENT)
+        self.tables.requeue(now, but=LASTING)
         self.tables.hurry(now, beyond=5.0)
         self._commit()
         return self._writing > 0 or any(row.status in OPEN for row in self.tables.rows.values())
