@@ -104,6 +104,8 @@ UNTOLD = {
     "deployment_refused": "the loop sees what it sees of api_disabled: everybody is held and nothing counts",
     "account_unusable": "as insufficient_scope: the connection is marked",
     "refused_by_policy": "as unknown_403",
+    "token_refused": "as unauthorized",
+    "unknown_in_front": "as unknown_403",
     "unknown_403": "a pause of the lane that counts; the token endpoint's unknown codes have the same reaction",
     "bad_question": "as anything_else",
     "bad_request": "comes by itself, from content that Google refuses",
