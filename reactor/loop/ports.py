@@ -142,6 +142,9 @@ class Observer:
     def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
         """A workspace's breaker, or the process's, changed with an answer."""
 
+    def everybody_held(self, problem: str) -> None:
+        """Nothing leaves for a while, since every workspace would be refused: what was said, a fixed phrase."""
+
     def refused(self, kind: Kind, sqlstate: str) -> None:
         """The database refused work of a kind; it is tried again."""
 
