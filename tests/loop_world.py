@@ -248,6 +248,7 @@ class FakeOutbox:
 class FakeTokens:
     item: Item
     quota_user: str | None = None
+    acts_as_itself: bool = False
 
     async def token(self, rejected: str | None = None) -> str:
         raise NotImplementedError

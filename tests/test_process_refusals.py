@@ -1,5 +1,6 @@
 """What Google says when it refuses, from its answer to the row, the log and what the commands show."""
 
+from typing import Any
 from uuid import UUID
 
 from reactor.emulator import Fault
@@ -23,7 +24,11 @@ async def test_the_codes_of_a_refusal_are_kept_wherever_a_person_looks(world: Wo
     world.connect(OTHER, refresh_token="1//never-granted")
     secret = "Fire the whole team"
     google.fault(Fault(operation="insert", nth=3, effect="error", status=400, reason="badRequest", message=secret))
-    times = {"start": "2026-12-01T09:00:00+01:00", "end": "2026-12-01T08:00:00", "timeZone": "Europe/Berlin"}
+    times: dict[str, Any] = {
+        "start": "2026-12-01T09:00:00+01:00",
+        "end": "2026-12-01T08:00:00",
+        "timeZone": "Europe/Berlin",
+    }
     process = await world.start().ready()
     expected = {world.insert(1, extra={"event": {"title": secret, **times}}): ("BAD_REQUEST", EMPTY)}
     await until(lambda: world.statuses().get("DEAD_LETTER") == 1)

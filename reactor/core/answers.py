@@ -152,6 +152,12 @@ NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or i
 LEFT_BEHIND = _dead(
     FailureCode.CALENDAR_GONE, "an event of it may be left in a calendar that does not exist or is not shared any more"
 )
+NOBODYS = Dead(
+    FailureCode.CALENDAR_GONE,
+    "`primary` is the service account's own calendar, which no person sees; name the shared one, or add a subject",
+    Scope.LANE,
+    asked=False,
+)
 EVENT_GONE = _dead(FailureCode.EVENT_GONE, "somebody deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
 NO_ACCOUNT = _dead(

@@ -45,7 +45,7 @@ class Verdict:
             if outcome.after is not None:
                 self.after = max(outcome.after, self.after or 0.0)
         else:
-            self.life = True
+            self.life |= not isinstance(outcome, Dead) or outcome.asked
         if isinstance(outcome, Retry | Dead):
             self.lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
             self.everybody |= outcome.scope is Scope.ALL

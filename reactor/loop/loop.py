@@ -352,7 +352,8 @@ class Loop:
         held_until = self._lanes.whole.held_until
         self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
         if self._lanes.whole.held_until != held_until:
-            self._observer.everybody_held(next(o.text for o in outcomes if getattr(o, "scope", None) is Scope.ALL))
+            refusals = [o for o in outcomes if isinstance(o, Retry | Dead) and o.scope is Scope.ALL]
+            self._observer.everybody_held(refusals[0].text)
         for (whose, breaker), state in zip(breakers, before, strict=True):
             if breaker.state is not state:
                 self._observer.breaker(whose, state, breaker.state)

@@ -90,6 +90,11 @@ class Tokens(Protocol):
         """Whose quota the requests count against; None: the account's."""
         ...
 
+    @property
+    def acts_as_itself(self) -> bool:
+        """Whether they are a service account's that acts for nobody."""
+        ...
+
     async def token(self, rejected: str | None = None) -> str:
         """A usable access token."""
         ...
