@@ -46,6 +46,7 @@ def _serve_emulator(pipe: Any, latency: float) -> None:
 
 class _Tokens:
     quota_user = None
+    acts_as_itself = False
 
     def __init__(self, token: str) -> None:
         self._token = token

@@ -46,6 +46,7 @@ _DAMAGED = Dead(
     "the stored token is damaged or of another workspace",
     scope=Scope.LANE,
     connection_invalid=True,
+    asked=False,
 )
 
 

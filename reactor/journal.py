@@ -97,6 +97,10 @@ class Journal(Observer):
         else:
             log.debug("breaker_probe_failed", **whose)
 
+    def everybody_held(self, problem: str) -> None:
+        """Google refuses the deployment, so somebody has to do something; told with each try, once a minute."""
+        log.warning("everybody_held", problem=problem)
+
     def crashed(self, error: Exception) -> None:
         """A request, the handling of an item, or an observer met what it did not expect."""
         log.error("exchange_crashed", exc_info=error)

@@ -179,7 +179,7 @@ class _Run:
             rebuild=str(self._item.id),
             workspace_id=str(self._item.workspace_id),
             sqlstate=sqlstate,
-            problem=retry.reason,
+            problem=retry.text,
             counts=retry.counts,
         )
         return retry

@@ -23,6 +23,7 @@ class Tokens:
     """
 
     quota_user: str | None = None
+    acts_as_itself = False
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -43,6 +44,7 @@ class Static:
     """Tokens that nobody checks."""
 
     quota_user = None
+    acts_as_itself = False
 
     async def token(self, rejected: str | None = None) -> str:
         return "token" if rejected is None else "another"

@@ -73,10 +73,14 @@ class FakeClaimed:
 
 
 class Listener(Observer):
-    """Takes down what crashed."""
+    """Takes down what crashed, and why everybody was held."""
 
-    def __init__(self, errors: list[Exception]) -> None:
+    def __init__(self, errors: list[Exception], held: list[str]) -> None:
         self._errors = errors
+        self._held = held
+
+    def everybody_held(self, problem: str) -> None:
+        self._held.append(problem)
 
     def crashed(self, error: Exception) -> None:
         self._errors.append(error)
@@ -244,6 +248,7 @@ class FakeOutbox:
 class FakeTokens:
     item: Item
     quota_user: str | None = None
+    acts_as_itself: bool = False
 
     async def token(self, rejected: str | None = None) -> str:
         raise NotImplementedError
@@ -378,6 +383,7 @@ class World:
         )
         self.stats = Stats()
         self.errors: list[Exception] = []
+        self.held: list[str] = []
         self.loop = Loop(
             self.outbox,
             self.calendar,
@@ -387,7 +393,7 @@ class World:
             lanes=self.lanes,
             stats=self.stats,
             ceiling=5,
-            observer=Listener(self.errors),
+            observer=Listener(self.errors, self.held),
         )
 
     @asynccontextmanager

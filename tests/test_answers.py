@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core import answers
+from reactor.core import answers, reasons
 from reactor.core.answers import TABLE, Means, meaning, read_complaint, row
 from reactor.core.messages import Answer, NoAnswer, Step
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.emulator.errors import ApiError
 
 EVERYWHERE = [step for step in Step if step is not Step.BATCH]
 
@@ -66,7 +67,7 @@ def test_server_error(step: Step, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 429])
-@pytest.mark.parametrize("reason", ["quotaExceeded", "dailyLimitExceeded"])
+@pytest.mark.parametrize("reason", sorted(reasons.QUOTAS))
 def test_quota_used_up(status: int, reason: str) -> None:
     for step in Step:
         means = retry(meaning(step, refusal(status, reason)))
@@ -104,7 +105,7 @@ def test_api_disabled(step: Step) -> None:
         refusal(403, "BILLING_DISABLED", front_end=True),
     ):
         means = retry(meaning(step, answer))
-        assert (means.counts, means.scope, means.after) == (False, Scope.ALL, None)
+        assert (means.counts, means.scope, means.after, means.outage) == (False, Scope.ALL, None, False)
 
 
 @pytest.mark.parametrize("step", Step)
@@ -148,25 +149,20 @@ def test_refused_by_policy(step: Step) -> None:
 @pytest.mark.parametrize("step", Step)
 def test_unknown_403(step: Step) -> None:
     """It holds its lane: the next item leaves alone, after a pause, and not the whole backlog at once."""
-    for answer in (refusal(403, "unheardOf"), refusal(403), beside("UNHEARD_OF")):
+    for answer in (refusal(403, "unheardOf"), refusal(403), beside("UNHEARD_OF", domain="example.com", coarse="new")):
         means = retry(meaning(step, answer))
         assert (means.counts, means.scope, means.outage) == (True, Scope.LANE, False)
 
 
-INFO_REASONS = {
-    "quota_used_up": {"RESOURCE_QUOTA_EXCEEDED", "EMULATOR_QUOTA_EXCEEDED"},
-    "rate_limit_403": {"RATE_LIMIT_EXCEEDED"},
-    "api_disabled": {"SERVICE_DISABLED", "BILLING_DISABLED"},
-    "deployment_refused": {reason for reason in answers.DEPLOYMENT if reason.isupper()},
-    "account_unusable": {reason for reason in answers.ACCOUNT if reason.isupper()},
-    "insufficient_scope": {"ACCESS_TOKEN_SCOPE_INSUFFICIENT"},
-    "refused_by_policy": set(answers.POLICIES),
-    "unauthorized": {
-        "ACCESS_TOKEN_EXPIRED",
-        "ACCESS_TOKEN_TYPE_UNSUPPORTED",
-        "CREDENTIAL_TYPE_UNSUPPORTED",
-        "JWT_TOKEN_INVALID",
-    },
+ROWS_OF_REASONS = {
+    "quota_used_up": reasons.QUOTAS,
+    "rate_limit_403": reasons.RATES,
+    "api_disabled": reasons.DISABLED,
+    "deployment_refused": reasons.DEPLOYMENT,
+    "account_unusable": reasons.ACCOUNT,
+    "insufficient_scope": reasons.SCOPES,
+    "refused_by_policy": reasons.POLICIES,
+    "token_refused": reasons.TOKENS,
 }
 PROTO = re.findall(
     r"\w+",
@@ -183,24 +179,90 @@ SERVICE_DISABLED SERVICE_NOT_VISIBLE SESSION_COOKIE_INVALID SYSTEM_PARAMETER_UNS
 TLS_CIPHER_RESTRICTION_VIOLATED TLS_ORG_POLICY_VIOLATED USER_BLOCKED_BY_ADMIN USER_PROJECT_DENIED
 """,
 )
-"""Every reason of https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto."""
+"""Every reason of https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto (August 2026)."""
+POLICY_DOMAINS = {
+    "ENDPOINT_USAGE_RESTRICTION_VIOLATED": "googleapis.com/policies/endpointUsageRestriction",
+    "TLS_CIPHER_RESTRICTION_VIOLATED": "googleapis.com/policies/tlsCipherRestriction",
+}
+"""The reasons that have another domain there."""
+SHARED = re.findall(
+    r"\w+",
+    """
+accessNotConfigured accountDeleted accountDisabled accountUnverified concurrentLimitExceeded dailyLimitExceeded
+dailyLimitExceeded402 dailyLimitExceededUnreg domainPolicy insufficientAudience insufficientAuthorizedParty
+insufficientPermissions keyExpired keyInvalid limitExceeded quotaExceeded quotaExceeded402 rateLimitExceeded
+rateLimitExceededUnreg servingLimitExceeded sslRequired unknownAuth userRateLimitExceeded userRateLimitExceededUnreg
+variableTermExpiredDailyExceeded variableTermLimitExceeded
+""",
+)
+"""What https://developers.google.com/youtube/v3/docs/core_errors says of project, account, consent and limits."""
 
 
 def test_every_reason_of_googles_front_end_has_a_row() -> None:
-    assert sorted(reason for reasons in INFO_REASONS.values() for reason in reasons) == PROTO
-    for name, reasons in INFO_REASONS.items():
-        for reason in reasons:
-            status = 401 if name == "unauthorized" else 403
+    """Whatever the status, whatever the request, and whatever coarser word stands beside it."""
+    assert sorted(word for words in ROWS_OF_REASONS.values() for word in words if word.isupper()) == PROTO
+    for name, words in ROWS_OF_REASONS.items():
+        for reason in filter(str.isupper, words):
+            domain = POLICY_DOMAINS.get(reason, "googleapis.com")
             for step in Step:
-                assert row(step, beside(reason, status)).name == name, reason
+                for status, coarse in ((400, "badRequest"), (401, "authError"), (403, "forbidden"), (404, "notFound")):
+                    assert row(step, beside(reason, status, coarse, domain)).name == name, reason
+                assert row(step, beside(reason, 403, "requiredAccessLevel", domain)).name == name, reason
+
+
+def test_every_reason_that_all_apis_share_has_a_row() -> None:
+    assert set(SHARED) <= set().union(*ROWS_OF_REASONS.values())
+    for name, words in ROWS_OF_REASONS.items():
+        for reason in words:
+            assert {row(step, refusal(status, reason)).name for step in Step for status in (400, 402, 403)} == {name}
+
+
+def test_a_reason_is_about_one_thing() -> None:
+    sets = [*ROWS_OF_REASONS.values(), reasons.EVENT]
+    assert sum(map(len, sets)) == len(frozenset().union(*sets))
+
+
+def test_the_emulator_knows_every_reason() -> None:
+    """In the shape, with the domain and a status that Google has for it."""
+    rows = {reason: name for name, words in ROWS_OF_REASONS.items() for reason in words if reason.isupper()}
+    for reason in PROTO:
+        error = ApiError(reason)
+        answer = Answer(error.status, {}, json.dumps(error.body()).encode())
+        assert read_complaint(answer.body).words[0] == reason
+        expected = "rate_limit_429" if reason == "RATE_LIMIT_EXCEEDED" else rows[reason]
+        assert {row(step, answer).name for step in Step} == {expected}, reason
+        [found] = error.body()["error"]["details"]
+        assert found["domain"] == POLICY_DOMAINS.get(reason, "googleapis.com")
 
 
 def test_the_finer_reason_decides() -> None:
-    """A bare `forbidden` beside an ErrorInfo blames nobody; in another domain the same word means something else."""
-    assert row(Step.REVIVE, beside("UNHEARD_OF")).name == "unknown_403"
-    assert row(Step.UPDATE, beside("UNHEARD_OF")).name == "unknown_403"
+    """What stands beside an ErrorInfo blames nobody; in another domain the same word means something else."""
     assert row(Step.UPDATE, beside("CONSUMER_SUSPENDED", domain="example.com")).name == "forbidden"
-    assert row(Step.UPDATE, beside("UNHEARD_OF", coarse="requiredAccessLevel")).name == "read_only_calendar"
+    assert row(Step.UPDATE, beside("CONSUMER_SUSPENDED", domain="googleapis.com.example.com")).name == "forbidden"
+    assert row(Step.UPDATE, beside("RATE_LIMIT_EXCEEDED", coarse="quotaExceeded")).name == "rate_limit_403"
+    assert row(Step.UPDATE, beside("UNHEARD_OF", coarse="rateLimitExceeded")).name == "rate_limit_403"
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize(
+    ("status", "coarse"),
+    [(400, "badRequest"), (402, "user402"), (403, "forbidden"), (403, "requiredAccessLevel"), (404, "notFound")],
+)
+def test_unknown_in_front(step: Step, status: int, coarse: str) -> None:
+    """No content is blamed for it, nothing is called absent, and it holds its lane as any unknown 403 does."""
+    for domain in ("googleapis.com", "googleapis.com/policies/unheardOf"):
+        means = retry(meaning(step, beside("UNHEARD_OF", status, coarse, domain)))
+        assert means == answers.UNKNOWN
+        assert "UNHEARD_OF" in means.said
+    assert (answers.UNKNOWN.counts, answers.UNKNOWN.scope, answers.UNKNOWN.outage) == (True, Scope.LANE, False)
+
+
+@pytest.mark.parametrize("step", Step)
+def test_token_refused(step: Step) -> None:
+    """As a 401 whatever the status is: another access token may do."""
+    for status in (400, 401, 403):
+        assert meaning(step, beside("ACCESS_TOKEN_EXPIRED", status)) is Means.UNAUTHORIZED
+        assert meaning(step, beside("JWT_TOKEN_INVALID", status)) is Means.UNAUTHORIZED
 
 
 @pytest.mark.parametrize("step", Step)
@@ -269,7 +331,7 @@ def test_read_only_calendar(step: Step) -> None:
     assert (means.code, means.scope, means.connection_invalid) == (FailureCode.FORBIDDEN, Scope.LANE, False)
 
 
-@pytest.mark.parametrize("reason", ["forbidden", "forbiddenForNonOrganizer", "forbiddenForServiceAccounts"])
+@pytest.mark.parametrize("reason", sorted(reasons.EVENT))
 def test_forbidden(reason: str) -> None:
     for step in (Step.INSERT, Step.UPDATE, Step.DELETE, Step.GET, Step.LIST):
         means = dead(meaning(step, refusal(403, reason)))
@@ -319,9 +381,9 @@ def test_every_row_has_a_test_of_its_name() -> None:
 
 def test_every_row_can_be_reached() -> None:
     """Each row's own test names an answer that no earlier row takes away."""
-    reasons = ["", "conflict", "forbidden", "quotaExceeded", "rateLimitExceeded", "accessNotConfigured"]
-    reasons += ["insufficientPermissions", "requiredAccessLevel", "notACalendarUser", "keyInvalid"]
-    reasons += ["IAM_PERMISSION_DENIED"]
+    words = ["", "conflict", "forbidden", "quotaExceeded", "rateLimitExceeded", "accessNotConfigured"]
+    words += ["insufficientPermissions", "requiredAccessLevel", "notACalendarUser", "keyInvalid"]
+    words += ["IAM_PERMISSION_DENIED", "JWT_TOKEN_INVALID"]
     candidates = [
         (step, answer)
         for step in Step
@@ -329,7 +391,8 @@ def test_every_row_can_be_reached() -> None:
         for answer in (
             page(status),
             refusal(status, "invalid", "Invalid sequence value."),
-            *(refusal(status, r) for r in reasons),
+            beside("UNHEARD_OF", status),
+            *(refusal(status, word) for word in words),
         )
     ]
     assert {row(step, answer).name for step, answer in candidates} == {rule.name for rule in TABLE}

@@ -200,7 +200,8 @@ async def test_a_client_secret_that_is_wrong(google: GoogleServer, database: Dat
         await browse(command.url)
         code, said, _ = await command.end()
     assert code == 2
-    assert said.startswith("Google does not accept GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET")
+    assert said.startswith("Google does not accept the OAuth client")
+    assert "Look at GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET" in said
 
 
 async def test_a_workspace_that_is_not_there_is_said_before_anybody_is_asked(
@@ -245,7 +246,10 @@ GOOD = {"access_token": "at", "refresh_token": "rt", "scope": f"openid {SCOPES[0
         (200, [], TransientError, "cannot be read"),
         (400, {"error": "invalid_grant"}, PermanentError, "used before"),
         (400, {"error": "redirect_uri_mismatch"}, ConfigurationError, "Desktop app"),
-        (503, {"error": "internal_failure"}, TransientError, "status 503"),
+        (401, {"error": "invalid_client"}, ConfigurationError, r"its secret \(401 invalid_client\)"),
+        (400, {"error": "admin_policy_enforced"}, PermanentError, "administrator .* Nothing was stored"),
+        (400, {"error": "something_new"}, TransientError, r"not known \(400 something_new\). Try again"),
+        (503, {"error": "internal_failure"}, TransientError, r"\(503 internal_failure\)"),
     ],
 )
 def test_an_answer_that_is_not_what_is_needed(
@@ -254,6 +258,22 @@ def test_an_answer_that_is_not_what_is_needed(
     monkeypatch.setattr(consent, "_send", lambda *_, **__: httpx.Response(status, json=answer))
     with pytest.raises(kind, match=sentence):
         consent.exchange(CLIENT, consent.ask(CLIENT, "http://127.0.0.1:1"), "code")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sentence"),
+    [
+        ("access_denied", PermanentError, "denied on Google's page"),
+        ("org_internal", PermanentError, r"own organisation only \(org_internal\)"),
+        ("disabled_client", ConfigurationError, r"was disabled \(disabled_client\)"),
+        ("server_error", TransientError, "server_error"),
+        ("something_new", TransientError, "something_new"),
+        ("<b>two words", TransientError, "is not known. Try again"),
+    ],
+)
+def test_what_the_consent_page_refuses_with_is_said(code: str, kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        raise consent.denied(code)
 
 
 def test_secrets_are_in_no_repr_and_no_error() -> None:

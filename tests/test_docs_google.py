@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from reactor.core import reasons
 from reactor.core.answers import TABLE
 
 ROOT = Path(__file__).parent.parent
@@ -41,3 +42,12 @@ def test_so_does_every_answer_of_the_token_endpoint() -> None:
 def test_every_rule_of_the_code_has_a_row() -> None:
     documented = re.findall(r"`test_(\w+)`", "\n".join(answer_rows()))
     assert [rule.name for rule in TABLE if rule.name not in documented] == []
+
+
+def test_every_word_of_googles_is_listed_by_what_it_is_about() -> None:
+    section = PAGE.partition("## Which reason decides")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| about |")]
+    listed = [frozenset(re.findall(r"`(\w+)`", row)) for row in rows]
+    sets = [value for name, value in vars(reasons).items() if isinstance(value, frozenset) and name != "IN_FRONT"]
+    assert len(listed) == len(sets)
+    assert set(listed) == set(sets)

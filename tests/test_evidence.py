@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies as st
 
-from reactor.core.answers import BAD_REQUEST, LOST, NO_CALENDAR, RATE, SERVER, UNEXPECTED, UNSENT
+from reactor.core.answers import BAD_REQUEST, LOST, NO_CALENDAR, NOBODYS, RATE, SERVER, UNEXPECTED, UNSENT
 from reactor.core.evidence import CAPACITY, Answered, Evidence
 from reactor.core.item import Item
 from reactor.core.outcome import Dead, Outcome, Retry, Scope, Superseded
@@ -37,6 +37,14 @@ def test_what_got_through_since_the_failure_is_evidence() -> None:
     assert evidence.since_failure(item(1)) is Answered.WORKSPACE
     evidence.take_in(item(1), SERVER)
     assert evidence.since_failure(item(1)) is Answered.NOBODY, "only since the last failure"
+
+
+def test_what_died_without_a_question_is_none() -> None:
+    evidence = Evidence()
+    evidence.take_in(item(1), SERVER)
+    evidence.take_in(item(2), NOBODYS)
+    evidence.take_in(item(3, of=2), NOBODYS)
+    assert evidence.since_failure(item(1)) is Answered.NOBODY
 
 
 def test_its_own_answers_are_none() -> None:

@@ -65,6 +65,23 @@ async def test_requests_count_against_the_quota_that_the_tokens_name(
     all_done(await client.send([item(4)], tokens))
 
 
+async def test_nothing_is_written_where_no_person_sees_it(
+    google: GoogleServer, client: GoogleCalendar, tokens: Tokens
+) -> None:
+    """A service account that acts as itself has a `primary` of its own; what it left there may be removed."""
+    works = [item(1, calendar_id="primary"), item(2), item(3, calendar_id="primary", cancel=True)]
+    tokens.acts_as_itself = True
+    refused, *others = await client.send(works, tokens)
+    assert refused == answers.NOBODYS
+    assert len(all_done(others)) == 2
+    assert len(google.emulator.events(USER)) == 1
+    google.emulator.log.clear()
+    assert await client.send(works[:1], tokens) == [answers.NOBODYS]
+    assert not google.emulator.log.entries
+    tokens.acts_as_itself = False
+    all_done(await client.send(works[:1], tokens))
+
+
 async def test_several_items_are_one_batch(google: GoogleServer, client: GoogleCalendar, tokens: Tokens) -> None:
     works = [item(number) for number in range(5)]
     outcomes = all_done(await client.send(works, tokens))

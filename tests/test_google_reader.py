@@ -49,6 +49,7 @@ class Tokens:
     """A new one whenever the last one is refused."""
 
     quota_user = None
+    acts_as_itself = False
 
     async def token(self, rejected: str | None = None) -> str:
         await trio.lowlevel.checkpoint()

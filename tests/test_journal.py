@@ -81,10 +81,12 @@ def test_breakers_are_told_when_they_change(journal: Journal) -> None:
         journal.breaker(None, State.CLOSED, State.OPEN)
         journal.breaker(item().workspace_id, State.HALF_OPEN, State.OPEN)
         journal.breaker(None, State.HALF_OPEN, State.CLOSED)
+        journal.everybody_held("refused (403 CONSUMER_SUSPENDED)")
         journal.crashed(ValueError())
     assert [(line["event"], line["log_level"], line.get("scope")) for line in lines] == [
         ("breaker_opened", "warning", "process"),
         ("breaker_probe_failed", "debug", "lane"),
         ("breaker_closed", "info", "process"),
+        ("everybody_held", "warning", None),
         ("exchange_crashed", "error", None),
     ]

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reactor.core.answers import LOST, NO_CALENDAR, QUOTA, RATE, READ_ONLY, REVOKED, SERVER, UNEXPECTED, UNSENT
+from reactor.core.answers import (
+    LOST,
+    NO_CALENDAR,
+    NOBODYS,
+    QUOTA,
+    RATE,
+    READ_ONLY,
+    REVOKED,
+    SERVER,
+    UNEXPECTED,
+    UNSENT,
+)
 from reactor.core.breaker import Breaker, State
 from reactor.core.evidence import Answered
 from reactor.core.guard import Guard, Whole
@@ -419,6 +430,7 @@ def test_busy_lanes_are_never_dropped() -> None:
         (FOLLOWER, False, False),
         (RATE, False, False),
         (replace(UNEXPECTED, asked=False), False, False),
+        (NOBODYS, False, False),
     ],
 )
 def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER
+from reactor.core.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
 from reactor.core.breaker import State as BreakerState
 from reactor.core.item import Memory
 from reactor.core.lanes import IN_HAND
@@ -192,6 +192,42 @@ async def test_a_calendar_that_is_gone_costs_few_dead_letters(autojump_clock: Mo
     async with world.running():
         await trio.sleep(600)
     assert world.outbox.statuses()["DEAD_LETTER"] <= 4 + 16
+
+
+@pytest.mark.parametrize("refusal", [UNKNOWN, POLICY])
+async def test_a_refusal_that_a_workspace_would_meet_is_not_run_through(
+    autojump_clock: MockClock, refusal: Retry
+) -> None:
+    """One item tries at a time, with pauses: a backlog of 500 is not used up, and another workspace goes on."""
+    world = World()
+    world.calendar.answers = lambda work, _: refusal if work.workspace_id == str(workspace(1)) else done(work)
+    world.outbox.insert(*((workspace(1), s) for s in range(500)))
+    others = world.outbox.insert(*((workspace(2), s) for s in range(100)))
+    async with world.running():
+        await world.until_done(others, within=5)
+        await trio.sleep(600)
+        assert sum(row.attempts for row in world.outbox.rows.values()) <= 4 + 16
+        world.calendar.answers = lambda work, _: done(work)
+        await world.until(lambda: world.outbox.statuses() == {"COMPLETED": 600}, within=200)
+
+
+@pytest.mark.parametrize("refusal", [OURS, DISABLED])
+async def test_a_refusal_that_everybody_would_meet_counts_nothing_and_is_told(
+    autojump_clock: MockClock, refusal: Retry
+) -> None:
+    """All workspaces wait, one item of one of them tries once a minute, and each try is a line of the log."""
+    world = World()
+    said = replace(refusal, said="403 CONSUMER_SUSPENDED")
+    world.calendar.answers = lambda *_: said
+    ids = world.outbox.insert(*((workspace(w), s) for w in range(5) for s in range(50)))
+    async with world.running():
+        await trio.sleep(600)
+        assert {row.attempts for row in world.outbox.rows.values()} == {0}
+        assert world.outbox.statuses() == {"PENDING": 250}
+        assert set(world.held) == {said.text}
+        assert 10 <= len(world.held) <= len(world.calendar.requests) <= 10 + 16
+        world.calendar.answers = lambda work, _: done(work)
+        await world.until_done(ids, within=200)
 
 
 async def test_a_key_that_cannot_decrypt_holds_the_workspace(autojump_clock: MockClock) -> None:

@@ -50,17 +50,25 @@ async def test_a_service_account_from_its_key_file_to_the_event(world: World, tm
     await world.all_done(21)
     assert emulator.log.count("token", 200) == 2
 
+    # Its own calendar is one that no person sees: nothing is written there, and a person is told.
+    world.insert(23, extra={"calendarId": "primary"})
+    await until(lambda: world.statuses() == {"COMPLETED": 21, "DEAD_LETTER": 1})
+    [[hidden, code]] = world.execute("select id, failure_code from sync_outbox where status = 'DEAD_LETTER'")
+    assert code == "CALENDAR_GONE"
+    assert emulator.events(ROBOT) == []
+
     # The key is replaced in Google's console: the workspace is parked, and goes on with the new one.
     await make_key()
     emulator.oauth.expire_access_tokens()
     world.insert(22)
-    await until(lambda: world.statuses() == {"COMPLETED": 21, "DEAD_LETTER": 1})
-    world.insert(23)
-    [[error]] = world.execute("select last_error from sync_outbox where status = 'DEAD_LETTER'")
+    await until(lambda: world.statuses() == {"COMPLETED": 21, "DEAD_LETTER": 2})
+    [[error]] = world.execute("select last_error from sync_outbox where failure_code = 'AUTH'")
     assert error == (
         "the service account's key was deleted, disabled or replaced; connect with a new one (400 invalid_grant)"
     )
     assert (await run(*add("--subject", USER), TOKEN_ENCRYPTION_KEYS=BOTH))["requeued"] == 1
+    await until(lambda: world.statuses() == {"COMPLETED": 22, "DEAD_LETTER": 1})
+    assert (await run("dead-letters", "requeue", "--id", str(hidden), "--json"))["requeued"] == 1
     await world.all_done(23)
     assert world.titles() == {f"event {number}": 1 for number in range(1, 24)}
 

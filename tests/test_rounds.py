@@ -45,6 +45,16 @@ def test_questions_about_no_event_may_go_together() -> None:
     assert places(rounds_of([question(), question()]), 50) == [[0, 1]]
 
 
+def test_what_ends_without_a_question_is_over_at_once() -> None:
+    ended: list[tuple[int, object]] = []
+    rounds = Rounds([asks(result=7), asks(question("a"), result=8)], lambda *end: ended.append(end))
+    assert ended == [(0, 7)]
+    assert places(rounds, 50) == [[1]]
+    rounds.answer(1, OK)
+    assert rounds.over
+    assert rounds.results == [7, 8]
+
+
 def test_what_several_ask_of_a_calendar_is_asked_once_and_answered_to_all() -> None:
     def look(target: str) -> Ask:
         return Ask(Request(Step.LIST, "GET", target))

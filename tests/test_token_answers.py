@@ -1,12 +1,14 @@
 """What the token endpoint's answers mean, a test for each row of the table."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
-from reactor.core.token_answers import Answer, Grant, Granted, read_answer
+from reactor.core.token_answers import UNKNOWN, Answer, Grant, Granted, read_answer, refusal
+from reactor.emulator.oauth_errors import ERRORS, OAuthError
 
 EVERY = pytest.mark.parametrize("grant", Grant)
 ROBOTS = pytest.mark.parametrize("grant", [Grant.DELEGATION, Grant.SERVICE_ACCOUNT])
@@ -109,6 +111,50 @@ def test_200_without_a_token(content: object) -> None:
 
 # Refused
 
+REQUESTS = (
+    "invalid_request",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+    "redirect_uri_mismatch",
+    "origin_mismatch",
+    "disallowed_useragent",
+)
+RFC_6749 = (
+    *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),  # 5.2
+    *(
+        "access_denied",
+        "unsupported_response_type",
+        "invalid_scope",
+        "server_error",
+        "temporarily_unavailable",
+    ),  # 4.1.2.1
+)
+GOOGLE = (
+    *("access_not_configured", "admin_policy_enforced", "deleted_client", "disabled_client", "disallowed_useragent"),
+    *("internal_failure", "invalid_rapt", "org_internal", "origin_mismatch", "policy_enforced", "rate_limit_exceeded"),
+    *("redirect_uri_mismatch", "restricted_client", "slow_down"),
+)
+"""Of https://developers.google.com/identity/protocols/oauth2 with its pages for each kind of client,
+https://support.google.com/accounts/answer/16668185, and what google-auth takes for passing."""
+
+
+@EVERY
+def test_every_code_of_the_standard_and_of_google_has_a_row(grant: Grant) -> None:
+    """In the code, in the document and in the emulator; and each is named in what is kept."""
+    table = Path("docs/tokens.md").read_text().partition("| Answer of the token endpoint")[2].partition("\n\n")[0]
+    for code in RFC_6749 + GOOGLE:
+        assert f"`{code}`" in table, code
+        error = OAuthError(code)
+        status, _ = ERRORS[code]
+        assert error.status == status
+        outcome = read_answer(status, json.dumps(error.body()).encode(), grant)
+        assert isinstance(outcome, Retry | Dead)
+        assert outcome != UNKNOWN, code
+        assert refused(code, grant=grant) != UNKNOWN, code
+        assert code in outcome.said
+        assert refusal(code) == refused(code)
+    assert set(RFC_6749 + GOOGLE) == set(ERRORS)
+
 
 @EVERY
 def test_invalid_grant(grant: Grant) -> None:
@@ -193,7 +239,7 @@ def test_disabled_client() -> None:
     assert is_the_deployments(refused("disabled_client", status=401))
 
 
-@pytest.mark.parametrize("code", ["invalid_client", "deleted_client", "disabled_client"])
+@pytest.mark.parametrize("code", ["invalid_client", "deleted_client", "disabled_client", "restricted_client"])
 @ROBOTS
 def test_the_client_of_a_service_account_is_the_account(code: str, grant: Grant) -> None:
     assert is_the_persons(refused(code, status=401, grant=grant))
@@ -211,7 +257,7 @@ def test_invalid_scope() -> None:
     assert is_the_deployments(refused("invalid_scope"))
 
 
-@pytest.mark.parametrize("code", ["invalid_request", "unsupported_grant_type", "invalid_scope"])
+@pytest.mark.parametrize("code", [*REQUESTS, "invalid_scope"])
 @ROBOTS
 def test_a_request_for_a_service_account_that_is_refused_holds_its_workspace(code: str, grant: Grant) -> None:
     """Refresh tokens ask in another way; their workspaces go on."""
@@ -247,6 +293,32 @@ def test_unsupported_response_type() -> None:
 
 
 @EVERY
+def test_access_not_configured(grant: Grant) -> None:
+    assert is_the_persons(refused("access_not_configured", grant=grant))
+
+
+@EVERY
+def test_policy_enforced(grant: Grant) -> None:
+    assert is_the_persons(refused("policy_enforced", grant=grant))
+
+
+def test_restricted_client() -> None:
+    assert is_the_deployments(refused("restricted_client", status=403))
+
+
+def test_redirect_uri_mismatch() -> None:
+    assert is_the_deployments(refused("redirect_uri_mismatch"))
+
+
+def test_origin_mismatch() -> None:
+    assert is_the_deployments(refused("origin_mismatch"))
+
+
+def test_disallowed_useragent() -> None:
+    assert is_the_deployments(refused("disallowed_useragent", status=403))
+
+
+@EVERY
 def test_every_code_is_named(grant: Grant) -> None:
     for outcome, said in (
         (refused("something_new", "quoted", grant=grant), "400 something_new"),
@@ -279,8 +351,9 @@ def test_429(content: object) -> None:
     assert outcome == Retry("the token endpoint limits the rate", counts=False, scope=Scope.LANE, after=7.0)
 
 
-def test_rate_limit_exceeded_with_another_status() -> None:
-    outcome = refused("rate_limit_exceeded", status=403)
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "slow_down"])
+def test_rate_limit_exceeded_with_another_status(code: str) -> None:
+    outcome = refused(code, status=403)
     assert isinstance(outcome, Retry)
     assert not outcome.counts
     assert not outcome.outage

@@ -20,7 +20,7 @@ from google.auth import crypt, exceptions
 from trio.testing import wait_all_tasks_blocked
 
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import BROKEN, NO_ANSWER, NO_THREAD, UNREACHABLE, Answer, Grant, Granted
+from reactor.core.token_answers import BROKEN, NO_ANSWER, NO_THREAD, UNREACHABLE, Answer, Grant, Granted, refusal
 from reactor.emulator import EVENTS_SCOPE, Fault
 from reactor.emulator.oauth_errors import ERRORS
 from reactor.google import token_exchange
@@ -253,9 +253,7 @@ async def test_an_error_of_the_endpoint_arrives_as_its_outcome(
 ) -> None:
     google.emulator.fault(Fault(operation="token", effect="error", reason=error))
     answer = await exchange.refresh(person(google))
-    dead = error in {"invalid_grant", "invalid_rapt", "admin_policy_enforced", "org_internal", "access_denied"}
-    assert isinstance(answer, Dead if dead else Retry)
-    assert answer.scope is (Scope.LANE if dead else Scope.ALL)
+    assert answer == refusal(error)
 
 
 @pytest.mark.parametrize("error", ["rate_limit_exceeded", "internal_failure", "temporarily_unavailable"])

@@ -18,6 +18,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from reactor.errors import PermanentError
+from reactor.google.consent import denied
 
 _TIMEOUT = 10.0  # seconds for a request on an open connection
 _PAGE = "<!DOCTYPE html><meta charset=utf-8><title>Calendar sync</title><p>{}</p>"
@@ -65,6 +66,7 @@ class Loopback:
 
         Raises:
             PermanentError: The person said no, or nothing came.
+            ConfigurationError, TransientError: Google's page refuses for another reason.
         """
         try:
             answer = self._answers.get(timeout=seconds)
@@ -75,9 +77,7 @@ class Loopback:
             ) from None
         if "code" in answer:
             return answer["code"]
-        if answer.get("error") == "access_denied":
-            raise PermanentError("Consent was denied on Google's page. Nothing was stored; run it again to ask again.")
-        raise PermanentError("Google refused the request. Look at GOOGLE_CLIENT_ID: it must be a 'Desktop app' client.")
+        raise denied(answer["error"])
 
     def _take(self, path: str) -> tuple[HTTPStatus, str, dict[str, str] | None]:
         """Take a request; returns what the browser is told, and the answer if it is ours."""

@@ -7,13 +7,14 @@ after an insert it is the calendar that is missing). And not every answer is Goo
 workspace its connection, nor pass for "no such event".
 
 *The finer reason decides.* What stands in front of every API of Google (who are you, which project, is it paid for)
-says why in an `ErrorInfo` of the domain googleapis.com, and beside it often a bare `forbidden`, which then decides
-nothing. Its reasons: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto.
+says why in an `ErrorInfo` of the domain googleapis.com. A coarser word beside it, often a bare `forbidden`, decides
+nothing then, and nor does the status: the request has not come as far as to a calendar or an event, so neither is
+absent, forbidden or badly written. That holds for a reason that is not known here too.
 
-*Whose fault* it is follows from what a reason is about. The project, its key and how we call Google are the same for
-everybody, so all are held and nothing counts. An account is one workspace's: its connection is marked, and a person has
-to mend it. What is about a resource, or is not known, may be either: it holds the one workspace, and a single item
-tries whether it is over.
+*Whose fault* it is follows from what a reason is about (`reactor.core.reasons`). The project, its key and how we call
+Google are the same for everybody, so all are held and nothing counts. An account is one workspace's: its connection is
+marked, and a person has to mend it. What is about a resource, or is not known, may be either: it holds the one
+workspace, and a single item tries whether it is over.
 
 *What Google said* goes with what follows (`said`): status, reasons and location, each of which is a word of a small
 alphabet, and of the messages those that are known. Other texts may quote an event.
@@ -29,6 +30,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 
+from reactor.core import reasons
 from reactor.core.messages import Answer, NoAnswer, Reply, Step
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 
@@ -38,10 +40,8 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 _WORD = re.compile(r"[A-Za-z0-9_.]{1,64}")
 _LOCATION = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 _MOST_WORDS = 4
-_COMMON = "googleapis.com"
-"""The domain of the reasons that are the same for every API of Google."""
-_BARE = frozenset({"forbidden"})
-"""Says no more than the status."""
+_COMMON = re.compile(r"googleapis\.com(?:/policies/\w+)?")
+"""The domain of the reasons that are the same for every API of Google; a policy may be named behind it."""
 
 BAD_SEQUENCE = "Invalid sequence value."
 MESSAGES = (
@@ -96,12 +96,14 @@ class Complaint:
     Attributes:
         google: Whether it has the shape of Google's errors at all.
         reasons: Every `reason` in it that decides, of both of the shapes that Google uses.
+        in_front: Whether what stands in front of every API says why, in a word that may not be known here.
         messages: Every message in it.
         words: What of it may be written down: the reasons, the finest first, the location, a message that is known.
     """
 
     google: bool = False
     reasons: frozenset[str] = frozenset()
+    in_front: bool = False
     messages: frozenset[str] = field(default=frozenset(), repr=False)
     words: tuple[str, ...] = ()
 
@@ -118,6 +120,7 @@ class Rule:
         reasons: With at least one of these reasons in the body.
         message: With exactly this message in the body.
         stranger: Only where the body is not Google's.
+        in_front: Only where the body says that what stands in front of the API refuses.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Rule:
     reasons: frozenset[str] | None = None
     message: str | None = None
     stranger: bool = False
+    in_front: bool = False
 
     def fits(self, step: Step, status: int, complaint: Complaint) -> bool:
         """Whether this is the row of an answer."""
@@ -136,6 +140,7 @@ class Rule:
             and (self.reasons is None or not self.reasons.isdisjoint(complaint.reasons))
             and (self.message is None or self.message in complaint.messages)
             and not (self.stranger and complaint.google)
+            and (complaint.in_front or not self.in_front)
         )
 
 
@@ -146,6 +151,12 @@ def _dead(code: FailureCode, reason: str, scope: Scope = Scope.ITEM, *, invalid:
 NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or is not shared any more", Scope.LANE)
 LEFT_BEHIND = _dead(
     FailureCode.CALENDAR_GONE, "an event of it may be left in a calendar that does not exist or is not shared any more"
+)
+NOBODYS = Dead(
+    FailureCode.CALENDAR_GONE,
+    "`primary` is the service account's own calendar, which no person sees; name the shared one, or add a subject",
+    Scope.LANE,
+    asked=False,
 )
 EVENT_GONE = _dead(FailureCode.EVENT_GONE, "somebody deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
@@ -174,91 +185,24 @@ CHANGING = Retry("the event changes faster than it can be written", counts=True)
 UNEXPECTED = Retry("an answer that does not belong to the request", counts=True)
 
 _WRITES = frozenset({Step.INSERT, Step.UPDATE, Step.REVIVE})
-_AT_THE_DOOR = frozenset({400, 401, 403, 404})
+_AT_THE_DOOR = frozenset({400, 401, 402, 403, 404})
 """Statuses of what stands in front of the API."""
-
-QUOTAS = frozenset({"quotaExceeded", "dailyLimitExceeded", "RESOURCE_QUOTA_EXCEEDED", "EMULATOR_QUOTA_EXCEEDED"})
-DEPLOYMENT = frozenset(
-    {
-        "API_KEY_INVALID",
-        "API_KEY_SERVICE_BLOCKED",
-        "API_KEY_HTTP_REFERRER_BLOCKED",
-        "API_KEY_IP_ADDRESS_BLOCKED",
-        "API_KEY_ANDROID_APP_BLOCKED",
-        "API_KEY_IOS_APP_BLOCKED",
-        "CONSUMER_INVALID",
-        "CONSUMER_SUSPENDED",
-        "CREDENTIALS_MISSING",  # our header did not arrive
-        "CREDENTIAL_ANDROID_APP_INVALID",
-        "ENDPOINT_USAGE_RESTRICTION_VIOLATED",
-        "GCP_SUSPENDED",
-        "MCP_SERVER_DISABLED",
-        "MISSING_ORIGIN",
-        "ORG_RESTRICTION_HEADER_INVALID",
-        "OVERLOADED_CREDENTIALS",
-        "SECURITY_POLICY_VIOLATED",
-        "SERVICE_NOT_VISIBLE",
-        "SESSION_COOKIE_INVALID",
-        "SYSTEM_PARAMETER_UNSUPPORTED",
-        "TLS_CIPHER_RESTRICTION_VIOLATED",
-        "TLS_ORG_POLICY_VIOLATED",
-        "USER_PROJECT_DENIED",
-        "ipRefererBlocked",
-        "keyExpired",
-        "keyInvalid",
-    }
-)
-ACCOUNT = frozenset(
-    {
-        "ACCOUNT_STATE_INVALID",
-        "ACCOUNT_TYPE_UNSUPPORTED",
-        "USER_BLOCKED_BY_ADMIN",
-        "accountDeleted",
-        "accountDisabled",
-        "domainPolicy",
-        "notACalendarUser",
-    }
-)
-POLICIES = frozenset(
-    {
-        "IAM_PERMISSION_DENIED",
-        "LOCATION_ORG_POLICY_VIOLATED",
-        "LOCATION_POLICY_VIOLATED",
-        "LOCATION_TAX_POLICY_VIOLATED",
-        "ORG_RESTRICTION_VIOLATION",
-        "RESOURCE_PROJECT_INVALID",
-        "RESOURCE_USAGE_RESTRICTION_VIOLATED",
-    }
-)
 
 
 TABLE: tuple[Rule, ...] = (
     Rule("server_error", SERVER, {408, *range(500, 600)}),
-    Rule("quota_used_up", QUOTA, {403, 429}, reasons=QUOTAS),
+    Rule("quota_used_up", QUOTA, _AT_THE_DOOR | {429}, reasons=reasons.QUOTAS),
     Rule("rate_limit_429", RATE, {429}),
     Rule("not_google", STRANGER, range(100, 500), stranger=True),
-    Rule(
-        "rate_limit_403",
-        RATE,
-        {403},
-        reasons=frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"}),
-    ),
-    Rule(
-        "api_disabled",
-        DISABLED,
-        {403},
-        reasons=frozenset({"accessNotConfigured", "SERVICE_DISABLED", "BILLING_DISABLED"}),
-    ),
-    Rule("deployment_refused", OURS, _AT_THE_DOOR, reasons=DEPLOYMENT),
-    Rule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=ACCOUNT),
-    Rule(
-        "insufficient_scope",
-        SCOPE,
-        {403},
-        reasons=frozenset({"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}),
-    ),
-    Rule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=POLICIES),
+    Rule("rate_limit_403", RATE, _AT_THE_DOOR, reasons=reasons.RATES),
+    Rule("api_disabled", DISABLED, _AT_THE_DOOR, reasons=reasons.DISABLED),
+    Rule("deployment_refused", OURS, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
+    Rule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=reasons.ACCOUNT),
+    Rule("insufficient_scope", SCOPE, _AT_THE_DOOR, reasons=reasons.SCOPES),
+    Rule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=reasons.POLICIES),
+    Rule("token_refused", Means.UNAUTHORIZED, _AT_THE_DOOR, reasons=reasons.TOKENS),
     Rule("unauthorized", Means.UNAUTHORIZED, {401}),
+    Rule("unknown_in_front", UNKNOWN, _AT_THE_DOOR, in_front=True),
     Rule("batch_refused", Means.SINGLY, {400, *range(404, 429)}, {Step.BATCH}),
     Rule("conflict", Means.CONFLICT, {409}, reasons=frozenset({"conflict"})),
     Rule("insert_duplicate", Means.TAKEN, {409}, {Step.INSERT}),
@@ -277,12 +221,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("event_deleted", Means.GONE, {410}, {Step.UPDATE, Step.GET}),
     Rule("stale_etag", Means.STALE, {412}, {Step.UPDATE, Step.REVIVE, Step.DELETE}),
     Rule("read_only_calendar", READ_ONLY, {403}, reasons=frozenset({"requiredAccessLevel"})),
-    Rule(
-        "forbidden",
-        FORBIDDEN,
-        {403},
-        reasons=frozenset({"forbidden", "forbiddenForNonOrganizer", "forbiddenForServiceAccounts"}),
-    ),
+    Rule("forbidden", FORBIDDEN, {403}, reasons=reasons.EVENT),
     Rule("unknown_403", UNKNOWN, {403}),
     Rule("bad_sequence", Means.BAD_SEQUENCE, {400}, {Step.UPDATE, Step.REVIVE}, message=BAD_SEQUENCE),
     Rule("bad_request", BAD_REQUEST, {400}, _WRITES),
@@ -326,14 +265,20 @@ def read_complaint(body: bytes) -> Complaint:
     if not isinstance(error, dict):
         return Complaint()
     entries = [error, *_dicts(error.get("errors"))]
-    fine = _texts((each for each in _dicts(error.get("details")) if each.get("domain") == _COMMON), "reason")
+    fine = _texts((each for each in _dicts(error.get("details")) if _is_common(each.get("domain"))), "reason")
     coarse = _texts(entries, "reason")
     messages = _texts(entries, "message")
     words = [text for text in (*fine, *coarse) if _WORD.fullmatch(text)][:_MOST_WORDS]
     words += [f"at {text}" for text in _texts(entries, "location") if _LOCATION.fullmatch(text)][:1]
     words += [text for text in messages if text in MESSAGES][:1]
-    reasons = frozenset(fine) | (frozenset(coarse) - (_BARE if fine else frozenset()))
-    return Complaint(google=True, reasons=reasons, messages=frozenset(messages), words=tuple(words))
+    deciding = frozenset(fine) & reasons.IN_FRONT or frozenset([*fine, *coarse])
+    return Complaint(
+        google=True, reasons=deciding, in_front=bool(fine), messages=frozenset(messages), words=tuple(words)
+    )
+
+
+def _is_common(domain: object) -> bool:
+    return isinstance(domain, str) and _COMMON.fullmatch(domain) is not None
 
 
 def _dicts(found: Any) -> list[dict[str, Any]]:

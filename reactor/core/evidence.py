@@ -35,7 +35,7 @@ from itertools import count
 from uuid import UUID
 
 from reactor.core.item import Item
-from reactor.core.outcome import Outcome, Retry, Scope
+from reactor.core.outcome import Dead, Outcome, Retry, Scope
 
 CAPACITY = 20_000
 """Items whose failure is remembered, at about 200 bytes each."""
@@ -103,9 +103,12 @@ class Evidence:
         """Take in what a request came to for an item.
 
         A retry that is no outage and holds back more than the item may repeat what is remembered: it proves nothing.
+        Nor does what died without a question.
         """
         if not isinstance(outcome, Retry):
             self._failed.pop(item.id, None)
+            if isinstance(outcome, Dead) and not outcome.asked:
+                return
         elif outcome.outage:
             self._failed[item.id] = next(self._ticks)
             self._failed.move_to_end(item.id)

@@ -1,7 +1,7 @@
 """Entry points: `exchange` picks the dialogue for an item, `inventory` lists a calendar for a rebuild."""
 
 from reactor.core import messages
-from reactor.core.answers import CHANGING, UNREADABLE
+from reactor.core.answers import CHANGING, NOBODYS, UNREADABLE
 from reactor.core.dialogue import Dialogue, End, ask
 from reactor.core.messages import Remote
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
@@ -14,9 +14,17 @@ from reactor.core.work import Work
 _PAGES = 1_000  # of 2,500 events each
 
 
-def exchange(work: Work) -> Dialogue[Outcome]:
-    """Make Google agree with an item."""
+def exchange(work: Work, *, itself: bool = False) -> Dialogue[Outcome]:
+    """Make Google agree with an item.
+
+    Args:
+        work: The item.
+        itself: Whether it is done as a service account that acts for nobody. Then an event in `primary` would be one
+            that no person ever sees; what is in there already may go.
+    """
     payload = work.payload
+    if itself and isinstance(payload, Upsert) and payload.calendar_id == messages.PRIMARY:
+        return NOBODYS
     try:
         if isinstance(payload, Cancel):
             return (yield from cancel(work, payload))

@@ -115,6 +115,7 @@ class Dead:
         reason: A short fixed phrase.
         scope: Whom it holds back: LANE where the workspace's other items would meet the same.
         connection_invalid: Whether the stored token is dead, so that the connection must be marked invalid.
+        asked: Whether the other side was asked at all; what died before says nothing of it.
         said: The codes of the refusal, for the row and the log. They decide nothing more, so they compare equal.
         written: The event that was written all the same, None for none.
     """
@@ -123,6 +124,7 @@ class Dead:
     reason: str
     scope: Scope = Scope.ITEM
     connection_invalid: bool = False
+    asked: bool = True
     said: str = field(default="", compare=False)
     written: Done | None = field(default=None, compare=False)
 

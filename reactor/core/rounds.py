@@ -35,8 +35,8 @@ class Rounds(Generic[T]):
         self._asks: dict[int, Ask] = {}
         self._results: dict[int, T | Retry | Dead] = {}
         self._same: dict[int, list[int]] = {}
-        for place, dialogue in enumerate(dialogues):
-            self._asks[place] = next(dialogue)
+        for place in range(len(dialogues)):
+            self._go_on(place, None)
 
     @property
     def over(self) -> bool:
@@ -83,10 +83,7 @@ class Rounds(Generic[T]):
         askers = self.askers(place)
         self._same.pop(place, None)
         for each in askers:
-            try:
-                self._asks[each] = self._dialogues[each].send(reply)
-            except StopIteration as stop:
-                self._end(each, stop.value)
+            self._go_on(each, reply)
 
     def askers(self, place: int) -> tuple[int, ...]:
         """All dialogues that get the reply to the question at a place."""
@@ -115,8 +112,15 @@ class Rounds(Generic[T]):
                 once[place] = ask
         return once
 
+    def _go_on(self, place: int, reply: Reply | None) -> None:
+        """Hand a dialogue its reply, None to begin it; some end without a question."""
+        try:
+            self._asks[place] = self._dialogues[place].send(reply)  # type: ignore[arg-type]  # None begins a generator
+        except StopIteration as stop:
+            self._end(place, stop.value)
+
     def _end(self, place: int, result: T | Retry | Dead) -> None:
-        del self._asks[place]
+        self._asks.pop(place, None)
         self._results[place] = result
         if self._ended is not None:
             self._ended(place, result)

@@ -100,7 +100,7 @@ UNREACHABLE: Final = Retry("the token endpoint cannot be reached", counts=False,
 """No connection came about, so nothing was sent and no attempt is used up."""
 NO_ANSWER: Final = _endpoint("the token endpoint did not answer")
 BROKEN: Final = _endpoint("the token endpoint's answer cannot be read")
-UNKNOWN: Final = Retry("the token endpoint refused for a reason that is not known", counts=True, scope=Scope.LANE)
+UNKNOWN: Final = Retry("Google refused a token for a reason that is not known", counts=True, scope=Scope.LANE)
 NO_THREAD: Final = Retry("no worker thread became free to fetch a token", counts=False, scope=Scope.LANE)
 
 _USER: Final[dict[str, Retry | Dead]] = {
@@ -109,14 +109,21 @@ _USER: Final[dict[str, Retry | Dead]] = {
     "admin_policy_enforced": _person("an administrator of the organisation forbids the access"),
     "access_denied": _person("the access was denied"),
     "org_internal": _person("the OAuth client is for accounts of its own organisation only"),
+    "policy_enforced": _person("the account's own protection forbids the access"),
+    "access_not_configured": _person("an administrator of the organisation has not let the application in"),
     "invalid_client": _deployment("Google does not accept the OAuth client; check its id and its secret"),
     "deleted_client": _deployment("the OAuth client was deleted"),
     "disabled_client": _deployment("the OAuth client was disabled"),
+    "restricted_client": _deployment("the OAuth client is not set up for this; look at its consent screen"),
     "unauthorized_client": _deployment("the OAuth client may not use the refresh token; check its id"),
     "invalid_request": _deployment("Google does not accept the token request"),
     "unsupported_grant_type": _deployment("Google does not accept the kind of the token request"),
     "unsupported_response_type": _deployment("Google does not accept the kind of the token request"),
     "invalid_scope": _deployment("Google does not accept the requested scope"),
+    "redirect_uri_mismatch": _deployment("Google does not accept the address to return to; use a 'Desktop app' client"),
+    "origin_mismatch": _deployment("Google does not accept where the request comes from; use a 'Desktop app' client"),
+    "disallowed_useragent": _deployment("Google does not accept the browser that it was asked with"),
+    "slow_down": BUSY,
     "rate_limit_exceeded": BUSY,
     "internal_failure": _endpoint("the token endpoint failed"),
     "server_error": _endpoint("the token endpoint failed"),
@@ -152,9 +159,13 @@ _SERVICE_ACCOUNT: Final = _USER | {
     "invalid_client": _REFUSED,
     "deleted_client": _GONE,
     "disabled_client": _GONE,
+    "restricted_client": _REFUSED,
     "invalid_request": _ASSERTION,
     "unsupported_grant_type": _ASSERTION,
     "unsupported_response_type": _ASSERTION,
+    "redirect_uri_mismatch": _ASSERTION,
+    "origin_mismatch": _ASSERTION,
+    "disallowed_useragent": _ASSERTION,
     "invalid_scope": _held("Google does not accept the requested scope"),
 }
 _REFUSALS: Final = {
@@ -176,6 +187,11 @@ def read_answer(status: int, body: bytes, grant: Grant, retry_after: float | Non
     content = _object(body)
     answer = _read(status, content, grant, retry_after)
     return answer if isinstance(answer, Granted) else replace(answer, said=" ".join([str(status), *_words(content)]))
+
+
+def refusal(code: str) -> Retry | Dead:
+    """Tell what a code means that the consent page sends a person back with (RFC 6749, section 4.1.2.1)."""
+    return replace(_USER.get(code, UNKNOWN), said=" ".join(_words({"error": code})))
 
 
 def _read(status: int, content: dict[str, Any] | None, grant: Grant, retry_after: float | None) -> Answer:

@@ -55,7 +55,7 @@ class Verdict:
             if outcome.outage:
                 self.outage_after = _longer(self.outage_after, outcome.after)
         else:
-            self.life = True
+            self.life |= not isinstance(outcome, Dead) or outcome.asked
         if isinstance(outcome, Retry | Dead):
             self.lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
             self.everybody |= outcome.scope is Scope.ALL

@@ -9,6 +9,8 @@ https://developers.google.com/workspace/calendar/api/guides/errors.
 from dataclasses import dataclass
 from typing import Any, Final
 
+from reactor.emulator.front_end import IN_FRONT, domain_of
+
 Json = dict[str, Any]
 
 CONSUMER: Final = "project_number:123456789012"
@@ -26,6 +28,7 @@ class Known:
         rpc: The status name of the front-end shape, empty for Calendar's own shape.
         info: The reason inside the front-end's `details`, empty for none.
         long: The outer message where it differs from the inner one.
+        coarse: The reason outside of `details` where that is another word.
     """
 
     status: int
@@ -34,12 +37,25 @@ class Known:
     rpc: str = ""
     info: str = ""
     long: str = ""
+    coarse: str = ""
 
 
 _QUERIES = f"Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service '{_SERVICE}'"
 _NOT_USED = (
     "Google Calendar API has not been used in project 123456789012 before or it is disabled. Enable it and then retry."
 )
+
+_DEFAULT_REASON = {
+    400: "badRequest",
+    401: "authError",
+    403: "forbidden",
+    404: "notFound",
+    409: "conflict",
+    410: "deleted",
+    412: "conditionNotMet",
+    429: "rateLimitExceeded",
+}
+_RPC = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
 
 KNOWN: Final[dict[str, Known]] = {
     "invalid": Known(400, "Invalid Value"),
@@ -89,18 +105,17 @@ KNOWN: Final[dict[str, Known]] = {
     "updatedMinTooLongAgo": Known(410, "The requested minimum modification time lies too far in the past.", "calendar"),
     "conditionNotMet": Known(412, "Precondition Failed"),
     "backendError": Known(503, "Backend Error"),
+} | {
+    reason: Known(
+        status,
+        "The request was refused before it was looked at.",
+        "usageLimits" if status == 429 else "global",
+        _RPC[status],
+        info=reason,
+        coarse=_DEFAULT_REASON[status],
+    )
+    for reason, status in IN_FRONT.items()
 }
-_DEFAULT_REASON = {
-    400: "badRequest",
-    401: "authError",
-    403: "forbidden",
-    404: "notFound",
-    409: "conflict",
-    410: "deleted",
-    412: "conditionNotMet",
-    429: "rateLimitExceeded",
-}
-_RPC = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
 
 
 class ApiError(Exception):
@@ -123,7 +138,7 @@ class ApiError(Exception):
         retry_after: str | None = None,
     ) -> None:
         self.reason = reason or _DEFAULT_REASON.get(status, "backendError")
-        known = KNOWN.get(self.reason) or Known(status or 400, "Error")
+        known = KNOWN.get(self.reason) or Known(status or 400, "Error", info=self.reason)
         self.status = status or known.status
         self.retry_after = retry_after
         super().__init__(message or known.message)
@@ -136,7 +151,7 @@ class ApiError(Exception):
         """The answer's JSON."""
         known = self._known
         short = self._message or known.message
-        error: Json = {"domain": known.domain, "reason": self.reason, "message": short}
+        error: Json = {"domain": known.domain, "reason": known.coarse or self.reason, "message": short}
         if self._location:
             error["locationType"], error["location"] = self._location
         outer: Json = {"errors": [error], "code": self.status, "message": self._message or known.long or short}
@@ -146,7 +161,7 @@ class ApiError(Exception):
                 metadata = {"service": _SERVICE, "consumer": f"projects/{CONSUMER}"}
                 kind = "type.googleapis.com/google.rpc.ErrorInfo"
                 outer["details"] = [
-                    {"@type": kind, "reason": known.info, "domain": "googleapis.com", "metadata": metadata}
+                    {"@type": kind, "reason": known.info, "domain": domain_of(known.info), "metadata": metadata}
                 ]
         return {"error": outer}
 

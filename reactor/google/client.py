@@ -43,6 +43,11 @@ class AccessTokens(Protocol):
         """Whose quota the requests count against; None: the account's."""
         ...
 
+    @property
+    def acts_as_itself(self) -> bool:
+        """Whether they are a service account's that acts for nobody, so that `primary` is a calendar of its own."""
+        ...
+
     async def token(self, rejected: str | None = None) -> str:
         """A usable access token.
 
@@ -97,7 +102,7 @@ class GoogleCalendar:
         """
         if len(works) > 1:
             await self._take_turn()
-        rounds = Rounds([exchange(work) for work in works], report)
+        rounds = Rounds([exchange(work, itself=tokens.acts_as_itself) for work in works], report)
         await self._hold(rounds, tokens)
         return rounds.results
 

@@ -17,7 +17,9 @@ from urllib.parse import urlencode
 
 import httpx
 
-from reactor.errors import ConfigurationError, PermanentError, TransientError
+from reactor.core.outcome import Dead, Retry, Scope
+from reactor.core.token_answers import Grant, read_answer, refusal
+from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.network import client_options, why
 from reactor.google.token_exchange import SCOPES
 
@@ -103,7 +105,7 @@ def exchange(client: Client, question: Question, code: str) -> Granted:
     answer = _send("POST", client.token_uri, data=form)
     read = _read(answer)
     if answer.status_code != httpx.codes.OK:
-        raise _refusal(read.get("error"), answer.status_code)
+        raise _refused(read.get("error"), read_answer(answer.status_code, answer.content, Grant.USER))
     granted = str(read.get("scope", "")).split()
     if not set(SCOPES) <= set(granted):
         raise PermanentError(
@@ -140,16 +142,23 @@ def _read(answer: httpx.Response) -> dict[str, object]:
     return read
 
 
-def _refusal(error: object, status: int) -> Exception:
-    match error:
-        case "invalid_client" | "unauthorized_client" | "deleted_client":
-            return ConfigurationError("Google does not accept GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET: compare them.")
-        case "redirect_uri_mismatch":
-            return ConfigurationError(
-                "Google does not accept a loopback address for this client: make an OAuth client of the type "
-                "'Desktop app' in its console."
-            )
-        case "invalid_grant":
-            return PermanentError("The code was used before, or is too old. Do it again.")
-        case _:
-            return TransientError(f"Google refused the code (status {status}); try again.")
+def denied(code: str) -> ReactorError:
+    """What it is to a person that the consent page refuses, by the code that it sends back."""
+    if code == "access_denied":
+        return PermanentError("Consent was denied on Google's page. Nothing was stored; run it again to ask again.")
+    return _refused(code, refusal(code))
+
+
+def _refused(code: object, means: object) -> ReactorError:
+    """What a refusal is to a person; of the token endpoint's table where there is nothing better to say."""
+    assert isinstance(means, Retry | Dead)  # noqa: S101  (for the type checker: it was no success)
+    text = f"{means.text[:1].upper()}{means.text[1:]}."
+    if code == "redirect_uri_mismatch":
+        return ConfigurationError(f"{text} Make one in Google's console.")
+    if code == "invalid_grant":
+        return PermanentError("The code was used before, or is too old. Do it again.")
+    if isinstance(means, Dead):
+        return PermanentError(f"{text} Nothing was stored.")
+    if means.scope is Scope.ALL:
+        return ConfigurationError(f"{text} Look at GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET. Nothing was stored.")
+    return TransientError(f"{text} Try again.")

@@ -63,6 +63,11 @@ class Guarded(Observer):
         with self._guard("breaker"):
             self._observer.breaker(workspace_id, before, after)
 
+    def everybody_held(self, problem: str) -> None:
+        """Nothing leaves for a while."""
+        with self._guard("everybody_held"):
+            self._observer.everybody_held(problem)
+
     def refused(self, kind: Kind, sqlstate: str) -> None:
         """The database refused a kind of work."""
         with self._guard("refused"):

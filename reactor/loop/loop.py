@@ -349,7 +349,11 @@ class Loop:
         self.stats.throttled += verdict.throttled
         breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.whole.breaker))
         before = [breaker.state for _, breaker in breakers]
+        held_until = self._lanes.whole.held_until
         self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
+        if self._lanes.whole.held_until != held_until:
+            refusals = [o for o in outcomes if isinstance(o, Retry | Dead) and o.scope is Scope.ALL]
+            self._observer.everybody_held(refusals[0].text)
         for (whose, breaker), state in zip(breakers, before, strict=True):
             if breaker.state is not state:
                 self._observer.breaker(whose, state, breaker.state)

@@ -90,6 +90,11 @@ class Tokens(Protocol):
         """Whose quota the requests count against; None: the account's."""
         ...
 
+    @property
+    def acts_as_itself(self) -> bool:
+        """Whether they are a service account's that acts for nobody."""
+        ...
+
     async def token(self, rejected: str | None = None) -> str:
         """A usable access token."""
         ...
@@ -141,6 +146,9 @@ class Observer:
 
     def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
         """A workspace's breaker, or the process's, changed with an answer."""
+
+    def everybody_held(self, problem: str) -> None:
+        """Nothing leaves for a while, since every workspace would be refused: what was said, a fixed phrase."""
 
     def refused(self, kind: Kind, sqlstate: str) -> None:
         """The database refused work of a kind; it is tried again."""

@@ -66,6 +66,10 @@ KINDS: dict[str, Kind] = {
     "policy": Kind(_error("ORG_RESTRICTION_VIOLATION", status=403), rows=("refused_by_policy",)),
     "a new 403": Kind(_error("somethingNew", status=403, times=4), rows=("unknown_403",)),
     "scope": Kind(_error("insufficientPermissions", *WRITES, times=1), rows=("insufficient_scope",)),
+    "an old token": Kind(_error("ACCESS_TOKEN_EXPIRED", times=1), everybody=True, rows=("token_refused",)),
+    "a new word in front": Kind(
+        _error("SOMETHING_NEW", status=403, times=4, front_end=True), rows=("unknown_in_front",)
+    ),
     "401": Kind(_error("authError", times=1), everybody=True, rows=("unauthorized",)),
     "401 again and again": Kind(_error("authError", *WRITES), rows=("unauthorized",)),
     "batches refused": Kind(_error("badRequest", "batch", status=413), everybody=True, rows=("batch_refused",)),
