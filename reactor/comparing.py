@@ -206,7 +206,8 @@ class _Comparison:
         rows = await self._execute(SQL["workspace"])
         if not rows:
             raise PermanentError(
-                "The workspace has no connection, so there is no calendar to look at; `connect` makes one."
+                "The workspace has no connection, so there is no calendar to look at; "
+                "`python -m reactor connect` makes one."
             )
         [(stored, is_valid, is_stopped, rebuild, waits)] = rows
         if not is_valid:
@@ -309,7 +310,7 @@ class _Comparison:
 
 
 def _no_token(why: str) -> str:
-    return f"There is no access token: {why}. If it stays so, connect the workspace again."
+    return f"There is no access token: {why}. If it stays so, connect the workspace again: `python -m reactor connect`."
 
 
 def _trace(item: UUID | None, waits: float | None, settled: bool, dead: UUID | None, code: str | None) -> Trace:  # noqa: FBT001  (columns)

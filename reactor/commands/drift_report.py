@@ -104,7 +104,10 @@ def show(found: Comparison, *, as_json: bool) -> None:
     if found.stopped:
         note(f"The other workspaces were not looked at. {found.stopped}")
     if found.invalid:
-        note(f"{count(found.invalid, 'workspace')} left out: the connection is invalid (`connections list --invalid`).")
+        note(
+            f"{count(found.invalid, 'workspace')} left out: the connection is invalid "
+            "(`python -m reactor connections list --invalid`)."
+        )
     if found.compared + found.failed != 1 or found.invalid:
         note(_sum(found))
 

@@ -147,7 +147,7 @@ NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or i
 LEFT_BEHIND = _dead(
     FailureCode.CALENDAR_GONE, "an event of it may be left in a calendar that does not exist or is not shared any more"
 )
-EVENT_GONE = _dead(FailureCode.EVENT_GONE, "somebody deleted the event in the calendar")
+EVENT_GONE = _dead(FailureCode.EVENT_GONE, "a person deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
 NO_ACCOUNT = _dead(
     FailureCode.AUTH, "the account cannot use Google Calendar: suspended, or not signed up", Scope.LANE, invalid=True
