@@ -190,9 +190,7 @@ def _fate(letter: dict[str, Any]) -> str:
         return "it waits for a valid connection, then it is sent"
     if letter["open_rebuild"]:
         rebuild = f"`python -m reactor status --rebuild {letter['open_rebuild']}`"
-        return (
-            f"it gives way to the workspace's rebuild, whose state of the event is newer ({rebuild} says how far it is)"
-        )
+        return f"it gives way to the workspace's rebuild, which brings the event's newest state ({rebuild} says how far it is)"
     return "it is sent"
 
 
@@ -278,7 +276,7 @@ def _forecast(counts: Counter[str], done: str) -> str:
     said = {
         "sent": "will be sent",
         "parked": "will wait for a valid connection",
-        "behind": "will give way to the rebuild of their workspace, whose state of the same event is newer",
+        "behind": "will give way to the rebuild of their workspace, which brings the newest state of the same event",
         "refused": "will be dead letters again: the payload cannot be used "
         "(`python -m reactor dead-letters show ID` says why)",
         "outdated": "will be completed without being sent: a newer state was settled",

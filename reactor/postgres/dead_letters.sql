@@ -54,7 +54,7 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
 --   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
 --   overtaken   a newer state of the source is open or among these letters, which will be applied instead
 --   parked      its workspace has no valid connection: it waits until a person connects it
---   behind      a rebuild of its workspace is open: what that says of the source is newer (reactor/postgres/rebuilds.py)
+--   behind      a rebuild of its workspace is open, and brings the newest state (reactor/postgres/rebuilds.py)
 --   sent        none of these; where it is `suspect`, its payload is to be looked at
 with chosen as materialized (
   select o.id, o.workspace_id as w, o.seq, o.operation, coalesce(o.failure_code, 'BAD_PAYLOAD') = 'BAD_PAYLOAD' as suspect,
