@@ -190,7 +190,8 @@ def _fate(letter: dict[str, Any]) -> str:
         return "it waits for a valid connection, then it is sent"
     if letter["open_rebuild"]:
         rebuild = f"`python -m reactor status --rebuild {letter['open_rebuild']}`"
-        return f"it gives way to the workspace's rebuild, which brings the event's newest state ({rebuild} says how far it is)"
+        newest = "which brings the event's newest state"
+        return f"it gives way to the workspace's rebuild, {newest} ({rebuild} says how far it is)"
     return "it is sent"
 
 
