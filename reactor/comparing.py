@@ -211,12 +211,14 @@ class _Comparison:
             )
         [(stored, is_valid, is_stopped, rebuild, waits)] = rows
         if not is_valid:
-            self._report.notes.append("its connection is marked invalid: nothing is sent until it is connected again")
+            self._report.notes.append(
+                "its connection is marked invalid, so nothing is sent: connect it again, `python -m reactor connect`"
+            )
         if is_stopped:
             self._report.notes.append("the brake has stopped it: see `python -m reactor brake list`")
         if rebuild is not None:
             self._rebuild = Waiting(str(rebuild), waits)
-            self._report.notes.append(f"a REBUILD_ALL waits: {rebuild}")
+            self._report.notes.append(f"a REBUILD_ALL waits: `python -m reactor status --rebuild {rebuild}`")
         tokens = self._parts.accounts.tokens(self._report.workspace, stored)
         if not isinstance(tokens, TokenSource):
             raise PermanentError(_no_token(tokens.text))

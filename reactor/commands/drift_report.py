@@ -124,6 +124,10 @@ def _show_report(report: Report) -> None:
     note(_say(report))
     for text in report.notes:
         note(f"  {text}")
+    if report.kinds:
+        note(f"  why one differs: `python -m reactor explain SOURCE --workspace {report.workspace} --google`")
+    if set(report.kinds) - {Kind.CALENDAR_GONE, Kind.UNUSABLE}:
+        note(f"  what mends most kinds: `python -m reactor rebuild --workspace {report.workspace}`")
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
