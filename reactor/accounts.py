@@ -53,10 +53,10 @@ _DAMAGED = Dead(
 class Accounts:
     """Access tokens by workspace and consent.
 
-    Another text in the row is another consent to whoever claims the next item, and may yet be the same account: a
-    token that Google rotated and we stored, or one that was encrypted with another key. It keeps its source, which is
-    found by what is encrypted. Otherwise every claim would refresh where every refresh rotates; and of two sources of
-    one account the second would use a token that the first has used up, and take the answer for a dead consent.
+    A changed ciphertext usually means a new consent, but it may be the same token, rotated by Google or encrypted with
+    another key. We find the existing token source by the decrypted token. Otherwise every claim would refresh where
+    every refresh rotates; and of two sources of one account the second would use a token that the first has used up,
+    and take the answer for a dead consent.
 
     Args:
         vault: Encrypts and decrypts.
@@ -114,7 +114,7 @@ class Accounts:
                 break
             new = self._vault.encrypt(rotated.workspace_id, rotated.new)
             origin = self._origin(rotated.workspace_id, old)
-            _keep(self._origins, new, origin)  # before anybody can claim with it
+            _keep(self._origins, new, origin)  # before a claim can find it
             _keep(self._met, _digest(rotated.workspace_id, rotated.new), origin)
             if await self._pool.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}):
                 log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id))

@@ -206,16 +206,19 @@ class _Comparison:
         rows = await self._execute(SQL["workspace"])
         if not rows:
             raise PermanentError(
-                "The workspace has no connection, so there is no calendar to look at; `connect` makes one."
+                "The workspace has no connection, so there is no calendar to look at; "
+                "`python -m reactor connect` makes one."
             )
         [(stored, is_valid, is_stopped, rebuild, waits)] = rows
         if not is_valid:
-            self._report.notes.append("its connection is marked invalid: nothing is sent until it is connected again")
+            self._report.notes.append(
+                "its connection is marked invalid, so nothing is sent: connect it again, `python -m reactor connect`"
+            )
         if is_stopped:
             self._report.notes.append("the brake has stopped it: see `python -m reactor brake list`")
         if rebuild is not None:
             self._rebuild = Waiting(str(rebuild), waits)
-            self._report.notes.append(f"a REBUILD_ALL waits: {rebuild}")
+            self._report.notes.append(f"a REBUILD_ALL waits: `python -m reactor status --rebuild {rebuild}`")
         tokens = self._parts.accounts.tokens(self._report.workspace, stored)
         if not isinstance(tokens, TokenSource):
             raise PermanentError(_no_token(tokens.text))
@@ -309,7 +312,7 @@ class _Comparison:
 
 
 def _no_token(why: str) -> str:
-    return f"There is no access token: {why}. If it stays so, connect the workspace again."
+    return f"There is no access token: {why}. If it stays so, connect the workspace again: `python -m reactor connect`."
 
 
 def _trace(item: UUID | None, waits: float | None, settled: bool, dead: UUID | None, code: str | None) -> Trace:  # noqa: FBT001  (columns)

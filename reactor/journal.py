@@ -1,7 +1,7 @@
 """What happens to items, as lines of the log and, where wanted, as spans.
 
-A dead letter is a warning, since somebody may have to do something; a retry is not, since nobody has. What was done as
-it should be is told at `debug`: metrics count it.
+A dead letter is a warning, because a person may have to do something. Retries are logged at info because they need no
+action. Completed items are logged at debug; metrics count them.
 """
 
 import logging

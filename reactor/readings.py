@@ -31,7 +31,7 @@ def of_the_loop(stats: Stats) -> Iterator[Reading]:
     yield Distribution("item_wait_seconds", "From insert to the departure of a claim's first request.", stats.waits)
     yield Counted("requests", "Requests of items to Google; a batch is one.", stats.sends)
     yield Counted("requests_broken_off", "Requests cancelled under way.", stats.broken_off)
-    yield Counted("requests_crashed", "Requests that ended in an error that nobody expected.", stats.crashes)
+    yield Counted("requests_crashed", "Requests that ended in an unexpected error.", stats.crashes)
     yield Counted("rate_limited", "Requests that Google refused for a rate.", stats.throttled)
     yield Distribution("request_items", "Items per request.", stats.sizes)
     yield Counted("looks", "Looks at the outbox, by what they came to.", stats.looks, ("found",))
@@ -82,7 +82,7 @@ def of_the_process(facts: Facts) -> Iterator[Reading]:
 
 
 def of_the_gate(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Reading]:
-    """Who woke us, and whether anybody can."""
+    """What ends a sleep, and whether it can."""
     states = {each.name: int(each is state) for each in Gate}
     yield Gauged("gate_state", "Where the gate is.", states, ("state",))
     yield Counted("wakeups", "Looks after a sleep, by what ended it.", sources, ("source",))
@@ -113,5 +113,5 @@ def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[R
     yield Gauged("locks", "Item locks: held, without an item in hand, missing for one.", locks, ("state",))
     others = "Locks of ours that another session has held for a minute, by lock."
     yield Gauged("locks_held_by_others", others, by_others, ("lock",))
-    yield Gauged("outbox_orphaned_items", "PROCESSING rows whose lock nobody has.", seen.orphans)
+    yield Gauged("outbox_orphaned_items", "PROCESSING rows whose session is gone.", seen.orphans)
     yield Gauged("outbox_doubled_sources", "Sources with two PROCESSING rows.", seen.doubled)

@@ -234,7 +234,7 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     """Items per claim. A full claim is followed by the next at once: it bounds memory, not throughput"""
 
     calendar_sync_poll_interval_ms: Annotated[int, Field(ge=100, le=60_000)] = 5_000
-    """Milliseconds between looks at the outbox when nobody calls; new items do not wait for it"""
+    """Milliseconds between looks at the outbox when no writer calls; new items do not wait for it"""
 
     calendar_sync_max_retries: Annotated[int, Field(ge=1, le=100)] = 5
     """Failed attempts after which an item is a dead letter; a ceiling over each row's own `max_attempts`"""
@@ -263,7 +263,7 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     """Days for which completed items and dead letters are kept; what died of AUTH waits for its connection"""
 
     calendar_sync_brake_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
-    """The part of a workspace's events beyond which deletes stop the workspace until somebody releases it
+    """The part of a workspace's events beyond which deletes stop the workspace until a person releases it
     ([architecture.md](architecture.md#the-brake)); 1 turns the brake off"""
 
     calendar_sync_brake_events: Annotated[int, Field(ge=1, le=1_000_000)] = 20
@@ -314,5 +314,5 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
         ours = name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(name)
         if ours and name.upper() not in known.values():
             near = get_close_matches(name.upper().removeprefix(_PREFIX), known)
-            advice = f"did you mean {known[near[0]]}?" if near else "docs/configuration.md has those that there are."
+            advice = f"did you mean {known[near[0]]}?" if near else "docs/configuration.md lists the settings."
             yield f"{name} is no setting, and nothing is done with it: {advice}"

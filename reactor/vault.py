@@ -212,7 +212,8 @@ class Vault:
         if not text.startswith((VERSION, NEWER)):
             raise LegacyPlaintextError(
                 f"the stored token does not start with {VERSION!r} or {NEWER!r}, so it is not encrypted by this vault; "
-                "if it is a token in the clear, pass it to `connections add` on standard input, to be stored encrypted"
+                "if it is a token in the clear, pass it to "
+                "`python -m reactor connections add` on standard input, to be stored encrypted"
             )
         match = TEXT.fullmatch(text)
         if match is None and text.count(":") < 2:

@@ -153,7 +153,7 @@ async def test_nobody_consents(google: GoogleServer, database: Database) -> None
         await command.has_asked()
         code, said, _ = await command.end()
     assert code == 1
-    assert said.startswith("Nobody consented within 1 s. Run it again, and open the address in a browser")
+    assert said.startswith("Consent was not given within 1 s. Run it again, and open the address in a browser")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,11 @@ def test_what_would_become_of_one(database: Database, rows: Rows) -> None:
     assert "compared and put right" in shown(rebuild)["preview"]["what"]
     rows.insert("p", of="stranger")
     assert shown(parked)["requeue"] == "nothing is sent, a newer state of the source waits"
+    assert shown(cancel)["requeue"] == "it is sent"
+    waits = rows.insert(operation="REBUILD_ALL")
+    assert shown(cancel)["requeue"].startswith("it gives way to the workspace's rebuild, which brings")
+    assert f"`python -m reactor status --rebuild {waits}`" in shown(cancel)["requeue"]
+    assert shown(rebuild)["requeue"] == "it is sent"
 
 
 def test_a_forecast_asks_the_parser(database: Database, rows: Rows) -> None:
@@ -116,7 +121,10 @@ def test_a_forecast_asks_the_parser(database: Database, rows: Rows) -> None:
     found = document(database, "dead-letters", "requeue", "--all", "--dry-run")
     assert (found["refused"], found["sent"]) == (3, 1)
     said = call(database.reactor, "dead-letters", "requeue", "--id", str(bad), "--dry-run").stderr
-    assert "1 will be dead letters again: the payload cannot be used (`dead-letters show ID` says why)" in said
+    assert (
+        "1 will be dead letters again: the payload cannot be used (`python -m reactor dead-letters show ID` says why)"
+        in said
+    )
 
 
 def test_a_calendar_with_a_line_break_is_shown_so_that_it_is_seen(database: Database, rows: Rows) -> None:
@@ -151,6 +159,9 @@ def test_a_forecast_comes_first_and_a_dry_run_changes_nothing(database: Database
     said = call(database.reactor, "dead-letters", "requeue", "--all", "--dry-run").stderr
     assert said.startswith("6 dead letters would be put back:\n  2 will be sent\n")
     assert "  1 will be completed without being sent: a newer state was settled\n" in said
+    rows.insert(operation="REBUILD_ALL")
+    said = call(database.reactor, "dead-letters", "requeue", "--all", "--dry-run").stderr
+    assert "2 will give way to the rebuild of their workspace, which brings the newest state of the same event" in said
 
 
 def test_what_is_put_back_has_all_its_attempts(database: Database, rows: Rows) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from reactor.cli import app
+from reactor.demo.settings_file import settings_file
+from reactor.errors import ConfigurationError
+from tests.commands import call
 from tests.databases import Server, wait_until
 
 pytestmark = pytest.mark.alone
@@ -119,7 +123,6 @@ def test_killed_it_leaves_nothing_either(directory: Path) -> None:
     [
         (["--items", "5000"], signal.SIGINT, 130),
         (["--items", "5000"], signal.SIGTERM, 143),
-        ([], signal.SIGINT, 0),
     ],
 )
 def test_a_signal_stops_everything(directory: Path, arguments: list[str], sent: signal.Signals, code: int) -> None:
@@ -129,6 +132,36 @@ def test_a_signal_stops_everything(directory: Path, arguments: list[str], sent: 
     assert (process.returncode, errors) == (code, "")
     assert out.splitlines()[-1] == "stopped; nothing was compared (--items N compares at the end)"
     wait_until(lambda: leftovers(directory) == [])
+
+
+@embedded
+def test_other_commands_work_on_it_while_it_goes_on(directory: Path, tmp_path: Path) -> None:
+    """With the settings that it writes: so that a newcomer can try them, and see that calendars agree."""
+    file = tmp_path / "demo.env"
+    process = at_work(directory, "--rate", "0.5", "--settings", str(file))
+    assert file.exists(), process.communicate()
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = (line.removeprefix("export ").partition("=") for line in file.read_text().splitlines())
+    settings = {name: shlex.split(value)[0] for name, _, value in lines}
+    dsn = settings.pop("DATABASE_URL")
+    wait_until(lambda: json.loads(call(dsn, "status", "--json").stdout)["items"]["open"] == 0)
+    compared = json.loads(call(dsn, "drift", "--all", "--rate", "100", "--json", **settings).stdout)
+    assert (compared["compared"], compared["different"], compared["failed"]) == (4, 0, 0)
+    assert compared["wanted"] > 0
+    found = call(dsn, "explain", "Python", "--show-texts", **settings)
+    assert (found.exit_code, "say which, by its source" in found.stderr) == (2, True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors, file.exists()) == (0, "", False)
+    wait_until(lambda: leftovers(directory) == [])
+
+
+def test_settings_go_into_a_new_file_or_nowhere(tmp_path: Path) -> None:
+    (there := tmp_path / "there").write_text("somebody's")
+    for path, why in ((there, "already"), (tmp_path / "no" / "such", "cannot be made")):
+        with pytest.raises(ConfigurationError, match=why), settings_file(path, {"a": "b"}):
+            pass
+    assert there.read_text() == "somebody's"
 
 
 def test_a_signal_while_modules_are_imported_is_a_quiet_end(directory: Path) -> None:

@@ -84,7 +84,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
         replace(THERE, connection=Connection(is_valid=True, calendar_id="team")),
         "another calendar than the one that the workspace is connected to",
     ),
-    Cause.DELETED: (seen(Sight.DELETED), "somebody removed it in their calendar"),
+    Cause.DELETED: (seen(Sight.DELETED), "a person removed it in the calendar"),
     Cause.MISSING: (seen(Sight.MISSING), "does not show its calendar to this account"),
     Cause.FOREIGN: (seen(Sight.FOREIGN), "something else under the event's id"),
     Cause.UNSEEN: (seen(Sight.REFUSED), "does not show it now: the quota is used up (403 quotaExceeded)"),

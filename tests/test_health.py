@@ -23,7 +23,7 @@ def test_ready_takes_everything() -> None:
     assert readiness(facts).problems == ("It is stopping.",)
     facts.draining, facts.crashing = False, True
     assert readiness(facts).problems == (
-        "An unexpected error has ended the work within the last minute; it was begun anew.",
+        "An unexpected error has ended the work within the last minute; it was begun anew: see the log.",
     )
 
 

@@ -163,7 +163,7 @@ def test_a_key_file_that_was_changed_is_refused(change: dict[str, object], probl
         (b"0\x82\x09\xff\xfe", "a file that is no text, perhaps a P12 key"),
         (TOKEN.encode(), "a refresh token"),
         (b"hello", "no JSON"),
-        (b"null", "'null', which says that there is none"),
+        (b"null", "'null', which stands for an empty value"),
         (b'{"type": "service_account"', "JSON that is cut off or damaged"),
     ],
 )

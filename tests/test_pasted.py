@@ -61,7 +61,7 @@ def test_a_text_is_called_by_its_name(text: str, kind: pasted.Kind) -> None:
 def test_a_word_for_nothing_is_named(word: str) -> None:
     kind = kind_of(word)
     assert kind is not None
-    assert kind.sentence == f"That is {word!r}, which says that there is none; look at the program that wrote it."
+    assert kind.sentence == f"That is {word!r}, which stands for an empty value; look at the program that wrote it."
 
 
 @pytest.mark.parametrize("token", [TOKEN, "1/fFAGRNJru1FTz70BzhT3Zg", "1//a=b", '"', "stand-in:token=", "0.AXoA-azure"])

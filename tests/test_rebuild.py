@@ -170,7 +170,7 @@ async def test_without_a_view_what_was_applied_last_is_the_state(world: RebuildW
     assert world.shown(TEAM) == {"event 0": 1, "event 1": 1, "event 2": 1}
     assert world.shown() == {"an older worker's": 1}
     assert world.status(rebuild)[0] == "COMPLETED"
-    assert world.status(rebuild)[3] == "left alone: 2 events of which nobody knows what they should be"
+    assert world.status(rebuild)[3] == "left alone: 2 events of which it is not known what they should be"
 
 
 async def test_without_a_view_what_a_dead_cancel_was_for_goes(world: RebuildWorld) -> None:

@@ -135,11 +135,11 @@ def test_an_older_worker_goes_on_during_the_backfill(deployed_database: str) -> 
             reports.append(sentence)
             if sentence == "Applying 0010_backfill.":
                 worker.execute("update sync_outbox set status = 'PROCESSING' where id = %s", (item,))
-            if sentence.startswith("Somebody holds a lock"):
+            if sentence.startswith("Another session holds a lock"):
                 worker.commit()
 
         migrate(deployed_database, progress=report)
-        assert any(sentence.startswith("Somebody holds a lock") for sentence in reports)
+        assert any(sentence.startswith("Another session holds a lock") for sentence in reports)
         row = worker.execute(
             "select status::text, seq = sync_outbox_legacy_seq(created_at) from sync_outbox where id = %s", (item,)
         )
@@ -155,7 +155,7 @@ def test_writers_pass_between_two_tries_for_a_lock(deployed_database: str) -> No
         other.execute("set lock_timeout = '1ms'")
 
         def report(sentence: str) -> None:
-            if not sentence.startswith("Somebody holds a lock"):
+            if not sentence.startswith("Another session holds a lock"):
                 return
             other.execute(INSERT, (workspace, 2))
             passed.append(True)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import typer.main
@@ -13,22 +13,25 @@ from pydantic_core.core_schema import ErrorType
 
 import reactor
 from reactor.cli import app
+from reactor.core.explanation import explain
+from reactor.core.health import Facts, readiness
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, Upsert, parse
+from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
 from reactor.settings import Settings
 from tests.commands import call
 from tests.dialogues import WORKSPACE, cancel_json, upsert_json
+from tests.test_explanation import CASES
 from tests.test_settings import GIVEN, OF_LIBRARIES
 
 SOURCE = Path(reactor.__file__).parent
-SAID = {"note", "echo", "Finding", "problem", "Retry", "Dead", "print_facts"}
 DUE = {"ConfigurationError", "PermanentError", "TransientError", "KeySettingError"}
 """What a command ends with: a person has to do something, and is told what."""
 HEALED = ("housekeeping.py", "lifecycle.py", "pooler.py", "errors.py", "embedded.py")
 """Where a TransientError is tried again by the service itself."""
 REMEDY = re.compile(
     r"\b(?:run|look|use|give|set|unset|take|write|try|see|add|put|keep|share|compare|install|leave|make|narrow|again"
-    r"|open|copy|name|goes with|docs/\S+"
+    r"|open|copy|name|makes|goes with|docs/\S+"
     r"|must|is a|is not 1 to|is one|is the|an entry is|such as|codes are|say which|has those)\b",
     re.IGNORECASE,
 )
@@ -37,21 +40,46 @@ LIBRARIES = re.compile(
     r"|\w+(?:Error|Exception|Warning)|(?:Read|Connect|Write|Pool)Timeout)\b"
 )
 NAMED = re.compile(r"type\(\w+\)\.__(?:qual)?name__|\b(?:exc|error)!r|repr\((?:error|exc)\)")
+VAGUE = re.compile(
+    r"\b(?:whoever|nobody|somebody|everybody|anybody)\b|[\w)], since (?!\{)|\b(?:those|ones?|all) that there are\b",
+    re.IGNORECASE,
+)
+"""A noun says who; "because" is no date; what is said of a thing has words of its own."""
 TYPES = set(get_args(ErrorType))
 MESSAGES = re.compile(r"Input should|Field required|valid (?:string|dictionary|list)|String should")
+GROUPS = typer.main.get_command(app)
 
 
-def spoken() -> Iterator[tuple[str, str, str]]:
-    """File, callee and text of whatever is said to a person; what is inserted stands in braces, as it is written."""
+class Text(NamedTuple):
+    """What may be said to a person; what is inserted stands in braces, as it is written."""
+
+    file: str
+    callee: str
+    text: str
+
+
+def spoken() -> list[Text]:
+    """Every text of several words in the product's code, without its docstrings; and the help of every command.
+
+    Whether it is shown, logged or stored is not asked: a statement or a pattern among them says nothing wrong either.
+    """
+    found = [Text("--help", "help", text) for text in helped(GROUPS)]
     for file in sorted(SOURCE.rglob("*.py")):
         if {"emulator", "demo"} & set(file.relative_to(SOURCE).parts):
             continue
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        tree = ast.parse(file.read_text("utf-8"))
+        silent = {each.value for each in ast.walk(tree) if isinstance(each, ast.Expr)}  # docstrings
+        callees: dict[ast.AST, str] = {}
+        for node in ast.walk(tree):  # from the outside in
+            if isinstance(node, ast.JoinedStr):
+                silent |= set(ast.walk(node)) - {node}
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func).rpartition(".")[2]
-                texts = [text for each in node.args if (text := written(each)) and " " in text.strip()]
-                if name in SAID or name.endswith("Error"):
-                    yield from ((file.name, name, text) for text in texts)
+                callees |= {inner: name for each in node.args for inner in ast.walk(each)}
+            text = written(node) if isinstance(node, ast.expr) and node not in silent else None
+            if text and len(text.split()) > 2:
+                found.append(Text(file.name, callees.get(node, ""), text))
+    return found
 
 
 def written(node: ast.expr) -> str | None:
@@ -59,22 +87,79 @@ def written(node: ast.expr) -> str | None:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=parts):
-            return "".join(written(part) or f"{{{ast.unparse(part)}}}" for part in parts)
+            return "".join(written(part) or f"{{{ast.unparse(part).strip('{}')}}}" for part in parts)
         case _:
             return None
 
 
+def helped(command: Any) -> Iterator[str]:
+    """What `--help` says of a command, of all below it, and of their options."""
+    yield from (command.help or "", command.epilog or "")
+    yield from (getattr(each, "help", None) or "" for each in command.params)
+    for below in getattr(command, "commands", {}).values():
+        yield from helped(below)
+
+
+SPOKEN = spoken()
+
+
 def test_no_text_names_what_belongs_to_a_library() -> None:
-    found = list(spoken())
-    assert len(found) > 150
-    assert not [each for each in found if LIBRARIES.search(re.sub(r"\{.*?\}", "", each[2])) or NAMED.search(each[2])]
+    assert len(SPOKEN) > 900
+    plain = [each for each in SPOKEN if each.file != "tracebacks.py"]
+    assert not [
+        each for each in plain if LIBRARIES.search(re.sub(r"\{.*?\}", "", each.text)) or NAMED.search(each.text)
+    ]
+
+
+def test_every_text_says_who_and_why_in_plain_words() -> None:
+    assert [each for each in SPOKEN if VAGUE.search(each.text)] == []
 
 
 def test_what_a_person_has_to_do_is_said() -> None:
-    due = [each for each in spoken() if each[1] in DUE and each[0] not in HEALED]
+    due = [each for each in SPOKEN if each.callee in DUE and each.file not in HEALED]
     assert len(due) > 40
-    silent = [each for each in due if not REMEDY.search(each[2]) and not each[2].endswith(("}", "}."))]  # that says it
-    assert silent == []
+    silent = [each for each in due if not REMEDY.search(each.text)]
+    assert [each for each in silent if not each.text.endswith(("}", "}.", ": "))] == []  # what follows says it
+
+
+def test_every_explanation_refusal_and_unready_page_says_what_to_do() -> None:
+    remedies = [explain(chain).remedy for chain, _ in CASES.values()]
+    refusals = [advice(state) for state in ("25006", "42501", "53100", "53200", "55P03", "57014", "22003", "23514")]
+    refusals += [advice(state) for state in ("40001", "42P01", "53400", "P0001", "XX000")]
+    unready = readiness(Facts({}, crashing=True)).problems
+    said = [
+        each
+        for each in (*remedies, *refusals, *unready)
+        if not re.search("Nothing is to be done|find what|ask", each, re.IGNORECASE)
+    ]
+    assert len(said) > 40
+    assert [each for each in said if not REMEDY.search(each) and "`" not in each] == []
+
+
+COMMAND = re.compile(r"python -m reactor((?: (?:[a-z][a-z-]+|--[a-z-]+))*)")
+
+
+def test_every_command_that_a_text_or_a_page_names_is_there() -> None:
+    """In full: what is pasted works, or asks for what is left out."""
+    pages = [(page.name, page.read_text("utf-8")) for page in (SOURCE.parent / "docs").glob("*.md")]
+    pages += [("README.md", (SOURCE.parent / "README.md").read_text("utf-8"))]
+    named = [(each.file, each.text) for each in SPOKEN] + pages
+    found = [(file, words.split()) for file, text in named for words in COMMAND.findall(text)]
+    assert len(found) > 150
+    assert [each for each in found if not exists(each[1])] == []
+    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")  # type: ignore[attr-defined]
+    assert [each for each in SPOKEN if each.file not in ("--help", "cli.py") and short.search(each.text)] == []
+
+
+def exists(words: list[str]) -> bool:
+    """Whether such a command has such options."""
+    command: Any = GROUPS
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
+    return all(word in options for word in words if word.startswith("--")) and not (
+        hasattr(command, "commands") and words and not words[0].startswith("--")
+    )
 
 
 WRONG: tuple[Any, ...] = (None, "", " x\n", "x", 7, 1.5, True, [], [7], {}, {"a": 1}, "x" * 2_000)
@@ -154,7 +239,7 @@ def options(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 
 
 def test_what_is_typed_wrongly_is_said_in_our_words() -> None:
-    typed = [(path, each) for path, each in options(typer.main.get_command(app)) if path[0] not in ("demo", "emulator")]
+    typed = [(path, each) for path, each in options(GROUPS) if path[0] not in ("demo", "emulator")]
     assert len(typed) > 40
     for path, each in typed:
         if each.is_flag if hasattr(each, "is_flag") else False:

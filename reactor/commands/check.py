@@ -271,7 +271,7 @@ def _keys(desk: Desk) -> Findings:
     counts, advice = _decrypt_all(desk, vault)
     for kind, text in advice.items():
         ours = issubclass(kind, ConfigurationError)
-        remedy = "" if ours else "; connect these workspaces again"
+        remedy = "" if ours else "; connect these workspaces again with `python -m reactor connect`"
         verdict = Verdict.FAIL if ours else Verdict.WARN
         yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}{remedy}")
     if counts["old"]:

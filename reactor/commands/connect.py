@@ -72,7 +72,8 @@ def _client(settings: _Settings) -> Client:
     if settings.google_client_id == NO_CLIENT:
         raise ConfigurationError(
             "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a person consents to an OAuth "
-            "client: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or use `connections add --service-account`."
+            "client: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or use "
+            "`python -m reactor connections add --service-account`."
         )
     if settings.google_auth_uri == AUTH_URI and settings.google_token_uri != TOKEN_URI:
         raise ConfigurationError(

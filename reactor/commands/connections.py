@@ -12,6 +12,7 @@ from reactor.commands import credentials
 from reactor.commands.credentials import Credential
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace
 from reactor.commands.output import at_least, count, note, print_json, print_table, sentences, visible
+from reactor.core.messages import PRIMARY
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.credentials import NO_CLIENT, StoredCredentialError, account_of, service_account_in
 from reactor.google.trial import Candidate, try_credential
@@ -83,7 +84,11 @@ def list_(
         columns = ("workspace", "calendar", "credential", "valid", "key", "waiting", "dead of AUTH", "changed")
         print_table(columns, map(_line, found))
     else:
-        note("There are no connections; `connect` or `connections add` makes one." if not invalid else "All are valid.")
+        note(
+            "There are no connections; `python -m reactor connect` or `python -m reactor connections add` makes one."
+            if not invalid
+            else "All are valid."
+        )
 
 
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -278,8 +283,18 @@ def tell(said: dict[str, Any], *, as_json: bool) -> None:
         return
     note(f"Workspace {said['workspace']} is connected{'' if said['new'] else ' again'}.")
     _tell_requeued(said["requeued"])
+    rebuild = f"`python -m reactor rebuild --workspace {said['workspace']}`"
     if said["calendar_changed"]:
-        note("Its calendar is another one than before. Events that are there stay until a REBUILD_ALL moves them.")
+        note(
+            "Its calendar is another one than before. Events stay in the former one until they change, or "
+            f"until {rebuild} moves all of them. Where this account cannot see the former one they stay there: "
+            "delete them by hand."
+        )
+    elif said["calendar"] == PRIMARY and not said["new"]:
+        note(
+            f"If this is another account than before, {rebuild} makes the events anew in its calendar. Those in "
+            "the former account's calendar stay there: delete them by hand."
+        )
 
 
 @app.command(
@@ -293,7 +308,7 @@ def enable(*, workspace: Workspace, as_json: AsJson = False, database_url: Datab
     For a connection that was disabled by hand, or whose cause is gone (an administrator's policy). A consent that was
     revoked does not come back so: the next item marks it invalid again. Use `connect`.
 
-    Exit codes: 0 it is valid; 2 there is none, wrong use or no database.
+    Exit codes: 0 it is valid; 2 it has no connection, wrong use or no database.
     """
     _set(workspace, valid=True, as_json=as_json, database_url=database_url)
 
@@ -308,7 +323,7 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 
     What is in hand already is finished.
 
-    Exit codes: 0 it is invalid; 2 there is none, wrong use or no database.
+    Exit codes: 0 it is invalid; 2 it has no connection, wrong use or no database.
     """
     _set(workspace, valid=False, as_json=as_json, database_url=database_url)
 
@@ -316,7 +331,10 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
     with sentences(), open_desk(_dsn(database_url), name="connections") as desk:
         if desk.row(SQL["connection"], workspace=workspace) is None:
-            raise ConfigurationError(f"Workspace {workspace} has no connection: make one with `connect`.")
+            raise ConfigurationError(
+                f"Workspace {workspace} has no connection: "
+                f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
+            )
         dead = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
         changed = bool(desk.rows(SQL["set_valid"], workspace=workspace, valid=valid))
     requeued = dead if changed else 0

@@ -42,7 +42,9 @@ def refresh_token() -> Credential:
     text = typer.prompt("Refresh token", hide_input=True, err=True) if terminal else _all().decode("utf-8", "replace")
     token = str(text).removeprefix("\ufeff").strip()
     if not token:
-        raise ConfigurationError("There is no refresh token on standard input; pipe it in: `… connections add < file`.")
+        raise ConfigurationError(
+            "There is no refresh token on standard input; pipe it in: `python -m reactor connections add … < file`."
+        )
     if kind := kind_of(token):
         raise ConfigurationError(kind.sentence)
     if not is_token(token):

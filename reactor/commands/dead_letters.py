@@ -129,7 +129,10 @@ def list_(
         print_table(columns, [tuple(cause[name] for name in columns) for cause in causes[:SHOWN]])
         if len(causes) > SHOWN:
             note(f"And {len(causes) - SHOWN:,} rarer causes: narrow it with --workspace or --code, or see --json.")
-        note(f"{at_least(total, CAP)} in all. Next: `dead-letters show ID`, `dead-letters requeue --dry-run`.")
+        note(
+            f"{at_least(total, CAP)} in all. Next: `python -m reactor dead-letters show ID`, "
+            "`python -m reactor dead-letters requeue --all --dry-run`."
+        )
     else:
         note("There are no dead letters.")
     raise typer.Exit(1 if causes else 0)
@@ -151,8 +154,7 @@ def show(
 ) -> None:
     """Show one item: what it died of, what would be sent, and what a requeue would come to.
 
-    Works for items in every state. Titles, descriptions and places are somebody's business: they are shown only with
-    --show-texts.
+    Works for items in every state. Titles, descriptions and places are private: they are shown only with --show-texts.
 
     Exit codes: 0 shown; 2 there is no such item, wrong use or no database.
     """
@@ -186,6 +188,10 @@ def _fate(letter: dict[str, Any]) -> str:
         return "nothing is sent, a newer state of the source waits"
     if not letter["connection_is_valid"]:
         return "it waits for a valid connection, then it is sent"
+    if letter["open_rebuild"]:
+        rebuild = f"`python -m reactor status --rebuild {letter['open_rebuild']}`"
+        newest = "which brings the event's newest state"
+        return f"it gives way to the workspace's rebuild, {newest} ({rebuild} says how far it is)"
     return "it is sent"
 
 
@@ -215,7 +221,7 @@ def requeue(  # noqa: PLR0913  (options)
 ) -> None:
     """Put dead letters back: due now, with all their attempts.
 
-    At a bounded rate, so that what everybody else inserts is not held up. It may be broken off at any time and run
+    At a bounded rate, so that what is inserted meanwhile is not held up. It may be broken off at any time and run
     again; what was put back stays so. What dies again meanwhile is left alone. At most 100,000 at a time.
 
     Not all of them are sent: where a newer state of the same source was settled, or is on its way, the older one is
@@ -240,7 +246,7 @@ def requeue(  # noqa: PLR0913  (options)
             done = 0 if dry_run else _put_back(desk, [row["id"] for row in fates], rate)
     left = 0 if dry_run else len(fates) - done
     if as_json:
-        fate = {name: counts[name] for name in ("sent", "parked", "refused", "outdated", "overtaken")}
+        fate = {name: counts[name] for name in ("sent", "parked", "behind", "refused", "outdated", "overtaken")}
         print_json({"found": len(fates), "requeued": done, "left": left, "dry_run": dry_run, **fate})
     elif fates and not dry_run:
         note(
@@ -251,7 +257,7 @@ def requeue(  # noqa: PLR0913  (options)
 
 
 def _ask_the_parser(desk: Desk, fates: list[dict[str, Any]]) -> None:
-    """Mark those that would be sent and whose payload cannot be used, which is what they died of, or nobody knows."""
+    """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
     suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
     ids = list(suspects)
     for first in range(0, len(ids), READ):
@@ -271,7 +277,9 @@ def _forecast(counts: Counter[str], done: str) -> str:
     said = {
         "sent": "will be sent",
         "parked": "will wait for a valid connection",
-        "refused": "will be dead letters again: the payload cannot be used (`dead-letters show ID` says why)",
+        "behind": "will give way to the rebuild of their workspace, which brings the newest state of the same event",
+        "refused": "will be dead letters again: the payload cannot be used "
+        "(`python -m reactor dead-letters show ID` says why)",
         "outdated": "will be completed without being sent: a newer state was settled",
         "overtaken": "will be completed without being sent: a newer state waits or is put back too",
     }

@@ -1,5 +1,6 @@
 """`demo`: see it work."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,16 @@ def demo(
             "without it an embedded one is started.",
         ),
     ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            show_default=False,
+            metavar="FILE",
+            help="Write the demo's settings into a new file for a shell, to run other commands on the demo while it "
+            "goes on; removed at the end.",
+        ),
+    ] = None,
 ) -> None:
     """See it work: PostgreSQL, a Google Calendar, an application and the reactor, all of them here.
 
@@ -36,10 +47,17 @@ def demo(
     if as_json and items is None:
         typer.echo("--json needs --items: a demo without an end has no result.", err=True)
         raise typer.Exit(2)
-    options = Options(items=items, seed=seed, rate=rate, as_json=as_json, database_url=database_url)
+    options = Options(items=items, seed=seed, rate=rate, as_json=as_json, database_url=database_url, settings=settings)
     raise typer.Exit(command.run(options))
+
+
+EPILOG = """Examples:
+
+    python -m reactor demo --items 500
+
+    python -m reactor demo --settings demo.env    # elsewhere: . ./demo.env; python -m reactor status"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: python -m reactor demo --items 500")(demo)
+    app.command(epilog=EPILOG)(demo)

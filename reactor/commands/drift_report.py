@@ -104,7 +104,10 @@ def show(found: Comparison, *, as_json: bool) -> None:
     if found.stopped:
         note(f"The other workspaces were not looked at. {found.stopped}")
     if found.invalid:
-        note(f"{count(found.invalid, 'workspace')} left out: the connection is invalid (`connections list --invalid`).")
+        note(
+            f"{count(found.invalid, 'workspace')} left out: the connection is invalid "
+            "(`python -m reactor connections list --invalid`)."
+        )
     if found.compared + found.failed != 1 or found.invalid:
         note(_sum(found))
 
@@ -121,6 +124,10 @@ def _show_report(report: Report) -> None:
     note(_say(report))
     for text in report.notes:
         note(f"  {text}")
+    if report.kinds:
+        note(f"  why one differs: `python -m reactor explain SOURCE --workspace {report.workspace} --google`")
+    if set(report.kinds) - {Kind.CALENDAR_GONE, Kind.UNUSABLE}:
+        note(f"  what mends most kinds: `python -m reactor rebuild --workspace {report.workspace}`")
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -118,7 +118,10 @@ def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
             columns = ("workspace", "source", "starts", "title")
             print_table(columns, [tuple(each[name] for name in columns) for each in shown[:MATCHES]])
         more = f"over {MATCHES}" if len(matches) > MATCHES else str(len(matches))
-        raise ConfigurationError(f"It may be one of {more}: say which, by its source and its --workspace.")
+        raise ConfigurationError(
+            f"It may be one of {more}: say which, by its source and its --workspace. "
+            "--show-texts shows their titles; more words leave fewer."
+        )
     return matches[0]
 
 

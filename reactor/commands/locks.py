@@ -20,7 +20,7 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
     """Show who holds which item: workspace, key, backend, client, age; the longest held first.
 
     After them, who keeps the lock of the claims or of the gate, where that is no replica at its work: a session of
-    somebody else, or a transaction that has been open for a minute. Its name and process id are there.
+    another program, or a transaction that has been open for a minute. Its name and process id are there.
 
     An item in hand takes seconds. One that is held for minutes belongs to a worker that hangs: its backend's process id
     is there to be looked up in pg_stat_activity, and `select pg_terminate_backend(pid)` frees its items for others. An
@@ -44,7 +44,7 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
     elif found:
         print_table(("workspace", "item", "source", "key", "pid", "client", "age", "holder"), map(_line, found))
     else:
-        note("Nobody holds an item.")
+        note("No item is in hand.")
 
 
 def _of_all(holder: Holder) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Loopback:
             answer = self._answers.get(timeout=seconds)
         except queue.Empty:
             raise PermanentError(
-                f"Nobody consented within {seconds:g} s. Run it again, and open the address in a browser on this "
+                f"Consent was not given within {seconds:g} s. Run it again, and open the address in a browser on this "
                 "machine; --timeout gives more time."
             ) from None
         if "code" in answer:

@@ -28,7 +28,7 @@ A_MINUTE = 600
 _STATES = {
     "view": "what the view calendar_source_events has now",
     "function": "what the function calendar_source_events returns now",
-    "memory": "what was applied last, since there is no view calendar_source_events",
+    "memory": "what was applied last, because there is no view calendar_source_events",
 }
 
 Document = dict[str, Any]
@@ -46,7 +46,7 @@ def rebuild(
 ) -> None:
     """Make a workspace's calendar agree with all that the application says now: starts a REBUILD_ALL.
 
-    Events that somebody deleted come back, events that the application does not want go, a change of calendar moves
+    Events that a person deleted come back, events that the application does not want go, a change of calendar moves
     them; what others have in the calendar is not touched. What it comes to is said first. Edits made meanwhile win.
     `status --rebuild ID` shows how far it is.
 
@@ -143,8 +143,8 @@ def _show(document: Document) -> None:
         {
             "state": _STATES[document["state"]],
             "written": count(document["writes"], "event") + again,
-            "deleted": f"{count(document['deletes'], 'event')}, and what is found of ours that nobody knows",
-            "left alone": f"{count(document['left_alone'], 'event')} of which nobody knows what they should be",
+            "deleted": f"{count(document['deletes'], 'event')}, and what is found of ours without a known source",
+            "left alone": f"{count(document['left_alone'], 'event')} of which it is not known what they should be",
             "calendars": ", ".join(document["calendars"]),
             "calls": f"about {document['calls']:,} of Google's quota for this user: {count(minutes, 'minute')} or more",
             "meanwhile": "edits of the workspace wait until the rebuild has expanded (seconds), and win",

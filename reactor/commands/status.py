@@ -128,7 +128,11 @@ def _show_outbox(document: Document) -> None:
     if parked["workspaces"]:
         shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[:TOP]
         rows = [(e["workspace"], "invalid" if e["connected"] else "none", at_least(e["waiting"], CAP)) for e in shown]
-        print_table(("workspace", "connection", "waiting"), rows, title="\nParked: connect them again")
+        print_table(
+            ("workspace", "connection", "waiting"),
+            rows,
+            title="\nParked: connect them again with `python -m reactor connect`",
+        )
     if document["stopped"]:
         rows = [(e["workspace"], e["cause"], f"{e['deletes']:,} of {e['events']:,}") for e in document["stopped"]]
         more = f" ({at_least(len(rows), LISTED)} workspaces)" if len(rows) > TOP else ""

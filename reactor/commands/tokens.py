@@ -68,7 +68,7 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
             print_table(
                 ("workspace", "problem"),
                 report.problems.items(),
-                title="Left as they are: add the key, or connect these workspaces again",
+                title="Left as they are: add the key, or connect them again with `python -m reactor connect`",
             )
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 

@@ -158,7 +158,7 @@ NOBODYS = Dead(
     Scope.LANE,
     asked=False,
 )
-EVENT_GONE = _dead(FailureCode.EVENT_GONE, "somebody deleted the event in the calendar")
+EVENT_GONE = _dead(FailureCode.EVENT_GONE, "a person deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
 NO_ACCOUNT = _dead(
     FailureCode.AUTH, "the account cannot use Google Calendar: suspended, or not signed up", Scope.LANE, invalid=True

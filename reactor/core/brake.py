@@ -1,14 +1,14 @@
 """The brake: a workspace that is about to lose most of its events is stopped until a person says that it is meant.
 
 A wrong `DELETE`, a view that suddenly shows nothing (a policy of row level security, a join that broke), a restored
-backup: each looks to the reactor like somebody's wish, and within seconds people's calendars would be empty. Too late
-is what cannot be repaired here; a question is cheap. So it is asked before the first event goes.
+backup: each looks to the reactor like a wish of the application, and within seconds people's calendars would be empty.
+Deleted events cannot be restored from here, and asking is cheap, so we ask before the first delete is sent.
 
 **When.** A rebuild, when it has counted and before it has written anything. A burst, when cancels are claimed and
 before the first of them is sent.
 
-**How much.** More than half of the events by default: whoever clears half of a calendar at once is rare enough to be
-asked. And never fewer than twenty events: a workspace of three loses two of them every other day, and what twenty are
+**How much.** More than half of the events by default: to clear half of a calendar at once is rare enough to be asked
+about. And never fewer than twenty events: a workspace of three loses two of them every other day, and what twenty are
 worth a person can write again. Both are settings.
 
 **What a burst is.** The events of a workspace that are gone, or are about to go, within one window of ten minutes:

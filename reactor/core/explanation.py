@@ -1,11 +1,11 @@
 """Why an event is in its calendar or is not, as one cause: a table, read from the top, the first row that fits decides.
 
 The order is that of the journey (docs/architecture.md). First the newest state that waits, and what a claim asks of it:
-its floor, who has it, the connection, the brake, somebody who claims, the workspace's rebuild, its time. Then, where
+its floor, who has it, the connection, the brake, a replica that claims, the workspace's rebuild, its time. Then, where
 nothing waits, how the newest state ended. Then what is remembered, compared with what Google holds (if it was asked)
 and with what the application wants. At last, where nothing is left, what the application wants alone.
 
-So a cause is what has to go before anything else can matter: whoever mends it and asks again meets the next one.
+So a cause is what has to go before anything else can matter. Who mends it and asks again meets the next one.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,8 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.BRAKED,
         _row(lambda chain, _: chain.stop),
-        "{what}: the brake has stopped the workspace, since {deletes} of its {events} events were about to be deleted.",
+        "{what}: the brake has stopped the workspace, because {deletes} of its {events} events were about to be "
+        "deleted.",
         "Ask who deleted them. If it is meant, `python -m reactor brake release --workspace {workspace}`; if not, mend "
         "the application's data first (docs/architecture.md, The brake).",
     ),
@@ -199,7 +200,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.BAD_PAYLOAD,
         _died(FailureCode.BAD_PAYLOAD),
-        "{fate} BAD_PAYLOAD, since its row is not what the contract says: {error}.",
+        "{fate} BAD_PAYLOAD, because its row is not what the contract says: {error}.",
         "Mend what writes the row (" + _SHOW + " names the fields); the next change of the source is sent as usual.",
     ),
     _Rule(
@@ -211,7 +212,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.EVENT_GONE,
         _died(FailureCode.EVENT_GONE),
-        "{fate} EVENT_GONE: somebody deleted the event in their calendar, and that is respected.",
+        "{fate} EVENT_GONE: a person deleted the event in the calendar, and that is respected.",
         "If it should come back: " + _REBUILD + ".",
     ),
     _Rule(
@@ -296,7 +297,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.DELETED,
         _seen(Sight.DELETED),
-        "The event was written, and Google holds it as deleted: somebody removed it in their calendar.",
+        "The event was written, and Google holds it as deleted: a person removed it in the calendar.",
         "If it should come back: " + _REBUILD + ".",
     ),
     _Rule(

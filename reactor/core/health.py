@@ -77,10 +77,19 @@ def readiness(facts: Facts) -> Verdict:
     """Judge whether this replica does its work."""
     rules = (
         (facts.draining, "It is stopping."),
-        (not facts.schema_current, "The schema has not been verified yet, or lacks something."),
-        (not facts.claiming, "The database session that claims items is not up."),
-        (facts.crashing, "An unexpected error has ended the work within the last minute; it was begun anew."),
-        (not facts.listening, "The database session that listens for new items is not up."),
+        (
+            not facts.schema_current,
+            "The schema has not been verified yet, or lacks something: `python -m reactor migrate --check` lists it.",
+        ),
+        (not facts.claiming, "The database session that claims items is not up: `python -m reactor check` says why."),
+        (
+            facts.crashing,
+            "An unexpected error has ended the work within the last minute; it was begun anew: see the log.",
+        ),
+        (
+            not facts.listening,
+            "The database session that listens for new items is not up: `python -m reactor check` says why.",
+        ),
     )
     return Verdict((*(problem for broken, problem in rules if broken), *facts.refusals))
 

@@ -130,7 +130,7 @@ def kind_of(text: str) -> Kind | None:
         What it is; None where it may be a refresh token, for all that can be seen.
     """
     if text.lower() in _NO_VALUES:
-        return Kind(f"{text!r}, which says that there is none", "look at the program that wrote it")
+        return Kind(f"{text!r}, which stands for an empty value", "look at the program that wrote it")
     if text[:1] in _QUOTES and text[1:2] not in ("", " "):
         return QUOTED
     if text[:1] in ("{", "["):

@@ -113,7 +113,7 @@ def settle(
             return _done(item, work, outcome)
         case Expanded():
             left = outcome.left_alone
-            note = f"left alone: {left} events of which nobody knows what they should be" if left else None
+            note = f"left alone: {left} events of which it is not known what they should be" if left else None
             return Settlement(item, "COMPLETED", item.attempts, last_error=note, moves_floor=True)
         case Superseded(seq):
             return Settlement(

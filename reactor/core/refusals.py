@@ -41,22 +41,22 @@ _DONE = {
 _ADVICE = {
     "25006": "it may only be read: look whether this is the primary, and whether its disk is full",
     "42501": "a right is missing: `python -m reactor check` names it",
-    "53100": "its disk is full",
-    "53200": "it is out of memory, or of locks (max_locks_per_transaction)",
-    "55P03": "another session holds a lock: `python -m reactor locks`, and pg_stat_activity for open transactions",
+    "53100": "its disk is full: make room",
+    "53200": "it is out of memory, or of locks: see who holds so many, or raise max_locks_per_transaction",
+    "55P03": "another session holds a lock: see `python -m reactor locks`, and pg_stat_activity for open transactions",
     "57014": "it takes too long: look for load, and for locks in pg_stat_activity",
-    "22": "a value in a row is at fault; its log names it",
-    "23": "a constraint of the application's forbids what is written; its log names it",
+    "22": "a value in a row is at fault: see its log, and mend the row",
+    "23": "a constraint of the application's forbids what is written: see its log, and mend the row or the constraint",
     "40": "transactions meet again and again: look for long ones in pg_stat_activity",
-    "42": "the schema is not the one that this version needs: `python -m reactor check`, then `migrate`",
-    "53": "it is short of a resource; its log names it",
-    "P0": "a trigger or a function of the application's raises an error; its log names it",
+    "42": "the schema is not what this version needs: `python -m reactor check`, then `python -m reactor migrate`",
+    "53": "it is short of a resource: see its log",
+    "P0": "a trigger or a function of the application's raises an error: see its log, and mend it",
 }
 
 
 def advice(sqlstate: str) -> str:
     """What to do about a refusal, as the rest of a sentence about the database."""
-    return _ADVICE.get(sqlstate) or _ADVICE.get(sqlstate[:2]) or "its log says why"
+    return _ADVICE.get(sqlstate) or _ADVICE.get(sqlstate[:2]) or "see its log, which says why"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ class Work:
         bound_calendar_id: The calendar that it is in.
         etag: Its version after our last write, None where it is not known (an event of an older worker).
         cancelled: Whether we removed the event ourselves, so that a tombstone is expected and may be revived.
-        reopen: Whether the event may be brought back whoever removed it: for a rebuild, and where a cancel or a
-            recreate of this source may have reached Google without being settled.
+        reopen: Whether the event may be brought back, also if a person removed it: for a rebuild, and where a cancel
+            or a recreate of this source may have reached Google without being settled.
         recreate: Whether the bound event is to be removed and made anew under its next id. A move does that anyway.
         strays: The calendars that attempts which were never settled were for; they may have left the event there.
-        repairs: Whether a newer state in the calendar is no reason to stand back. So it is for a rebuild's: any newer
-            row that is open would have come first, so what the calendar shows is known to nobody (a restored backup).
+        repairs: Whether a newer state in the calendar is no reason to stand back. True for children of a rebuild: any
+            newer open row would have been claimed first, so a newer state in the calendar has no row behind it (a
+            restored backup).
     """
 
     workspace_id: str

@@ -22,6 +22,7 @@ from reactor.demo.google import Google
 from reactor.demo.options import Options
 from reactor.demo.scene import Scene
 from reactor.demo.schedule import schedules
+from reactor.demo.settings_file import settings_file
 from reactor.demo.story import Story
 from reactor.demo.summary import Summary
 from reactor.demo.troubles import Troubles
@@ -154,6 +155,10 @@ class _Run:
             if not stop.is_set():
                 raise ReactorError("The reactor stopped by itself.")
 
+        with settings_file(self._demo.options.settings, variables):
+            await self._work(reactor, stop)
+
+    async def _work(self, reactor: Callable[..., Awaitable[None]], stop: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
             self._scene.phase = "the reactor starts"
             await nursery.start(reactor)

@@ -1,6 +1,7 @@
 """How a demo is wanted."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 DEFAULT_RATE = 40.0
 
@@ -15,6 +16,7 @@ class Options:
         rate: Rows a second; 0 for as many as there can be.
         as_json: Print one JSON object and nothing else.
         database_url: A server to make the demo's database on; None for an embedded one.
+        settings: A file for the demo's settings, so that a shell can run commands on it while it goes on.
     """
 
     items: int | None = None
@@ -22,3 +24,4 @@ class Options:
     rate: float = DEFAULT_RATE
     as_json: bool = False
     database_url: str | None = None
+    settings: Path | None = None

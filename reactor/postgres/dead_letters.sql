@@ -35,7 +35,11 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
        exists (select from public.sync_outbox as n
                 where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = o.workspace_id
                   and public.sync_source_key(n.payload, n.id) = public.sync_source_key(o.payload, o.id)
-                  and n.seq > o.seq) as newer_waits
+                  and n.seq > o.seq) as newer_waits,
+       (select r.id from public.sync_outbox as r
+         where r.operation = 'REBUILD_ALL' and r.status in ('PENDING', 'FAILED', 'PROCESSING')
+           and r.workspace_id = o.workspace_id and o.operation <> 'REBUILD_ALL'
+         order by r.seq desc limit 1) as open_rebuild
   from public.sync_outbox as o
   left join public.sync_sources as s on s.workspace_id = o.workspace_id
     and s.source_key = case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
@@ -49,7 +53,8 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
 --
 --   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
 --   overtaken   a newer state of the source is open or among these letters, which will be applied instead
---   parked      its workspace has no valid connection: it waits for somebody to connect
+--   parked      its workspace has no valid connection: it waits until a person connects it
+--   behind      a rebuild of its workspace is open, and brings the newest state (reactor/postgres/rebuilds.py)
 --   sent        none of these; where it is `suspect`, its payload is to be looked at
 with chosen as materialized (
   select o.id, o.workspace_id as w, o.seq, o.operation, coalesce(o.failure_code, 'BAD_PAYLOAD') = 'BAD_PAYLOAD' as suspect,
@@ -76,6 +81,10 @@ select t.id, t.suspect,
                  where n.operation = 'REBUILD_ALL' and n.status in ('PENDING', 'FAILED', 'PROCESSING')
                    and n.workspace_id = t.w and n.seq > t.seq)) then 'overtaken'
             when c.is_valid is not true then 'parked'
+            when t.operation <> 'REBUILD_ALL' and exists (
+              select from public.sync_outbox as r
+               where r.operation = 'REBUILD_ALL' and r.status in ('PENDING', 'FAILED', 'PROCESSING')
+                 and r.workspace_id = t.w) then 'behind'
             else 'sent' end as fate
   from (select ch.*, row_number() over (partition by ch.w, ch.key order by ch.seq desc) as place from chosen as ch) as t
   left join public.sync_sources as s on s.workspace_id = t.w and s.source_key = t.key
@@ -94,8 +103,9 @@ select clock_timestamp() as now;
 
 -- name: requeue
 -- One portion. Only what is still a dead letter and did not die since this run began: what fails again while it runs is
--- left for a person to look at. (A time of death that is null, or yet to come, is not one of this run's.) Rows that somebody has locked are passed over. The same columns as when a connection comes
--- back (db/triggers.sql); a trigger wakes the reactor.
+-- left for a person to look at. (A time of death that is null, or yet to come, is not one of this run's.) Rows that are
+-- locked are passed over. The same columns as when a connection comes back (db/triggers.sql); a trigger wakes the
+-- reactor.
 update public.sync_outbox as o
    set status = 'PENDING', attempts = 0, next_attempt_at = now(), processed_at = null, failure_code = null,
        last_error = null

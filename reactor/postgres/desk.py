@@ -60,7 +60,7 @@ class Desk:
         if not self.one(_SQL["is_known"], workspace=workspace)["known"]:
             raise ConfigurationError(
                 f"Nothing is known of workspace {workspace}: it has no connection and no open item. See "
-                "`python -m reactor connections list` for those that there are."
+                "`python -m reactor connections list` for those that are known."
             )
 
 
@@ -116,7 +116,10 @@ def errors_as_sentences() -> Iterator[None]:
             "The database took too long. If it is busy, try again later; a --workspace makes less work."
         ) from error
     except errors.LockNotAvailable as error:
-        raise TransientError("Somebody holds a lock on the row: look for an open transaction, try again.") from error
+        raise TransientError(
+            "Another session holds a lock on the row: look for an open transaction, "
+            "`python -m reactor locks`, and try again."
+        ) from error
     except psycopg.OperationalError as error:
         raise TransientError(
             f"Cannot connect to the database: {str(error).strip()} Look at host, port, name and password in "

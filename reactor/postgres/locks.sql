@@ -2,8 +2,8 @@
 -- is an older worker's.
 
 -- name: locks
--- Items that are PROCESSING, up to `cap` + 1, with the session that has each, and every item lock without such an item. A key is a hash
--- of the id: found by hashing the few ids that are PROCESSING.
+-- Items that are PROCESSING, up to `cap` + 1, with the session that has each, and every item lock without such
+-- an item. A key is a hash of the id: found by hashing the few ids that are PROCESSING.
 with busy as materialized (
   select o.id, o.workspace_id, o.operation::text, public.sync_source_key(o.payload, o.id) as source, o.claim_no,
          o.lease_no, o.updated_at, public.sync_item_key(o.id) as key

@@ -115,12 +115,12 @@ def _keep_others_out(backend: Backend, progress: Progress) -> None:
 
 
 def _patiently(action: Callable[[], None], progress: Progress) -> None:
-    """Try again for as long as somebody holds a lock that the action needs."""
+    """Try again for as long as another session holds a lock that the action needs."""
     for attempt in range(_TRIES):
         try:
             return action()
         except _BUSY as error:
-            progress(f"Somebody holds a lock ({error.diag.message_primary}); trying again.")
+            progress(f"Another session holds a lock ({error.diag.message_primary}); trying again.")
             time.sleep(random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 0.1 * 2**attempt))
     raise TransientError(
         "Could not get a table lock for several minutes. Look for long-running transactions, end them, and run this "

@@ -70,7 +70,7 @@ class Survey:
     Attributes:
         events: Events that are remembered.
         deletes: How many of them are not to be there.
-        left_alone: How many are of nobody knows what.
+        left_alone: How many bindings have no source state (an older worker wrote them); they are not touched.
     """
 
     events: int

@@ -125,7 +125,8 @@ select coalesce(left(d.failure_code, 100), 'NONE') as code, count(*)::integer as
 -- sleeps until a writer calls. Of other roles' sessions Postgres tells the name and not the address. A replica that the
 -- database refuses says so in the name of the session that claims.
 select a.pid, split_part(a.application_name, ',', 1) as application,
-       nullif(split_part(a.application_name, ', refused: ', 2), '') as refused, host(a.client_addr) as client, a.backend_start as since,
+       nullif(split_part(a.application_name, ', refused: ', 2), '') as refused, host(a.client_addr) as client,
+       a.backend_start as since,
        exists (select from pg_catalog.pg_locks as l
                 where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 718300 and l.objid = 1
                   and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
@@ -137,7 +138,8 @@ select a.pid, split_part(a.application_name, ',', 1) as application,
            limit %(cap)s + 1) as i)::integer as items
   from pg_catalog.pg_stat_activity as a
  where a.datname = current_database()
-   and split_part(a.application_name, ',', 1) in ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
+   and split_part(a.application_name, ',', 1) in
+       ('calendar-sync-reactor claims', 'calendar-sync-reactor settles', 'calendar-sync-reactor listen')
  order by a.client_addr nulls first, a.backend_start, a.pid;
 
 -- name: rebuild
@@ -147,7 +149,8 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
  where o.id = %(id)s;
 
 -- name: children
--- What a rebuild made, by what became of it, of the first `cap` + 1. A child that was superseded was overtaken by a newer state: that is success.
+-- What a rebuild made, by what became of it, of the first `cap` + 1. A child that was superseded was
+-- overtaken by a newer state: that is success.
 select o.status::text, coalesce(left(o.failure_code, 100), '') as code, count(*)::integer as n, min(o.created_at) as first
   from (select c.status, c.failure_code, c.created_at from public.sync_outbox as c
          where c.parent_id = %(id)s limit %(cap)s + 1) as o
