@@ -224,7 +224,7 @@ class _Writing:
         if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
             return (yield from self._lost())
         if self._bound:
-            yield from self._sight.confirm(self._place.calendar_id)
+            yield from self._sight.confirm(self._place.calendar_id, anew=True)
             if not self._work.may_revive:
                 raise End(EVENT_GONE)
         return (yield from self._insert(self._generation))
