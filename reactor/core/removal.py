@@ -109,7 +109,7 @@ def clear(
     expected = place == work.bound
     highest = generation = work.generation
     for _ in range(_GENERATIONS):
-        named = place != work.place(place.calendar_id, generation)
+        named = work.names(place, generation)
         fate = yield from remove(work, place, sight, etag, named=named, found=found, spare=spare)
         if fate is not Fate.NOTHING:
             highest = generation

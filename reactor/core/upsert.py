@@ -231,7 +231,7 @@ class _Writing:
 
     def _meet(self, found: Remote) -> Dialogue[Written]:
         """Decide by what Google holds."""
-        named = self._place != self._work.place(self._place.calendar_id, self._generation)
+        named = self._work.names(self._place, self._generation)
         if not self._work.owns(found, named=named):
             return (yield from self._insert(self._following()))
         defer(self._work, found)
