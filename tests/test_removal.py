@@ -8,10 +8,11 @@ import pytest
 from reactor.core import answers
 from reactor.core.dialogue import Ask
 from reactor.core.messages import Answer, Step
-from reactor.core.outcome import Done, Retry, Superseded
+from reactor.core.outcome import Dead, Done, Retry, Superseded
 from reactor.core.stray import Stray
 from tests.dialogues import CALENDAR, OTHER, WORKSPACE, Google, cancel_json, upsert_json, work
 from tests.test_answers import refusal
+from tests.test_calendar_names import remembered
 from tests.test_upsert import Script, bound, done
 
 DELETE, GET, LIST = Step.DELETE, Step.GET, Step.LIST
@@ -74,6 +75,30 @@ def test_an_event_in_a_calendar_that_cannot_be_seen_is_not_taken_for_removed(goo
     google.emulator.share(CALENDAR, CALENDAR, "owner")
     done(google.run(item))
     assert google.titles() == []
+
+
+@pytest.mark.parametrize("edited", [True, False])
+@pytest.mark.parametrize("wanted", [cancel_json(OTHER), upsert_json("moved"), upsert_json("moved", "primary")])
+def test_a_calendar_that_is_unshared_in_the_middle_keeps_its_event_for_nobody(
+    google: Google, wanted: dict[str, Any], edited: object
+) -> None:
+    """Whatever was asked before: that an event is not there is believed if its calendar is seen after that was said."""
+    for at in range(1, 12):
+        google = Google()
+        memory = remembered(done(google.run(work(upsert_json("first", OTHER)))))
+        if edited:
+            google.emulator.edit_by_hand(OTHER, memory["bound_event_id"], {"summary": "edited"})
+        item = work(wanted, seq=2, **memory)
+
+        def unshare(_: Ask, google: Google = google, at: int = at) -> None:
+            if len(google.asked) == at:
+                google.emulator.share(OTHER, CALENDAR, None)
+
+        google.asked.clear()
+        outcome = google.run(item, unshare)
+        google.emulator.share(OTHER, CALENDAR, "owner")
+        assert isinstance(outcome, Done | Dead)
+        assert google.titles(OTHER) == [] or isinstance(outcome, Dead), (at, google.steps)
 
 
 def test_one_calendar_that_cannot_be_seen_does_not_keep_a_cancel_from_the_others(google: Google) -> None:

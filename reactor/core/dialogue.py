@@ -75,7 +75,8 @@ class Sight:
     """The calendars that were seen in a dialogue, so with the credentials that it has.
 
     Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
-    cannot see (any more). So what is said to be absent is believed only after its calendar was seen.
+    cannot see (any more). So what is said to be absent is believed only after its calendar was seen. Where the event
+    should be there it has to be seen after that was said: somebody may have taken the sharing back in between.
 
     Attributes:
         unseen: The calendars that were looked for and could not be seen, with what was said of them.
@@ -89,9 +90,9 @@ class Sight:
         """Take note that Google told something of an event there."""
         self._seen.add(place.calendar_id)
 
-    def sees(self, calendar_id: str) -> Dialogue[bool]:
-        """Whether the calendar was seen, or is now: one request at most."""
-        if calendar_id in self._seen:
+    def sees(self, calendar_id: str, *, anew: bool = False) -> Dialogue[bool]:
+        """Whether the calendar was seen, or is now: one request at most. With `anew`, whether it is now."""
+        if calendar_id in self._seen and not anew:
             return True
         try:
             yield from ask(messages.glance(calendar_id))
@@ -103,9 +104,9 @@ class Sight:
         self._seen.add(calendar_id)
         return True
 
-    def confirm(self, calendar_id: str) -> Dialogue[None]:
+    def confirm(self, calendar_id: str, *, anew: bool = False) -> Dialogue[None]:
         """Go on if the calendar was seen, or is now; else the dialogue ends with `NO_CALENDAR`."""
-        if not (yield from self.sees(calendar_id)):
+        if not (yield from self.sees(calendar_id, anew=anew)):
             raise End(self.unseen[calendar_id])
 
 

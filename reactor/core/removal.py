@@ -9,7 +9,8 @@ somebody else's. So where an event that should exist does not, the next generati
 never settled may have made it.
 
 What is said to be absent is believed after its calendar was seen (`reactor.core.dialogue.Sight`). While a calendar is
-not shared its events cannot be seen, and a cancel that took that for success would leave them there for ever.
+not shared its events cannot be seen, and a cancel that took that for success would leave them there for ever. Of an
+event that was there a moment ago it is believed only if the calendar is seen after that was said.
 """
 
 from enum import Enum, auto
@@ -108,7 +109,7 @@ def clear(
     expected = place == work.bound
     highest = generation = work.generation
     for _ in range(_GENERATIONS):
-        named = place != work.place(place.calendar_id, generation)
+        named = work.names(place, generation)
         fate = yield from remove(work, place, sight, etag, named=named, found=found, spare=spare)
         if fate is not Fate.NOTHING:
             highest = generation
@@ -142,11 +143,12 @@ def remove(
     """
     if spare is not None and etag == spare.etag:
         return Fate.SPARED  # an update that changes nothing keeps the version
+    expected = etag is not None or place == work.bound
     for _ in range(_ROUNDS):
         if etag is None:
             event = found or (yield from read(place, sight))
             if not isinstance(event, Remote):
-                yield from sight.confirm(place.calendar_id)
+                yield from sight.confirm(place.calendar_id, anew=expected)
                 return Fate.DEAD if event is Means.GONE else Fate.NOTHING
             if event.cancelled or event.etag is None or not work.owns(event, named=named):
                 return Fate.DEAD
@@ -156,11 +158,11 @@ def remove(
             etag = event.etag
         means = yield from _delete(place, etag, sight)
         if means is Means.ABSENT:
-            yield from sight.confirm(place.calendar_id)
+            yield from sight.confirm(place.calendar_id, anew=True)
             return Fate.DEAD
         if means is Means.SUCCESS:
             return Fate.REMOVED
-        etag = found = None
+        etag, found, expected = None, None, True
     raise End(CHANGING)
 
 

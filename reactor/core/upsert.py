@@ -224,14 +224,14 @@ class _Writing:
         if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
             return (yield from self._lost())
         if self._bound:
-            yield from self._sight.confirm(self._place.calendar_id)
+            yield from self._sight.confirm(self._place.calendar_id, anew=True)
             if not self._work.may_revive:
                 raise End(EVENT_GONE)
         return (yield from self._insert(self._generation))
 
     def _meet(self, found: Remote) -> Dialogue[Written]:
         """Decide by what Google holds."""
-        named = self._place != self._work.place(self._place.calendar_id, self._generation)
+        named = self._work.names(self._place, self._generation)
         if not self._work.owns(found, named=named):
             return (yield from self._insert(self._following()))
         defer(self._work, found)
