@@ -7,32 +7,26 @@ from reactor.core.lanes import Lanes
 from reactor.core.limits import Limits
 from reactor.settings import Settings
 
-WHOLE_BURST = 10  # full batches that may leave at once, of all workspaces together
 NO_QUOTA = 100_000  # calls a second: more than a process can make
 
 
 def lanes(settings: Settings) -> Lanes:
     """Make the lanes that the settings allow."""
-    parts = settings.calendar_sync_batch_parts
-    lane = partial(
-        _limits,
-        settings.calendar_sync_lane_requests_per_minute,
-        burst=parts,
-        in_flight_cap=settings.calendar_sync_lane_concurrency,
+    return Lanes(
+        whole=_limits(settings.calendar_sync_requests_per_minute, settings.calendar_sync_concurrency),
+        limits=partial(
+            _limits, settings.calendar_sync_lane_requests_per_minute, settings.calendar_sync_lane_concurrency
+        ),
+        claim_size=settings.calendar_sync_batch_size,
+        parts=settings.calendar_sync_batch_parts,
     )
-    whole = _limits(
-        settings.calendar_sync_requests_per_minute,
-        burst=WHOLE_BURST * parts,
-        in_flight_cap=settings.calendar_sync_concurrency,
-    )
-    return Lanes(whole=whole, limits=lane, claim_size=settings.calendar_sync_batch_size, parts=parts)
 
 
-def _limits(quota: int, *, burst: int, in_flight_cap: int) -> Limits:
+def _limits(quota: int, in_flight_cap: int) -> Limits:
     """Limits that keep a quota; 0 is none."""
     if quota == 0:
         return Limits(burst=NO_QUOTA, ceiling=NO_QUOTA, floor=0.1, in_flight_cap=in_flight_cap)
-    return Limits.per_minute(quota, burst=min(burst, quota // 2), in_flight_cap=in_flight_cap)
+    return Limits.per_minute(quota, in_flight_cap=in_flight_cap)
 
 
 def brake(settings: Settings) -> Limit:

@@ -37,7 +37,7 @@ from reactor.accounts import Accounts
 from reactor.core.gate import Look, State, Timings
 from reactor.core.health import Facts
 from reactor.core.refusals import Kind
-from reactor.errors import ConfigurationError, ReactorError, TransientError
+from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
@@ -54,6 +54,7 @@ from reactor.postgres.pool import Pool
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.reports import SetAside
 from reactor.postgres.session import Session, SessionLostError, open_session
+from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
 from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, Rebuilds, tell_pulled
@@ -217,11 +218,20 @@ class Service:
             else:
                 loop.drain(settings.calendar_sync_drain_timeout_ms / 1000)
 
+        def use(divisor: int, good_until: float) -> None:
+            self.known.lanes.share(trio.current_time(), divisor, good_until)
+            if loop is not None:
+                loop.stir()
+
         mark = self.known.watch.mark
+        shares = Shares(use)
+        self.known.lanes.unshare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
             async with (
-                open_session(self._dsn, name=CLAIMS + mark, statement_timeout=STATEMENT) as session,
+                open_session(
+                    self._dsn, name=CLAIMS + mark, statement_timeout=STATEMENT, on_notify=shares.called
+                ) as session,
                 open_session(
                     self._dsn,
                     name="calendar-sync-reactor settles",
@@ -243,7 +253,9 @@ class Service:
                     on_pull=harmless(tell_pulled),
                     on_aside=harmless(_tell_aside),
                     order=self.known.order,
+                    counted=shares.counted,
                 )
+                await shares.join(session)
                 loop = Loop(
                     outbox,
                     calendar,
@@ -261,8 +273,11 @@ class Service:
                     watching.start_soon(
                         kept, "refusal_watch", partial(self.known.watch.run, mark, partial(_rename, session))
                     )
+                    watching.start_soon(shares.run, session)
                     await loop.run()
                     watching.cancel_scope.cancel()
+                with suppress(RefusedError):  # its locks end with the session anyway
+                    await shares.leave(session)
             nursery.cancel_scope.cancel()
 
     def _looked(self) -> None:

@@ -373,10 +373,11 @@ def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told()
     add(them, 1, 1)
     busy = send(them)
     for number in range(2, 40):
-        add(them, number, 1)
-        for batch in send(them):
-            end(them, batch)
-    assert len(list(them)) <= 10
+        now = number / 100
+        add(them, number, 1, now=now)
+        for batch in send(them, now):
+            end(them, batch, now=now)
+    assert len(list(them)) <= 11
     assert them.reopened(0.0)
     assert not them.excluded
     end(them, busy[0])
@@ -407,11 +408,67 @@ def test_old_alarms_are_forgotten() -> None:
     assert them.alarm_at(500.0) < 1_000 + 86_400
 
 
+def test_lanes_whose_bucket_is_not_full_are_kept() -> None:
+    """A new one would have a full bucket, and the minute more than the quota."""
+    cache = LaneCache(lambda: Limits(burst=2, ceiling=1.0, floor=1.0, in_flight_cap=9), kept=1)
+    for number in range(3):
+        limits = cache.use(workspace(number)).guard.limits
+        limits.take(0.0, 1)
+        limits.release()
+    assert cache.drop_idle(0.5) == []
+    assert len(cache.drop_idle(1.0)) == 2
+
+
+def few(burst: int = 8, rate: float = 4.0) -> Limits:
+    return Limits(burst=burst, ceiling=rate, floor=rate, in_flight_cap=100)
+
+
+def test_a_part_of_the_quotas_is_one_of_the_whole_and_of_every_lane() -> None:
+    them = lanes(limits=few)
+    them.unshare()
+    add(them, 1, *range(20))
+    assert send(them) == []
+    assert them.slots(0.0) == 0
+    them.share(0.0, 4, good_until=10.0)
+    assert them.divisor == 4
+    assert send(them) == [], "buckets are empty at first"
+    assert [len(batch.entries) for batch in send(them, 1.0)] == [1]
+    add(them, 2, 1, now=1.0)
+    assert [batch.lane.workspace_id for batch in send(them, 1.0)] == [workspace(2)], "as if it had been there"
+    assert send(them, 10.1) == [], "the part is not good any more"
+
+
+def test_more_of_the_quotas_comes_in_and_less_is_let_go_of() -> None:
+    them = lanes(limits=few)
+    them.share(0.0, 2, good_until=100.0)
+    add(them, 1, *range(20))
+    them.tick(10.0)
+    assert sum(len(batch.entries) for batch in send(them, 10.0)) == 4
+    them.share(10.0, 1, good_until=100.0)
+    assert send(them, 10.0) == []
+    assert them.alarm_at(10.0) == 10.25
+    them.share(20.0, 4, good_until=100.0)
+    them.tick(20.0)
+    assert sum(len(batch.entries) for batch in send(them, 20.0)) == 2
+
+
+def test_no_more_is_claimed_than_can_leave_soon() -> None:
+    them = lanes(limits=few, parts=50)
+    add(them, 1, *range(15))
+    assert not them.excluded
+    add(them, 1, 15)
+    assert them.excluded == {workspace(1)}, "the burst and two seconds"
+    them = Lanes(whole=few(), limits=lambda: unlimited(9), claim_size=200, parts=50)
+    assert them.slots(0.0) == 28, "the burst and five seconds"
+    them.share(0.0, 4, good_until=100.0)
+    assert them.slots(0.0) == 7
+
+
 def test_busy_lanes_are_never_dropped() -> None:
     cache = LaneCache(lambda: unlimited(1), kept=1)
     for number in range(20):
         cache.use(workspace(number)).in_hand = 1
-        assert cache.drop_idle() == []
+        assert cache.drop_idle(0.0) == []
     assert len(cache) == 20
     assert [lane.in_hand for lane in cache] == [1] * 20
 

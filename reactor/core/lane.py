@@ -166,12 +166,16 @@ class LaneCache:
             self._lanes.move_to_end(workspace_id)
         return lane
 
-    def drop_idle(self) -> list[UUID]:
-        """Forget some lanes if there are too many, the least recently used first; busy ones go to the back."""
+    def drop_idle(self, now: float) -> list[UUID]:
+        """Forget some lanes if there are too many, the least recently used first; busy ones go to the back.
+
+        So do those whose bucket is not full: a lane that is made anew has a full one.
+        """
         dropped = []
         for _ in range(min(8, len(self._lanes) - self._kept)):
             workspace_id, lane = next(iter(self._lanes.items()))
-            if lane.in_hand or lane.guard.in_flight:  # what a request came to may be settled before it has ended
+            # What a request came to may be settled before it has ended.
+            if lane.in_hand or lane.guard.in_flight or not lane.guard.limits.is_full(now):
                 self._lanes.move_to_end(workspace_id)
                 continue
             del self._lanes[workspace_id]

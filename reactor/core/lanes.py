@@ -12,6 +12,11 @@ end, since another small request would only take the place of somebody else's fi
 lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
 is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
 one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
+Where a quota rules, what may leave soon is the bound, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog
+lies in the database and not with a replica that has only a part of the quota for it, and all replicas work it off.
+
+*The quota's part* (`share`) is good until a time that is moved on again and again (core/sharing.py). When it is past,
+nothing is claimed and nothing leaves; the next one begins with empty buckets.
 
 *What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
 to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its
@@ -49,6 +54,10 @@ IN_HAND = 15
 carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being settled. With 10 claims'
 worth a drain stood still when its first requests, small ones of many workspaces, came back together: 4,960 items a
 second where it is 5,270 now (REACTOR_BENCH=drain REACTOR_LAT=0.1 python -m benchmarks reactor, in turns)."""
+AHEAD = 5.0
+"""Seconds for which a replica has items in hand at most, at the rate of its quota; requests and settles included."""
+LANE_AHEAD = 2.0
+"""Seconds for which a lane has items in its queue before nothing is claimed for it."""
 SHARE = 4
 """One lane may have this part of all items in hand."""
 CROWDED = 2
@@ -82,7 +91,10 @@ class Lanes:
         self.in_hand_cap = IN_HAND * claim_size
         self._claim_size = claim_size
         self._parts = parts
-        self._lanes = LaneCache(limits, kept)
+        self._make_limits = limits
+        self._divisor, self._shared_at = 1, -math.inf
+        self._good_until = math.inf
+        self._lanes = LaneCache(self._new_limits, kept)
         self._line: deque[Lane] = deque()
         self._excluded: dict[UUID, Lane] = {}
         self._waiting: dict[UUID, Lane] = {}  # for the end of their request
@@ -110,6 +122,38 @@ class Lanes:
         """The workspaces from which nothing is to be claimed; ask for `slots` first."""
         return self._excluded.keys() | self._overdrawn if self._overdrawn else self._excluded.keys()
 
+    @property
+    def divisor(self) -> int:
+        """Of the quotas one part in so many is ours."""
+        return self._divisor
+
+    def share(self, now: float, divisor: int, good_until: float) -> None:
+        """Use a part of the quotas, one in `divisor`, and until then; see what may be sent after it."""
+        anew = not self.may_use(now)
+        self._good_until = good_until
+        if divisor == self._divisor and not anew:
+            return
+        self._divisor, self._shared_at = divisor, now
+        self.whole.limits.share(now, divisor, anew=anew)
+        for lane in self._lanes:
+            lane.guard.limits.share(now, divisor, anew=anew)
+            self._refresh(lane, now)
+
+    def may_use(self, now: float) -> bool:
+        """Whether the part is good."""
+        return now <= self._good_until
+
+    def unshare(self) -> None:
+        """Use nothing of the quotas until the next `share`."""
+        self._good_until = -math.inf
+
+    def _new_limits(self) -> Limits:
+        """A lane's limits, as if it had been there when the part was given out."""
+        limits = self._make_limits()
+        if self._shared_at > -math.inf:
+            limits.share(self._shared_at, self._divisor, anew=True)
+        return limits
+
     def slots(self, now: float) -> int:
         """How many items may be claimed."""
         self._divide()
@@ -118,26 +162,28 @@ class Lanes:
         return slots
 
     def _slots(self, now: float) -> int:
-        if self.whole.closed_until(now, PATIENCE) > now:
+        if not self.may_use(now) or self.whole.closed_until(now, PATIENCE) > now:
             return 0
         if self.whole.suspect:
             return int(self.in_hand == self._deferred)
-        room = self.in_hand_cap - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
-        return min(self._claim_size, room) if 2 * room >= self._claim_size else 0
+        soon = self.whole.limits.within(AHEAD)
+        room = min(soon, self.in_hand_cap) - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
+        size = min(soon, self._claim_size)
+        return min(size, room) if 2 * room >= size else 0
 
     def claimed(self, item: Item) -> Lane:
         """Take an item in hand; until it is settled it takes up room."""
         lane = self._lanes.use(item.workspace_id)
         lane.in_hand += 1
         self.in_hand += 1
-        for dropped in self._lanes.drop_idle():
+        for dropped in self._lanes.drop_idle(self._now):
             self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
     def add(self, lane: Lane, item: Item, work: Work, now: float) -> None:
         """Let an item that was claimed be sent."""
         lane.queue.append(Ready(item, work, now))
-        if len(lane.queue) in (1, self._parts, 2 * self._parts):
+        if len(lane.queue) in (1, self._parts) or (lane.workspace_id not in self._excluded and self._has_enough(lane)):
             self._refresh(lane, now)
 
     def settled(self, workspace_id: UUID, now: float) -> None:
@@ -195,7 +241,7 @@ class Lanes:
     def next(self, now: float) -> Batch | None:
         """What is to be sent now; ask until there is nothing."""
         self._now = now
-        while self._line and self.whole.ready_at(now) <= now:
+        while self._line and self.may_use(now) and self.whole.ready_at(now) <= now:
             lane = self._line.popleft()
             lane.in_line = False
             if not lane.queue:
@@ -349,4 +395,5 @@ class Lanes:
     def _has_enough(self, lane: Lane) -> bool:
         if lane.guard.suspect:
             return lane.in_hand > lane.deferred
-        return len(lane.queue) >= 2 * self._parts or SHARE * lane.in_hand >= self.in_hand_cap
+        soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
+        return len(lane.queue) >= soon or SHARE * lane.in_hand >= self.in_hand_cap

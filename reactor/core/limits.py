@@ -5,10 +5,16 @@ The same class serves a workspace's lane and the whole process; only the numbers
 *The bound.* A bucket that holds at most `burst` units and gains `rate` units per second admits at most
 `burst + rate * T` units in any window of T seconds: what was in it at the window's start, plus what came in. Google
 counts requests over a sliding minute (https://developers.google.com/workspace/calendar/api/guides/quota: 600 per
-minute, user and project; 10,000 per minute and project), so `Limits.per_minute(600, burst=50)` sets the highest rate to
-(600 - 50) / 60 = 9.17/s: no window of 60 seconds contains more than 600, wherever it starts. `burst` is what a batch
-request may hold, since n calls in a batch count as n. The bound is on departures; requests that spend different times
-on the way can arrive closer together, which is one reason for the next paragraph.
+minute, user and project; 10,000 per minute and project), so `Limits.per_minute(600)` sets the burst to a fortieth, 15,
+and the highest rate to (600 - 15) / 60.5 = 9.67/s: no window of 60 seconds contains more than 600, wherever it starts,
+and 97 % of the quota are used. The bound is on departures. Requests that spend different times on the way arrive
+closer together; half a second of that is what the 0.5 is for.
+
+*A part of it.* Where several replicas share the quota each has an equal part of burst and rate (core/sharing.py), and
+the bound holds for all of them together: at any moment their buckets hold no more than `burst`, and gain no more than
+`rate`. So a replica that begins has an empty bucket, one whose part becomes smaller lets go of what is too much, and
+one whose part grows waits for it to come in. A part of the burst is at least one unit, or nothing could leave;
+`LEAST_BURST` is enough for eight replicas.
 
 *The rate adapts*, because the true limit is not ours to know: quotas differ between projects, other programs spend
 the same user's, and successive writes to one calendar have a limit that is not published. A rate-limit answer halves
@@ -27,6 +33,11 @@ import math
 from dataclasses import dataclass, field
 
 MINUTE = 60.0
+ON_THE_WAY = 0.5
+"""Seconds by which requests may differ in the time that they spend on the way."""
+BURST = 40
+"""This part of a minute's quota may leave at once."""
+LEAST_BURST = 8
 RECOVERY_SECONDS = 600.0
 """Seconds that the rate needs from nothing to the ceiling; half of it after one halving."""
 ROUNDING = 1e-3
@@ -44,12 +55,14 @@ class Limits:
         ceiling: Units per second; the highest rate.
         floor: Units per second; the rate never falls below it. More than 0.
         in_flight_cap: Requests that may be under way at once; a batch is one request.
+        divisor: Ours is so small a part of burst, ceiling and floor.
     """
 
     burst: int
     ceiling: float
     floor: float
     in_flight_cap: int
+    divisor: int = field(default=1, init=False)
     _units: float = field(init=False)
     _rate: float = field(init=False)
     _now: float = field(default=-math.inf, init=False)
@@ -64,18 +77,15 @@ class Limits:
         self._rate = self.ceiling
 
     @classmethod
-    def per_minute(cls, limit: int, *, burst: int, in_flight_cap: int) -> "Limits":
-        """Return limits that never exceed `limit` units in any window of a minute.
+    def per_minute(cls, quota: int, *, in_flight_cap: int) -> "Limits":
+        """Return limits that never exceed `quota` units in any window of a minute.
 
         Args:
-            limit: Units per sliding minute, as the quota says.
-            burst: Units that may leave at once; less than `limit`, since what is left of it is the rate.
+            quota: Units per sliding minute; more than twice `LEAST_BURST`.
             in_flight_cap: Requests under way at once.
-
-        Raises:
-            ValueError: The numbers leave no rate.
         """
-        ceiling = (limit - burst) / MINUTE
+        burst = max(quota // BURST, LEAST_BURST)
+        ceiling = (quota - burst) / (MINUTE + ON_THE_WAY)
         return cls(burst=burst, ceiling=ceiling, floor=min(0.1, ceiling), in_flight_cap=in_flight_cap)
 
     @property
@@ -84,9 +94,36 @@ class Limits:
         return self._rate
 
     @property
+    def capacity(self) -> float:
+        """Units that may leave at once by our part."""
+        return max(1.0, self.burst / self.divisor)
+
+    @property
     def in_flight(self) -> int:
         """Requests taken and not released."""
         return self._in_flight
+
+    def share(self, now: float, divisor: int, *, anew: bool = False) -> None:
+        """Have another part of the whole.
+
+        Args:
+            now: The present.
+            divisor: The part's.
+            anew: Begin with an empty bucket: what was ours before may have been used by others.
+        """
+        self._advance(now)
+        self._rate *= self.divisor / divisor
+        self.divisor = divisor
+        self._units = 0.0 if anew else min(self._units, self.capacity)
+
+    def within(self, seconds: float) -> int:
+        """Return how many units may leave in so many seconds at the present rate, from a full bucket; at least 1."""
+        return math.floor(self.capacity + self._rate * seconds)
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing of it would be lost if it were made anew at some later time."""
+        self._advance(now)
+        return self._units >= self.capacity
 
     def available(self, now: float) -> int:
         """Return how many units may leave in one request now; 0 while paused, or with the cap reached."""
@@ -108,7 +145,7 @@ class Limits:
         now = self._advance(now)
         if self._in_flight >= self.in_flight_cap:
             return math.inf
-        missing = min(units, self.burst) - self._units
+        missing = min(units, self.capacity) - self._units
         return max(now, self._paused_until, now + missing / self._rate if missing > ROUNDING else now)
 
     def take(self, now: float, units: int = 1) -> int:
@@ -148,7 +185,7 @@ class Limits:
         if sent_at <= self._reduced_at:
             return
         self._reduced_at = now
-        self._rate = max(self.floor, self._rate / 2)
+        self._rate = max(self.floor / self.divisor, self._rate / 2)
         self._units = 0.0
 
     def pause(self, until: float) -> None:
@@ -160,7 +197,8 @@ class Limits:
         if now > self._now:
             # The first call only starts the clock: the bucket is full already, and the past is infinitely long.
             elapsed = now - self._now if self._now > -math.inf else 0.0
-            self._units = min(float(self.burst), self._units + elapsed * self._rate)
-            self._rate = min(self.ceiling, self._rate + elapsed * self.ceiling / RECOVERY_SECONDS)
+            ceiling = self.ceiling / self.divisor
+            self._units = min(self.capacity, self._units + elapsed * self._rate)
+            self._rate = min(ceiling, self._rate + elapsed * ceiling / RECOVERY_SECONDS)
             self._now = now
         return self._now

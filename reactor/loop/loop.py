@@ -125,6 +125,10 @@ class Loop:
         self._deadline = trio.current_time() + seconds
         self._stop.set()
 
+    def stir(self) -> None:
+        """See what may leave now: the lanes' part of the quota has changed."""
+        self._stir.set()
+
     async def run(self) -> None:
         """Work until `drain` has been called and is done. Cancelled, it stops at once and writes nothing.
 

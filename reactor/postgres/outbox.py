@@ -54,10 +54,12 @@ from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swe
 from reactor.postgres.ring import Ring
 from reactor.postgres.session import Session, SessionLostError
 from reactor.postgres.settling import by_workspace, is_bound, settle, transactions
+from reactor.postgres.shares import with_census
 from reactor.postgres.statements import statements
 
 T = TypeVar("T")
 _SQL = statements("outbox")
+_ORPHANS = with_census(_SQL["orphans"])
 _GATE = statements("gate")
 
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
@@ -88,12 +90,13 @@ class Outbox:
         on_pull: Told of each workspace that is stopped here.
         on_aside: Told of each item that is set aside here.
         order: What the process knows of the order of states.
+        counted: Told of each count of the replicas (`reactor.postgres.shares`), which comes with every sweep.
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what outlives a session, and who is told
         self,
         session: Session,
         writing: Session | None = None,
@@ -104,6 +107,7 @@ class Outbox:
         on_pull: Callable[[Pulled], object] = lambda _: None,
         on_aside: Callable[[SetAside], object] = lambda _: None,
         order: Order | None = None,
+        counted: Callable[[float, Sequence[int], int], object] = lambda *_: None,
     ) -> None:
         self.followed = False
         self._session = session
@@ -112,6 +116,7 @@ class Outbox:
         self._brakes = Brakes(brake, on_pull)
         self._on_aside = on_aside
         self._order = order or Order()
+        self._counted = counted
         self._ring = Ring(batch)
         self._lease: int | None = None
         self._in_flight: dict[UUID, Item] = {}
@@ -458,9 +463,11 @@ class Outbox:
 
     async def _orphans(self, connection: TrioConnection, after: UUID) -> list[Row]:
         """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
-        return await _rows(
-            connection, "orphans", {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
-        )
+        began = trio.current_time()
+        params = {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
+        rows = await (await connection.execute(_ORPHANS, params)).fetchall()
+        self._counted(began, *rows[0][:2])
+        return [row[2:] for row in rows if row[2] is not None]
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Tell which items were refused for that long at every look, and by whom; a line in the log for each.

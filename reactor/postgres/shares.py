@@ -1,0 +1,144 @@
+"""Keeps a replica's part of Google's quota, by way of its claims session; `reactor.core.sharing` decides what to do.
+
+The locks are the claims session's, so they end with the lease. Others call when they come, go, or use less; that is a
+channel of its own, and the claims session listens to it. Who has gone without a word is noticed by the count that comes
+with every sweep, so none of this sends a statement while nothing changes.
+
+A statement that the server refuses is tried again a moment later; should it refuse for long, the part is not good any
+more and nothing is sent.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, LiteralString
+
+import psycopg
+import trio
+
+from reactor.core.sharing import GOOD_FOR, NOTHING, Census, Do, Sharing, Step
+from reactor.errors import RefusedError
+from reactor.postgres.errors import as_ours
+from reactor.postgres.session import Session
+from reactor.postgres.statements import statements
+
+_SQL = statements("shares")
+
+AGAIN = 0.05
+"""Seconds until a newcomer counts again that others leave no room for."""
+REFUSED = 1.0
+"""Seconds until the next try after the server refused one."""
+
+
+def with_census(statement: LiteralString) -> LiteralString:
+    """Have a query, of items by their ids, bring a count too.
+
+    Returns:
+        A statement whose rows begin with the count's two columns. Where there are no items there is one row, and all
+        that follows in it is null.
+    """
+    census, query = _SQL["census"].removesuffix(";"), statement.removesuffix(";")
+    return f"select c.*, i.* from ({census}) as c left join ({query}) as i on true order by i.id"  # noqa: S608
+
+
+class Shares:
+    """A replica's part, for the time of a claims session.
+
+    Args:
+        use: Told how small a part may be used, one in so many, and until when; called whenever that changes.
+    """
+
+    def __init__(self, use: Callable[[int, float], object]) -> None:
+        self._use = use
+        self._sharing = Sharing()
+        self._counted_at = trio.current_time()
+        self._stir = trio.Event()
+
+    def called(self, pid: int) -> None:
+        """Another replica has come, gone, or uses less."""
+        del pid
+        self._stir.set()
+
+    def counted(self, began: float, divisors: Sequence[int], older: int) -> None:
+        """Take in a count that came with another statement."""
+        self._counted_at = began
+        if self._sharing.take_in(Census(began, tuple(divisors), older)):
+            self._stir.set()
+        self._tell()
+
+    async def join(self, session: Session) -> None:
+        """Be counted, and wait until there is a part for us.
+
+        Raises:
+            RefusedError: The server refused.
+            SessionLostError: The session is gone.
+        """
+        await _execute(session, "listen")
+        while self._sharing.divisor == NOTHING:
+            await self._adjust(session)
+            if self._sharing.divisor == NOTHING:
+                await self._wait(AGAIN)
+
+    async def run(self, session: Session) -> None:
+        """Follow who comes and goes, for ever.
+
+        Raises:
+            SessionLostError: The session is gone.
+        """
+        while True:
+            await self._wait(self._counted_at + GOOD_FOR / 2 - trio.current_time())
+            try:
+                await self._adjust(session)
+            except RefusedError:
+                await trio.sleep(REFUSED)
+                self._stir.set()
+
+    async def leave(self, session: Session) -> None:
+        """Use nothing any more, and leave the part to the others.
+
+        Raises:
+            RefusedError: The server refused.
+            SessionLostError: The session is gone.
+        """
+        await _execute(session, "leave")
+        await _execute(session, "call")
+
+    async def _wait(self, seconds: float) -> None:
+        with trio.move_on_after(max(0.0, seconds)):
+            await self._stir.wait()
+        self._stir = trio.Event()
+
+    async def _adjust(self, session: Session) -> None:
+        steps, answer = self._sharing.adjust(), None
+        try:
+            while True:
+                step = steps.send(answer)
+                self._tell()
+                answer = await self._do(session, step)
+        except StopIteration:
+            self._tell()
+
+    async def _do(self, session: Session, step: Step) -> Census | None:
+        match step.do:
+            case Do.COUNT:
+                self._counted_at = began = trio.current_time()
+                [[divisors, older]] = await _execute(session, "census")
+                return Census(began, tuple(divisors), older)
+            case Do.CALL:
+                await _execute(session, "call")
+            case _:
+                await _execute(session, step.do.name.lower(), divisor=step.divisor)
+        return None
+
+    def _tell(self) -> None:
+        if self._sharing.divisor != NOTHING:
+            self._use(self._sharing.divisor, self._sharing.good_until)
+
+
+async def _execute(session: Session, name: str, **params: Any) -> list[tuple[Any, ...]]:
+    """Run a statement, to its end: one that is interrupted costs the session."""
+    refusal: psycopg.Error
+    with trio.CancelScope(shield=True):
+        try:
+            return await session.execute(_SQL[name], params)
+        except psycopg.Error as error:
+            refusal = error
+    raise as_ours(refusal) from refusal
