@@ -5,7 +5,8 @@
 # compiled here; and as process 1 without a shell, so that SIGTERM reaches it (reactor/service.py receives it before
 # anything slow).
 #
-# The bases go by tag. A digest that nobody here has pulled would be made up; whoever builds pins it with
+# Python 3.13 has had two years of fixes, and the pins have wheels for it of all that is not pure Python. Any that
+# pyproject.toml names will do. The bases go by tag: a digest that we have not pulled would be made up. Pin it with
 # --build-arg PYTHON=python:3.13-slim@sha256:...
 ARG PYTHON=python:3.13-slim
 
