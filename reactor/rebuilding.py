@@ -42,7 +42,7 @@ from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.loop import Observer
 from reactor.postgres.brakes import Pulled
 from reactor.postgres.pool import Pool
-from reactor.postgres.rebuilds import PORTION, Expansion
+from reactor.postgres.rebuilds import PORTION, Expansion, UncountedError
 
 log = structlog.get_logger(__name__)
 
@@ -198,7 +198,8 @@ class _Run:
         if await self._is_stopped(survey.deletes + unknown, survey.events + unknown):
             return _STOPPED
         await self._portions(expansion.upserts)
-        await self._portions(expansion.cancels)
+        if not await self._cancel(unknown):
+            return _STOPPED
         await self._remove(listed, facts)
         last: UUID | None = UUID(int=0)
         while last is not None:
@@ -244,6 +245,18 @@ class _Run:
         while after is not None:
             after, made = await self._run(partial(write, after=after))
             self._made += made
+
+    async def _cancel(self, unknown: int) -> bool:
+        """Write cancels; False where the state has changed meanwhile, and the brake stops what would go by now."""
+        while True:
+            try:
+                await self._portions(self._expansion.cancels)
+            except UncountedError:
+                survey = await self._run(self._expansion.survey)
+                if await self._is_stopped(survey.deletes + unknown, survey.events + unknown):
+                    return False
+            else:
+                return True
 
     async def _remove(self, listed: dict[str, list[Listed]], facts: dict[str, Known]) -> None:
         workspace_id = self._payload.workspace_id

@@ -162,6 +162,43 @@ async def test_a_release_is_for_what_was_shown(running: RebuildWorld) -> None:
     assert sum(world.shown().values()) == 60
 
 
+SMALL_PORTIONS = """
+import trio
+from reactor import logs, service
+from reactor.postgres import rebuilds
+from reactor.settings import Settings
+rebuilds.PORTION = 10
+logs.configure("json")
+trio.run(service.run, Settings.from_environment())
+"""
+EMPTIED = """
+create function empty() returns trigger language plpgsql security definer
+as 'begin delete from app_events; return null; end';
+create trigger empty after insert on sync_outbox for each row when (new.parent_id is not null) execute function empty()
+"""
+
+
+async def test_a_view_that_is_emptied_while_a_rebuild_reads_it_is_asked_about(world: RebuildWorld) -> None:
+    """It was counted while it was full, and a portion of it was written."""
+    world.define_view()
+    world.connect()
+    bulk(world, range(60), lambda number: f"event {number}")
+    process = await world.start(program=SMALL_PORTIONS, **UNLIMITED).ready()
+    await world.quiet()
+    before = world.shown()
+    world.execute(EMPTIED)
+    world.rebuild()
+    await until(lambda: stopped(world) or world.open() == 0)
+    assert [(found["cause"], found["deletes"]) for found in stopped(world)] == [("REBUILD", 60)]
+    assert process.events("brake_pulled")
+    assert world.execute("select count(*) from sync_outbox where operation = 'CANCEL_EVENT'") == [(0,)]
+    world.execute("drop trigger empty on sync_outbox")
+    bulk(world, range(60), lambda number: f"event {number}")
+    release(world)
+    await world.quiet()
+    assert world.shown() == before
+
+
 async def test_unknown_events_count_for_a_rebuild(world: RebuildWorld) -> None:
     """The memory was lost, the view is empty: what people see in the calendar is what matters."""
     world.define_view()

@@ -71,11 +71,17 @@ class Survey:
         events: Events that are remembered.
         deletes: How many of them are not to be there.
         left_alone: How many bindings have no source state (an older worker wrote them); they are not touched.
+        cancels: How many cancels are to be made.
     """
 
     events: int
     deletes: int
     left_alone: int
+    cancels: int = 0
+
+
+class UncountedError(Exception):
+    """More would be cancelled than the last survey counted: the state has changed. Nothing was written."""
 
 
 class Expansion:
@@ -93,6 +99,7 @@ class Expansion:
     def __init__(self, item: Item, payload: Rebuild) -> None:
         self.source = "memory"
         self.is_readable = True
+        self._uncancelled = 0
         self._item = item
         self._params: dict[str, Any] = {
             "parent": item.id,
@@ -120,9 +127,11 @@ class Expansion:
         return sorted(name for (name,) in rows if name.strip(".") and name != own)
 
     def survey(self, connection: Connection) -> Survey:
-        """Count."""
+        """Count; so many cancels may be made then."""
         [row] = self._read(connection, _SQL["known"] + _SQL["survey"])
-        return Survey(*row)
+        survey = Survey(*row)
+        self._uncancelled = survey.cancels
+        return survey
 
     def facts(self, connection: Connection, keys: Iterable[str]) -> dict[str, Known]:
         """What is known of some sources."""
@@ -141,8 +150,14 @@ class Expansion:
         return self._portion(connection, "upserts", after=after)
 
     def cancels(self, connection: Connection, after: str) -> tuple[str | None, int]:
-        """As `upserts`, for what is not to be there."""
-        return self._portion(connection, "cancels", after=after)
+        """As `upserts`, for what is not to be there.
+
+        Raises:
+            UncountedError: That is more than was counted.
+        """
+        last, made = self._portion(connection, "cancels", most=self._uncancelled, after=after)
+        self._uncancelled -= made
+        return last, made
 
     def removals(self, connection: Connection, removals: Sequence[Cancel | Stray]) -> int:
         """Write a portion of what was found in calendars; return how many are new."""
@@ -156,20 +171,26 @@ class Expansion:
         last, _ = self._write(connection, _SQL["known"] + _SQL["left_over"], after=after)
         return last
 
-    def _portion(self, connection: Connection, of: LiteralString, **more: Any) -> tuple[str | None, int]:
+    def _portion(
+        self, connection: Connection, of: LiteralString, *, most: int | None = None, **more: Any
+    ) -> tuple[str | None, int]:
         """Write children; a portion is chosen, each gets its place, and then it is made."""
         statement = _SQL["known"] + _SQL[of] + _SQL["places"] + _SQL["make_" + of] + _SQL["made"]
-        return self._write(connection, statement, **more)
+        return self._write(connection, statement, most=most, **more)
 
     def _read(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
         return connection.execute(self._state + statement, self._params | more).fetchall()
 
-    def _write(self, connection: Connection, statement: LiteralString, **more: Any) -> tuple[Any, int]:
-        """Write a portion: where it ends, and how many children are new."""
+    def _write(
+        self, connection: Connection, statement: LiteralString, *, most: int | None = None, **more: Any
+    ) -> tuple[Any, int]:
+        """Write a portion: where it ends, and how many children are new, which must not be more than `most`."""
         with connection.transaction():
             if [row[0] for row in connection.execute(_SQL["fence"], self._params)] != ["PROCESSING"]:
                 raise ClaimLostError
             [[last, covered, made]] = connection.execute(self._state + statement, self._params | more).fetchall()
+            if most is not None and made > most:
+                raise UncountedError
             if covered:
                 connection.execute(_SQL["put_away"], {"ids": covered})
             if made:

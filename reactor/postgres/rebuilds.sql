@@ -143,11 +143,13 @@ select c.calendar_id
  where length(c.calendar_id) between 1 and %(longest)s and c.calendar_id ~ '[^.]' and c.calendar_id !~ '^\s|\s$'
 
 -- name: survey
--- How many events there are, how many of them would go, and how many nobody knows what to do with.
+-- How many events there are, how many of them would go, how many nobody knows what to do with, and how many cancels
+-- `cancels` makes of this state: more than the events that go, as some sources only may have an event.
 select count(*) filter (where k.google_event_id is not null) as events,
        count(*) filter (where k.google_event_id is not null and s.key is not null and not s.is_known
                            or k.google_event_id is not null and s.key is null and %(complete)s) as deletes,
-       count(*) filter (where s.key is null and not %(complete)s) as left_alone
+       count(*) filter (where s.key is null and not %(complete)s) as left_alone,
+       count(*) filter (where case when s.key is null then %(complete)s else not s.is_known end) as cancels
   from known as k
   left join state as s on s.key = k.key
 
