@@ -1,6 +1,7 @@
 """`python -m tests.simulator`: runs histories; a failure is made smaller and told."""
 
 import argparse
+import resource
 import sys
 import time
 from collections import Counter
@@ -61,7 +62,9 @@ def _many(wanted: argparse.Namespace) -> int:
             if wanted.minutes and time.monotonic() - began > 60 * wanted.minutes:
                 break  # seeds are drawn ahead of the histories
     minutes = (time.monotonic() - began) / 60
-    print(f"{n} histories in {minutes:.1f} min, {n / max(minutes, 0.001):.0f} a minute by {wanted.jobs} processes")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    a_core = n / max((used.ru_utime + used.ru_stime) / 60, 0.001)
+    print(f"{n} histories in {minutes:.1f} min by {wanted.jobs} processes; {a_core:.0f} a minute of a core's time")
     answers = {name.removeprefix("answer "): seen.pop(name) for name in list(seen) if name.startswith("answer ")}
     print(dict(seen.most_common(60)))
     print("answers:", answers, "not met:", [rule.name for rule in TABLE if rule.name not in answers])

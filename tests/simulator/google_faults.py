@@ -105,7 +105,10 @@ KINDS: dict[str, Kind] = {
     "token 503": Kind(_error("internal_failure", "token", status=503), everybody=True),
     "token busy": Kind(_error("rate_limit_exceeded", "token", status=429, times=2), everybody=True),
     "token lost": Kind(_damage("drop", None, "token", times=2), everybody=True),
-    "wrong client secret": Kind(_error("invalid_client", "token", status=401), everybody=True),
+    "a proxy's page for a token": Kind((Fault(operation="token", effect="html", status=404, times=2),), everybody=True),
+    "a token code that is new": Kind(_error("something_new", "token", status=400, times=2), everybody=True),
+    # Held for 75 s at most, and then perhaps again by the source that tries, which remembers for as long.
+    "wrong client secret": Kind(_error("invalid_client", "token", status=401), everybody=True, recovery=160.0),
 }
 
 BY_ITSELF = {

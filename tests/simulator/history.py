@@ -204,7 +204,7 @@ class _Drawing:
             latency=r.choice((0.02, 0.1, 0.1, 0.4, 1.5)),
             drain=r.choice((0.3, 2.0)),
         )
-        self.span = r.choice((5.0, 20.0, 20.0, 60.0))
+        self.span = r.choice((5.0, 5.0, 20.0, 20.0, 20.0, 60.0, 60.0, 400.0))
         # A mix of its own, so that some histories are about one thing and others about all. What befalls everybody
         # excuses much, so there are histories without it.
         self.theme = r.choice(("guilt", "weather", "all", "all"))
@@ -277,7 +277,8 @@ class _Drawing:
         return Write(tuple(edits))
 
     def poison(self) -> Poison:
-        return Poison(self.guilty(), self.r.choice(POISONS))
+        kind = "stuck" if self.r.random() < 0.2 else self.r.choice(POISONS)  # the worst of them
+        return Poison(self.guilty(), kind)
 
     def curse(self) -> Curse:
         return Curse((self.guilty(), self.r.randrange(4)), self.r.choice(("deadly", "500", "500")))
@@ -344,7 +345,7 @@ class _Drawing:
         everybody = kind not in KINDS or (KINDS[kind].everybody and r.random() < 0.5)
         if self.theme == "guilt" and everybody:
             kind, everybody = "read-only", False
-        seconds = r.choice((0.5, 5.0, 20.0))
+        seconds = r.choice((0.5, 5.0, 20.0) if self.span < 400 else (20.0, 90.0, 200.0))  # until pauses are longest
         return Trick(kind, seconds, None if everybody else self.guilty(), r.choice((0, 1)))
 
 

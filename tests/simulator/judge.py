@@ -37,7 +37,11 @@ OURS = {source_id((w, n)): (w, n) for w in range(len(WORKSPACES)) for n in range
 OF_GOOGLE = frozenset(
     {"Google failed", "no answer came; it may have been carried out", "answered by something that is not Google"}
 )
-OUTAGES = OF_GOOGLE | {"the token endpoint did not answer", "the token endpoint failed"}
+OUTAGES = OF_GOOGLE | {
+    "the token endpoint did not answer",
+    "the token endpoint failed",
+    "the token endpoint's answer cannot be read",
+}
 
 
 class Violation(BaseException):

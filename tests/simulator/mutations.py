@@ -10,12 +10,16 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import getattr_static
 from typing import Any
 
-from reactor.core import policy
+import trio
+
+from reactor.core import answers, policy
 from reactor.core.breaker import Breaker
 from reactor.core.gate import Gate
+from reactor.core.guard import Guard, Whole
 from reactor.core.item import Settlement
 from reactor.core.lanes import Lanes
 from reactor.errors import RefusedError
@@ -210,6 +214,42 @@ def _sleeps_on(look: Any) -> Any:
     return lambda *_: None
 
 
+def _charged_with_age(counts: Any) -> Any:
+    def wrong(item: Any, retry: Any, answered: Any) -> bool:
+        return bool(retry.counts if item.age > policy.AGE_BOUND else counts(item, retry, answered))
+
+    return wrong
+
+
+def _for_an_hour(hold: Any) -> Any:
+    def wrong(self: Guard, now: float, *, after: float | None, **more: Any) -> None:
+        hold(self, now, after=3_600.0 if isinstance(self, Whole) else after, **more)
+
+    return wrong
+
+
+def _without_revivals(table: Any) -> Any:
+    return tuple(rule for rule in table if not rule.name.startswith("revive"))
+
+
+def _sends_until_the_end(work: Any) -> Any:
+    del work
+
+    async def wrong(self: Loop) -> None:
+        async with trio.open_nursery() as self._senders:
+            async with trio.open_nursery() as claiming:
+                for task in (partial(self._wakeups.run, self.look), self._keep_time, self._sweeper.run):
+                    claiming.start_soon(task)
+                await self._stop.wait()
+                async with self._looking:
+                    claiming.cancel_scope.cancel()
+            self._lanes.surrender_all()
+            self._give_back()
+            self._senders.cancel_scope.deadline = self._deadline
+
+    return wrong
+
+
 MUTATIONS = (
     Mutation("clear", "A6", "what was excluded when the session was lost stays so", Lanes, "clear", _keeps_excluded),
     Mutation(
@@ -229,6 +269,19 @@ MUTATIONS = (
     ),
     Mutation("never charged", "A13", "an item that always fails never dies", policy, "_counts", _never_counts),
     Mutation("always charged", "A17", "an outage costs attempts", policy, "_counts", _always_counts),
+    Mutation("charged with age", "A17", "an outage costs what is a day old", policy, "_counts", _charged_with_age),
+    Mutation("an hour for all", "B12", "a fault of the deployment holds all for an hour", Guard, "hold", _for_an_hour),
+    Mutation(
+        "no revival refused", "B12", "an emptied trash is no reason for a new id", answers, "TABLE", _without_revivals
+    ),
+    Mutation(
+        "sent into a closed nursery",
+        "A6",
+        "what settles sends on when the session is lost",
+        Loop,
+        "_work",
+        _sends_until_the_end,
+    ),
     Mutation(
         "nobody looks again",
         "A6",
@@ -288,12 +341,12 @@ def main() -> int:
     """Print a table; 1 if a fault was not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.mutations", description=__doc__)
     parser.add_argument("--most", type=int, default=1_000, help="histories for each")
-    parser.add_argument("--only", help="the name of one")
+    parser.add_argument("--only", help="the name of one, also of one that something else mends")
     wanted = parser.parse_args()
     print("| fault put back | like | found after | as |\n|---|---|---|---|")
     missed = 0
     for mutation in MUTATIONS:
-        if wanted.only not in (None, mutation.name):
+        if wanted.only not in (None, mutation.name) or (mutation.is_mended and not wanted.only):
             continue
         found, problem = histories_until_found(mutation, most=wanted.most)
         missed += found is None
