@@ -105,7 +105,7 @@ def test_api_disabled(step: Step) -> None:
         refusal(403, "BILLING_DISABLED", front_end=True),
     ):
         means = retry(meaning(step, answer))
-        assert (means.counts, means.scope, means.outage) == (False, Scope.ALL, False)
+        assert (means.counts, means.scope, means.after) == (False, Scope.ALL, 3600.0)
 
 
 @pytest.mark.parametrize("step", Step)

@@ -170,7 +170,7 @@ FORBIDDEN = _dead(FailureCode.FORBIDDEN, "the account may not write this event")
 
 RATE = Retry("rate limited", counts=False, scope=Scope.LANE)
 QUOTA = Retry("the quota is used up", counts=False, scope=Scope.LANE, after=_HOUR)
-DISABLED = Retry("the Calendar API is disabled for the project", counts=False, scope=Scope.ALL)
+DISABLED = Retry("the Calendar API is disabled for the project", counts=False, scope=Scope.ALL, after=_HOUR)
 OURS = Retry("Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL)
 POLICY = Retry("a policy at Google forbids it", counts=True, scope=Scope.LANE)
 UNKNOWN = Retry("Google forbids it for a reason that is not known", counts=True, scope=Scope.LANE)
