@@ -6,7 +6,7 @@ import pytest
 
 from reactor.core.answers import RATE
 from reactor.core.dialogue import Ask
-from reactor.core.messages import Step
+from reactor.core.messages import Answer, Step
 from reactor.core.outcome import Dead, Done, FailureCode
 from reactor.core.upsert import ANOTHER_ACCOUNT
 from tests.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
@@ -239,6 +239,68 @@ def test_an_account_whose_own_calendar_cannot_be_seen_is_the_calendars_fault(goo
     outcome = google.run(work(upsert_json("second", "primary"), seq=2, **memory))
     assert isinstance(outcome, Dead)
     assert outcome.code is FailureCode.CALENDAR_GONE
+
+
+# Memory of an older release, which says no more than `primary`
+
+
+def of_old(google: Google, **more: Any) -> dict[str, Any]:
+    return written(google, "primary") | {"bound_calendar_id": "primary"} | more
+
+
+@pytest.mark.parametrize("etag", [{}, {"etag": None}])
+def test_an_insert_tells_another_account_from_a_deletion(google: Google, etag: dict[str, Any]) -> None:
+    """A used id is taken for ever, so where Google accepts it the event never was."""
+    memory = of_old(google, **etag)
+    google.sign_in(BOB)
+    outcome = done(google.run(work(upsert_json("second", "primary"), seq=2, **memory)))
+    assert (outcome.calendar_id, outcome.note) == (BOB, ANOTHER_ACCOUNT)
+    assert (google.titles(BOB), google.titles(CALENDAR)) == (["second"], ["first"])
+    rebuilt = done(google.run(work(upsert_json("third", "primary"), seq=3, reopen=True, **memory)))
+    assert rebuilt.note == "", "it is there already"
+
+
+@pytest.mark.parametrize("purged", [False, True])
+def test_what_a_person_deleted_stays_deleted_for_old_memory_too(google: Google, purged: bool) -> None:  # noqa: FBT001
+    memory = of_old(google)
+    google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
+
+    def forgotten(ask: Ask) -> Answer | None:
+        return refusal(404, "notFound") if purged and ask.request.step in (GET, UPDATE) else None
+
+    outcome = google.run(work(upsert_json("second", "primary"), seq=2, **memory), forgotten)
+    assert dead(outcome) is FailureCode.EVENT_GONE
+    assert google.titles() == []
+
+
+def test_an_id_of_googles_tells_nothing(google: Google) -> None:
+    memory = of_old(google, bound_event_id="madebygoogle")
+    google.sign_in(BOB)
+    assert dead(google.run(work(upsert_json("second", "primary"), seq=2, **memory))) is FailureCode.EVENT_GONE
+    assert isinstance(google.run(work(cancel_json("primary"), seq=2, **memory)), Done)
+
+
+@pytest.mark.parametrize("etag", [{}, {"etag": None}])
+def test_a_cancel_by_old_memory_is_done_only_where_the_event_was(google: Google, etag: dict[str, Any]) -> None:
+    memory = of_old(google, **etag)
+    item = work(cancel_json("primary"), seq=2, **memory)
+    google.sign_in(BOB)
+    assert dead(google.run(item)) is FailureCode.CALENDAR_GONE
+    google.sign_in(CALENDAR)
+    google.asked.clear()
+    assert isinstance(google.run(item), Done)
+    assert google.steps == ([GET, DELETE] if etag else [DELETE])
+    assert google.titles() == []
+    assert isinstance(google.run(item), Done), "what is a tombstone was there"
+
+
+def test_a_later_generation_that_is_removed_was_the_event(google: Google) -> None:
+    memory = of_old(google)
+    item = work(cancel_json("primary"), seq=3, **memory)
+    google.sign_in(BOB)
+    done(google.run(work(upsert_json("second", "primary"), generation=1)))
+    assert isinstance(google.run(item), Done)
+    assert google.titles(BOB) == []
 
 
 def test_nothing_private_is_in_what_is_said(google: Google) -> None:

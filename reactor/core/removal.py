@@ -13,6 +13,7 @@ not shared its events cannot be seen, and a cancel that took that for success wo
 event that was there a moment ago it is believed only if the calendar is seen after that was said.
 """
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from reactor.core import messages
@@ -41,29 +42,42 @@ class Fate(Enum):
     """It is the event that was just written: the calendar has two names, `primary` and an address."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """What is known of the bound event before it is removed.
+
+    Attributes:
+        work: The item, in which one calendar has one name.
+        etag: The event's version, None to read it first.
+        found: What was read of it.
+        over: Where nothing is left to do.
+        never: Whether it never was where it is remembered.
+    """
+
+    work: Work
+    etag: str | None = None
+    found: Remote | None = None
+    over: frozenset[Place] = frozenset()
+    never: bool = False
+
+
 def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
     """Remove the source's event from wherever it may be.
 
-    Where one of the calendars cannot be seen, the others are seen to, and then it ends as CALENDAR_GONE.
+    Where one of the calendars cannot be seen, the others are seen to, and then it ends as CALENDAR_GONE. So it does
+    where the event never was in the `primary` that it is remembered in: that was another account's then.
     """
     sight = Sight()
-    etag, found = work.known_etag, None
-    over: set[Place] = set()
-    if work.bound and work.uncertain:
-        here = Place(payload.calendar_id, work.bound.event_id)
-        if etag and (yield from _delete(here, etag, sight)) is Means.SUCCESS:
-            over = {here, work.bound}  # a version is in one calendar only
-        else:
-            etag = None
-            work, found = yield from resolved(work, sight)
+    at_home = yield from _at_home(work, payload, sight)
+    work = at_home.work
     home = work.bound or work.place(payload.calendar_id, work.generation)
     generation = work.generation
     for place in (home, *_elsewhere(work, payload, home)):
-        if place in over or place.calendar_id in sight.unseen:
+        if place in at_home.over or place.calendar_id in sight.unseen:
             continue
         try:
             if place == home:
-                generation = yield from clear(work, place, sight, etag if work.bound else None, found=found)
+                generation = yield from clear(work, place, sight, at_home.etag, found=at_home.found)
             else:
                 yield from clear(work, place, sight)
         except End as end:
@@ -72,7 +86,24 @@ def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
     if sight.unseen:
         only = sight.unseen.get(payload.calendar_id) if len(sight.unseen) == 1 else None
         raise End(only or LEFT_BEHIND)
+    if at_home.never and generation == work.generation:
+        raise End(LEFT_BEHIND)
     return Done(home.event_id, home.calendar_id, generation)
+
+
+def _at_home(work: Work, payload: Cancel, sight: Sight) -> Dialogue[_Home]:
+    """Remove the bound event by its version, or find out where it is, if that is not certain."""
+    bound, etag = work.bound, work.known_etag
+    if bound is None or not (work.uncertain or work.of_unknown_account):
+        return _Home(work, etag if bound else None)
+    here = Place(payload.calendar_id, bound.event_id)
+    if etag and (yield from _delete(here, etag, sight)) is Means.SUCCESS:
+        return _Home(work, over=frozenset({here, bound}))  # a version is in one calendar only
+    if work.uncertain:
+        work, found = yield from resolved(work, sight)
+        return _Home(work, found=found)
+    event = yield from read(bound, sight)
+    return _Home(work, found=event if isinstance(event, Remote) else None, never=event is Means.MISSING)
 
 
 def _elsewhere(work: Work, payload: Cancel, home: Place) -> list[Place]:

@@ -66,6 +66,7 @@ class Written:
         event: What was answered.
         etag: Its version.
         shared: Whether it holds what other hands put into it.
+        anew: Whether it was made where it should have been, and never was: the account is another one.
     """
 
     place: Place
@@ -73,11 +74,13 @@ class Written:
     event: Remote
     etag: str
     shared: bool = False
+    anew: bool = False
 
 
 def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
     """Write the source's event, and remove it from where it should not be any more."""
     sight = Sight()
+    unknown = work.of_unknown_account
     written: Written | None = None
     found: Remote | None = None
     if work.uncertain:
@@ -90,7 +93,7 @@ def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
     if work.bound and work.remakes:
         yield from clear(work, work.bound, sight, work.known_etag)
     if written is None:
-        written = yield from _Writing(work, payload, sight).start(found)
+        written = yield from _Writing(work, payload, sight, unknown=unknown).start(found)
     try:
         unseen = yield from _clear_leftovers(work, payload, written, sight)
     except End as end:
@@ -145,7 +148,7 @@ def _done(work: Work, payload: Upsert, written: Written, unseen: list[str]) -> D
         work.generation if strays else written.generation,
         None if written.shared else written.etag,
         strays=strays,
-        note=ANOTHER_ACCOUNT if another else UNSEEN if strays else "",
+        note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if strays else "",
     )
     if not left or another:
         return done
@@ -155,12 +158,20 @@ def _done(work: Work, payload: Upsert, written: Written, unseen: list[str]) -> D
 
 
 class _Writing:
-    """One write of an event, and what was learnt on the way."""
+    """One write of an event, and what was learnt on the way.
 
-    def __init__(self, work: Work, payload: Upsert, sight: Sight) -> None:
+    Args:
+        work: For whom.
+        payload: What is wanted.
+        sight: The calendars that were seen.
+        unknown: Whether the event that is remembered may be in another account's `primary`.
+    """
+
+    def __init__(self, work: Work, payload: Upsert, sight: Sight, *, unknown: bool = False) -> None:
         self._work = work
         self._payload = payload
         self._sight = sight
+        self._unknown = unknown
         self._generation = work.generation
         self._place = work.place(payload.calendar_id, work.generation)
         self._bound = False
@@ -197,13 +208,14 @@ class _Writing:
         return (yield from self._insert(work.generation))
 
     def _insert(self, generation: int) -> Dialogue[Written]:
+        anew = self._bound and self._unknown
         self._generation = generation
         self._place = self._work.place(self._payload.calendar_id, generation)
         self._bound = self._taken = self._shared = False
         self._misses = 0
         means, answer = yield from ask(messages.insert(self._place, self._body()))
         if means is Means.SUCCESS:
-            return self._written(answer)
+            return replace(self._written(answer), anew=anew)
         self._taken = True
         self._sight.saw(self._place)
         return (yield from self._look())
@@ -217,7 +229,10 @@ class _Writing:
         return (yield from self._miss())
 
     def _miss(self) -> Dialogue[Written]:
-        """No such event, says Google. Where there must have been one it is asked again, a little later."""
+        """No such event, says Google. Where there must have been one it is asked again, a little later.
+
+        Where that may be for want of the account that it is in, an insert tells: what was deleted keeps its id taken.
+        """
         if self._misses == 0 and (self._bound or self._taken):
             self._misses += 1
             return (yield from self._look(_REPLICATION))
@@ -225,7 +240,7 @@ class _Writing:
             return (yield from self._lost())
         if self._bound:
             yield from self._sight.confirm(self._place.calendar_id, anew=True)
-            if not self._work.may_revive:
+            if not (self._work.may_revive or self._unknown):
                 raise End(EVENT_GONE)
         return (yield from self._insert(self._generation))
 

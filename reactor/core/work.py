@@ -68,6 +68,14 @@ class Work:
         return self.moves and PRIMARY in (self.payload.calendar_id, self.bound_calendar_id)
 
     @property
+    def of_unknown_account(self) -> bool:
+        """Whether the bound event is remembered in `primary`, as older releases did: now that may be another account's.
+
+        Only for an id of ours: Google accepts it once in a calendar, for ever, which tells the accounts apart.
+        """
+        return self.bound is not None and self.bound == self.place(PRIMARY, self.generation)
+
+    @property
     def remakes(self) -> bool:
         """Whether the bound event has to give way to its next generation."""
         return self.recreate and self.bound is not None and not self.moves

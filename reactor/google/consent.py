@@ -158,7 +158,7 @@ def _refused(code: object, means: object) -> ReactorError:
     if code == "invalid_grant":
         return PermanentError("The code was used before, or is too old. Do it again.")
     if isinstance(means, Dead):
-        return PermanentError(f"{text} Nothing was stored.")
+        return PermanentError(f"{text} Nothing was stored. Use another account, or ask its administrator.")
     if means.scope is Scope.ALL:
         return ConfigurationError(f"{text} Look at GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET. Nothing was stored.")
     return TransientError(f"{text} Try again.")
