@@ -1,6 +1,7 @@
 """`check`: says of everything whether it is well, and what to do where it is not."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from tests.databases import Database
 from tests.google_fixtures import GoogleServer
 from tests.outbox_world import World as Rows, workspace
 from tests.process_world import KEYS, World
+from tests.test_docs_commands import pasted
 
 
 async def findings(google: GoogleServer, dsn: str | None, code: int = 0, **environment: str) -> dict[str, Any]:
@@ -52,6 +54,10 @@ async def test_all_is_well(world: World) -> None:
     }
     assert found["google, tokens"][1] == "reachable, and accepts our client id and secret"
     assert found["tokens"][1] == "all 1 stored tokens decrypt"
+    lines = [line for command, line in pasted("commands.md") if command == "python -m reactor check"][1:]
+    shown = {name: (verdict, text) for name, verdict, text in (re.split(r"\s{2,}", line) for line in lines)}
+    del shown["server"], found["server"]
+    assert re.sub(r"\d+", "1", str(shown)).replace(",1", "") == re.sub(r"\d+", "1", str(found)).replace(",1", "")
 
 
 async def test_an_order_that_is_or_was_behind(world: World) -> None:

@@ -176,6 +176,11 @@ def compare(row: Mapping[str, Any], event: Mapping[str, Any], *, words: bool = F
             {"start": ("2024-05-07", "2024-05-06")},
         ),
         (DAYS | {"recurrence": ROW["recurrence"]}, ONE_DAY, {}),
+        (
+            DAYS | {"end_at": "2024-05-08T10:00:00+00:00"},
+            {"start": {"date": "2024-05-07"}, "end": {"date": "2024-05-09"}, "recurrence": None},
+            {},
+        ),
     ],
 )  # fmt: skip
 def test_each_field(row: Json, event: Json, expected: Json) -> None:

@@ -53,12 +53,16 @@ async def test_what_the_application_shows_reaches_the_calendar_whole(running: Re
     world.execute(
         "update app_events set all_day = true, starts = '2026-03-29 00:00+00', hours = 48 where title = 'event 0'"
     )
+    world.execute(
+        "update app_events set all_day = true, starts = '2026-03-29 00:00+00', hours = 34 where title = 'event 2'"
+    )
     world.execute("update app_events set recurrence = '{RRULE:FREQ=WEEKLY;COUNT=3}' where title = 'event 1'")
     world.rebuild()
     await world.quiet()
     shown = {event["summary"]: event for event in world.google.emulator.events(USER)}
     assert shown["event 0"]["start"] == {"date": "2026-03-29"}
     assert shown["event 0"]["end"] == {"date": "2026-03-31"}
+    assert shown["event 2"]["end"] == {"date": "2026-03-31"}, "a day that has begun counts: it ends there at 10:00"
     recurring = shown["event 1"]
     assert recurring["recurrence"] == ["RRULE:FREQ=WEEKLY;COUNT=3"]
     assert recurring["start"]["timeZone"] == "Europe/Berlin"

@@ -73,7 +73,7 @@ class Unusable:
 
 
 def from_row(row: object) -> Wanted | Unusable:
-    """Read a row of `calendar_source_events`, as JSON: times in UTC, of whole days the midnights."""
+    """Read a row of `calendar_source_events`, as JSON: times in UTC."""
     if not isinstance(row, Mapping):
         return Unusable("the row")
     said = row.get("is_all_day")
@@ -90,15 +90,13 @@ def from_row(row: object) -> Wanted | Unusable:
 
 
 def from_payload(payload: object) -> Wanted | Unusable:
-    """Read the payload of an UPSERT_EVENT. Of whole days every one counts that the event touches."""
+    """Read the payload of an UPSERT_EVENT."""
     event = payload.get("event") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(event, Mapping):
         return Unusable("event")
     all_day = event.get("isAllDay") is True
     zone = "UTC" if all_day else text(event.get("timeZone"))
     start, end = (points.read(event.get(name), zone) for name in ("start", "end"))
-    if all_day and end is not None:
-        end = points.day_after(end)
     if start is None or end is None:
         return Unusable("end" if start else "start")
     return _wanted({**event, "calendarId": payload.get("calendarId")}, start, end, all_day=all_day)
@@ -118,9 +116,11 @@ def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> Wanted |
         return Unusable("calendar_id")
     if not isinstance(title, str) or not 0 < len(title) <= LONGEST_TITLE:
         return Unusable("title")
-    if all_day:
-        start = points.day(start)
-        end = max(points.day(end), points.day_after(start, 1) or start)
+    if all_day:  # every day counts that the event touches
+        start, after = points.day(start), points.day_after(end)
+        if after is None:
+            return Unusable("end")
+        end = max(after, points.day_after(start, 1) or start)
     elif points.is_day(start) or points.is_day(end):
         return Unusable("is_all_day")
     fields: dict[Field, Any] = {

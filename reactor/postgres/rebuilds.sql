@@ -25,8 +25,8 @@ with source as (
 )
 
 -- name: state_of_application
--- In the form of the contract. A whole day is a date and has no zone; a time is an instant, written in UTC. (The session's
--- time zone is UTC, for columns without one.)
+-- In the form of the contract. A time is an instant, written in UTC. (The session's time zone is UTC, for columns without
+-- one.) Which whole days two times cover is not said here but where payloads are read: one rule for both.
 --
 -- Nothing here can fail for what a row holds: columns may be of any type, and one bad row must not end the rebuild. So
 -- what is no truth value or no moment that the contract has (infinite, before Christ, in the year 20000, a word) goes as
@@ -48,10 +48,8 @@ with source as (
              'description', e ->> 'description',
              'location', e ->> 'location',
              'start', case when t.starts is null then e -> 'start_at'
-                           when d.is_all_day then to_jsonb(t.starts::date)
                            else to_jsonb(to_char(t.starts, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
              'end', case when t.ends is null then e -> 'end_at'
-                         when d.is_all_day then to_jsonb(t.ends::date)
                          else to_jsonb(to_char(t.ends, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) end,
              'isAllDay', coalesce(to_jsonb(d.is_all_day), e -> 'is_all_day'),
              'recurrence', e -> 'recurrence',
