@@ -1,0 +1,118 @@
+"""Faults of the kinds that histories of time travel are about, to be put back and found.
+
+Each is a change of the code, or of a function in the database; it stays as long as the test.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import psycopg
+import pytest
+
+from reactor.core import messages, others, policy, removal, upsert, work
+from reactor.core.dialogue import Sight
+from reactor.core.messages import Place
+from reactor.postgres import settling
+
+Patch = Callable[[pytest.MonkeyPatch, str], None]
+
+
+def _believes(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    def sees(*_: Any, **__: Any) -> Generator[Any, Any, bool]:
+        yield from ()
+        return True
+
+    monkeypatch.setattr(Sight, "sees", sees)
+
+
+def _believes_earlier(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    right = Sight.sees
+    monkeypatch.setattr(Sight, "sees", lambda self, calendar_id, **_: right(self, calendar_id))
+
+
+def _any_version(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    """What a write meets is not looked at: every version will do."""
+
+    def fenceless(write: Any) -> Any:
+        return lambda place, body, **_: write(place, body, etag="*")
+
+    for name in ("update", "patch"):
+        monkeypatch.setattr(messages, name, fenceless(getattr(messages, name)))
+
+
+def _replaces(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    monkeypatch.setattr(others, "put_more_into", lambda *_: False)
+
+
+def _two_calendars(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    monkeypatch.setattr(work.Work, "uncertain", False)
+
+
+def _any_account(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    monkeypatch.setattr(upsert, "own_name", lambda name, _: name)
+
+
+def _forgets_floors(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    right = settling._input
+    monkeypatch.setattr(settling, "_input", lambda settlement: right(settlement) | {"floor": 0})
+
+
+def _stands_back_never(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    for module in (upsert, removal):
+        monkeypatch.setattr(module, "defer", lambda *_: None)
+
+
+def _loses_marks(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    def counted(self: work.Work, place: Place, generation: int) -> bool:
+        return place != self.place(place.calendar_id, generation)
+
+    monkeypatch.setattr(work.Work, "names", counted)
+
+
+def _notes_nothing(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    monkeypatch.setattr(policy, "_noted", lambda *_: None)
+
+
+def _revives_nothing(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    monkeypatch.setattr(work.Work, "may_revive", False)
+
+
+def _never_mended(_: pytest.MonkeyPatch, owner: str) -> None:
+    _execute(
+        owner,
+        "create or replace function sync_order_mend(cause text, met bigint) returns boolean language sql as"
+        " 'select false'",
+    )
+
+
+def _goes_over(_: pytest.MonkeyPatch, owner: str) -> None:
+    """A dead letter that is put back counts as new."""
+    _execute(
+        owner,
+        "create function put_back() returns trigger language plpgsql as"
+        " $$ begin new.seq := nextval('sync_outbox_seq'); return new; end $$;"
+        " create trigger put_back before update on sync_outbox for each row"
+        " when (old.status = 'DEAD_LETTER' and new.status = 'PENDING') execute function put_back()",
+    )
+
+
+def _execute(owner: str, statement: str) -> None:
+    with psycopg.connect(owner) as connection:
+        connection.execute(statement.encode())
+
+
+FAULTS: dict[str, Patch] = {
+    "believes a 404 without seeing the calendar": _believes,
+    "believes a 404 since the calendar was seen before": _believes_earlier,
+    "goes by no version": _any_version,
+    "replaces what other hands did": _replaces,
+    "takes two names for two calendars": _two_calendars,
+    "does not notice another account": _any_account,
+    "forgets floors": _forgets_floors,
+    "never stands back for a newer state": _stands_back_never,
+    "takes what has lost its marks for another's": _loses_marks,
+    "notes nothing of attempts that were not settled": _notes_nothing,
+    "brings nothing back": _revives_nothing,
+    "never mends the sequence": _never_mended,
+    "lets a dead letter go over what is newer": _goes_over,
+}
