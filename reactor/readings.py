@@ -62,6 +62,10 @@ def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
         breakers["lane", _label(lane.guard.breaker.state)] += 1
     yield Gauged("lanes", "Workspaces that are remembered, by where they stand.", standings, ("state",))
     yield Gauged("lanes_excluded", "Workspaces from which nothing is claimed now.", len(lanes.excluded))
+    divisor = lanes.divisor if lanes.may_use(now) else 0
+    counted = "Replicas that share the quotas, as this one counts them; 0 while it may use nothing."
+    yield Gauged("replicas", counted, divisor)
+    yield Gauged("quota_share_ratio", "The part of the quotas that this replica may use.", divisor and 1 / divisor)
     yield Counted("quota_waits", "Times that a workspace had to wait for its rate.", lanes.quota_waits)
     yield Gauged("breakers", "Breakers, of workspaces and of the process.", breakers, ("scope", "state"))
     is_closed = lanes.whole.breaker.state is Breaker.CLOSED

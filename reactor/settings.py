@@ -250,10 +250,13 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
 
     calendar_sync_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
     """Google's quota for the project, in calls a minute, as its console shows it; 0 where there is none (an emulator).
-    What Google refuses all the same slows the workspace down"""
+    It is not a share: the replicas that live divide it among themselves
+    ([scaling.md](scaling.md#sharing-the-quota-among-replicas)). What Google refuses all the same slows the workspace
+    down"""
 
     calendar_sync_lane_requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 600
-    """Google's quota for a user, in calls a minute; a call in a batch is one. 0 where there is none"""
+    """Google's quota for a user, in calls a minute; a call in a batch is one. 0 where there is none. Divided among the
+    replicas likewise"""
 
     calendar_sync_drain_timeout_ms: Annotated[int, Field(ge=0, le=600_000)] = 25_000
     """Milliseconds that items in flight may take to finish after SIGTERM; the rest is given back. Leave about 15 s

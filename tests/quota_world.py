@@ -6,6 +6,7 @@ Processes come, are killed, frozen, cut off, and drained. Each sends whatever it
 import heapq
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from itertools import count
 
 from reactor.core.lanes import Lanes
@@ -50,7 +51,7 @@ class Replica:
 
     def lost(self, session: int) -> None:
         """Notice that a session has ended; it stops at once, and gets another."""
-        if session == self.session:
+        if session == self.session >= 0:
             self.lanes.unshare()
             self.session = -1
             self.world.after(0.05, self._connect, self)
@@ -98,6 +99,7 @@ class Replica:
         if self.lanes.may_use(now) and (units := limits.take(now, 10**6)):
             limits.release()
             self.world.sent.append((now, units))
+        self.world.look()
         self.world.after(TICK, self._tick, self)
 
 
@@ -216,6 +218,15 @@ class World:
         self.after(0.001, replica.lost, replica, session)
 
     # What came of it
+
+    def look(self) -> None:
+        """Add up the parts that may be used now; a session that has just ended is heard of within a millisecond."""
+        parts = [
+            Fraction(1, replica.lanes.divisor)
+            for replica in self.alive
+            if replica.session in self._locks and replica.lanes.may_use(self.now)
+        ]
+        assert sum(parts, Fraction(0)) <= 1, parts
 
     def most(self, seconds: float = 60.0) -> int:
         """The most calls in any window."""

@@ -45,8 +45,8 @@ class Replica:
         await self._over.wait()
 
 
-async def start(world: World, nursery: trio.Nursery) -> Replica:
-    """Start a replica without a quota in a world for processes: a second is saved."""
+async def start(world: World, nursery: trio.Nursery, *, quota: int = 0) -> Replica:
+    """Start a replica in a world for processes, without a quota or with one for the project: a second is saved."""
     settings = Settings.from_environment(
         database_url=world.database.reactor,
         google_client_id=world.google.client_id,
@@ -54,7 +54,7 @@ async def start(world: World, nursery: trio.Nursery) -> Replica:
         token_encryption_keys=KEYS,
         google_api_root=world.google.api_root,
         google_token_uri=world.google.token_uri,
-        calendar_sync_requests_per_minute=0,
+        calendar_sync_requests_per_minute=quota,
         calendar_sync_lane_requests_per_minute=0,
         health_bind="127.0.0.1:0",
     )

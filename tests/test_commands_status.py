@@ -109,9 +109,15 @@ async def test_replicas_and_what_they_hold(database: Database, rows: Rows, outbo
         listening.execute("select pg_advisory_lock(718300, 1)")
         found = document(database, "status")
         held = {each["application"]: (each["has_gate"], each["items"]) for each in found["replicas"]}
+        assert {each["quota_divisor"] for each in found["replicas"]} == {None}
         assert held == {"calendar-sync-reactor claims": (False, 1), "calendar-sync-reactor listen": (True, 0)}
         assert found["in_hand"] == {"processing": 1, "of_older_workers": 0, "orphans": 0}
+        listening.execute("select pg_advisory_lock_shared(718303, 2147483647), pg_advisory_lock(718300, 1)")
+        with psycopg.connect(database.reactor, application_name="calendar-sync-reactor claims") as other:
+            other.execute("select pg_advisory_lock_shared(718303, 2), pg_advisory_lock_shared(718303, 3)")
+            assert "0 items, 1/2 of the quota" in call(database.reactor, "status").stdout
         shown = call(database.reactor, "status").stdout
+        assert "of the quota" not in shown
         assert "the gate: sleeps" in shown
         assert "1 item\n" in shown or "1 item " in shown
     [lock] = document(database, "locks")

@@ -197,11 +197,16 @@ def _show_replicas(sessions: list[Document]) -> None:
             str(each["pid"]),
             each["client"] or ("local" if each["since"] else "not shown to this role"),
             each["since"],
-            "the gate: sleeps" if each["has_gate"] else _many(each["items"], CAP, "item"),
+            "the gate: sleeps" if each["has_gate"] else _many(each["items"], CAP, "item") + _part(each),
         )
         for each in sessions
     ]
     print_table(("session", "pid", "client", "since", "has"), rows, title="\nReplicas")
+
+
+def _part(session: Document) -> str:
+    """The part of the quota that the session's replica uses."""
+    return f", 1/{session['quota_divisor']} of the quota" if session["quota_divisor"] else ""
 
 
 def _rebuild(desk: Desk, rebuild: UUID, workspace: UUID | None) -> Document:

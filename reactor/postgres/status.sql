@@ -135,7 +135,11 @@ select a.pid, split_part(a.application_name, ',', 1) as application,
           select from public.sync_outbox as o
            where o.status = 'PROCESSING'
              and (o.lease_no & 2147483647) in (select h.lease from public.sync_lease_holders() as h where h.pid = a.pid)
-           limit %(cap)s + 1) as i)::integer as items
+           limit %(cap)s + 1) as i)::integer as items,
+       -- It uses one part of the quota in so many (shares.sql); the largest number stands for nothing.
+       (select nullif(min(l.objid::bigint), 2147483647) from pg_catalog.pg_locks as l
+         where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 718303 and l.objsubid = 2 and l.granted
+           and l.database = a.datid) as quota_divisor
   from pg_catalog.pg_stat_activity as a
  where a.datname = current_database()
    and split_part(a.application_name, ',', 1) in
