@@ -6,7 +6,11 @@ import sys
 
 import benchmarks
 
-names = sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name != "__main__")
+names = sorted(
+    module.name
+    for module in pkgutil.iter_modules(benchmarks.__path__)
+    if module.name != "__main__" and hasattr(importlib.import_module(f"benchmarks.{module.name}"), "main")
+)
 for name in sys.argv[1:] or names:
     if name not in names:
         sys.exit(f"No benchmark {name!r}. There are: {', '.join(names)}.")

@@ -17,6 +17,7 @@ from typing import Any
 
 _ID = re.compile(rb'"id":"([0-9a-v]+)"')
 _NAME = re.compile(rb"content-id: <([0-9]+)>")
+_NUMBER = re.compile(rb"bench-([0-9]+)")
 _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 _EVENT = b'{"id":"%s","status":"confirmed","etag":"\\"3321539261536000\\""}'
 _TOKEN = b'{"access_token":"token","expires_in":3600,"token_type":"Bearer"}'
@@ -26,11 +27,11 @@ _HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
 
 @dataclass
 class _Seen:
-    """What came: calls (a batch is one), events, and when each call came, on the machine's monotonic clock."""
+    """What came: calls (a batch is one), events, and when the event titled `bench-N` first came (monotonic)."""
 
     calls: int = 0
     events: int = 0
-    arrivals: list[float] = field(default_factory=list)
+    arrivals: dict[int, float] = field(default_factory=dict)
 
 
 class _Protocol(asyncio.Protocol):
@@ -60,7 +61,8 @@ class _Protocol(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes, arrived: float) -> bytes:
         self._seen.calls += 1
-        self._seen.arrivals.append(arrived)
+        for number in _NUMBER.findall(body):
+            self._seen.arrivals.setdefault(int(number), arrived)
         if not head.startswith(b"POST /batch/"):
             self._seen.events += 1
             found = _ID.search(body)
@@ -89,7 +91,8 @@ def serve_stub(pipe: Any, latency: float) -> None:
 def seen(url: str) -> _Seen:
     """Ask a stub what came."""
     with urllib.request.urlopen(f"{url}/seen") as answer:
-        return _Seen(**json.load(answer))
+        told = json.load(answer)
+    return _Seen(told["calls"], told["events"], {int(number): at for number, at in told["arrivals"].items()})
 
 
 @contextmanager

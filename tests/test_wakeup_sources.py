@@ -11,7 +11,7 @@ from tests.databases import Database
 from tests.test_wakeups import INSERT
 from tests.waiting import until
 
-PATIENT = Timings(poll=30.0, linger=0.0)
+PATIENT = Timings(poll=30.0)
 
 
 async def nothing() -> Look:

@@ -6,7 +6,7 @@ one advisory lock, *G*. A writer's insert tries to share it. If it can, nobody s
 holds its share to the end of its transaction. If it cannot, somebody sleeps, and it notifies.
 
     DEAF      there is no session to listen on: look now and then                 connected → AWAKE
-    AWAKE     look, and look again every few ms                                   nothing for a linger → HUNGRY
+    AWAKE     look, and look again every few ms                                   nothing, and calls allowed → HUNGRY
     HUNGRY    ask for G                                                           granted → ARMED
                 refused by a silent writer: look, ask again a little later        a peer has it → WATCHING
     ARMED     G is ours: look once more, then sleep until the next due time       notified, or work found → AWAKE
@@ -27,6 +27,11 @@ lost either: it makes the state AWAKE, and from there no path leads to sleep but
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
 we notice within `watch`.
+
+Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once, since
+their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without a token
+we stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once; where many writers are
+at work, one sleep costs a call of each, and the next has to wait for the bucket to fill.
 
 Why asking waits, and why only shortly. With writers that overlap for ever a mere try would never be granted; a request
 that queues makes newcomers fail their try (so they notify) and is granted when those at work have ended. But a session
@@ -117,8 +122,9 @@ class Timings:
 
     Attributes:
         poll: The slow poll, the net under everything.
-        awake_poll: Between looks while lingering: the latency of a row that arrives in that time, without a NOTIFY.
-        linger: How long nothing has to come before asking for G; then bursts cost no notification.
+        awake_poll: Between looks while awake: the latency of a row that arrives in that time, without a NOTIFY.
+        calls_per_second: How many calls of writers a second are worth their cost in the long run.
+        calls_at_once: How many more may come at once.
         ask: How long asking waits for writers; short, for VACUUM's sake.
         retry: The first pause after a writer refused; it doubles up to `retry_cap`.
         retry_cap: The longest such pause: what a row committed beside a long transaction may have to wait.
@@ -129,7 +135,8 @@ class Timings:
 
     poll: float = 5.0
     awake_poll: float = 0.005
-    linger: float = 0.05
+    calls_per_second: float = 50.0
+    calls_at_once: int = 20
     ask: float = 0.01
     retry: float = 0.05
     retry_cap: float = 0.25
@@ -158,7 +165,8 @@ class Gate:
         self._ask_at = -math.inf
         self._retry = timings.retry
         self._busy_pause = timings.awake_poll  # a claim takes milliseconds; the jitter parts two losers
-        self._active_at = -math.inf
+        self._calls = 0.0  # tokens taken, as of `_calls_at`
+        self._calls_at = -math.inf
         self._announce_wanted = False
         self._announce_at = -math.inf
 
@@ -202,7 +210,7 @@ class Gate:
         match self.state:
             case State.DEAF:
                 self._look_at = min(due_at, now + self._timings.deaf_poll)
-            case State.AWAKE | State.FULL if now - self._active_at < self._timings.linger:
+            case State.AWAKE | State.FULL if not self._may_be_called(now):
                 self.state = State.AWAKE
                 self._look_at = now + self._timings.awake_poll
             case State.AWAKE | State.FULL:
@@ -248,7 +256,9 @@ class Gate:
         self._ask_at = now + self._timings.watch * (0.75 + 0.5 * self._jitter())
 
     def notified(self, now: float) -> None:
-        """Somebody called."""
+        """A writer called."""
+        self._calls = self._calls_taken(now) + 1
+        self._calls_at = now
         if self.state is not State.FULL:
             self._wake(now)
 
@@ -285,11 +295,16 @@ class Gate:
         self._look_at = now
 
     def _wake(self, now: float) -> None:
-        """Look at once, and for a while after; deaf, it stays so, for nobody's call would be heard."""
+        """Look at once; deaf, it stays so, since no call would be heard."""
         if self.state is not State.DEAF:
             self.state = State.AWAKE
-        self._active_at = now
         self._look_at = now
+
+    def _calls_taken(self, now: float) -> float:
+        return max(0.0, self._calls - (now - self._calls_at) * self._timings.calls_per_second)
+
+    def _may_be_called(self, now: float) -> bool:
+        return self._calls_taken(now) < self._timings.calls_at_once
 
     def _next_poll(self, now: float) -> float:
         return now + self._timings.poll * (0.75 + 0.5 * self._jitter())
