@@ -146,6 +146,8 @@ class Vault:
         """
         keys: dict[str, bytes] = {}
         problems: list[str] = []
+        if not text.strip(", \t\r\n"):
+            raise KeySettingError(["names no key; an entry is <key id>:<base64 of 32 bytes>"])
         for position, entry in enumerate(text.split(","), start=1):
             problem = _read_entry(entry.strip(), keys)
             if problem is not None:

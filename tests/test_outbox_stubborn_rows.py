@@ -13,8 +13,10 @@ from reactor.core.gate import Found
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
 from reactor.postgres import sweeping
+from reactor.postgres.driver import TrioConnection
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.session import open_session
+from reactor.postgres.statements import statements
 from tests.databases import Database
 from tests.outbox_world import World, source, workspace
 from tests.test_outbox_settles import BINDING
@@ -164,6 +166,22 @@ async def test_an_outdated_one_that_cannot_end(world: World, outbox: Outbox, kin
         await all_of(outbox, {elsewhere, neighbour}, 12)
     aside = {row for (row,) in world.connection.execute("select item_id from sync_set_aside")}
     assert aside == (set() if kind == "takes the lease away" else bad), "without a lease it may end"
+
+
+async def test_a_replica_that_freezes_while_it_claims_apart_ends_soon(database: Database) -> None:
+    """Nobody else claims meanwhile: its transaction must not last as long as one that only has rows."""
+    async with open_session(database.reactor, name="claims") as session:
+
+        async def bounds(connection: TrioConnection) -> list[str]:
+            found = []
+            async with connection.transaction():
+                await connection.execute(statements("outbox")["hurry"])
+                cursor = await connection.execute("show idle_in_transaction_session_timeout")
+                found += await cursor.fetchall()
+            cursor = await connection.execute("show idle_in_transaction_session_timeout")
+            return [bound for (bound,) in found + await cursor.fetchall()]
+
+        assert await session.run(bounds) == ["5s", "1min"]
 
 
 async def test_a_rebuild_that_cannot_be_taken(world: World, outbox: Outbox) -> None:

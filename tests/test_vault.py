@@ -273,7 +273,8 @@ def test_rotation_does_not_carry_a_token_into_another_workspace() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "entry 1 is empty"),
+        ("", "names no key"),
+        (" , \n", "names no key"),
         (setting(k1=K1) + ",", "entry 2 is empty"),
         (base64.b64encode(K1).decode(), "entry 1 has no colon"),
         (f":{base64.b64encode(K1).decode()}", "entry 1 has a key id"),

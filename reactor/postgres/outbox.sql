@@ -41,7 +41,10 @@ select public.sync_outbox_set_aside(o.id, %(sqlstate)s, %(constraint)s)
 -- name: hurry
 -- Until the end of the transaction a statement and a lock get less time: one row is not to cost the others seconds. And
 -- outdated rows are ended one by one, so that the one that takes the time is known (db/migrations/0030_superseded_alone.sql).
+-- These transactions take several round trips, and one that claims keeps all others from claiming: a replica that is
+-- frozen, or cut off, between two of them loses its session soon.
 select pg_catalog.set_config('statement_timeout', '500ms', true), pg_catalog.set_config('lock_timeout', '20ms', true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', '5s', true),
        pg_catalog.set_config('calendar_sync.apart', 'on', true);
 
 -- name: lock_connections
