@@ -20,6 +20,7 @@ from benchmarks.stub import running, serve_stub
 from reactor.core.exchange import exchange
 from reactor.core.outcome import Done
 from reactor.core.payload import parse, source_key
+from reactor.core.token_answers import Grant
 from reactor.core.work import Work
 from reactor.emulator import Emulator, Service, application, serve
 from reactor.google.client import GoogleCalendar
@@ -46,7 +47,7 @@ def _serve_emulator(pipe: Any, latency: float) -> None:
 
 class _Tokens:
     quota_user = None
-    acts_as_itself = False
+    grant = Grant.USER
 
     def __init__(self, token: str) -> None:
         self._token = token

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from reactor.core.outcome import Dead, Done, Retry
 from reactor.core.payload import parse, source_key
+from reactor.core.token_answers import Grant
 from reactor.core.work import Work
 from reactor.emulator import Emulator
 from reactor.google.errors import TokenUnavailable
@@ -23,7 +24,7 @@ class Tokens:
     """
 
     quota_user: str | None = None
-    acts_as_itself = False
+    grant = Grant.USER
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -44,7 +45,7 @@ class Static:
     """Tokens that nobody checks."""
 
     quota_user = None
-    acts_as_itself = False
+    grant = Grant.USER
 
     async def token(self, rejected: str | None = None) -> str:
         return "token" if rejected is None else "another"

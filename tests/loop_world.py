@@ -17,6 +17,7 @@ from reactor.core.limits import Limits
 from reactor.core.outcome import Dead, Done, Expanded, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
+from reactor.core.token_answers import Grant
 from reactor.core.work import Work
 from reactor.errors import TransientError
 from reactor.loop import Loop, Observer, Tokens
@@ -248,7 +249,7 @@ class FakeOutbox:
 class FakeTokens:
     item: Item
     quota_user: str | None = None
-    acts_as_itself: bool = False
+    grant: Grant = Grant.USER
 
     async def token(self, rejected: str | None = None) -> str:
         raise NotImplementedError

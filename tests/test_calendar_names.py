@@ -273,6 +273,15 @@ def test_what_a_person_deleted_stays_deleted_for_old_memory_too(google: Google, 
     assert google.titles() == []
 
 
+def test_a_move_by_old_memory_says_what_it_leaves_in_the_old_account(google: Google) -> None:
+    memory = of_old(google)
+    google.sign_in(BOB)
+    google.emulator.share(OTHER, BOB, "writer")
+    outcome = done(google.run(work(upsert_json("second", OTHER), seq=2, **memory)))
+    assert (outcome.calendar_id, outcome.note) == (OTHER, ANOTHER_ACCOUNT)
+    assert (google.titles(OTHER), google.titles(CALENDAR)) == (["second"], ["first"])
+
+
 def test_an_id_of_googles_tells_nothing(google: Google) -> None:
     memory = of_old(google, bound_event_id="madebygoogle")
     google.sign_in(BOB)

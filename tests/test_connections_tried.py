@@ -93,7 +93,12 @@ async def test_what_google_refuses_replaces_nothing(google: GoogleServer, databa
         ("1//mistyped", "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant)."),
         (revoked, "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant). To Google, a token"),
         (suspended, "primary", 1, "The refresh token was revoked or has expired (400 invalid_grant)."),
-        (others, "primary", 2, "The OAuth client may not use the refresh token; check its id"),
+        (
+            others,
+            "primary",
+            2,
+            "The refresh token is another OAuth client's; connect again, or check GOOGLE_CLIENT_ID (401",
+        ),
         (good, "unknown@example.com", 1, "The account of this token does not know this calendar. Look at --calendar"),
         (good, TEAM, 1, "The account of this token may read this calendar and not change it."),
         (narrow, "primary", 1, "The account of this token did not allow calendar events to be written"),

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from reactor.core import answers, upsert
-from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry
+from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope
+from reactor.core.token_answers import Grant
 from reactor.emulator import Fault, Quota
 from reactor.google.client import GoogleCalendar
 from tests.dialogues import OTHER, WORKSPACE
@@ -70,7 +71,7 @@ async def test_nothing_is_written_where_no_person_sees_it(
 ) -> None:
     """A service account that acts as itself has a `primary` of its own; what it left there may be removed."""
     works = [item(1, calendar_id="primary"), item(2), item(3, calendar_id="primary", cancel=True)]
-    tokens.acts_as_itself = True
+    tokens.grant = Grant.SERVICE_ACCOUNT
     refused, *others = await client.send(works, tokens)
     assert refused == answers.NOBODYS
     assert len(all_done(others)) == 2
@@ -78,8 +79,24 @@ async def test_nothing_is_written_where_no_person_sees_it(
     google.emulator.log.clear()
     assert await client.send(works[:1], tokens) == [answers.NOBODYS]
     assert not google.emulator.log.entries
-    tokens.acts_as_itself = False
+    tokens.grant = Grant.DELEGATION
     all_done(await client.send(works[:1], tokens))
+
+
+@pytest.mark.parametrize("reason", ["CONSUMER_SUSPENDED", "accessNotConfigured", "API_KEY_INVALID"])
+async def test_a_service_account_has_a_project_of_its_own(
+    google: GoogleServer, client: GoogleCalendar, tokens: Tokens, reason: str
+) -> None:
+    """What Google refuses to a person's consent it refuses to our project, so to everybody."""
+    google.emulator.fault(Fault(effect="error", reason=reason))
+    for grant, scope in ((Grant.USER, Scope.ALL), (Grant.SERVICE_ACCOUNT, Scope.LANE), (Grant.DELEGATION, Scope.LANE)):
+        tokens.grant = grant
+        sent = [*await client.send([item(1)], tokens), *await client.send([item(2), item(3)], tokens)]
+        for outcome in (*sent, await client.list_events(USER, WORKSPACE, tokens)):
+            assert isinstance(outcome, Retry)
+            assert (outcome.scope, outcome.counts) == (scope, False)
+            assert (outcome.after or 0) <= 60 or scope is Scope.ALL
+            assert reason in outcome.said
 
 
 async def test_several_items_are_one_batch(google: GoogleServer, client: GoogleCalendar, tokens: Tokens) -> None:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from reactor.core.messages import Answer, NoAnswer, Reply, Request
+from reactor.core.token_answers import Grant
 from reactor.drift.answers import Means, read
 from reactor.errors import PermanentError, ReactorError, TransientError
 from reactor.google.reader import TRIES, Pace, Reader, documents
@@ -49,7 +50,7 @@ class Tokens:
     """A new one whenever the last one is refused."""
 
     quota_user = None
-    acts_as_itself = False
+    grant = Grant.USER
 
     async def token(self, rejected: str | None = None) -> str:
         await trio.lowlevel.checkpoint()

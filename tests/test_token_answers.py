@@ -265,7 +265,8 @@ def test_a_request_for_a_service_account_that_is_refused_holds_its_workspace(cod
 
 
 def test_unauthorized_client_of_a_user_token() -> None:
-    assert is_the_deployments(refused("unauthorized_client", "Unauthorized", status=401))
+    """One workspace with the token of a former client must not hold the others, nor a wrong client id end them all."""
+    assert is_ours(refused("unauthorized_client", "Unauthorized", status=401))
 
 
 @pytest.mark.parametrize("code", ["unauthorized_client", "access_denied"])

@@ -1,28 +1,37 @@
 """Entry points: `exchange` picks the dialogue for an item, `inventory` lists a calendar for a rebuild."""
 
+from dataclasses import replace
+
 from reactor.core import messages
 from reactor.core.answers import CHANGING, NOBODYS, UNREADABLE
 from reactor.core.dialogue import Dialogue, End, ask
+from reactor.core.guard import HOLD_CAP
 from reactor.core.messages import Remote
-from reactor.core.outcome import Dead, Outcome, Retry, Superseded
+from reactor.core.outcome import Dead, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import Cancel, Upsert
 from reactor.core.removal import cancel, remove_stray
 from reactor.core.stray import Stray
+from reactor.core.token_answers import Grant
 from reactor.core.upsert import upsert
 from reactor.core.work import Work
+
+Ending = Superseded | Retry | Dead
 
 _PAGES = 1_000  # of 2,500 events each
 
 
-def exchange(work: Work, *, itself: bool = False) -> Dialogue[Outcome]:
+def exchange(work: Work, grant: Grant = Grant.USER) -> Dialogue[Outcome]:
     """Make Google agree with an item.
+
+    A service account that acts as itself has a calendar `primary` that no person ever sees: nothing is written there.
+    What is there already may go.
 
     Args:
         work: The item.
-        itself: Whether it is done as a service account that acts for nobody. Then an event in `primary` would be one
-            that no person ever sees; what is in there already may go.
+        grant: How its workspace gave its consent.
     """
     payload = work.payload
+    itself = grant is Grant.SERVICE_ACCOUNT
     if itself and isinstance(payload, Upsert) and payload.calendar_id == messages.PRIMARY:
         return NOBODYS
     try:
@@ -33,10 +42,19 @@ def exchange(work: Work, *, itself: bool = False) -> Dialogue[Outcome]:
         assert isinstance(payload, Upsert), "a rebuild is carried out elsewhere"  # noqa: S101
         return (yield from upsert(work, payload))
     except End as end:
-        return end.outcome
+        return _whose(end.outcome, grant)
 
 
-def inventory(calendar_id: str, workspace_id: str) -> Dialogue[list[Remote] | Superseded | Retry | Dead]:
+def _whose(outcome: Ending, grant: Grant) -> Ending:
+    """The project that Google refuses is the deployment's, or that of a workspace's own service account."""
+    if isinstance(outcome, Retry) and outcome.scope is Scope.ALL and grant is not Grant.USER:
+        return replace(outcome, scope=Scope.LANE, after=min(outcome.after or 0.0, HOLD_CAP))
+    return outcome
+
+
+def inventory(
+    calendar_id: str, workspace_id: str, grant: Grant = Grant.USER
+) -> Dialogue[list[Remote] | Superseded | Retry | Dead]:
     """Every event of a workspace that a calendar holds, each once.
 
     Exceptions of recurring events are left out: they inherit our properties and live and die with their event.
@@ -54,5 +72,5 @@ def inventory(calendar_id: str, workspace_id: str) -> Dialogue[list[Remote] | Su
             if page is None:
                 return events
     except End as end:
-        return end.outcome
+        return _whose(end.outcome, grant)
     return CHANGING

@@ -7,6 +7,8 @@ The endpoint answers as RFC 6749 says (https://www.rfc-editor.org/rfc/rfc6749#se
   connect again;
 - the *deployment's* (client id and secret): every workspace would meet the same, so all are held and no connection is
   marked. One wrong secret must not disconnect a thousand workspaces;
+- *nobody's for sure* (a refresh token of another OAuth client: the one token is old, or our client's id is wrong): the
+  workspace is held, and no connection is marked. If it is the id, each workspace finds out for itself;
 - the *endpoint's* (5xx, busy, a proxy's page): try again.
 
 A service account's key is the workspace's own, stored as a refresh token is. So what is wrong with the account, its key
@@ -103,6 +105,8 @@ BROKEN: Final = _endpoint("the token endpoint's answer cannot be read")
 UNKNOWN: Final = Retry("Google refused a token for a reason that is not known", counts=True, scope=Scope.LANE)
 NO_THREAD: Final = Retry("no worker thread became free to fetch a token", counts=False, scope=Scope.LANE)
 
+OTHERS_TOKEN: Final = _held("the refresh token is another OAuth client's; connect again, or check GOOGLE_CLIENT_ID")
+
 _USER: Final[dict[str, Retry | Dead]] = {
     "invalid_grant": _person("the refresh token was revoked or has expired"),
     "invalid_rapt": _person("the organisation demands a new sign-in"),
@@ -115,7 +119,7 @@ _USER: Final[dict[str, Retry | Dead]] = {
     "deleted_client": _deployment("the OAuth client was deleted"),
     "disabled_client": _deployment("the OAuth client was disabled"),
     "restricted_client": _deployment("the OAuth client is not set up for this; look at its consent screen"),
-    "unauthorized_client": _deployment("the OAuth client may not use the refresh token; check its id"),
+    "unauthorized_client": OTHERS_TOKEN,
     "invalid_request": _deployment("Google does not accept the token request"),
     "unsupported_grant_type": _deployment("Google does not accept the kind of the token request"),
     "unsupported_response_type": _deployment("Google does not accept the kind of the token request"),

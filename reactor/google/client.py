@@ -21,6 +21,7 @@ from reactor.core.messages import Answer, NoAnswer, Remote, Reply, Request, Step
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
 from reactor.core.rounds import Rounds
 from reactor.core.stats import Calls
+from reactor.core.token_answers import Grant
 from reactor.core.work import Work
 from reactor.google import batch
 from reactor.google.errors import TokenUnavailable
@@ -44,8 +45,8 @@ class AccessTokens(Protocol):
         ...
 
     @property
-    def acts_as_itself(self) -> bool:
-        """Whether they are a service account's that acts for nobody, so that `primary` is a calendar of its own."""
+    def grant(self) -> Grant:
+        """How consent was given."""
         ...
 
     async def token(self, rejected: str | None = None) -> str:
@@ -102,7 +103,7 @@ class GoogleCalendar:
         """
         if len(works) > 1:
             await self._take_turn()
-        rounds = Rounds([exchange(work, itself=tokens.acts_as_itself) for work in works], report)
+        rounds = Rounds([exchange(work, tokens.grant) for work in works], report)
         await self._hold(rounds, tokens)
         return rounds.results
 
@@ -110,7 +111,7 @@ class GoogleCalendar:
         self, calendar_id: str, workspace_id: str, tokens: AccessTokens
     ) -> list[Remote] | Superseded | Retry | Dead:
         """List what a calendar holds of a workspace, or say why it cannot be listed."""
-        rounds = Rounds([inventory(calendar_id, workspace_id)])
+        rounds = Rounds([inventory(calendar_id, workspace_id, tokens.grant)])
         await self._hold(rounds, tokens)
         return rounds.results[0]
 

@@ -116,7 +116,7 @@ class TokenSource:
     Attributes:
         quota_user: To be sent as `quotaUser` with every request, None where there is no need. Without it all workspaces
             of a service account count as one user (https://developers.google.com/workspace/calendar/api/guides/quota).
-        acts_as_itself: Whether it is a service account's that acts for nobody: its `primary` is seen by no person.
+        grant: How the workspace gave its consent.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class TokenSource:
         nursery: trio.Nursery,
     ) -> None:
         self.quota_user = None if account.grant is Grant.USER else str(workspace_id)
-        self.acts_as_itself = account.grant is Grant.SERVICE_ACCOUNT
+        self.grant = account.grant
         self._workspace_id = workspace_id
         self._account = account
         self._fetch = fetch

@@ -17,7 +17,7 @@ import trio
 from reactor.core.answers import NO_CALENDAR, Means, meaning
 from reactor.core.messages import Answer, Step
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import Grant, Granted
+from reactor.core.token_answers import OTHERS_TOKEN, Grant, Granted
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.network import client_options, why
 from reactor.google.token_exchange import Account, TokenExchange
@@ -126,7 +126,7 @@ def _refused(answer: Retry | Dead, hint: str = "") -> ReactorError:
     text = f"{answer.text[:1].upper()}{answer.text[1:]}."
     if isinstance(answer, Dead):
         return PermanentError(f"{text} {hint}{NOT_STORED}")
-    if answer.scope is Scope.ALL:
+    if answer.scope is Scope.ALL or answer == OTHERS_TOKEN:
         return ConfigurationError(f"{text} {NOT_STORED}")
     return TransientError(f"{text} {UNTRIED}")
 

@@ -11,6 +11,7 @@ from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.refusals import Kind
+from reactor.core.token_answers import Grant
 from reactor.core.work import Work
 
 
@@ -91,8 +92,8 @@ class Tokens(Protocol):
         ...
 
     @property
-    def acts_as_itself(self) -> bool:
-        """Whether they are a service account's that acts for nobody."""
+    def grant(self) -> Grant:
+        """How consent was given."""
         ...
 
     async def token(self, rejected: str | None = None) -> str:
