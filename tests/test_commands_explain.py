@@ -2,12 +2,16 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import trio
 from psycopg.types.json import Jsonb
+from structlog.testing import capture_logs
 
+from reactor.core import explanation
 from reactor.core.causes import WELL, Cause
 from reactor.emulator import Fault
 from tests.commands import call, call_beside
@@ -22,6 +26,13 @@ __all__ = ["world"]
 
 OTHER = UUID(int=77)
 LOCK = "select from sync_outbox where id = %s for update"
+
+
+@pytest.fixture(autouse=True)
+def _replicas_log_beside() -> Iterator[None]:
+    """A replica in this process would write into what a command prints."""
+    with capture_logs():
+        yield
 
 
 def told(world: RebuildWorld, which: object, *arguments: str) -> dict[str, Any]:
@@ -61,6 +72,8 @@ async def test_what_waits_where_no_replica_runs(world: RebuildWorld) -> None:
     assert cause(world, 4) == Cause.OLDER_WORKER
     item(world, 5, status="DEAD_LETTER", last_error="an older worker's")
     assert cause(world, 5) == Cause.DIED
+    item(world, 6, status="COMPLETED")  # as an older worker leaves it that did not write its binding
+    assert cause(world, 6) == Cause.FORGOTTEN
     assert cause(world, 9) == Cause.UNKNOWN
     world.define_view()
     assert cause(world, 9) == Cause.NOT_WANTED
@@ -70,7 +83,9 @@ async def test_what_waits_where_no_replica_runs(world: RebuildWorld) -> None:
     assert cause(world, 10) == Cause.NEVER_ASKED
 
 
-async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) -> None:
+async def test_what_a_replica_meets(
+    world: RebuildWorld, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.define_view()
     world.connect()
     emulator = world.google.emulator
@@ -85,6 +100,11 @@ async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) 
     world.execute("select pg_notify('sync_outbox', '')")
     await world.quiet()
     assert cause(world, 1) == Cause.APPLIED
+    with world.writer() as other:
+        other.execute("select pg_advisory_xact_lock(718300, 0)")
+        world.write(1, "event 1, blocked")
+        assert cause(world, 1) == Cause.CLAIMS_BLOCKED
+    await world.quiet()
 
     slow = emulator.fault(Fault(operation="update", latency=60.0))
     world.write(1, "event 1, edited")
@@ -92,6 +112,10 @@ async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) 
     found = told(world, key(1))
     assert found["cause"] == Cause.IN_HAND
     assert "calendar-sync-reactor claims" in found["verdict"]
+    with monkeypatch.context() as patch:
+        patch.setattr(explanation, "HANGS", 0.0)
+        found = told(world, key(1))
+    assert (found["cause"], "pg_terminate_backend(" in found["remedy"]) == (Cause.HANGS, True)
     world.write(1, "event 1, edited again")
     assert cause(world, 1) == Cause.EARLIER_IN_HAND
     never = item(world, 2, next_attempt_at="infinity")
@@ -143,6 +167,8 @@ async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) 
     world.execute("drop trigger refuse on sync_outbox")
     world.execute("delete from sync_outbox where payload ->> 'sourceId' = %s", source(6))
 
+    twin = {"reactorWorkspace": str(WORKSPACE), "reactorSource": key(1), "reactorSeq": "1", "reactorGeneration": "0"}
+    world.put("event 1", private=twin)
     listing = emulator.fault(Fault(operation="list", latency=0.5))
     world.rebuild()
     await until(lambda: listing.fired)
@@ -151,6 +177,8 @@ async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) 
     await world.quiet()
     emulator.faults.clear()
     assert cause(world, 7) == Cause.APPLIED
+    removal = "select id from sync_outbox where parent_id is not null and sync_source_key(payload, id) = id::text"
+    assert told(world, *world.execute(removal)[0])["cause"] == Cause.STRAY
     world.connect(OTHER)
     emulator.fault(Fault(operation="insert", effect="error", status=403, reason="rateLimitExceeded"))
     world.insert(8, workspace=OTHER)
@@ -158,7 +186,10 @@ async def test_what_a_replica_meets(world: RebuildWorld, nursery: trio.Nursery) 
     assert "rate limited" in told(world, key(8), "--workspace", str(OTHER))["verdict"]
     world.insert(9, workspace=OTHER)
     found = told(world, key(9), "--workspace", str(OTHER))
+    assert found["cause"] == Cause.DUE
     assert "because of: rate limited" in found["verdict"], "also where others met it, and the lane is held back"
+    monkeypatch.setattr(explanation, "HANGS", 0.0)
+    assert cause(world, 9, OTHER) == Cause.DELAYED
 
 
 async def test_what_is_remembered_against_what_is_wanted_and_what_google_holds(
@@ -188,7 +219,9 @@ async def test_what_is_remembered_against_what_is_wanted_and_what_google_holds(
             world.write(number, None, workspace=workspaces["braked"], by=writer)
     await until(lambda: cause(world, 201, workspaces["braked"]) == Cause.BRAKED)
     found = told(world, key(201))
-    assert found["verdict"].startswith("The event is not removed yet: the brake has stopped the workspace, since 25 of")
+    assert found["verdict"].startswith(
+        "The event is not removed yet: the brake has stopped the workspace, because 25 of"
+    )
 
     events = {event["summary"]: event["id"] for event in emulator.events(USER)}
     world.write(2, None)
@@ -216,6 +249,9 @@ async def test_what_is_remembered_against_what_is_wanted_and_what_google_holds(
     assert (found["cause"], found["google"]["shows"]) == (Cause.SHOWN, "the event is there")
     link = f"https://www.google.com/calendar/event?eid={events['event 1']}"
     assert (await asked(link))["source"] == key(1)
+    for mark, value, expected in (("Seq", "0", Cause.STALE), ("Source", key(77), Cause.FOREIGN)):  # by other hands
+        emulator.edit_by_hand(USER, events["event 1"], {"extendedProperties": {"private": {f"reactor{mark}": value}}})
+        assert (await asked(key(1)))["cause"] == expected
     for table, about in (("sync_sources", "source_key"), ("calendar_event_bindings", "'task:' || source_id")):
         world.execute(f"delete from {table} where {about} = %s", key(6))  # as in a restored backup
     world.execute("update app_events set calendar_id = %s where title = 'event 6'", USER)
@@ -227,3 +263,6 @@ async def test_what_is_remembered_against_what_is_wanted_and_what_google_holds(
     assert (await asked(key(1)))["cause"] == Cause.MISSING
     emulator.oauth.revoke(world.google.refresh_token)
     assert (await asked(key(1)))["cause"] == Cause.UNSEEN
+    world.execute("drop view calendar_source_events")
+    world.execute("update google_connections set calendar_id = %s", TEAM)
+    assert cause(world, 1) == Cause.OTHER_CALENDAR

@@ -9,11 +9,13 @@ import pytest
 import trio
 import trio.testing
 
+from reactor.core.causes import Cause
 from reactor.core.item import Item, Settlement, Written
 from reactor.postgres import sweeping
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
 from reactor.postgres.session import SessionLostError, open_session
+from tests.commands import document
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
 
@@ -226,6 +228,7 @@ async def test_an_item_that_kills_its_worker_dies_alone(world: World, outbox: Ou
         while items := (await worker.claim(slots=20)).items:
             await worker.settle([Settlement(item, "COMPLETED", item.attempts) for item in items])
     assert world.status(killer) == ("DEAD_LETTER", 3, "WORKER_LOST")
+    assert document(database, "explain", str(killer), code=1)["cause"] == Cause.WORKER_LOST
     assert {world.status(row) for row in rows if row != killer} == {("COMPLETED", 0, None)}
 
 

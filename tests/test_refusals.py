@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from reactor.core.refusals import AGAIN, FORGOTTEN, LASTING, Kind, Refusals, advice
 from reactor.refusal_watch import RefusalWatch
-from tests.commands import call_beside
+from tests.commands import call, call_beside
 from tests.process_world import World
 from tests.waiting import until
 
@@ -140,6 +140,9 @@ async def test_a_lasting_refusal_is_told_everywhere_and_is_over_by_itself(world:
     found = await call_beside(world.google, world.database.reactor, "check")
     assert found.exit_code == 1
     assert f"SQLSTATE {sqlstate}" in found.stdout
+    if sqlstate != "42P01":  # the command needs that table too
+        why = call(world.database.owner, "explain", str(world.execute("select id from sync_outbox")[0][0]))
+        assert f"the database refuses a replica its work (SQLSTATE {sqlstate}). About the database:" in why.stdout
     world.execute(cure)
     await process.is_(200)
     await world.all_done(1)

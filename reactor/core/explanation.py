@@ -320,7 +320,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         Cause.STALE,
-        lambda chain: chain.place and chain.seen and (chain.seen.seq or chain.floor) < chain.floor,
+        lambda chain: chain.place and chain.seen and chain.seen.seq is not None and chain.seen.seq < chain.floor,
         "Google shows an older state of the event, {shown}, than the one up to which its source is settled, {floor}.",
         "Have it written anew: " + _REBUILD + ".",
     ),
