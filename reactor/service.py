@@ -37,7 +37,7 @@ from reactor.accounts import Accounts
 from reactor.core.gate import Look, State, Timings
 from reactor.core.health import Facts
 from reactor.core.refusals import Kind
-from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
+from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
@@ -210,6 +210,7 @@ class Service:
         """Work in one claims session, until it is lost or the loop has drained."""
         settings = self._settings
         loop: Loop | None = None
+        outbox: Outbox | None = None
 
         async def end_when_told() -> None:
             await self.stop.wait()
@@ -220,7 +221,8 @@ class Service:
 
         def use(divisor: int, good_until: float) -> None:
             self.known.lanes.share(trio.current_time(), divisor, good_until)
-            if loop is not None:
+            if loop is not None and outbox is not None:
+                outbox.each = self.known.lanes.each
                 loop.stir()
 
         mark = self.known.watch.mark
@@ -256,6 +258,7 @@ class Service:
                     counted=shares.counted,
                 )
                 await shares.join(session)
+                outbox.each = self.known.lanes.each
                 loop = Loop(
                     outbox,
                     calendar,
@@ -276,7 +279,7 @@ class Service:
                     watching.start_soon(shares.run, session)
                     await loop.run()
                     watching.cancel_scope.cancel()
-                with suppress(RefusedError):  # its locks end with the session anyway
+                with suppress(TransientError):  # its locks end with the session anyway
                     await shares.leave(session)
             nursery.cancel_scope.cancel()
 

@@ -63,6 +63,24 @@ async def test_an_item_carries_all_that_is_needed(world: World, outbox: Outbox) 
     assert (found["status"], found["lease_no"], found["attempts"]) == ("PROCESSING", item.lease_no, 1)
 
 
+async def test_what_a_replica_cannot_send_soon_is_left_to_the_others(world: World, outboxes: list[Outbox]) -> None:
+    world.connect()
+    for number in range(20):
+        world.insert(f"source {number}")
+    for outbox in outboxes:
+        outbox.each = 6
+    claims = [await outbox.claim(slots=50) for outbox in outboxes]
+    assert [len(claimed.items) for claimed in claims] == [6, 6, 6]
+    assert all(claimed.look.left_behind for claimed in claims)
+    for name in "abc":
+        world.connect(name)
+        for number in range(6):
+            world.insert(f"source {number}", of=name)
+    outboxes[0]._ring._fresh_until = 0.0
+    first, second = await outboxes[0].claim(slots=50), await outboxes[0].claim(slots=50)
+    assert (len(first.items), len(second.items)) == (6, 12), "it did not know how many workspaces there are"
+
+
 async def test_a_source_that_only_an_older_worker_knew_is_known_by_its_binding(world: World, outbox: Outbox) -> None:
     world.connect()
     world.connection.execute(

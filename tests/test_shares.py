@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import psycopg
 import pytest
@@ -151,7 +152,7 @@ MINUTES = 65.0
 @pytest.mark.soak
 @pytest.mark.parametrize("whose", ["project", "workspace"])
 async def test_one_two_and_four_processes_with_kills_keep_the_quota_and_use_it(world: World, whose: str) -> None:
-    quota = 3_000
+    quota = 1_800
     settings = {
         "CALENDAR_SYNC_REQUESTS_PER_MINUTE": str(quota if whose == "project" else 0),
         "CALENDAR_SYNC_LANE_REQUESTS_PER_MINUTE": str(quota if whose == "workspace" else 0),
@@ -163,8 +164,9 @@ async def test_one_two_and_four_processes_with_kills_keep_the_quota_and_use_it(w
     living: list[Process] = []
 
     async def more(number: int) -> None:
-        started = [world.start(**settings) for _ in range(number)]
-        living.extend([await process.ready() for process in started])
+        for _ in range(number):
+            living.append(process := world.start(**settings))
+            await until(partial(process.events, "ready"), 120)
 
     def kill(number: int) -> None:
         for _ in range(number):

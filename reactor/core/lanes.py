@@ -127,6 +127,11 @@ class Lanes:
         """Of the quotas one part in so many is ours."""
         return self._divisor
 
+    @property
+    def each(self) -> int:
+        """Items of one workspace that a claim should bring at most: what its lane sends soon."""
+        return self._new_limits().within(LANE_AHEAD)
+
     def share(self, now: float, divisor: int, good_until: float) -> None:
         """Use a part of the quotas, one in `divisor`, and until then; see what may be sent after it."""
         anew = not self.may_use(now)

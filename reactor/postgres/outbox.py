@@ -29,6 +29,7 @@ Every call is shielded from cancellation: an interrupted statement costs the ses
 time-out bounds it. When the server refuses a statement, `RefusedError` comes out, and nothing has changed.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
@@ -94,6 +95,8 @@ class Outbox:
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
+        each: Items of one workspace that are sent soon. A claim brings so many for each that it looks at; what is more
+            stays where other replicas find it.
     """
 
     def __init__(  # noqa: PLR0913 - what outlives a session, and who is told
@@ -110,6 +113,7 @@ class Outbox:
         counted: Callable[[float, Sequence[int], int], object] = lambda *_: None,
     ) -> None:
         self.followed = False
+        self.each = math.inf
         self._session = session
         self._writing = writing or session
         self._ceiling = max_attempts
@@ -176,7 +180,7 @@ class Outbox:
                 if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
                     return claimed
                 return Claimed(look=Look(Found.NOTHING, due_in=self._due_in(barred)))
-            found = await self._pass(slots, window, barred)
+            found = await self._pass(self._spread(slots, window), window, barred)
             if found.report.get("busy"):
                 return Claimed(look=Look(Found.BUSY))
             read = read or not window
@@ -186,6 +190,10 @@ class Outbox:
                 return await self._braked(found.items, look, superseded)
             if trio.current_time() - began > IN_VAIN:
                 return Claimed(look=Look(Found.NOTHING, due_in=IN_VAIN))
+
+    def _spread(self, slots: int, window: Collection[UUID]) -> int:
+        """How many items to take from some workspaces, or from a ring that is read anew."""
+        return int(min(slots, self.each * max(1, len(window) or self._ring.due)))
 
     async def _tried(self, workspace: UUID) -> Claimed | None:
         """Claim one item alone that lost its worker three times; None where there is none."""

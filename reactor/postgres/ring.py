@@ -68,6 +68,11 @@ class Ring:
         """The workspace of this turn's kind that was looked at last."""
         return self._past.get(self._to_deep)
 
+    @property
+    def due(self) -> int:
+        """How many workspaces have something due, as far as is known."""
+        return len(self._due)
+
     def is_stale(self, now: float) -> bool:
         """Whether it is time to read it again."""
         return now >= self._fresh_until
