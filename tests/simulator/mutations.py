@@ -272,7 +272,12 @@ MUTATIONS = (
     Mutation("charged with age", "A17", "an outage costs what is a day old", policy, "_counts", _charged_with_age),
     Mutation("an hour for all", "B12", "a fault of the deployment holds all for an hour", Guard, "hold", _for_an_hour),
     Mutation(
-        "no revival refused", "B12", "an emptied trash is no reason for a new id", answers, "TABLE", _without_revivals
+        "no revival refused",
+        "answers",
+        "an emptied trash is no reason for a new id",
+        answers,
+        "TABLE",
+        _without_revivals,
     ),
     Mutation(
         "sent into a closed nursery",
