@@ -110,8 +110,8 @@ class Work:
         """Whether an event is this source's.
 
         Our properties decide. An event without any is ours where something else says so (another program took ours
-        away, an older worker wrote none), and where it is cancelled under an id that only we can have made: of a tombstone Google promises
-        to keep no more than the id.
+        away, an older worker wrote none), and where it is cancelled under an id that only we can have made: of a
+        tombstone Google promises to keep no more than the id.
         """
         if found.workspace_id is None and found.source_key is None:
             return named or found.cancelled
