@@ -29,7 +29,7 @@ settings.load_profile("suite")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A world's own assertions should say what they found.
-pytest.register_assert_rewrite("tests.history_world", "tests.poisoned_world")
+pytest.register_assert_rewrite("tests.history_world", "tests.poisoned_world", "tests.travel_verdict")
 pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collector"]
 
 

@@ -244,12 +244,12 @@ class _Drawing:
             self.rest: 14,
             self.replicas: 8,
             self.backup: 3,
-            self.restore: 6,
-            self.fall: 3,
+            self.restore: 4,
+            self.fall: 2,
             self.connect: 4,
-            self.share: 6,
+            self.share: 9,
             self.rebuild: 3,
-            self.requeue: 3,
+            self.requeue: 5,
             self.fault: 4,
             lambda: Recreate(self._rng.choice([TEAM, TEAM, ADA])): 1,
             lambda: Revoke(self._rng.randrange(2)): 1,
@@ -260,7 +260,7 @@ class _Drawing:
         return Want(
             rng.choice(NAMES),
             rng.randint(1, 20),
-            rng.random() < 0.75 if shows is None else shows,
+            rng.random() < 0.65 if shows is None else shows,
             rng.choice([None, None, "5", "7"]),
             rng.choice([None, None, "a < b & c"]),
             None if self._has_view else rng.choice([None, None, 15]),  # its view gives none
@@ -272,7 +272,7 @@ class _Drawing:
         return Write(edits, not self._has_view or rng.random() < 0.9)
 
     def hand(self) -> Event:
-        return Hand(self._rng.randrange(100), self._rng.choice([*HANDS, *OF_OURS, *DEEDS]))
+        return Hand(self._rng.randrange(100), self._rng.choice(self._rng.choice([[*HANDS], [*OF_OURS, *DEEDS]])))
 
     def rest(self) -> Event:
         return Rest(self._rng.choice([0.02, 0.1, 1.0, 1.0]))
@@ -300,7 +300,7 @@ class _Drawing:
         rng = self._rng
         if rng.random() < 0.3:
             return Share(ADA, BOB, rng.choice(["writer", "reader", None]))
-        return Share(TEAM, rng.choice(ACCOUNTS), rng.choice(["owner", "owner", "reader", None]))
+        return Share(TEAM, rng.choice([ADA, ADA, BOB]), rng.choice(["owner", "reader", None, None]))
 
     def rebuild(self) -> Event:
         return Rebuild(self._rng.randrange(2), self._rng.choice(NAMES), self._rng.random() < 0.3)

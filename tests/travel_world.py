@@ -17,6 +17,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from reactor.core.ids import event_id
+from reactor.emulator import Fault
 from reactor.emulator.calendars import Calendar
 from reactor.vault import Vault
 from tests.background import Background
@@ -36,7 +37,6 @@ from tests.travel_history import (
     Connect,
     Event,
     Fall,
-    Fault,
     Hand,
     History,
     Rebuild,
@@ -256,7 +256,9 @@ class TravelWorld(HistoryWorld):
         calendar, now = self.emulator.calendar(calendar_id), self.emulator.clock()
         record, deeds = calendar.get(event["id"]), self.deeds
         if what == "copy":
-            kept = {name: event[name] for name in ("summary", "start", "end", "extendedProperties") if name in event}
+            kept: dict[str, Any] = {
+                name: event[name] for name in ("summary", "start", "end", "extendedProperties") if name in event
+            }
             record = calendar.get(calendar.insert(kept, who=ADA, new_id=f"copy{len(deeds.copies)}", now=now)["id"])
             deeds.copies.add(record.event["id"])
         elif what == "move":

@@ -108,15 +108,19 @@ class Work:
         )
 
     def names(self, place: Place, generation: int) -> bool:
-        """Whether the memory, a binding or a payload names an event at a place, and not only our own counting of ids."""
-        return place == self.bound or place != self.place(place.calendar_id, generation)
+        """Whether more than our own counting of ids says that the event at a place is ours.
+
+        That is the memory, a binding or a payload that names it, or an attempt that was for its calendar.
+        """
+        counted = place == self.place(place.calendar_id, generation)
+        return not counted or place == self.bound or place.calendar_id in self.strays
 
     def owns(self, found: Remote, *, named: bool) -> bool:
         """Whether an event is this source's.
 
-        Our properties decide. An event without any is ours where the memory, a binding or a payload names it (another
-        program took ours away, an older worker wrote none), and where it is cancelled under an id that only we can have made: of a tombstone Google promises
-        to keep no more than the id.
+        Our properties decide. An event without any is ours where something else says so (another program took ours
+        away, an older worker wrote none), and where it is cancelled under an id that only we can have made: of a
+        tombstone Google promises to keep no more than the id.
         """
         if found.workspace_id is None and found.source_key is None:
             return named or found.cancelled
