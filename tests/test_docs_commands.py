@@ -17,7 +17,7 @@ PAGES = ("commands.md", "migrating.md", "running.md", "tokens.md", "secrets.md")
 HOLE = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 WORD = re.compile(r"[a-z]{3,}", re.IGNORECASE)
 VALUE = re.compile(
-    r"\S*[@/=_0-9:]\S*|\b(?:UPSERT|CANCEL|REBUILD)\w+|\b(?:PENDING|COMPLETED|DEAD_LETTER|AUTH|MILESTONE|FAILED)\b|\b(?:json|notFound)\b"
+    r"\S*[@/=_0-9:]\S*|\b(?:UPSERT|CANCEL|REBUILD)\w+|\b(?:PENDING|COMPLETED|DEAD_LETTER|AUTH|MILESTONE|FAILED)\b|'\w+'|\b(?:json|notFound)\b"
 )
 
 
