@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from tests.waiting import until
 __all__ = ["world"]
 
 OTHER = UUID(int=77)
+OPERATIONS = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
 LOCK = "select from sync_outbox where id = %s for update"
 
 
@@ -79,6 +81,9 @@ async def test_what_waits_where_no_replica_runs(world: RebuildWorld) -> None:
     assert cause(world, 9) == Cause.NOT_WANTED
     world.write(9, "event 9", workspace=OTHER, enqueue=False)
     assert told(world, UUID(int=9))["cause"] == Cause.NEVER_CONNECTED, "found in the application's view alone"
+    [statement] = re.findall(r"```sql\n(select workspace_id, source_type.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    [[_, source_key, *_]] = world.execute(statement.replace("quarterly review", "EVENT 9").replace("%", "%%"))
+    assert source_key == key(9), "from a title to its id, as docs/operations.md says"
     world.write(10, "event 10", enqueue=False)
     assert cause(world, 10) == Cause.NEVER_ASKED
 

@@ -191,7 +191,7 @@ class Tour:
         await self.fault("Google answers 503", (during, after), self.google_fails, self.google_works)
         during, after = "While it lasts:", "The limit is gone:"
         await self.fault("Google limits the rate of a user", (during, after), self.google_limits, self.google_works)
-        during, after = "Somebody took the consent back, and three changes follow:", "They connect again:"
+        during, after = "A person took the consent back, and three changes follow:", "They connect again:"
         await self.fault("A consent is revoked", (during, after), self.consent_is_revoked, self.somebody_connects_again)
         during, after = "The server is stopped:", "It is started again:"
         await self.fault("The database restarts", (during, after), self.database_stops, self.database_starts)
