@@ -13,7 +13,7 @@ from reactor.errors import ConfigurationError, ReactorError, RefusedError, Trans
 from reactor.loop import Observer
 from reactor.postgres.inspection import problems
 from reactor.postgres.pool import Pool
-from reactor.postgres.retention import BEGIN, delete_portion
+from reactor.postgres.retention import Passed, delete_portion
 from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")
@@ -130,15 +130,15 @@ class Housekeeping:
 
     async def _delete(self) -> ReactorError | None:
         """Delete what is old; return why a row of it stays, if one does."""
-        rows, after, refusal = PORTION, BEGIN, None
+        rows, passed, refusal = PORTION, Passed(), None
         while portion := await self._pool.run(
-            partial(delete_portion, days=self._retention_days, rows=rows, after=after)
+            partial(delete_portion, days=self._retention_days, rows=rows, passed=passed)
         ):
             self._beat()
             refusal = portion.refusal or refusal
             if portion.refusal is None or portion.found == 1:
-                self.deleted += portion.deleted
-                rows, after = min(rows * SMALLER, PORTION), portion.last
+                self.deleted += portion.found - len(portion.kept)
+                rows, passed = min(rows * SMALLER, PORTION), passed.by(portion.kept)
             else:
                 rows = max(1, portion.found // SMALLER)
         return refusal

@@ -1,8 +1,8 @@
 -- Off the hot path, now and then.
 
 -- name: old
--- One portion of what was settled long ago, the oldest first, by their index, after a place in that order; none where another
--- replica is at it: two would read the same rows and lock each other's. What somebody has locked is passed by.
+-- One portion of what was settled long ago, the oldest first, by their index, but for what was passed by; none where another
+-- replica is at it: two would read the same rows and lock each other's. What somebody has locked is left out.
 --
 -- What died for want of a consent stays for as long as the workspace has a connection: its trigger requeues it when the
 -- connection works again, and it may be the newest state of its source.
@@ -14,15 +14,16 @@ select o.id, o.updated_at
  where (select g.is_ours from gate as g)
    and o.status in ('COMPLETED', 'DEAD_LETTER')
    and o.updated_at < now() - pg_catalog.make_interval(days => %(days)s::integer)
-   and (o.updated_at, o.id) > (%(moment)s::timestamptz, %(id)s::uuid)
+   and o.updated_at >= %(moment)s::timestamptz
+   and o.id <> all (%(ids)s::uuid[])
    and not (o.status = 'DEAD_LETTER' and o.failure_code is not distinct from 'AUTH'
             and exists (select from public.google_connections as c where c.workspace_id = o.workspace_id))
- order by o.updated_at, o.id
+ order by o.updated_at
  limit %(rows)s::integer
    for update skip locked;
 
 -- name: delete
-delete from public.sync_outbox as o where o.id = any (%(ids)s::uuid[]);
+delete from public.sync_outbox as o where o.id = any (%(ids)s::uuid[]) returning o.id;
 
 -- name: backlog
 -- For how long the oldest due item has waited, and how many workspaces have one; how many items wait and how old the

@@ -1,7 +1,8 @@
 """Deletes what was settled long ago, the oldest first, a portion in a transaction.
 
 The server may refuse a row: a table of the application's refers to it, a trigger raises. Then its portion stays, a
-smaller one is tried, and at last the row is passed by, alone. It is met again the next time.
+smaller one is tried, and at last the row is passed by, alone; so is one that a trigger keeps in silence. It is met
+again the next time.
 """
 
 from dataclasses import dataclass
@@ -19,19 +20,24 @@ from reactor.postgres.statements import statements
 SQL = statements("housekeeping")
 
 
-class Place(NamedTuple):
-    """A place among what is old.
+class Passed(NamedTuple):
+    """The rows that were passed by, as far as they would be met again.
 
     Attributes:
-        moment: When a row was settled; text where Python has no such time.
-        id: The row's.
+        moment: When the last of them was settled; text where Python has no such time. What is older is done.
+        ids: Those of that moment.
     """
 
-    moment: Any
-    id: UUID
+    moment: Any = "-infinity"
+    ids: tuple[UUID, ...] = ()
 
-
-BEGIN = Place("-infinity", UUID(int=0))
+    def by(self, rows: list[Row]) -> "Passed":
+        """With some rows more, in the order of their moments."""
+        if not rows:
+            return self
+        moment = rows[-1][1]
+        before = self.ids if moment == self.moment else ()
+        return Passed(moment, (*before, *(item_id for item_id, at in rows if at == moment)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +46,17 @@ class Portion:
 
     Attributes:
         found: Rows that are in it.
-        deleted: Rows that are gone.
-        last: Where it ends.
+        kept: Those that are still there: ids and moments.
         refusal: Why all of it stays.
     """
 
     found: int
-    deleted: int
-    last: Place
+    kept: list[Row]
     refusal: ReactorError | None = None
 
 
-def delete_portion(connection: psycopg.Connection[Row], *, days: int, rows: int, after: Place) -> Portion | None:
-    """Delete what is older than some days: so many rows, after a place.
+def delete_portion(connection: psycopg.Connection[Row], *, days: int, rows: int, passed: Passed) -> Portion | None:
+    """Delete what is older than some days: so many rows.
 
     Returns:
         None where nothing is left, or another replica is at it.
@@ -63,17 +67,13 @@ def delete_portion(connection: psycopg.Connection[Row], *, days: int, rows: int,
     found: list[Row] = []
     try:
         with connection.transaction():
-            found = connection.execute(SQL["old"], {"days": days, "rows": rows, **after._asdict()}).fetchall()
+            params = {"days": days, "rows": rows, "moment": passed.moment, "ids": list(passed.ids)}
+            found = connection.execute(SQL["old"], params).fetchall()
             if not found:
                 return None
-            deleted = connection.execute(SQL["delete"], {"ids": [row[0] for row in found]}).rowcount
+            gone = {item for (item,) in connection.execute(SQL["delete"], {"ids": [row[0] for row in found]})}
     except psycopg.Error as error:
         if not found or not may_be_divided(error.sqlstate):
             raise
-        return Portion(len(found), 0, _end(found), as_ours(error))
-    return Portion(len(found), deleted, _end(found))
-
-
-def _end(found: list[Row]) -> Place:
-    item_id, moment = found[-1]
-    return Place(moment, item_id)
+        return Portion(len(found), found, as_ours(error))
+    return Portion(len(found), [row for row in found if row[0] not in gone])
