@@ -1,5 +1,6 @@
 """Backups of a test's database, and what comes of restoring them."""
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -24,12 +25,14 @@ class Taken:
     """A backup.
 
     Attributes:
+        at: When it was taken.
         number: Its number, from 1.
         how: All tables in one transaction, or the whole database as a template.
         place: Where the sequence of places was.
         accounts: Whose accounts the workspaces had.
     """
 
+    at: float
     number: int
     how: str
     place: tuple[int, bool]
@@ -48,13 +51,14 @@ class Backups:
     def take(self, how: str, accounts: dict[UUID, str]) -> None:
         """Make one; of a template nobody else may be in the database."""
         self._number += 1
+        at = time.time()
         with psycopg.connect(self._dsn) as copying:
             copying.execute("set transaction isolation level repeatable read")
             place = copying.execute("select last_value, is_called from sync_outbox_seq").fetchone()
             for table in self._tables(copying) if how == "tables" else ():
                 copy = sql.SQL("create table backups.{} as table public.{}")
                 copying.execute(copy.format(sql.Identifier(f"{table}_{self._number}"), sql.Identifier(table)))
-        taken = Taken(self._number, how, cast("tuple[int, bool]", place), dict(accounts))
+        taken = Taken(at, self._number, how, cast("tuple[int, bool]", place), dict(accounts))
         if how == "template":
             self._run(sql.SQL("create database {} template {}").format(_clone(self._database, taken), self._name))
         self._kept.append(taken)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from tests.history_model import SOURCES, Source
 
-UNDER_WAY = 2.0
+UNDER_WAY = 1.5
 """Seconds for which requests that were under way may still arrive."""
 
 
@@ -31,7 +31,7 @@ class Deeds:
         moved: Ids of events that a person has moved to another calendar.
         emptied: Calendars that were deleted and made anew.
         rebuilt: Workspaces that had a rebuild without a view, which moves all events to its calendar.
-        forgotten_at: Until when the database has forgotten, or may have forgotten, what was done.
+        forgotten: Between which times the database has forgotten, or may have forgotten, what was done.
         left_at: Until when each workspace may have worked with other calendars: another account's, or unshared ones.
     """
 
@@ -40,7 +40,7 @@ class Deeds:
     moved: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
     rebuilt: set[UUID] = field(default_factory=set)
-    forgotten_at: float = -math.inf
+    forgotten: list[tuple[float, float]] = field(default_factory=list)
     left_at: dict[UUID, float] = field(default_factory=_never)
     _edited_at: dict[Source, float] = field(default_factory=_never)
     _disturbed_at: dict[Source, float] = field(default_factory=_never)
@@ -60,10 +60,14 @@ class Deeds:
         if account:
             self.disturb(each for each in SOURCES if each[0] == workspace)
 
-    def forget(self, *, running: bool) -> None:
-        """The database has forgotten something."""
-        self.forgotten_at = time.time() + UNDER_WAY * running
+    def forget(self, since: float, *, running: bool) -> None:
+        """The database has forgotten what was done since then."""
+        self.forgotten.append((since, time.time() + UNDER_WAY * running))
         self.disturb(SOURCES)
+
+    def is_forgotten(self, at: float) -> bool:
+        """Whether what was done then is forgotten."""
+        return any(since <= at <= until for since, until in self.forgotten)
 
     def needs_edit(self, source: Source) -> bool:
         """Whether the docs promise nothing for a source without another edit, or a rebuild."""

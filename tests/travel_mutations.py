@@ -11,7 +11,6 @@ import pytest
 
 from reactor.core import messages, others, removal, upsert, work
 from reactor.core.dialogue import Sight
-from reactor.core.messages import Place
 from reactor.housekeeping import Housekeeping
 from reactor.postgres import settling
 
@@ -24,11 +23,6 @@ def _believes(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
         return True
 
     monkeypatch.setattr(Sight, "sees", sees)
-
-
-def _believes_earlier(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    right = Sight.sees
-    monkeypatch.setattr(Sight, "sees", lambda self, calendar_id, **_: right(self, calendar_id))
 
 
 def _any_version(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
@@ -66,13 +60,6 @@ def _has_no_order(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
         monkeypatch.setattr(module, "defer", lambda *_: None)
 
 
-def _loses_marks(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    def counted(self: work.Work, place: Place, generation: int) -> bool:
-        return place != self.place(place.calendar_id, generation)
-
-    monkeypatch.setattr(work.Work, "names", counted)
-
-
 def _revives_nothing(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     monkeypatch.setattr(work.Work, "may_revive", False)
 
@@ -107,14 +94,12 @@ def _execute(owner: str, statement: str) -> None:
 
 FAULTS: dict[str, Patch] = {
     "believes a 404 without seeing the calendar": _believes,
-    "believes a 404 since the calendar was seen before": _believes_earlier,
     "goes by no version": _any_version,
     "replaces what other hands did": _replaces,
     "takes two names for two calendars": _two_calendars,
     "does not notice another account": _any_account,
     "forgets floors": _forgets_floors,
     "forgets floors, and goes over newer states": _has_no_order,
-    "takes what has lost its marks for another's": _loses_marks,
     "brings nothing back": _revives_nothing,
     "never mends the sequence": _never_mended,
     "lets a dead letter go over what is newer": _goes_over,

@@ -137,7 +137,7 @@ class Verdict:
             self.found[Divergence.STAYS_UNTIL_IT_IS_SHARED] += 1
         elif calendar_id not in reach:
             self.found[Divergence.OLD_ACCOUNT] += 1
-        elif not is_marked(event) and last <= deeds.forgotten_at:
+        elif not is_marked(event) and deeds.is_forgotten(last):
             self.found[Divergence.UNMARKED] += 1
         elif self._rebuilt:
             raise AssertionError(f"{event['summary']!r} in {calendar_id} after a rebuild; {self._story(source)}")
@@ -145,7 +145,7 @@ class Verdict:
             self.found[Divergence.COPY] += 1
         elif event["id"] in deeds.moved:
             self.found[Divergence.MOVED_BY_HAND] += 1
-        elif last <= deeds.forgotten_at:
+        elif deeds.is_forgotten(last):
             self.found[Divergence.AFTER_THE_BACKUP] += 1
         elif calendar_id in ACCOUNTS and last <= deeds.left_at[source[0]]:
             self.found[Divergence.LIKE_ANOTHER_ACCOUNT] += 1
@@ -182,7 +182,7 @@ class Verdict:
 
     def _is_forgotten(self, source: Source, home: str) -> bool:
         """Whether the database has forgotten what was done last to an event of the source there."""
-        return any(each.writes[-1].at <= self.world.deeds.forgotten_at for each in self._records(source, home))
+        return any(self.world.deeds.is_forgotten(each.writes[-1].at) for each in self._records(source, home))
 
     def _check_twins(self, calendar: Calendar) -> None:
         """At no moment has a calendar held a source's event twice, but for copies."""

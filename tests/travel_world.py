@@ -5,6 +5,7 @@ What it wants in the end is read from that table; nothing here remembers more th
 calendars. `tests.travel_verdict` compares.
 """
 
+import math
 import select
 import time
 from collections import Counter
@@ -27,7 +28,7 @@ from tests.history_world import DOUBLED, OPEN, HistoryWorld
 from tests.process_world import KEYS
 from tests.test_other_hands import HANDS
 from tests.travel_backups import Backups, locked_out
-from tests.travel_deeds import Deeds
+from tests.travel_deeds import UNDER_WAY, Deeds
 from tests.travel_history import (
     ACCOUNTS,
     ADA,
@@ -216,7 +217,10 @@ class TravelWorld(HistoryWorld):
                 self._restore(event)
             case Fall(how):
                 locked_out(lambda: self.owner.execute(FALLS[how]))
-                self.deeds.forget(running=True)
+                if how == "memory emptied":
+                    self.deeds.forget(-math.inf, running=True)
+                elif how == "outbox emptied":  # with what waited
+                    self.deeds.disturb(SOURCES)
 
     def _people(self, event: Connect | Revoke | Share | Recreate | Hand) -> None:
         match event:
@@ -307,7 +311,7 @@ class TravelWorld(HistoryWorld):
         running = event.running and taken.how == "tables"
         restore = partial(self._backups.restore, taken, event.sequence, quiet=event.quiet)
         self._with("tables" if running else "template", restore)
-        self.deeds.forget(running=running)
+        self.deeds.forget(taken.at - UNDER_WAY * (taken.how == "tables"), running=running)
         for workspace in changed:
             self.deeds.leave(workspace, account=True)
 
