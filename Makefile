@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make demo`, `make test`. Each makes .venv by itself and needs Python 3.11 to 3.14, make and
+# Everything a newcomer needs: `make demo`, `make test`. Each makes .venv by itself and needs Python 3.11 to 3.13, make and
 # a package index. Another Python than that of .venv, such as PYTHON=python3.13, makes .venv anew.
 PYTHON ?= $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
 BIN := .venv/bin

@@ -1,7 +1,7 @@
 -- The reactor's rights: a group role without a login. Run again and again, after the migrations. Operators give it a
 -- member: create role my_reactor login password '...' in role calendar_sync_reactor;
 --
--- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its seven tables and
+-- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its eight tables and
 -- not BYPASSRLS: that attribute opens every table of the database it has a grant on, and until PostgreSQL 16 only a
 -- superuser could give it, which a managed database's owner is not.
 --
