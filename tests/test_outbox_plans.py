@@ -32,7 +32,7 @@ select workspace_id, sync_source_key(payload, id), 0 from sync_outbox group by 1
 """
 CLAIM = """
 explain (analyze, buffers, timing off, summary off, format json)
-select * from sync_outbox_claim_items(
+select * from sync_outbox_claim_next(
   %s::uuid[], %s::text[], null, 32, '{}', %s, %s, 512, 5, 1, false, 100000000, 262144)
 """
 BARE_CLAIM = re.sub(r"^\s*explain.*", "", CLAIM, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
--- Statements of the outbox; the claim itself is a function (db/migrations/0026_order.sql). All of a settle's input
+-- Statements of the outbox; the claim itself is a function (db/migrations/0028_claim_next.sql). All of a settle's input
 -- comes as one JSON document: however many items, one statement with one plan.
 
 -- name: lease
@@ -9,28 +9,13 @@ select n.lease_no
  where pg_catalog.pg_try_advisory_lock(718302, (n.lease_no & 2147483647)::integer);
 
 -- name: claim
--- Not from workspaces that the brake has stopped. In the last columns: which those are, the last place that was given out,
--- and whether there is a gap in the order that no log tells of yet.
-with stopped as materialized (
-  select coalesce(array_agg(b.workspace_id), '{}') as ids from public.sync_brakes as b where b.released_at is null
-), places as materialized (
-  select public.sync_outbox_last_place() as last,
-         exists (select from public.sync_order_gaps as g where g.told_at is null) as untold
-), area as materialized (
-  select coalesce(array_agg(w.workspace_id order by w.place), '{}') as workspaces,
-         coalesce(array_agg(w.key order by w.place), '{}') as cursors
-    from unnest(%(workspaces)s::uuid[], %(cursors)s::text[]) with ordinality as w (workspace_id, key, place)
-   where w.workspace_id <> all (select unnest(s.ids) from stopped as s)
-)
-select c.*, s.ids, p.last, p.untold
-  from stopped as s, places as p, area as a, lateral public.sync_outbox_claim_in_order(
-    case when %(workspaces)s::uuid[] is not null then a.workspaces end,
-    case when %(workspaces)s::uuid[] is not null then a.cursors end,
-    %(past)s::uuid, %(width)s, %(excluded)s::uuid[] || s.ids,
-    %(slots)s, %(due_rows)s, %(key_rows)s, %(ceiling)s, %(lease)s, %(trial)s, %(bytes)s, %(largest)s) as c;
+select *
+  from public.sync_outbox_claim_next(
+    %(workspaces)s::uuid[], %(cursors)s::text[], %(past)s::uuid, %(width)s, %(excluded)s::uuid[],
+    %(slots)s, %(due_rows)s, %(key_rows)s, %(ceiling)s, %(lease)s, %(trial)s, %(bytes)s, %(largest)s);
 
 -- name: ring
-select * from public.sync_outbox_due_workspaces();
+select * from public.sync_outbox_ring_of_due();
 
 -- name: set_aside
 -- A row that the server refuses to change, found by a statement that is not the claim's.
