@@ -49,7 +49,7 @@ select md5((case when n %% 10 > 0 then 0 else 1 + n / 10 %% 1000 end)::text)::uu
 OTHERS = "select workspace_id from google_connections where workspace_id <> md5('0')::uuid"
 BUFFERS = """
 explain (analyze, buffers, timing off, summary off)
-select * from sync_outbox_claim_items(
+select * from sync_outbox_claim_next(
   %s::uuid[], null, null, 32, '{}', %s, %s, 512, 5, 1, false, 8000000, 262144)
 """
 

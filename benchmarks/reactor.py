@@ -65,7 +65,7 @@ select w, 'UPSERT_EVENT', jsonb_build_object(
  cross join lateral (select ws[1 + n %% cardinality(ws)] as w from generate_series(1, %s) as n) as rows
 """
 CLAIM = """
-select id, 1 from sync_outbox_claim_items(
+select id, 1 from sync_outbox_claim_next(
   null, null, null, 32, '{}', 200, 400, 512, 5, 1, false, 8000000, 262144) where id is not null
 """
 FINISH = "update sync_outbox set status = 'COMPLETED', processed_at = now() where id = %s and lease_no = %s"

@@ -9,8 +9,8 @@ other.
 0025_claim_items.sql what one row may not do to others, 0026_order.sql what gives the order). One claimer at a time in a
 database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
 take several passes; only if none found anything, and the ring of workspaces was read meanwhile and gone through, is the
-answer `NOTHING`. The gate's promise that no writer has to notify rests on that. (Where there is much that cannot be had,
-it is also `NOTHING` after half a second, and so much later it is looked for again.)
+answer `NOTHING`. The gate's promise that no writer has to notify rests on that. (Where there is much that cannot be
+had, it is also `NOTHING` after half a second, and so much later it is looked for again.)
 
 Where the server refuses a pass for the sake of data, the workspaces are looked at one by one, and in the one that is
 refused again the items; the row that is refused alone is set aside. What cannot be pinned on a row bars its workspace
