@@ -407,19 +407,23 @@ class Outbox:
 
     async def _end(self, ids: list[UUID]) -> None:
         """Let go of items that are settled, and see whether something has waited for them."""
-        suspects = self._cut
+        suspects, ended = self._cut, [self._in_flight.pop(item_id) for item_id in ids]
         for item_id in ids:
-            suspects |= self._in_flight.pop(item_id).losses > 0
             self._bytes -= self._sizes.pop(item_id)
             self._unwritten.discard(item_id)
-        if ids:
-            suspects |= self._trials.wait and not self._is_busy
-            self.followed |= suspects or await self._is_followed(ids)
+        if ended:
+            suspects |= any(item.losses for item in ended) or (self._trials.wait and not self._is_busy)
+            self.followed |= suspects or await self._is_followed(ended)
 
-    async def _is_followed(self, ids: list[UUID]) -> bool:
+    async def _is_followed(self, ended: list[Item]) -> bool:
         """Whether something due has waited for items that are settled; where the database does not say, it may have."""
+        about = {
+            "ids": [item.id for item in ended],
+            "workspaces": [item.workspace_id for item in ended],
+            "keys": [item.source_key for item in ended],
+        }
         try:
-            [[followed]] = await self._ask(self._writing, _rows, "followed", {"ids": _ids(ids)})
+            [[followed]] = await self._ask(self._writing, _rows, "followed", about)
         except SessionLostError:
             raise
         except TransientError:

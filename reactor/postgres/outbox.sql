@@ -198,27 +198,24 @@ select i.id
 -- name: followed
 -- Whether something has waited for the end of these items: a newer state of a source, a rebuild of a workspace, or all
 -- that a rebuild held up. Who looked for it while the items were PROCESSING found nothing, and sleeps. This is a statement
--- after the commit, so it sees every row that such a look could see; a row that comes later is looked for anew.
-with settled as materialized (
-  select o.id, o.workspace_id, o.operation, public.sync_source_key(o.payload, o.id) as key
-    from public.sync_outbox as o
-   where o.id = any (%(ids)s::uuid[])
-)
-select exists (select from settled as s where s.operation = 'REBUILD_ALL')
-       or exists (
-         select from public.sync_outbox as r
-          where r.operation = 'REBUILD_ALL' and r.status in ('PENDING', 'FAILED', 'PROCESSING')
-            and r.workspace_id in (select s.workspace_id from settled as s)
-            and r.status <> 'PROCESSING' and r.next_attempt_at <= pg_catalog.clock_timestamp())
-       or (
-         -- An aggregate of look-ups and no join: with a hundred open rows in the statistics and a hundred thousand in the
-         -- table, a join reads them all.
-         select bool_or(exists (
-           select from public.sync_outbox as o
-            where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = s.workspace_id
-              and public.sync_source_key(o.payload, o.id) = s.key
-              and o.status <> 'PROCESSING' and o.id <> s.id and o.next_attempt_at <= pg_catalog.clock_timestamp()))
-           from settled as s);
+-- after the commit, so it sees every row that such a look could see; a row that comes later is looked for anew. (So it is
+-- a round trip of its own: a settle that asked would have the snapshot of before.)
+select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
+  from unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(keys)s::text[]) as i (id, workspace_id, key)
+  left join lateral (
+    select true as waits
+      from public.sync_outbox as o
+     where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING')
+       and o.workspace_id = i.workspace_id
+       and o.status <> 'PROCESSING' and o.next_attempt_at <= pg_catalog.clock_timestamp()
+     order by o.seq limit 1) as r on true
+  left join lateral (
+    select true as waits
+      from public.sync_outbox as o
+     where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = i.workspace_id
+       and public.sync_source_key(o.payload, o.id) = i.key
+       and o.status <> 'PROCESSING' and o.id <> i.id and o.next_attempt_at <= pg_catalog.clock_timestamp()
+     order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as s on true;
 
 -- name: orphans
 -- Items whose worker died: PROCESSING under a lease that no session holds. pg_locks is younger than the statement's
