@@ -527,9 +527,10 @@ begin
     last_keys := found.last_keys;
   end if;
 
-  -- Portion by portion, until the slots are filled: what may be claimed is found, and locked.
+  -- Portion by portion, until the slots are filled: what may be claimed is found, and locked. A trial takes one, and says
+  -- what else waits for one: it looks at all.
   while reached < cardinality(page.of) and room > 0 and weight < bytes loop
-    portion := case reached when 0 then room else greatest(room, 32) end;
+    portion := case when trial then cardinality(page.of) when reached = 0 then room else greatest(room, 32) end;
     heads := public.sync_outbox_heads(
       page.of[reached + 1:reached + portion], page.keys[reached + 1:reached + portion],
       page.oldest[reached + 1:reached + portion], moment, has_aside);
