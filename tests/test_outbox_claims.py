@@ -187,6 +187,7 @@ async def test_an_item_that_an_older_worker_has_locked_is_refused_and_told(
         [refused] = await outbox.refused(seconds=0)
         assert (refused.id, refused.pid) == (row, worker.info.backend_pid)
         assert world.status(row) == ("PENDING", 0, None)
+        worker.execute("select unlock_outbox_item(%s)", (row,))
     assert [item.id for item in (await outbox.claim(slots=5)).items] == [row]
     assert await outbox.refused(seconds=0) == []
 

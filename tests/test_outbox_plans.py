@@ -1,4 +1,7 @@
-"""What a claim touches does not grow with the queue: counted in buffers, under the reactor's role and its policies."""
+"""What a claim touches does not grow with the queue: counted in buffers, under the reactor's role and its policies.
+
+The application's own indexes are there, as deployments have them: one gives due rows in the order of all workspaces.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.databases import Server
+from reactor.core.item import Applied, Settlement, Written
+from reactor.postgres.outbox import Outbox
+from reactor.postgres.session import open_session
+from tests.databases import Database, Server
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -25,6 +31,10 @@ insert into google_connections (workspace_id, refresh_token_encrypted, calendar_
 select md5(n::text)::uuid, 'token', 'primary' from generate_series(0, 40) as n
 on conflict do nothing;
 """
+APPLICATION = """
+create index idx_sync_outbox_pending on sync_outbox (next_attempt_at) where status in ('PENDING', 'FAILED');
+create index idx_sync_outbox_workspace on sync_outbox (workspace_id, created_at desc);
+"""
 REST = f"""
 {CONNECTIONS}
 insert into sync_sources (workspace_id, source_key, floor_seq)
@@ -32,7 +42,7 @@ select workspace_id, sync_source_key(payload, id), 0 from sync_outbox group by 1
 """
 CLAIM = """
 explain (analyze, buffers, timing off, summary off, format json)
-select * from sync_outbox_claim_items(
+select * from sync_outbox_claim_next(
   %s::uuid[], %s::text[], null, 32, '{}', %s, %s, 512, 5, 1, false, 100000000, 262144)
 """
 BARE_CLAIM = re.sub(r"^\s*explain.*", "", CLAIM, flags=re.MULTILINE)
@@ -57,6 +67,7 @@ def sizes(
             if statistics != "analyzed":
                 owner.execute("alter table sync_outbox set (autovacuum_enabled = false)")
                 owner.execute("alter table sync_sources set (autovacuum_enabled = false)")
+            owner.execute(APPLICATION)
             connection = psycopg.connect(postgres.dsn(name, **reactor_login))
             connections.append(connection)
             if statistics.startswith("planned"):
@@ -125,3 +136,35 @@ def test_no_table_is_read_from_end_to_end(sizes: list[Connection]) -> None:
                 connection.execute(BARE_CLAIM, (workspaces, None, 200, 400))
         assert connection.execute(scans).fetchone() == (0,)
         connection.rollback()
+
+
+SCANS = "select coalesce(sum(seq_scan), 0) from pg_stat_user_tables where relname in ('sync_outbox', 'sync_sources')"
+
+
+async def test_no_settle_and_no_sweep_reads_a_table_by_a_plan_of_an_empty_queue(database: Database) -> None:
+    """Plans are kept from the sixth time on; what they were made for has become another table by then."""
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("alter table sync_outbox set (autovacuum_enabled = false)")
+        owner.execute("alter table sync_sources set (autovacuum_enabled = false)")
+        owner.execute(CONNECTIONS)
+        async with open_session(database.reactor, name="claims") as session:
+            outbox = Outbox(session)
+            for _ in range(8):
+                owner.execute(FILL, {"rows": 18})
+                await settle_all(outbox)
+                await outbox.sweep()
+            owner.execute(FILL, {"rows": 4_000})
+            await session.execute("select pg_stat_force_next_flush()")
+            before = owner.execute(SCANS).fetchone()
+            assert await settle_all(outbox) > 100
+            await outbox.sweep()
+            await session.execute("select pg_stat_force_next_flush()")
+            assert owner.execute(SCANS).fetchone() == before
+
+
+async def settle_all(outbox: Outbox) -> int:
+    """Claim once and settle it; say how many."""
+    items = (await outbox.claim(slots=200)).items
+    ends = [Settlement(i, "COMPLETED", 0, moves_floor=True, memory=i.memory, applied=Applied.ROW) for i in items]
+    assert set(await outbox.settle(ends)) <= {Written.WRITTEN}
+    return len(items)

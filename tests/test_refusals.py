@@ -111,8 +111,8 @@ CAUSES = {
         "grant select on sync_brakes to calendar_sync_reactor",
     ),
     "42883": (
-        "alter function sync_outbox_due_workspaces() rename to was_ring",
-        "alter function was_ring() rename to sync_outbox_due_workspaces",
+        "alter function sync_outbox_ring_of_due() rename to was_ring",
+        "alter function was_ring() rename to sync_outbox_ring_of_due",
     ),
     "42P01": ("alter table sync_brakes rename to was_brakes", "alter table was_brakes rename to sync_brakes"),
 }

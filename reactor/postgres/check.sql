@@ -49,7 +49,7 @@ select 'execute on ' || p.proname
 -- same.
 
 -- name: rehearse_claim
-select count(*) from public.sync_outbox_claim_in_order(
+select count(*) from public.sync_outbox_claim_next(
   array[]::uuid[], array[]::text[], null, 0, array[]::uuid[], 0, 0, 0, 1, 0, false, 0, 0);
 
 -- name: rehearse_items

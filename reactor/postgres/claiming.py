@@ -19,7 +19,6 @@ from reactor.postgres.statements import statements
 _SQL = statements("outbox")
 
 _numbers = count(1)
-_COLUMNS = 21  # of the claim function; what follows is of the whole claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +27,16 @@ class Pass:
 
     Attributes:
         items: The items.
-        report: About the rest; db/migrations/0025_claim_items.sql says what is in it.
-        stopped: The workspaces that the brake has stopped.
-        last_place: The last place in the order that was given out.
-        untold: Whether there is a gap in the order that no log tells of yet.
+        report: About the rest; db/migrations/0028_claim_next.sql says what is in it.
     """
 
     items: list[Item]
     report: dict[str, Any]
-    stopped: list[UUID]
-    last_place: int = 0
-    untold: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody else was claiming, so that nothing was looked at."""
+        return "busy" in self.report
 
 
 async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
@@ -53,8 +51,7 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     """
     cursor = await connection.execute(_SQL["claim"], params | {"largest": LARGEST}, binary=True)
     *rows, report = await cursor.fetchall()
-    items = [_item(row[:_COLUMNS], params["lease"]) for row in rows]
-    return Pass(items, json.loads(report[5]), *report[_COLUMNS:])
+    return Pass([_item(row, params["lease"]) for row in rows], json.loads(report[5]))
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:

@@ -5,12 +5,12 @@ one advisory lock (db/migrations/0023_lease.sql). When the session is lost so is
 next session gets a new one. A second session may do the writing, so that a settle and a claim need not wait for each
 other.
 
-**A claim** is one call of a function (db/migrations/0021_claim.sql argues its races, 0025_claim_items.sql what one row
-may not do to others, 0026_order.sql what gives the order). One claimer at a time in a database: a peer that is claiming
-makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may take several passes; only if none
-found anything, and the ring of workspaces was read meanwhile and gone through, is the answer `NOTHING`. The gate's
-promise that no writer has to notify rests on that. (Where there is much that cannot be had, it is also `NOTHING` after
-half a second, and so much later it is looked for again.)
+**A claim** is one call of a function (db/migrations/0028_claim_next.sql; 0021_claim.sql argues its races,
+0025_claim_items.sql what one row may not do to others, 0026_order.sql what gives the order). One claimer at a time in a
+database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
+take several passes; only if none found anything, and the ring of workspaces was read meanwhile and gone through, is the
+answer `NOTHING`. The gate's promise that no writer has to notify rests on that. (Where there is much that cannot be
+had, it is also `NOTHING` after half a second, and so much later it is looked for again.)
 
 Where the server refuses a pass for the sake of data, the workspaces are looked at one by one, and in the one that is
 refused again the items; the row that is refused alone is set aside. What cannot be pinned on a row bars its workspace
@@ -181,7 +181,7 @@ class Outbox:
                     return claimed
                 return Claimed(look=Look(Found.NOTHING, due_in=self._due_in(barred)))
             found = await self._pass(self._spread(slots, window), window, barred)
-            if found.report.get("busy"):
+            if found.is_busy:
                 return Claimed(look=Look(Found.BUSY))
             read = read or not window
             superseded = found.report["superseded"]
@@ -199,7 +199,7 @@ class Outbox:
         """Claim one item alone that lost its worker three times; None where there is none."""
         self._trials.begin(workspace)
         found = await self._pass(1, [workspace], (), trial=True)
-        if found.report.get("busy"):
+        if found.is_busy:
             return Claimed(look=Look(Found.BUSY))
         self._trials.tried(workspace, trio.current_time(), found=bool(found.items))
         if not found.items:
@@ -262,10 +262,10 @@ class Outbox:
             if not may_be_divided(error.sqlstate):
                 raise
             return await self._divided(slots, window, excluded, trial=trial)
-        if not found.report.get("busy"):
+        if not found.is_busy:
             self._take_in(found, began=began if not window else None)
-        if not self._order.is_right(found.last_place, untold=found.untold):
-            await self._put_right()
+            if not self._order.is_right(found.report["last_place"], untold=found.report["untold"]):
+                await self._put_right()
         return found
 
     async def _begin(self) -> None:
@@ -302,12 +302,12 @@ class Outbox:
         if not window:
             await self._read_ring()
             window = self._ring.window(slots, excluded)
-        together = Pass([], {"superseded": 0}, list(self._brakes.stopped))
+        together = Pass([], {"superseded": 0})
         for workspace in window:
             found = await self._alone(slots - len(together.items), workspace, trial=trial)
             if found is None:
                 continue
-            if found.report.get("busy"):
+            if found.is_busy:
                 break
             self._take_in(found, began=None)
             together.items.extend(found.items)
@@ -334,7 +334,7 @@ class Outbox:
 
     def _take_in(self, found: Pass, *, began: float | None) -> None:
         report, now = found.report, trio.current_time()
-        self._brakes.stopped = frozenset(found.stopped)
+        self._brakes.stopped = frozenset(map(UUID, report["stopped"]))
         # A row that was made claimable by hand while we have it in hand is claimed once more; the first claim ends it.
         found.items[:] = [item for item in found.items if item.id not in self._in_flight]
         for item in found.items:
@@ -420,19 +420,23 @@ class Outbox:
 
     async def _end(self, ids: list[UUID]) -> None:
         """Let go of items that are settled, and see whether something has waited for them."""
-        suspects = self._cut
+        suspects, ended = self._cut, [self._in_flight.pop(item_id) for item_id in ids]
         for item_id in ids:
-            suspects |= self._in_flight.pop(item_id).losses > 0
             self._bytes -= self._sizes.pop(item_id)
             self._unwritten.discard(item_id)
-        if ids:
-            suspects |= self._trials.wait and not self._is_busy
-            self.followed |= suspects or await self._is_followed(ids)
+        if ended:
+            suspects |= any(item.losses for item in ended) or (self._trials.wait and not self._is_busy)
+            self.followed |= suspects or await self._is_followed(ended)
 
-    async def _is_followed(self, ids: list[UUID]) -> bool:
+    async def _is_followed(self, ended: list[Item]) -> bool:
         """Whether something due has waited for items that are settled; where the database does not say, it may have."""
+        about = {
+            "ids": [item.id for item in ended],
+            "workspaces": [item.workspace_id for item in ended],
+            "keys": [item.source_key for item in ended],
+        }
         try:
-            [[followed]] = await self._ask(self._writing, _rows, "followed", {"ids": _ids(ids)})
+            [[followed]] = await self._ask(self._writing, _rows, "followed", about)
         except SessionLostError:
             raise
         except TransientError:

@@ -1,4 +1,4 @@
--- Statements of the outbox; the claim itself is a function (db/migrations/0026_order.sql). All of a settle's input
+-- Statements of the outbox; the claim itself is a function (db/migrations/0028_claim_next.sql). All of a settle's input
 -- comes as one JSON document: however many items, one statement with one plan.
 
 -- name: lease
@@ -9,28 +9,13 @@ select n.lease_no
  where pg_catalog.pg_try_advisory_lock(718302, (n.lease_no & 2147483647)::integer);
 
 -- name: claim
--- Not from workspaces that the brake has stopped. In the last columns: which those are, the last place that was given out,
--- and whether there is a gap in the order that no log tells of yet.
-with stopped as materialized (
-  select coalesce(array_agg(b.workspace_id), '{}') as ids from public.sync_brakes as b where b.released_at is null
-), places as materialized (
-  select public.sync_outbox_last_place() as last,
-         exists (select from public.sync_order_gaps as g where g.told_at is null) as untold
-), area as materialized (
-  select coalesce(array_agg(w.workspace_id order by w.place), '{}') as workspaces,
-         coalesce(array_agg(w.key order by w.place), '{}') as cursors
-    from unnest(%(workspaces)s::uuid[], %(cursors)s::text[]) with ordinality as w (workspace_id, key, place)
-   where w.workspace_id <> all (select unnest(s.ids) from stopped as s)
-)
-select c.*, s.ids, p.last, p.untold
-  from stopped as s, places as p, area as a, lateral public.sync_outbox_claim_in_order(
-    case when %(workspaces)s::uuid[] is not null then a.workspaces end,
-    case when %(workspaces)s::uuid[] is not null then a.cursors end,
-    %(past)s::uuid, %(width)s, %(excluded)s::uuid[] || s.ids,
-    %(slots)s, %(due_rows)s, %(key_rows)s, %(ceiling)s, %(lease)s, %(trial)s, %(bytes)s, %(largest)s) as c;
+select *
+  from public.sync_outbox_claim_next(
+    %(workspaces)s::uuid[], %(cursors)s::text[], %(past)s::uuid, %(width)s, %(excluded)s::uuid[],
+    %(slots)s, %(due_rows)s, %(key_rows)s, %(ceiling)s, %(lease)s, %(trial)s, %(bytes)s, %(largest)s);
 
 -- name: ring
-select * from public.sync_outbox_due_workspaces();
+select * from public.sync_outbox_ring_of_due();
 
 -- name: set_aside
 -- A row that the server refuses to change, found by a statement that is not the claim's.
@@ -218,27 +203,24 @@ select i.id
 -- name: followed
 -- Whether something has waited for the end of these items: a newer state of a source, a rebuild of a workspace, or all
 -- that a rebuild held up. Who looked for it while the items were PROCESSING found nothing, and sleeps. This is a statement
--- after the commit, so it sees every row that such a look could see; a row that comes later is looked for anew.
-with settled as materialized (
-  select o.id, o.workspace_id, o.operation, public.sync_source_key(o.payload, o.id) as key
-    from public.sync_outbox as o
-   where o.id = any (%(ids)s::uuid[])
-)
-select exists (select from settled as s where s.operation = 'REBUILD_ALL')
-       or exists (
-         select from public.sync_outbox as r
-          where r.operation = 'REBUILD_ALL' and r.status in ('PENDING', 'FAILED', 'PROCESSING')
-            and r.workspace_id in (select s.workspace_id from settled as s)
-            and r.status <> 'PROCESSING' and r.next_attempt_at <= pg_catalog.clock_timestamp())
-       or (
-         -- An aggregate of look-ups and no join: with a hundred open rows in the statistics and a hundred thousand in the
-         -- table, a join reads them all.
-         select bool_or(exists (
-           select from public.sync_outbox as o
-            where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = s.workspace_id
-              and public.sync_source_key(o.payload, o.id) = s.key
-              and o.status <> 'PROCESSING' and o.id <> s.id and o.next_attempt_at <= pg_catalog.clock_timestamp()))
-           from settled as s);
+-- after the commit, so it sees every row that such a look could see; a row that comes later is looked for anew. (So it is
+-- a round trip of its own: a settle that asked would have the snapshot of before.)
+select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
+  from unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(keys)s::text[]) as i (id, workspace_id, key)
+  left join lateral (
+    select true as waits
+      from public.sync_outbox as o
+     where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING')
+       and o.workspace_id = i.workspace_id
+       and o.status <> 'PROCESSING' and o.next_attempt_at <= pg_catalog.clock_timestamp()
+     order by o.seq limit 1) as r on true
+  left join lateral (
+    select true as waits
+      from public.sync_outbox as o
+     where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = i.workspace_id
+       and public.sync_source_key(o.payload, o.id) = i.key
+       and o.status <> 'PROCESSING' and o.id <> i.id and o.next_attempt_at <= pg_catalog.clock_timestamp()
+     order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as s on true;
 
 -- name: orphans
 -- Items whose worker died: PROCESSING under a lease that no session holds. pg_locks is younger than the statement's

@@ -247,7 +247,7 @@ async def open_session(
             it comes in an exception group, like everything out of a nursery: catch it with `except*`.
     """
     connection = await TrioConnection.adopt(
-        await _connect(dsn, name, Bounds(lock=lock_timeout, statement=statement_timeout))
+        await _connect(dsn, name, Bounds(lock=lock_timeout, statement=statement_timeout, look_ups=True))
     )
     read_anything(connection)
     session = Session(connection, on_notify)

@@ -47,12 +47,14 @@ class Bounds:
         lock: Waiting for a lock.
         idle_in_transaction: Silence within a transaction.
         public_first: Whether `public` comes first in the path; otherwise it comes last, if it is not there.
+        look_ups: Whether rows are found by index only, so that a plan that is kept stays right when tables grow.
     """
 
     statement: str = f"{STATEMENT_TIMEOUT:g}s"
     lock: str = "1s"
     idle_in_transaction: str = "60s"
     public_first: bool = False
+    look_ups: bool = False
 
 
 def conninfo(dsn: str) -> str:
@@ -100,6 +102,7 @@ def set_up(connection: psycopg.Connection[Any], name: str, bounds: Bounds) -> No
             "lock": bounds.lock,
             "idle_in_transaction": bounds.idle_in_transaction,
             "public_first": bounds.public_first,
+            "look_ups": bounds.look_ups,
         },
     )
     [(in_recovery, _)] = cursor.fetchall()
