@@ -141,14 +141,20 @@ async def test_a_token_that_is_revoked_parks_the_workspace_until_it_is_renewed(w
 
 
 async def test_another_workspace_does_not_notice(world: World) -> None:
-    world.connect()
+    """Its edits are each sent once while the other's token is refused; no row, no breaker and no hold knows of it."""
+    own = world.connect()
     parked = world.connect(uuid4(), refresh_token="1//never-granted")
-    await world.start().ready()
-    for number in range(3):
+    process = await world.start().ready()
+    for number in range(20):
         world.insert(number, workspace=parked)
+        world.insert(100 + number)
+    ended = "select status, attempts, last_error, count(*) from sync_outbox where workspace_id = %s group by 1, 2, 3"
+    await until(lambda: world.execute(ended, own) == [("COMPLETED", 0, None, 20)])
     await until(lambda: world.statuses().get("DEAD_LETTER") == 1)
-    world.insert(10)
-    await until(lambda: world.statuses().get("COMPLETED") == 1)
+    inserts = [entry for entry in world.google.emulator.log.entries if entry.operation == "insert"]
+    assert len(inserts) == 20
+    assert process.events("everybody_held") == []
+    assert {line["workspace_id"] for line in process.events("breaker_opened")} <= {str(parked)}
 
 
 @pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.soak)])
