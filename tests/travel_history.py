@@ -221,7 +221,7 @@ def draw(seed: int) -> History:
     rng = random.Random(seed)
     has_view = rng.random() < 0.6
     ending = rng.choice(ENDINGS) if has_view else "edits"
-    edited = frozenset(source for source in SOURCES if rng.random() < 0.3)
+    edited = frozenset(source for source in SOURCES if rng.random() < 0.2)
     events = tuple(_Drawing(rng, has_view).events())
     return History(seed, has_view, ending, edited, rng.random() < 0.5, events)
 
@@ -233,27 +233,42 @@ class _Drawing:
 
     def events(self) -> list[Event]:
         everything = Write(tuple((n, self.want(shows=True)) for n in range(len(SOURCES))))
-        weighed = self.weighed()
-        drawn = self._rng.choices(list(weighed), list(weighed.values()), k=STEPS)
-        return [everything, Rest(2.0), Backup("tables"), *(each() for each in drawn)]
+        calm = self.calm()
+        begins: list[Event] = [everything, Rest(2.0), Backup("tables")]
+        return begins + self.drawn(calm | self.wild(), 2 * STEPS // 3) + self.drawn(calm, STEPS // 3)
 
-    def weighed(self) -> dict[Callable[[], Event], int]:
+    def drawn(self, weighed: dict[Callable[[], list[Event]], int], steps: int) -> list[Event]:
+        return [event for each in self._rng.choices(list(weighed), list(weighed.values()), k=steps) for event in each()]
+
+    def calm(self) -> dict[Callable[[], list[Event]], int]:
+        """What leaves no source in need of another edit, but by hand: so what goes wrong at the end is seen."""
         return {
-            self.write: 26,
-            self.hand: 20,
-            self.rest: 14,
-            self.replicas: 8,
-            self.backup: 3,
-            self.restore: 4,
-            self.fall: 2,
-            self.connect: 4,
-            self.share: 9,
-            self.rebuild: 3,
-            self.requeue: 5,
-            self.fault: 4,
-            lambda: Recreate(self._rng.choice([TEAM, TEAM, ADA])): 1,
-            lambda: Revoke(self._rng.randrange(2)): 1,
+            lambda: [self.write()]: 26,
+            lambda: [self.hand()]: 16,
+            lambda: [self.rest()]: 14,
+            lambda: [self.replicas()]: 8,
+            lambda: [self.share()]: 4,
+            self.unshared: 5,
+            lambda: [Requeue()]: 5,
+            lambda: [self.fault()]: 4,
+            lambda: [Revoke(self._rng.randrange(2))]: 1,
         }
+
+    def wild(self) -> dict[Callable[[], list[Event]], int]:
+        """What takes back, moves or makes anew."""
+        return {
+            lambda: [self.backup()]: 4,
+            lambda: [self.restore()]: 6,
+            lambda: [self.fall()]: 3,
+            lambda: [self.connect()]: 6,
+            lambda: [self.rebuild()]: 4,
+            lambda: [Recreate(self._rng.choice([TEAM, TEAM, ADA]))]: 2,
+        }
+
+    def unshared(self) -> list[Event]:
+        """A calendar cannot be seen for a while, and the application knows nothing of it."""
+        away: list[Event] = [self.write(), self.write(), Rest(1.0)]
+        return [Share(TEAM, ADA, None), *away, Share(TEAM, ADA, "owner")]
 
     def want(self, *, shows: bool | None = None) -> Want:
         rng = self._rng
@@ -304,9 +319,6 @@ class _Drawing:
 
     def rebuild(self) -> Event:
         return Rebuild(self._rng.randrange(2), self._rng.choice(NAMES), self._rng.random() < 0.3)
-
-    def requeue(self) -> Event:
-        return Requeue()
 
     def fault(self) -> Event:
         return self._rng.choice(FAULTS)

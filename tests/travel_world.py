@@ -263,7 +263,7 @@ class TravelWorld(HistoryWorld):
             kept: dict[str, Any] = {
                 name: event[name] for name in ("summary", "start", "end", "extendedProperties") if name in event
             }
-            record = calendar.get(calendar.insert(kept, who=ADA, new_id=f"copy{len(deeds.copies)}", now=now)["id"])
+            record = calendar.get(calendar.insert(kept, who=ADA, new_id=f"copied{len(deeds.copies)}", now=now)["id"])
             deeds.copies.add(record.event["id"])
         elif what == "move":
             target = self.emulator.calendar(TEAM if calendar_id != TEAM else ADA)
