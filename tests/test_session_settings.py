@@ -228,6 +228,7 @@ ODD_VALUES = {
     "repeat('9', 5000)::jsonb": "9" * 5000,
     "(repeat('[', 3000) || repeat(']', 3000))::jsonb": "[" * 3000 + "]" * 3000,
     "(repeat('[', 3000) || repeat(']', 3000))::json": "[" * 3000 + "]" * 3000,
+    "(repeat('[', 600) || repeat(']', 600))::jsonb": "[" * 600 + "]" * 600,
 }
 
 
@@ -239,6 +240,14 @@ async def test_what_python_cannot_hold_comes_as_text(empty_database: str, value:
         assert row == (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), {"a": 1})
     with connect(empty_database, "test", Bounds()) as connection:
         assert connection.execute(f"select {value}".encode()).fetchone() == (ODD_VALUES[value],)
+
+
+async def test_what_is_wide_and_not_deep_comes_as_a_value(empty_database: str) -> None:
+    async with open_session(empty_database, name="test") as session:
+        [[wide]] = await session.execute(
+            "select jsonb_agg(jsonb_build_object('a', n)) from generate_series(1, 1000) as n"
+        )
+    assert wide == [{"a": n} for n in range(1, 1001)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ else in `target_session_attrs`. A server in recovery is refused: nothing is writ
 the client gives up costs the session and all that it holds.
 
 **Values that Python cannot hold** (a time before the year 1, after 9999, or infinite; JSON with a number of thousands
-of digits, or nested thousands deep) come as text and not as an error: one odd row must not end a command that lists it.
+of digits, or nested hundreds deep) come as text and not as an error: one odd row must not end a command that lists it.
 """
 
 import os
@@ -34,6 +34,7 @@ CONNECT_TIMEOUT = 5  # seconds, for each address that the name resolves to
 STATEMENT_TIMEOUT = 8.0  # seconds in the server; every statement of the service takes milliseconds
 
 _SQL = statements("session_settings")
+_DEEPEST = 500  # Python 3.11 reads JSON nested 990 deep, 3.13 10,000 deep, and much that is then done with it fails
 _UNKNOWN = 0  # psycopg's own for a type that it does not know, such as an enumeration
 _CLIENT_END = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
@@ -163,12 +164,34 @@ class _IntervalLoader(_OrText):
     kind = IntervalLoader
 
 
-class _JsonLoader(_OrText):
+class _OrJsonText(_OrText):
+    """JSON; its text also where it is nested deeper than code in Python can go, whatever this Python's reader can."""
+
+    def load(self, data: Buffer) -> Any:
+        value = super().load(data)
+        text = bytes(data)
+        may_be_deep = text.count(b"[") + text.count(b"{") > _DEEPEST
+        return text.decode("utf-8", "replace") if may_be_deep and _is_deep(value) else value
+
+
+class _JsonLoader(_OrJsonText):
     kind = JsonLoader
 
 
-class _JsonbLoader(_OrText):
+class _JsonbLoader(_OrJsonText):
     kind = JsonbLoader
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for child in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 class _TextLoader(Loader):
