@@ -159,7 +159,7 @@ async def test_one_two_and_four_processes_with_kills_keep_the_quota_and_use_it(w
     }
     world.connect()
     with psycopg.connect(world.database.owner, autocommit=True) as application:
-        insert_edits(application, WORKSPACE, 10 * quota, calendar=world.google.user)
+        insert_edits(application, WORKSPACE, 20 * quota, calendar=world.google.user)
     calls = Calls(world)
     living: list[Process] = []
 

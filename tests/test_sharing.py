@@ -40,6 +40,15 @@ def test_kills_and_joins_between_one_two_and_four() -> None:
     assert min(minutes) >= 0.95
 
 
+def test_three_of_four_are_killed_at_once() -> None:
+    them = world(4)
+    them.run(70)
+    for replica in them.alive[1:]:
+        them.kill(replica)
+    them.run(70)
+    assert min(them.used(at, at + 60) for at in range(1001, int(them.now) - 60)) >= 0.95
+
+
 def test_a_rolling_update_with_one_more() -> None:
     them = world(4)
     them.run(60)

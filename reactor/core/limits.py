@@ -5,8 +5,8 @@ The same class serves a workspace's lane and the whole process; only the numbers
 *The bound.* A bucket that holds at most `burst` units and gains `rate` units per second admits at most
 `burst + rate * T` units in any window of T seconds: what was in it at the window's start, plus what came in. Google
 counts requests over a sliding minute (https://developers.google.com/workspace/calendar/api/guides/quota: 600 per
-minute, user and project; 10,000 per minute and project), so `Limits.per_minute(600)` sets the burst to a fortieth, 15,
-and the highest rate to (600 - 15) / 60.5 = 9.67/s: no window of 60 seconds contains more than 600, wherever it starts,
+minute, user and project; 10,000 per minute and project), so `Limits.per_minute(600)` sets the burst to a fiftieth, 12,
+and the highest rate to (600 - 12) / 60.5 = 9.72/s: no window of 60 seconds contains more than 600, wherever it starts,
 and 97 % of the quota are used. The bound is on departures. Requests that spend different times on the way arrive
 closer together; half a second of that is what the 0.5 is for.
 
@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 MINUTE = 60.0
 ON_THE_WAY = 0.5
 """Seconds by which requests may differ in the time that they spend on the way."""
-BURST = 40
+BURST = 50
 """This part of a minute's quota may leave at once."""
 LEAST_BURST = 8
 RECOVERY_SECONDS = 600.0
