@@ -71,7 +71,7 @@ grant execute on function
   public.sync_outbox_look_by_key(uuid[], text[], uuid[], integer, timestamptz, uuid[], text[]),
   public.sync_outbox_heads(uuid[], text[], bigint[], timestamptz, boolean),
   public.sync_outbox_fit(uuid[], uuid[], integer[], integer, boolean, integer[]),
-  public.sync_outbox_lock_items(uuid[], integer, bigint, integer, timestamptz),
+  public.sync_outbox_reserve(uuid[], integer, bigint, integer, timestamptz),
   public.sync_outbox_outdated(uuid[], text[], integer, timestamptz),
   public.sync_outbox_claim_next(
     uuid[], text[], uuid, integer, uuid[], integer, integer, integer, integer, bigint, boolean, bigint, integer

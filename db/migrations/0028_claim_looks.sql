@@ -303,7 +303,7 @@ end $$;
 -- Payloads above `largest` are not returned, and so weigh nothing; when those before it weigh `bytes` or more, a row is left.
 -- Returns the ids in their order, their payloads' sizes and weight, ids that an older worker has locked (`refused`), the
 -- furthest place, how many of the given rows were tried, and whether any was left for its weight.
-create or replace function public.sync_outbox_lock_items(
+create or replace function public.sync_outbox_reserve(
   ids uuid[], room integer, bytes bigint, largest integer, moment timestamptz,
   out locked uuid[], out sizes integer[], out weight bigint, out refused uuid[], out furthest bigint, out tried integer,
   out is_cut boolean

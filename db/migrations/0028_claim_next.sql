@@ -148,7 +148,7 @@ begin
         from public.sync_outbox_fit(heads.able, heads.able_of, heads.able_losses, slots, trial, lost) as f;
     end if;
     continue when heads.able is null;
-    got := public.sync_outbox_lock_items(heads.able, room, bytes - weight, largest, moment);
+    got := public.sync_outbox_reserve(heads.able, room, bytes - weight, largest, moment);
     chosen := chosen || got.locked;
     sizes := sizes || got.sizes;
     weight := weight + got.weight;
