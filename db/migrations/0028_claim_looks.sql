@@ -1,4 +1,4 @@
--- The claim in few look-ups: its steps; 0028_claim_next.sql puts them together. It takes the place of
+-- The claim in few look-ups: its steps; 0029_claim_next.sql puts them together. It takes the place of
 -- sync_outbox_claim_in_order (0026_order.sql), which stays for replicas that call it. 0021_claim.sql argues why there are no races, 0025_claim_items.sql what one row may not do to others, and
 -- 0026_order.sql what gives the order: all that holds here. What is new is how it looks.
 --

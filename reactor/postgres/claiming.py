@@ -27,7 +27,7 @@ class Pass:
 
     Attributes:
         items: The items.
-        report: About the rest; db/migrations/0028_claim_next.sql says what is in it.
+        report: About the rest; db/migrations/0029_claim_next.sql says what is in it.
     """
 
     items: list[Item]

@@ -5,7 +5,7 @@ one advisory lock (db/migrations/0023_lease.sql). When the session is lost so is
 next session gets a new one. A second session may do the writing, so that a settle and a claim need not wait for each
 other.
 
-**A claim** is one call of a function (db/migrations/0028_claim_next.sql; 0021_claim.sql argues its races,
+**A claim** is one call of a function (db/migrations/0029_claim_next.sql; 0021_claim.sql argues its races,
 0025_claim_items.sql what one row may not do to others, 0026_order.sql what gives the order). One claimer at a time in a
 database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
 take several passes; only if none found anything, and the ring of workspaces was read meanwhile and gone through, is the

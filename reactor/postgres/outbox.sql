@@ -1,4 +1,4 @@
--- Statements of the outbox; the claim itself is a function (db/migrations/0028_claim_next.sql). All of a settle's input
+-- Statements of the outbox; the claim itself is a function (db/migrations/0029_claim_next.sql). All of a settle's input
 -- comes as one JSON document: however many items, one statement with one plan.
 
 -- name: lease
