@@ -63,9 +63,9 @@ def others_work(server: EmbeddedPostgres, round_: int) -> None:
     """Transactions of others that write, in this database and in another one."""
     with psycopg.connect(server.url(), autocommit=True) as session:
         session.execute(ITEMS.encode(), (WORKSPACES, 1))
-        session.execute(f"create table somebody_elses_{round_} (n int)".encode())
+        session.execute(f"create table if not exists somebody_elses_{round_} (n int)".encode())
     with psycopg.connect(server.url("template1"), autocommit=True) as session:
-        session.execute(f"create table somebody_elses_{round_} (n int)".encode())
+        session.execute(f"create table if not exists somebody_elses_{round_} (n int)".encode())
 
 
 @pytest.mark.parametrize(
