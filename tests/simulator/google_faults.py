@@ -98,9 +98,15 @@ KINDS: dict[str, Kind] = {
     "half a batch": Kind(_damage("drop", 0.5, "batch", times=2), everybody=True),
     "parts missing": Kind((Fault(in_batch=True, times=6, probability=0.4, effect="drop", commit=0.5),), everybody=True),
     "late answers": Kind(
-        tuple(Fault(operation=o, latency_after=8.0, times=4) for o in (*WRITES, "batch")), everybody=True
+        tuple(Fault(operation=o, latency_after=8.0, times=4, in_batch=False) for o in (*WRITES, "batch")),
+        everybody=True,
     ),
-    "no answers": Kind(tuple(Fault(operation=o, latency_after=40.0, times=3) for o in WRITES), everybody=True),
+    # Not of a batch's parts: those that follow would be carried out when the client has given up, as a request is that
+    # is held up on its way.
+    "no answers": Kind(
+        tuple(Fault(operation=o, latency_after=40.0, times=3, in_batch=False) for o in (*WRITES, "batch")),
+        everybody=True,
+    ),
     "unreachable": Kind(tuple(Fault(operation=o, latency_after=100.0, effect="error", status=503) for o in WRITES)),
     "token 503": Kind(_error("internal_failure", "token", status=503), everybody=True),
     "token busy": Kind(_error("rate_limit_exceeded", "token", status=429, times=2), everybody=True),
