@@ -30,11 +30,13 @@ from reactor.postgres.errors import as_ours
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.statements import statements
+from reactor.rebuilding import GRANTS
 from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
 from reactor.vault import Vault, VaultError
 
 SQL = statements("check")
 CONNECTIONS = statements("connections")
+REBUILDS = statements("rebuilds")
 OLDEST_SERVER = 150_000
 LATE = 5.0  # seconds by which clocks may differ before it is worth a word
 WRONG = 300.0  # seconds; a service account's assertion is refused from here on
@@ -126,6 +128,7 @@ def _database(database_url: str | None) -> Findings:
             yield from _server(desk)
             yield from _lock_table(desk, dsn)
             yield from _rights(desk)
+            yield from _view(desk)
             yield from _rehearsal(desk)
             yield from _order(desk)
             yield from _replicas(desk)
@@ -209,6 +212,14 @@ def _rights(desk: Desk) -> Findings:
         yield Finding("rights", Verdict.FAIL, f"the role lacks {'; '.join(missing)}: {advice}")
     else:
         yield Finding("rights", Verdict.OK, "the role may do all that the reactor does")
+
+
+def _view(desk: Desk) -> Findings:
+    """Whether the application's own state may be read, where there is one to read."""
+    found = desk.one(REBUILDS["source"])
+    if not found["is_readable"]:
+        says = f"calendar_source_events may not be read, so rebuilds wait. Run: {GRANTS[found['kind']]}"
+        yield Finding("rights, view", Verdict.FAIL, says)
 
 
 def _rehearsal(desk: Desk) -> Findings:
