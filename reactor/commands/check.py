@@ -44,7 +44,7 @@ MANY_LOCKS = 0.25  # of the server's lock table: from here on a busy application
 TOO_MANY_LOCKS = 0.5
 TIMEOUT = httpx.Timeout(10.0)
 PORTION = 1_000
-CAP = 10_000  # stored tokens that are decrypted
+CAP = 10_000  # stored tokens that are decrypted, sources that are looked at
 REHEARSED = {
     "rehearse_claim": "the claim",
     "rehearse_items": "changes of items",
@@ -244,9 +244,12 @@ def _refused(desk: Desk, name: str, what: str) -> Finding | None:
 
 
 def _order(desk: Desk) -> Findings:
-    """Whether the database is, or was, behind what was sent before: nothing is said where it never was."""
+    """Whether the database is, or was, behind what was sent before: nothing is said where it never was.
+
+    Up to `CAP` sources are looked at; the service looks at all of them when it begins.
+    """
     with errors_as_sentences():
-        found = desk.one(SQL["order"])
+        found = desk.one(SQL["order"], cap=CAP)
     if found["is_behind"]:
         says = (
             "the sequence sync_outbox_seq is behind what was sent before (a restored backup?): the service mends that"
