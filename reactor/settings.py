@@ -277,10 +277,11 @@ class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
     IPv6 where the machine has it; port 0 takes any free one"""
 
     log_format: Annotated[Literal["json", "console", "auto"], _IN_ANY_CASE] = "auto"
-    """`json`, `console`, or `auto`: console on a terminal, else json"""
+    """`json`, `console`, or `auto`: console on a terminal, else json; capitals are read too"""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _IN_ANY_CASE] = "info"
-    """The least level of our own lines. `debug` tells of each item and request; libraries speak from `warning`"""
+    """The least level of our own lines: `debug`, `info`, `warning` or `error`; capitals are read too. `debug` tells of
+    each item and request; libraries speak from `warning`"""
 
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
     @classmethod

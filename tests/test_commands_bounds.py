@@ -28,6 +28,10 @@ select md5((n %% greatest(%(rows)s / 4, 1))::text)::uuid, 'UPSERT_EVENT',
  where kind.status <> 'PROCESSING' or n <= %(processing)s;
 insert into sync_outbox (id, workspace_id, operation, payload, status)
 values (%(rebuild)s, md5('0')::uuid, 'REBUILD_ALL', '{}', 'COMPLETED');
+insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id)
+select md5((n %% 40)::text)::uuid, 'task:' || md5('s' || n)::uuid, n, 'e' || n from generate_series(1, %(rows)s) as n;
+insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)
+select md5('c' || n)::uuid, 'token', 'primary' from generate_series(1, %(rows)s / 10) as n;
 insert into sync_brakes (workspace_id, cause, deletes, events)
 select md5(n::text)::uuid, 'BURST', 30, 40 from generate_series(0, 9) as n;
 """
@@ -103,9 +107,8 @@ def test_no_query_reads_more_for_a_longer_queue(
         grown = {}
         for name, text in reads():
             less, more = buffers(few, name, text, cap), buffers(many, name, text, cap)
-            if more > max(
-                1.5 * less + 50, 2 * cap
-            ):  # a plan may change with the size; a page for a row is within bounds
+            bound = (10 if name == "dead_letters.fates" else 2) * cap  # pages for each row that is shown
+            if more > max(1.5 * less + 50, bound):  # a plan may change with the size
                 grown[name] = (less, more)
     for name in names:
         postgres.drop_database(name)

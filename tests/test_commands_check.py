@@ -166,6 +166,36 @@ def test_every_right_that_is_granted_is_asked_for(database: Database) -> None:
         assert finding.verdict is check.Verdict.OK
 
 
+@pytest.mark.parametrize(
+    ("made", "taken", "grant"),
+    [
+        (
+            "create view calendar_source_events as select gen_random_uuid() as workspace_id",
+            "revoke select on calendar_source_events from calendar_sync_reactor",
+            "GRANT SELECT ON public.calendar_source_events TO calendar_sync_reactor",
+        ),
+        (
+            (
+                "create function calendar_source_events(uuid) returns table (workspace_id uuid) "
+                "language sql as 'select $1'"
+            ),
+            "revoke execute on function calendar_source_events(uuid) from public, calendar_sync_reactor",
+            "GRANT EXECUTE ON FUNCTION public.calendar_source_events(uuid) TO calendar_sync_reactor",
+        ),
+    ],
+    ids=["view", "function"],
+)
+def test_the_applications_state_that_may_not_be_read(database: Database, made: str, taken: str, grant: str) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner, open_desk(database.reactor, name="test") as desk:
+        assert list(check._view(desk)) == [], "there is none"
+        owner.execute(f"{made}; {taken}")
+        [finding] = check._view(desk)
+        assert finding.verdict is check.Verdict.FAIL
+        assert finding.says == f"calendar_source_events may not be read, so rebuilds wait. Run: {grant}"
+        owner.execute(grant)
+        assert list(check._view(desk)) == []
+
+
 async def test_an_empty_database(google: GoogleServer, empty_database: str) -> None:
     found = await findings(google, empty_database, 1)
     assert found["schema"][1].endswith("Run `python -m reactor migrate` as the owner of the tables.")

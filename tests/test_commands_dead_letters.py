@@ -102,6 +102,10 @@ def test_what_would_become_of_one(database: Database, rows: Rows) -> None:
     assert shown(done)["requeue"] == "not possible, it is COMPLETED"
     assert "eventType: is missing; it must be one of" in shown(broken)["preview"]["problems"]
     assert "Fire" not in str(shown(broken))
+    again = "it is a dead letter again, the payload cannot be used: mend what writes the row"
+    large = rows.insert("l", status="DEAD_LETTER", payload={**EVENT, "more": "x" * 300_000})
+    assert shown(broken)["requeue"] == shown(large)["requeue"] == again
+    assert f"A requeue: {again}." in call(database.reactor, "dead-letters", "show", str(broken)).stderr
     assert shown(cancel)["preview"]["what"] == "the event is removed"
     assert "compared and put right" in shown(rebuild)["preview"]["what"]
     rows.insert("p", of="stranger")

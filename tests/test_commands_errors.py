@@ -7,6 +7,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from reactor.errors import ConfigurationError
+from reactor.postgres.pooler import require_sessions
 from tests.commands import call
 from tests.databases import Database, Server
 
@@ -65,6 +67,21 @@ def test_a_database_that_is_away(arguments: tuple[str, ...]) -> None:
     assert result.stderr.startswith("Cannot connect to the database: ")
     assert "Look at host, port, name and password in DATABASE_URL" in result.stderr
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(("name", "value"), [("PGTZ", "Mars/X"), ("PGOPTIONS", "-c hunter2"), ("PGGEQO", "hunter2")])
+def test_a_parameter_that_the_server_refuses(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """The service ends too: tried again, it would be refused again."""
+    result = call(empty_database, "status", **{name: value})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("The server refuses ")
+    assert name in result.stderr
+    assert value not in result.output
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="The server refuses "):
+        require_sessions(empty_database)
 
 
 @each_command

@@ -62,6 +62,18 @@ def events(draw: st.DrawFn) -> Json:
     return event
 
 
+@st.composite
+def loose_events(draw: st.DrawFn) -> Json:
+    """The same as applications write it where payloads are lenient: numbers for texts, nothing in place of absence."""
+    event, absent = draw(events()), st.sampled_from([None, ""])
+    for name in draw(st.sets(st.sampled_from(["title", "description", "location", "colorId"]))):
+        event[name] = draw(st.integers(1, 11))
+    for name in ("isAllDay", "timeZone", "description", "location", "recurrence", "colorId", "reminders"):
+        if name not in event and draw(st.booleans()):
+            event[name] = draw(absent)
+    return event
+
+
 def written(payload: Json, zone: str = "UTC") -> Held:
     """What the reactor would write, as Google would show it in a calendar of some zone."""
     parsed = parse("UPSERT_EVENT", WORKSPACE, payload)
@@ -77,7 +89,7 @@ def there(event: Json) -> Held:
 
 
 @settings(max_examples=60)
-@given(events(), zones)
+@given(events() | loose_events(), zones)
 def test_what_the_reactor_writes_is_what_the_application_wants(event: Json, zone: str) -> None:
     payload = upsert_json() | {"event": event}
     read = wanted.from_payload(payload)
@@ -155,6 +167,7 @@ def compare(row: Mapping[str, Any], event: Mapping[str, Any], *, words: bool = F
         ({"description": "&" * 9_000}, {"description": "&amp;" * 1_600}, {}),
         ({"description": "x" * 9_000}, {"description": "x" * 7_000}, {"description": LONG}),
         ({"description": "x" * 9_000}, {"description": "y" * 7_000}, {"description": LONG}),
+        ({"title": 7, "location": 1.5, "color_id": 5}, {"summary": "7", "location": "1.5"}, {}),
         ({"location": "R"}, {}, {"location": ("(1 character)", "(6 characters)")}),
         ({"color_id": None}, {"colorId": "11"}, {}),
         ({}, {"colorId": None}, {"color": ("5", "none")}),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from reactor.errors import ConfigurationError
-from reactor.postgres.dsn import check_dsn, libpq_problems
+from reactor.postgres.dsn import check_dsn, libpq_problems, refused_parameter
 
 SECRET = "hunter2"
 URL = f"postgresql://me:{SECRET}@db.internal/app"
@@ -152,3 +152,31 @@ def test_variables_that_can_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGHOSTADDR": "127.0.0.1", "PGSSLMODE": "require", "PGPORT": "5433", "PGUSER": "me"}.items():
         monkeypatch.setenv(name, value)
     assert libpq_problems(os.environ) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        (f'FATAL:  invalid value for parameter "TimeZone": "{SECRET}"', "the parameter TimeZone "),
+        (f'FATAL:  unrecognized configuration parameter "a.b"\n{SECRET}', "the parameter a.b "),
+        (
+            'FATAL:  parameter "shared_buffers" cannot be changed without restarting the server',
+            "the parameter shared_buffers ",
+        ),
+        (f"FATAL:  -c {SECRET} requires a value", "a parameter "),
+        (f"FATAL:  --{SECRET} requires a value", "a parameter "),
+        ("FATAL:  invalid command-line argument for server process: -Z", "a parameter "),
+        ("FATAL:  unsupported startup parameter: geqo", "a parameter "),
+    ],
+)
+def test_what_the_server_refuses_of_a_connections_parameters_is_a_setting(said: str, names: str) -> None:
+    sentence = refused_parameter(f"connection failed: {said}") or ""
+    assert sentence.startswith(f"The server refuses {names}with which the connection begins: look at options")
+    assert SECRET not in sentence
+
+
+@pytest.mark.parametrize(
+    "said", ['FATAL:  role "me" does not exist', "FATAL:  the database system is starting up", "Connection refused"]
+)
+def test_what_may_be_mended_at_the_server_is_an_outage(said: str) -> None:
+    assert refused_parameter(f"connection failed: {said}") is None

@@ -335,12 +335,12 @@ def with_field(name: str, raw: str) -> bytes:
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [
-        ("1" * 5_000, "payload: a number of more than 4,300 digits"),
-        ("[" * 3_000 + "]" * 3_000, "payload: nested 200 deep or more"),
-        ('{"a":' * 100_000 + "1" + "}" * 100_000, "payload: nested 200 deep or more"),
-        ('"\\ud800"', "payload: half of a character: a surrogate without its other half"),
-        ('"\ud800"', "payload: not JSON that can be read"),
-        ("", "payload: not JSON that can be read"),
+        ("1" * 5_000, "payload: has a number of more than 4,300 digits: write it as a text, or leave it out"),
+        ("[" * 3_000 + "]" * 3_000, "payload: is nested 200 deep or more: leave out what is nested so"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "payload: is nested 200 deep or more: leave out what is nested so"),
+        ('"\\ud800"', "payload: has half of a character (a surrogate without its other half): take it out"),
+        ('"\ud800"', "payload: must be JSON (this cannot be read)"),
+        ("", "payload: must be JSON (this cannot be read)"),
     ],
 )
 def test_json_that_cannot_be_read_is_one_problem(raw: str, problem: str) -> None:

@@ -212,6 +212,7 @@ def test_every_problem_of_a_payload(model: type[Any], payload: dict[str, Any]) -
             for value in (*WRONG, {"overrides": ["x"]}, {"useDefault": 7})
         ],
         [*WRONG[1:], json.dumps(payload)],
+        [f'{{"a": {raw}}}'.encode() for raw in ("1" * 5_000, "[" * 500 + "]" * 500, '"\\ud800"', "x", "")],
     ):
         for form in forms:
             try:

@@ -30,11 +30,13 @@ from reactor.postgres.errors import as_ours
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.pooler import require_sessions
 from reactor.postgres.statements import statements
+from reactor.rebuilding import GRANTS
 from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
 from reactor.vault import Vault, VaultError
 
 SQL = statements("check")
 CONNECTIONS = statements("connections")
+REBUILDS = statements("rebuilds")
 OLDEST_SERVER = 150_000
 LATE = 5.0  # seconds by which clocks may differ before it is worth a word
 WRONG = 300.0  # seconds; a service account's assertion is refused from here on
@@ -42,7 +44,7 @@ MANY_LOCKS = 0.25  # of the server's lock table: from here on a busy application
 TOO_MANY_LOCKS = 0.5
 TIMEOUT = httpx.Timeout(10.0)
 PORTION = 1_000
-CAP = 10_000  # stored tokens that are decrypted
+CAP = 10_000  # stored tokens that are decrypted, sources that are looked at
 REHEARSED = {
     "rehearse_claim": "the claim",
     "rehearse_items": "changes of items",
@@ -126,6 +128,7 @@ def _database(database_url: str | None) -> Findings:
             yield from _server(desk)
             yield from _lock_table(desk, dsn)
             yield from _rights(desk)
+            yield from _view(desk)
             yield from _rehearsal(desk)
             yield from _order(desk)
             yield from _replicas(desk)
@@ -211,6 +214,14 @@ def _rights(desk: Desk) -> Findings:
         yield Finding("rights", Verdict.OK, "the role may do all that the reactor does")
 
 
+def _view(desk: Desk) -> Findings:
+    """Whether the application's own state may be read, where there is one to read."""
+    found = desk.one(REBUILDS["source"])
+    if not found["is_readable"]:
+        says = f"calendar_source_events may not be read, so rebuilds wait. Run: {GRANTS[found['kind']]}"
+        yield Finding("rights, view", Verdict.FAIL, says)
+
+
 def _rehearsal(desk: Desk) -> Findings:
     """What the service does is done and taken back."""
     refused = [found for name, what in REHEARSED.items() if (found := _refused(desk, name, what))]
@@ -233,9 +244,12 @@ def _refused(desk: Desk, name: str, what: str) -> Finding | None:
 
 
 def _order(desk: Desk) -> Findings:
-    """Whether the database is, or was, behind what was sent before: nothing is said where it never was."""
+    """Whether the database is, or was, behind what was sent before: nothing is said where it never was.
+
+    Up to `CAP` sources are looked at; the service looks at all of them when it begins.
+    """
     with errors_as_sentences():
-        found = desk.one(SQL["order"])
+        found = desk.one(SQL["order"], cap=CAP)
     if found["is_behind"]:
         says = (
             "the sequence sync_outbox_seq is behind what was sent before (a restored backup?): the service mends that"

@@ -171,21 +171,24 @@ def show(
         would = {"nothing": f"the payload is too large: {size:,} bytes"}
     else:
         would = preview(letter, payload, show_texts=show_texts)
+    fate = _fate(letter, is_usable="nothing" not in would)
     if as_json:
-        print_json({**letter, "preview": would, "requeue": _fate(letter)})
+        print_json({**letter, "preview": would, "requeue": fate})
         return
     print_facts({**letter, "seq": str(letter["seq"]), "floor": str(letter["floor"])}, title="Item")
     print_facts(would, title="\nWould be sent")
-    note(f"\nA requeue: {_fate(letter)}.")
+    note(f"\nA requeue: {fate}.")
 
 
-def _fate(letter: dict[str, Any]) -> str:
+def _fate(letter: dict[str, Any], *, is_usable: bool) -> str:
     if letter["status"] != "DEAD_LETTER":
         return f"not possible, it is {letter['status']}"
     if letter["seq"] < letter["floor"]:
         return "nothing is sent, a newer state of the source was settled"
     if letter["newer_waits"]:
         return "nothing is sent, a newer state of the source waits"
+    if not is_usable:
+        return "it is a dead letter again, the payload cannot be used: mend what writes the row"
     if not letter["connection_is_valid"]:
         return "it waits for a valid connection, then it is sent"
     if letter["open_rebuild"]:

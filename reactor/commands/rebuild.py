@@ -11,9 +11,10 @@ from uuid import UUID
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
-from reactor.commands.output import clean, count, note, print_facts, print_json, sentences
+from reactor.commands.output import clean, count, note, print_facts, print_json, sentences, visible
 from reactor.core.brake import Limit
 from reactor.core.messages import PAGE
+from reactor.core.payload import is_resource_id
 from reactor.errors import ConfigurationError
 from reactor.postgres.brakes import SQL as BRAKES
 from reactor.postgres.desk import Desk, open_desk
@@ -71,12 +72,18 @@ def _ready(desk: Desk, workspace: UUID) -> Document:
     """The workspace's connection.
 
     Raises:
-        ConfigurationError: It has none, or has a rebuild that is not done.
+        ConfigurationError: It has none, its calendar cannot be one, or it has a rebuild that is not done.
     """
     connection = desk.row(CONNECTIONS["connection"], workspace=workspace)
     if connection is None:
         raise ConfigurationError(
             f"Workspace {workspace} has no connection, so it has no calendar: run `python -m reactor connect`."
+        )
+    if not is_resource_id(connection["calendar"]):
+        shown = visible(connection["calendar"])[:LONGEST_CALENDAR]
+        raise ConfigurationError(
+            f"The calendar of workspace {workspace}'s connection, {shown}, is none: it begins or ends with white "
+            "space, or is no id. `python -m reactor connections add` stores another."
         )
     open_one = desk.row(SQL["open_rebuild"], workspace=workspace)
     if open_one:

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 _UNREADABLE = (  # what the parser says, and what we say
-    ("number out of range", "a number of more than 4,300 digits"),
-    ("recursion limit exceeded", "nested 200 deep or more"),
-    ("hex escape", "half of a character: a surrogate without its other half"),
+    ("number out of range", "has a number of more than 4,300 digits: write it as a text, or leave it out"),
+    ("recursion limit exceeded", "is nested 200 deep or more: leave out what is nested so"),
+    ("hex escape", "has half of a character (a surrogate without its other half): take it out"),
 )
-_NO_JSON = "not JSON that can be read"
+_NO_JSON = "must be JSON (this cannot be read)"
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true or false"),
     ((int, float), "a number"),

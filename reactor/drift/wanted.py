@@ -111,10 +111,10 @@ def from_binding(binding: object) -> Wanted | Unusable:
 
 
 def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> Wanted | Unusable:
-    calendar, title, zone = event.get("calendarId"), event.get("title"), event.get("timeZone")
+    calendar, title, zone = event.get("calendarId"), _said(event.get("title")), event.get("timeZone")
     if not isinstance(calendar, str) or not calendar:
         return Unusable("calendar_id")
-    if not isinstance(title, str) or not 0 < len(title) <= LONGEST_TITLE:
+    if not 0 < len(title) <= LONGEST_TITLE:
         return Unusable("title")
     if all_day:  # every day counts that the event touches
         start, after = points.day(start), points.day_after(end)
@@ -127,13 +127,13 @@ def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> Wanted |
         Field.TITLE: title,
         Field.START: start,
         Field.END: end,
-        Field.DESCRIPTION: text(event.get("description")),
-        Field.LOCATION: text(event.get("location")),
+        Field.DESCRIPTION: _said(event.get("description")),
+        Field.LOCATION: _said(event.get("location")),
         Field.RECURRENCE: recurrence.rules(event.get("recurrence")),
     }
     if fields[Field.RECURRENCE] and not all_day:
         fields[Field.TIME_ZONE] = text(zone) or "UTC"
-    if color := text(event.get("colorId")):
+    if color := _said(event.get("colorId")):
         fields[Field.COLOR] = color
     if isinstance(event.get("reminders"), Mapping):
         fields[Field.REMINDERS] = reminders(event["reminders"])
@@ -152,6 +152,12 @@ def reminders(told: object) -> frozenset[tuple[str, str]] | None:
 def text(value: object) -> str:
     """A text; empty where there is none."""
     return value if isinstance(value, str) else ""
+
+
+def _said(value: object) -> str:
+    """What is said of an event: a text, or the digits of a number; empty where there is nothing."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else text(value)
 
 
 def _instant(value: object) -> Point | None:

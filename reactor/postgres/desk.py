@@ -13,6 +13,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from reactor.errors import ConfigurationError, ReactorError, TransientError
+from reactor.postgres.dsn import refused_parameter
 from reactor.postgres.session_settings import Bounds, connect
 from reactor.postgres.statements import statements
 
@@ -121,9 +122,11 @@ def errors_as_sentences() -> Iterator[None]:
             "`python -m reactor locks`, and try again."
         ) from error
     except psycopg.OperationalError as error:
+        if refused := refused_parameter(str(error)):
+            raise ConfigurationError(refused) from error
         raise TransientError(
-            f"Cannot connect to the database: {str(error).strip()} Look at host, port, name and password in "
-            "DATABASE_URL, and whether the server runs."
+            f"Cannot connect to the database: {str(error).strip().rstrip('.')}. Look at host, port, name and "
+            "password in DATABASE_URL, and whether the server runs."
         ) from error
     except psycopg.Error as error:
         raise TransientError(

@@ -26,6 +26,10 @@ _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _NOWHERE = "/reactor-asks-without-connecting"  # a directory for a socket; there is none
 _SHAPE = "postgresql://user:password@host:port/database"
 _ESCAPES = "in a user name or a password, write / as %2F, @ as %40, ? as %3F, # as %23, % as %25"
+_REFUSED = re.compile(
+    r'FATAL: .*(?:parameter "(?P<name>[\w.]+)"|-\S+( \S*)? requires a value|invalid command-line argument'
+    r"|unsupported startup parameter)"  # a pooler's words
+)
 _TLS = "TLSv1.2 or TLSv1.3"
 _VALUES: Mapping[str, str] = {
     "sslmode": "must be disable, allow, prefer, require, verify-ca or verify-full (no-verify of other drivers is "
@@ -207,6 +211,25 @@ def _roots(given: Mapping[str, str]) -> bool:
     with suppress(RuntimeError):  # no home
         return (Path.home() / ".postgresql" / "root.crt").is_file()
     return False
+
+
+def refused_parameter(said: str) -> str | None:
+    """Say that the server refuses what a session is to begin with; None where it said something else.
+
+    Before a session has begun the server gives no code, only words. A server whose words are not English is taken for
+    one that is away: what it says is told, and tried again.
+
+    Args:
+        said: The error with which connecting failed. It may repeat values; the sentence does not.
+    """
+    found = _REFUSED.search(said)
+    if found is None:
+        return None
+    name = f"the parameter {found['name']}" if found["name"] else "a parameter"
+    return (
+        f"The server refuses {name} with which the connection begins: look at options and client_encoding in "
+        "DATABASE_URL, and at PGOPTIONS, PGTZ, PGDATESTYLE, PGCLIENTENCODING and PGGEQO."
+    )
 
 
 def missing_dsn(environment: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 from reactor.errors import ConfigurationError, TransientError
+from reactor.postgres.dsn import refused_parameter
 from reactor.postgres.session_settings import conninfo
 
 _ADVICE = (
@@ -36,7 +37,8 @@ def require_sessions(dsn: str) -> None:
         dsn: libpq's connection string or URL.
 
     Raises:
-        ConfigurationError: A pooler in transaction mode is in between; the message says what to use instead.
+        ConfigurationError: A pooler in transaction mode is in between, or the server refuses a parameter of the
+            connection; the message says what to do.
         TransientError: The database cannot be reached.
     """
     # Nothing is set here: behind a pooler in transaction mode, somebody else's statements would find it. A number that
@@ -53,6 +55,8 @@ def require_sessions(dsn: str) -> None:
     except psycopg.errors.ProtocolViolation as error:  # statement mode refuses the transaction
         raise ConfigurationError(_ADVICE) from error
     except psycopg.OperationalError as error:
+        if refused := refused_parameter(str(error)):
+            raise ConfigurationError(refused) from error
         raise TransientError(f"Cannot connect to the database: {str(error).strip()}") from error
 
 
