@@ -52,37 +52,18 @@ end $$;
 
 -- A connection that works again: what died for want of it is tried again, and the reactor is woken even where nothing
 -- was requeued, because items may be parked. It runs with the owner's rights: row level security hides the outbox from
--- whoever reconnects. A row that does not let itself be changed (a constraint that it breaks, a trigger that raises) stays
--- dead; it keeps neither the others back nor the person from connecting.
+-- whoever reconnects.
 create or replace function public.sync_connection_restored()
 returns trigger
 language plpgsql
 security definer
 set search_path = public, pg_temp
 as $$
-declare
-  each_id uuid;
 begin
-  begin
-    update public.sync_outbox
-       set status = 'PENDING', attempts = 0, next_attempt_at = now(), processed_at = null,
-           failure_code = null, last_error = null
-     where workspace_id = new.workspace_id and status = 'DEAD_LETTER' and failure_code = 'AUTH';
-  exception when assert_failure or others then
-    for each_id in
-      select o.id from public.sync_outbox as o
-       where o.workspace_id = new.workspace_id and o.status = 'DEAD_LETTER' and o.failure_code = 'AUTH'
-    loop
-      begin
-        update public.sync_outbox
-           set status = 'PENDING', attempts = 0, next_attempt_at = now(), processed_at = null,
-               failure_code = null, last_error = null
-         where id = each_id and status = 'DEAD_LETTER' and failure_code = 'AUTH';
-      exception when assert_failure or others then
-        null;
-      end;
-    end loop;
-  end;
+  update public.sync_outbox
+     set status = 'PENDING', attempts = 0, next_attempt_at = now(), processed_at = null,
+         failure_code = null, last_error = null
+   where workspace_id = new.workspace_id and status = 'DEAD_LETTER' and failure_code = 'AUTH';
   if not pg_catalog.pg_try_advisory_xact_lock_shared(718300, 1) then
     perform pg_catalog.pg_notify('sync_outbox', '');
   end if;

@@ -160,25 +160,6 @@ def test_a_connection_that_works_again_requeues_what_died_for_it(
     assert heard(listener) == 1
 
 
-def test_a_row_that_cannot_be_changed_keeps_nobody_from_connecting_again(owner: Connection) -> None:
-    owner.execute(CONNECT, (WORKSPACE, False))
-    for _ in range(3):
-        owner.execute(DEAD, (str(WORKSPACE),))
-    owner.execute(
-        "update sync_outbox set attempts = 4 where id in (select id from sync_outbox"
-        " where workspace_id = %s and failure_code = 'AUTH' limit 1)",
-        (WORKSPACE,),
-    )
-    owner.execute(
-        "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end';"
-        "create trigger refuse before update on sync_outbox for each row when (old.attempts = 4)"
-        " execute function refuse()"
-    )
-    owner.execute("update google_connections set is_valid = true")
-    assert owner.execute(STATE).fetchall() == [(WORKSPACE, None, 0, None)] * 2
-    assert owner.execute("select is_valid from google_connections").fetchall() == [(True,)]
-
-
 @pytest.mark.parametrize(
     ("valid", "change"),
     [
