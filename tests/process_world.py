@@ -26,6 +26,8 @@ from tests.waiting import until
 
 KEYS = "k1:" + "A" * 43 + "="
 WORKSPACE = UUID("7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10")
+UNLIMITED = {"CALENDAR_SYNC_REQUESTS_PER_MINUTE": "0", "CALENDAR_SYNC_LANE_REQUESTS_PER_MINUTE": "0"}
+"""Without quotas what is claimed leaves at once: with one, a replica that has just started has nothing of it yet."""
 
 
 class Process:

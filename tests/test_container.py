@@ -22,7 +22,7 @@ from checks.tools import K8S, ROOT
 from reactor.cli import app
 from reactor.settings import Settings
 from tests.dockerfile import Stage, exec_form, parse
-from tests.process_world import World
+from tests.process_world import UNLIMITED, World
 from tests.waiting import until
 
 DOCKERFILE = ROOT / "Dockerfile"
@@ -196,7 +196,7 @@ async def test_process_1_drains_and_ends(image: Path, world: World, tmp_path: Pa
     script = SHELL.format(image=image, let_in=_let_in(image), uid=security["runAsUser"], gid=security["runAsGroup"])
     socket = _at_a_socket_for_all(world.database.reactor, tmp_path)
     script = socket.mount + script
-    environment = world.environment(PYTHONDONTWRITEBYTECODE="1", DATABASE_URL=socket.dsn)
+    environment = world.environment(PYTHONDONTWRITEBYTECODE="1", DATABASE_URL=socket.dsn, **UNLIMITED)
     environment.pop("PYTHONPATH", None)
     world.connect()
     world.insert(1)

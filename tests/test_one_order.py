@@ -110,6 +110,7 @@ class Calendar:
         expansion = Expansion(item, payload)
         try:
             expansion.open(self.expanding)
+            expansion.survey(self.expanding)
             expansion.upserts(self.expanding, "")
             expansion.cancels(self.expanding, "")
             expansion.put_away(self.expanding, UUID(int=0))

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from reactor.emulator import Fault
-from tests.process_world import World
+from tests.process_world import UNLIMITED, World
 from tests.waiting import until
 
 
@@ -50,7 +50,7 @@ async def test_sigterm_finishes_what_is_under_way(world: World) -> None:
 async def test_sigterm_gives_back_what_does_not_finish_in_time(world: World) -> None:
     """Not ready while it drains, exit 0 in time, PENDING with attempts as they were, no lock left."""
     world.connect()
-    process = await world.start(CALENDAR_SYNC_DRAIN_TIMEOUT_MS="1000").ready()
+    process = await world.start(CALENDAR_SYNC_DRAIN_TIMEOUT_MS="1000", **UNLIMITED).ready()
     world.insert(100)
     await world.all_done(1)  # the token is there
     world.google.emulator.settings.latency = 60.0
@@ -70,7 +70,7 @@ async def test_sigterm_gives_back_what_does_not_finish_in_time(world: World) -> 
 
 async def test_a_second_signal_stops_it_at_once(world: World) -> None:
     world.connect()
-    process = await world.start().ready()
+    process = await world.start(**UNLIMITED).ready()
     world.google.emulator.settings.latency = 60.0
     world.insert(1)
     await world.in_hand(1)

@@ -62,7 +62,7 @@ def test_what_is_not_tried_any_more_is_forgotten() -> None:
 def test_advice_is_by_code_by_class_or_the_log() -> None:
     assert "primary" in advice("25006")
     assert "trigger" in advice("P0001")
-    assert advice("XX000") == advice("") == "its log says why"
+    assert advice("XX000") == advice("") == "see its log, which says why"
 
 
 async def test_the_log_tells_the_beginning_and_the_end(autojump_clock: MockClock) -> None:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from reactor.errors import ConfigurationError
 from reactor.traces import OpenTelemetry, Traces, traces
 from tests.collector import Collector
-from tests.process_world import World
+from tests.process_world import UNLIMITED, World
 from tests.test_stats import item
 from tests.waiting import until
 
@@ -47,7 +47,7 @@ async def test_a_request_for_several_items_is_linked_to_all(world: World, collec
     world.connect()
     for number in range(3):
         trace_of(world, number, PARENT)
-    process = await world.start(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url).ready()
+    process = await world.start(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **UNLIMITED).ready()
     await world.all_done(3)
     process.signal(signal.SIGTERM)
     assert await process.ended() == 0

@@ -22,7 +22,7 @@ from tests.databases import Database, deploy
 from tests.dialogues import upsert_json
 from tests.editor import Editor, title_of
 from tests.google_fixtures import GoogleServer
-from tests.process_world import Process, World
+from tests.process_world import UNLIMITED, Process, World
 from tests.repeating import Connection, Repeating
 from tests.waiting import until
 
@@ -144,11 +144,10 @@ def nothing_is_open(world: World) -> bool:
 
 
 async def test_a_replica_of_release_0_1_works_through_the_upgrade(world: World, old_release: dict[str, str]) -> None:
-    unlimited = {"CALENDAR_SYNC_REQUESTS_PER_MINUTE": "0", "CALENDAR_SYNC_LANE_REQUESTS_PER_MINUTE": "0"}
     world.google.emulator.settings.latency = 0.02
     mine = [[(WORKSPACES[n % len(WORKSPACES)], n) for n in range(first, WAITING, 8)] for first in range(3)]
     with ExitStack() as stack:
-        old = await world.start(**unlimited, **old_release).ready()
+        old = await world.start(**UNLIMITED, **old_release).ready()
         hands = stack.enter_context(Hands(world.database.owner))
         editors = [
             stack.enter_context(Editor(world.database.owner, sources, calendar=world.google.user, pause=0.02))
@@ -162,7 +161,7 @@ async def test_a_replica_of_release_0_1_works_through_the_upgrade(world: World, 
         is_ready = partial(command, world, "migrate", "--check", **old_release)  # it looks at that every 30 s
         await trio.to_thread.run_sync(is_ready)
 
-        new = await world.start(**unlimited).ready()
+        new = await world.start(**UNLIMITED).ready()
         await works(new)
         await works(old)
         assert (await old.get("/readyz")).status_code == 200
