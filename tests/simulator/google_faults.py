@@ -85,9 +85,6 @@ KINDS: dict[str, Kind] = {
         _error("invalid", "update", status=400, times=1, message="Invalid sequence value."), rows=("bad_sequence",)
     ),
     "bad question": Kind(_error("invalid", "get", "list", "delete", status=400, times=3), rows=("bad_question",)),
-    "deleted already": Kind(
-        _error("deleted", "delete", commit=1.0, times=4), everybody=True, rows=("delete_of_nothing",)
-    ),
     "gone, in an update": Kind(_error("deleted", "update", times=2), everybody=True, rows=("event_deleted",)),
     "418": Kind(_error("teapot", *WRITES, status=418, times=5), rows=("anything_else",)),
     "lost before": Kind(_damage("drop", 0.0, *WRITES, "get"), everybody=True),
@@ -118,6 +115,7 @@ KINDS: dict[str, Kind] = {
 }
 
 BY_ITSELF = {
+    "delete_of_nothing": "where a person deleted the event; told of an event whose version is another one it is a lie",
     "insert_duplicate": "after an insert whose answer was lost, and where a cancelled event comes back",
     "revive_of_nothing": "where a person emptied the trash",
     "revive_refused": "where a person emptied the trash",
