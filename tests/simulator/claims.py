@@ -1,4 +1,4 @@
-"""The claim in the model: what `sync_outbox_claim_items` does (db/migrations/0025_claim_items.sql)."""
+"""The claim in the model: what `sync_outbox_claim_next` does (db/migrations/0029_claim_next.sql)."""
 
 import math
 from collections import Counter
