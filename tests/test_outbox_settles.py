@@ -354,3 +354,34 @@ async def test_two_items_whose_ids_have_one_hash(world: World, outbox: Outbox) -
     assert world.locks() == 1
     await outbox.settle([Settlement(second, "COMPLETED", 0)])
     assert world.locks() == 0
+
+
+@pytest.mark.parametrize(
+    ("waiting", "followed"),
+    [
+        (None, False),
+        ({"about": "s"}, True),
+        ({"about": "another"}, False),
+        ({"about": "s", "next_attempt_at": "infinity"}, False),
+        ({"operation": "REBUILD_ALL"}, True),
+        ({"operation": "REBUILD_ALL", "next_attempt_at": "infinity"}, False),
+    ],
+)
+@pytest.mark.parametrize("end", ["COMPLETED", "PENDING"])
+async def test_a_settle_says_whether_something_due_has_waited_for_it(
+    world: World, outbox: Outbox, end: Any, waiting: dict[str, Any] | None, *, followed: bool
+) -> None:
+    """An item that is given back has not waited for itself."""
+    world.insert("s")
+    [item] = await claim(outbox)
+    if waiting:
+        world.insert(**waiting)
+    await outbox.settle([Settlement(item, end, 0)])
+    assert outbox.followed is followed
+
+
+async def test_all_may_have_waited_for_a_rebuild(world: World, outbox: Outbox) -> None:
+    world.insert(operation="REBUILD_ALL")
+    [item] = await claim(outbox)
+    await outbox.settle([Settlement(item, "COMPLETED", 0)])
+    assert outbox.followed
