@@ -132,6 +132,14 @@ def test_what_is_outdated_ends_when_it_is_due_and_not_while_it_is_set_aside(worl
     assert world.one("select array_agg(refusals) from sync_set_aside") == [1]
 
 
+def test_what_is_newer_than_the_floor_is_not_outdated(world: World) -> None:
+    """Also where it is not claimed in the same look."""
+    settled_to_99(world, f"task:{source()}")
+    old, newest = world.insert(seq=11), world.insert(losses=3)
+    assert claim(world).report["superseded"] == 1
+    assert [world.status(row)[0] for row in (old, newest)] == ["COMPLETED", "PENDING"]
+
+
 def test_a_claim_ends_no_more_outdated_rows_than_it_reads(world: World) -> None:
     settled_to_99(world, f"task:{source()}")
     for n in range(10):
@@ -310,7 +318,7 @@ def test_a_rebuild_that_changes_while_it_is_chosen_is_not_claimed(
 @pytest.mark.parametrize("outdated", [False, True])
 def test_a_row_that_is_locked_is_passed_by(world: World, database: Database, operation: str, *, outdated: bool) -> None:
     world.connect("x")
-    both = {"workspaces": [workspace("w"), workspace("x")], "cursors": [None, None]}
+    both: dict[str, Any] = {"workspaces": [workspace("w"), workspace("x")], "cursors": [None, None]}
     if outdated:
         settled_to_99(world, "REBUILD_ALL" if operation == "REBUILD_ALL" else f"task:{source()}")
     row, innocent = world.insert(operation=operation, seq=11), world.insert("innocent", of="x")

@@ -60,6 +60,7 @@ async def test_everything_is_written_and_then_unlocked(world: World, outbox: Out
     found = world.row(row)
     assert (found["status"], found["attempts"], found["last_error"]) == ("COMPLETED", 2, None)
     assert found["processed_at"] is not None
+    assert found["lease_no"] is None, "or who claims it next seems to do so under our lease"
     remembered = world.memory() or {}
     assert remembered["floor_seq"] == item.seq, "not the memory's"
     assert (remembered["generation"], remembered["google_event_id"], remembered["etag"]) == (1, "e1", '"etag"')
@@ -130,6 +131,7 @@ async def test_what_is_given_back_keeps_its_place_and_its_attempts(world: World,
     items = await claim(outbox)
     assert await outbox.give_back(items) == [Written.WRITTEN]
     assert (world.status(row), world.row(row)["next_attempt_at"]) == (("PENDING", 1, None), due)
+    assert world.row(row)["lease_no"] is None
     assert world.locks() == 0
     [again] = await claim(outbox)
     assert again.claim_no > items[0].claim_no
@@ -385,3 +387,16 @@ async def test_all_may_have_waited_for_a_rebuild(world: World, outbox: Outbox) -
     [item] = await claim(outbox)
     await outbox.settle([Settlement(item, "COMPLETED", 0)])
     assert outbox.followed
+
+
+async def test_a_second_cancel_leaves_the_time_of_the_first(world: World, outbox: Outbox) -> None:
+    """The brake counts what was removed lately."""
+    times = []
+    for memory in (Memory(event_id="e", calendar_id="c"), Memory(cancelled=True), Memory(cancelled=True)):
+        world.insert()
+        [item] = await claim(outbox)
+        await outbox.settle([Settlement(item, "COMPLETED", 0, moves_floor=True, memory=memory)])
+        times.append((world.memory() or {})["removed_at"])
+    assert times[0] is None
+    assert times[1] is not None
+    assert times[2] == times[1]
