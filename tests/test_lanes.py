@@ -348,6 +348,16 @@ def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
     assert set(them.excluded) == {workspace(1)}
 
 
+def test_lost_claims_are_not_given_back() -> None:
+    them = lanes(lane_cap=1)
+    add(them, 1, 1)
+    [batch] = send(them)
+    add(them, 1, 2, 3)
+    end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=30.0))
+    them.clear()
+    assert them.surrendered() == []
+
+
 def test_lost_claims_keep_no_place_in_the_line_and_wait_for_nothing() -> None:
     them = lanes(concurrency=4)
     for number in (1, 2, 3):

@@ -50,6 +50,14 @@ def wait(world: World, about: str, **columns: Any) -> UUID:
     return world.insert(about, status="FAILED", next_attempt_at=LATER, **columns)
 
 
+def settled_to_99(world: World, key: str) -> None:
+    """What has a lower place is outdated; new places are higher."""
+    world.connection.execute(
+        "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 99)", (workspace(), key)
+    )
+    world.connection.execute("select setval('sync_outbox_seq', 101)")
+
+
 def test_a_suspect_that_backs_off_waits_for_no_trial(world: World) -> None:
     """A worker stops all other work for a trial, and there would be nothing to try."""
     wait(world, "s", losses=3)
@@ -69,11 +77,7 @@ def test_what_is_outdated_is_found_by_its_key_too(world: World) -> None:
     for _ in range(8):
         world.insert("hot")
     world.insert("hot", status="FAILED", next_attempt_at=LATER)
-    world.connection.execute(
-        "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 12)",
-        (workspace(), f"task:{source('old')}"),
-    )
-    world.connection.execute("select setval('sync_outbox_seq', 21)")
+    settled_to_99(world, f"task:{source('old')}")
     old = world.insert("old", seq=11)
     assert claim(world).report["superseded"] == 0, "it lies behind the page"
     assert claim(world, cursors=[""]).report["superseded"] == 1
@@ -112,11 +116,7 @@ def test_a_trial_is_of_one_that_lost_three(world: World) -> None:
 
 
 def test_what_is_outdated_ends_when_it_is_due_and_not_while_it_is_set_aside(world: World) -> None:
-    world.connection.execute(
-        "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 99)",
-        (workspace(), f"task:{source()}"),
-    )
-    world.connection.execute("select setval('sync_outbox_seq', 101)")
+    settled_to_99(world, f"task:{source()}")
     world.connection.execute("create function no() returns trigger language plpgsql as 'begin raise ''no''; end'")
     world.connection.execute(
         "create trigger no before update on sync_outbox for each row when (new.payload ? 'bad') execute function no()"
@@ -132,12 +132,16 @@ def test_what_is_outdated_ends_when_it_is_due_and_not_while_it_is_set_aside(worl
     assert world.one("select array_agg(refusals) from sync_set_aside") == [1]
 
 
+def test_what_is_newer_than_the_floor_is_not_outdated(world: World) -> None:
+    """Also where it is not claimed in the same look."""
+    settled_to_99(world, f"task:{source()}")
+    old, newest = world.insert(seq=11), world.insert(losses=3)
+    assert claim(world).report["superseded"] == 1
+    assert [world.status(row)[0] for row in (old, newest)] == ["COMPLETED", "PENDING"]
+
+
 def test_a_claim_ends_no_more_outdated_rows_than_it_reads(world: World) -> None:
-    world.connection.execute(
-        "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 99)",
-        (workspace(), f"task:{source()}"),
-    )
-    world.connection.execute("select setval('sync_outbox_seq', 101)")
+    settled_to_99(world, f"task:{source()}")
     for n in range(10):
         world.insert(seq=11 + 2 * n)
     assert [claim(world).report["superseded"] for _ in range(3)] == [8, 2, 0]
@@ -308,3 +312,19 @@ def test_a_rebuild_that_changes_while_it_is_chosen_is_not_claimed(
         other.execute("select pg_advisory_unlock(99)")
         claimer.join()
     assert taken == [(None,)]
+
+
+@pytest.mark.parametrize("operation", ["UPSERT_EVENT", "REBUILD_ALL"])
+@pytest.mark.parametrize("outdated", [False, True])
+def test_a_row_that_is_locked_is_passed_by(world: World, database: Database, operation: str, *, outdated: bool) -> None:
+    world.connect("x")
+    both: dict[str, Any] = {"workspaces": [workspace("w"), workspace("x")], "cursors": [None, None]}
+    if outdated:
+        settled_to_99(world, "REBUILD_ALL" if operation == "REBUILD_ALL" else f"task:{source()}")
+    row, innocent = world.insert(operation=operation, seq=11), world.insert("innocent", of="x")
+    world.connection.execute("set lock_timeout = '2s'")
+    with psycopg.connect(database.owner) as other:
+        other.execute("select from sync_outbox where id = %s for update", (row,))
+        assert claim(world, **both).ids == [innocent]
+    assert claim(world, **both).ids == ([] if outdated else [row])
+    assert world.status(row)[0] == ("COMPLETED" if outdated else "PROCESSING")

@@ -60,6 +60,7 @@ async def test_everything_is_written_and_then_unlocked(world: World, outbox: Out
     found = world.row(row)
     assert (found["status"], found["attempts"], found["last_error"]) == ("COMPLETED", 2, None)
     assert found["processed_at"] is not None
+    assert found["lease_no"] is None, "or who claims it next seems to do so under our lease"
     remembered = world.memory() or {}
     assert remembered["floor_seq"] == item.seq, "not the memory's"
     assert (remembered["generation"], remembered["google_event_id"], remembered["etag"]) == (1, "e1", '"etag"')
@@ -130,6 +131,7 @@ async def test_what_is_given_back_keeps_its_place_and_its_attempts(world: World,
     items = await claim(outbox)
     assert await outbox.give_back(items) == [Written.WRITTEN]
     assert (world.status(row), world.row(row)["next_attempt_at"]) == (("PENDING", 1, None), due)
+    assert world.row(row)["lease_no"] is None
     assert world.locks() == 0
     [again] = await claim(outbox)
     assert again.claim_no > items[0].claim_no
@@ -354,3 +356,47 @@ async def test_two_items_whose_ids_have_one_hash(world: World, outbox: Outbox) -
     assert world.locks() == 1
     await outbox.settle([Settlement(second, "COMPLETED", 0)])
     assert world.locks() == 0
+
+
+@pytest.mark.parametrize(
+    ("waiting", "followed"),
+    [
+        (None, False),
+        ({"about": "s"}, True),
+        ({"about": "another"}, False),
+        ({"about": "s", "next_attempt_at": "infinity"}, False),
+        ({"operation": "REBUILD_ALL"}, True),
+        ({"operation": "REBUILD_ALL", "next_attempt_at": "infinity"}, False),
+    ],
+)
+@pytest.mark.parametrize("end", ["COMPLETED", "PENDING"])
+async def test_a_settle_says_whether_something_due_has_waited_for_it(
+    world: World, outbox: Outbox, end: Any, waiting: dict[str, Any] | None, *, followed: bool
+) -> None:
+    """An item that is given back has not waited for itself."""
+    world.insert("s")
+    [item] = await claim(outbox)
+    if waiting:
+        world.insert(**waiting)
+    await outbox.settle([Settlement(item, end, 0)])
+    assert outbox.followed is followed
+
+
+async def test_all_may_have_waited_for_a_rebuild(world: World, outbox: Outbox) -> None:
+    world.insert(operation="REBUILD_ALL")
+    [item] = await claim(outbox)
+    await outbox.settle([Settlement(item, "COMPLETED", 0)])
+    assert outbox.followed
+
+
+async def test_a_second_cancel_leaves_the_time_of_the_first(world: World, outbox: Outbox) -> None:
+    """The brake counts what was removed lately."""
+    times = []
+    for memory in (Memory(event_id="e", calendar_id="c"), Memory(cancelled=True), Memory(cancelled=True)):
+        world.insert()
+        [item] = await claim(outbox)
+        await outbox.settle([Settlement(item, "COMPLETED", 0, moves_floor=True, memory=memory)])
+        times.append((world.memory() or {})["removed_at"])
+    assert times[0] is None
+    assert times[1] is not None
+    assert times[2] == times[1]

@@ -306,3 +306,28 @@ async def test_what_an_older_worker_ends_meanwhile_is_not_swept(
     monkeypatch.setattr(sweeping, "take_over", late)
     assert await outbox.sweep() == Swept()
     assert world.status(row) == ("COMPLETED", 0, None)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "update sync_outbox set lease_no = nextval('sync_lease_no')",
+        "update sync_outbox set claim_no = 5",
+        "select try_lock_outbox_item(id) from sync_outbox",
+    ],
+    ids=["a claim", "an older worker's claim", "the oldest worker's lock"],
+)
+async def test_what_is_claimed_anew_meanwhile_is_not_swept(
+    world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """A peer may have swept it, and a third have claimed it, since it was seen as an orphan."""
+    row = world.insert(status="PROCESSING", claim_no=4)
+    sweep = sweeping.take_over
+
+    async def late(*arguments: Any) -> Any:
+        world.connection.execute(meanwhile.encode())
+        return await sweep(*arguments)
+
+    monkeypatch.setattr(sweeping, "take_over", late)
+    assert await outbox.sweep() == Swept()
+    assert world.status(row) == ("PROCESSING", 0, None)
