@@ -31,8 +31,8 @@ BAD = UUID("baaaaaad-0000-4000-8000-000000000001")
 WORSE = UUID("baaaaaad-0000-4000-8000-000000000002")
 GOOD = UUID("900d0000-0000-4000-8000-000000000001")
 BOB = "bob@example.com"
-EDITS = 150
-EVERY = 0.1  # seconds
+EDITS = 100
+EVERY = 0.15  # seconds; 400 a minute, so that it is not the workspace's own quota (600) that they wait for
 P99 = 1.0  # seconds from the commit of a single edit until it is in the calendar
 
 Abuses = Callable[[str], list[Repeating]]
