@@ -53,7 +53,7 @@ IN_HAND = 15
 """Claims' worth of items in hand: 3,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
 carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being settled. With 10 claims'
 worth a drain stood still when its first requests, small ones of many workspaces, came back together: 4,960 items a
-second where it is 5,270 now (REACTOR_BENCH=drain REACTOR_LAT=0.1 python -m benchmarks reactor, in turns)."""
+second where it is 5,270 now (python -m benchmarks drain, in turns)."""
 AHEAD = 5.0
 """Seconds for which a replica has items in hand at most, at the rate of its quota; requests and settles included."""
 LANE_AHEAD = 2.0
