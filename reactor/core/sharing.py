@@ -146,7 +146,7 @@ class Sharing:
 
     def _count(self) -> Generator[Step, Census | None, Census]:
         census = yield Step(Do.COUNT)
-        assert census is not None, "a count brings a census"  # noqa: S101
+        assert census is not None, "a count brings a census"  # noqa: S101  (a caller's bug)
         self.take_in(census)
         return census
 
