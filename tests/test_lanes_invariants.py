@@ -193,6 +193,7 @@ class AnyLife(RuleBasedStateMachine):
         assert {lane.workspace_id: lane.in_hand for lane in self.them if lane.in_hand} == in_hand
         assert {lane.workspace_id: lane.deferred for lane in self.them if lane.deferred} == Counter(self.deferred)
         assert self.them._deferred == len(self.deferred)
+        assert self.them._deferring.keys() == set(self.deferred)
         assert self.them.in_hand == in_hand.total() == self.taken - self.left - self.forgotten
         requests = Counter(sent.batch.lane.workspace_id for sent in self.under_way)
         assert {lane.workspace_id: lane.guard.in_flight for lane in self.them if lane.guard.in_flight} == requests

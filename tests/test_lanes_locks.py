@@ -6,7 +6,7 @@ from reactor.core.answers import NO_CALENDAR
 from reactor.core.lanes import SHARE, Lanes
 from reactor.core.verdict import Verdict
 from tests.loop_world import workspace
-from tests.test_lanes import DONE, add, end, lanes, send
+from tests.test_lanes import DONE, add, claimed, end, lanes, send
 
 
 def waiting_for_locks(them: Lanes, spaces: int, rounds: int) -> None:
@@ -81,3 +81,16 @@ def test_what_is_deferred_beyond_the_cap_takes_up_room() -> None:
             them.next(0.0)
             them.deferred(workspace(source), 0.0)
     assert them.in_hand_cap < them.in_hand <= 2 * them.in_hand_cap
+
+
+def test_a_lost_session_ends_what_waits_for_its_locks() -> None:
+    them = lanes(concurrency=100, claim_size=20)
+    waiting_for_locks(them, 8, rounds=1_000)
+    assert them.slots(0.0)
+    assert len(them.excluded) == 8
+    them.clear()
+    for number in range(1, 9):
+        for source in range(them.in_hand_cap // 8 - 1):
+            them.claimed(claimed(number, source))
+    them.slots(0.0)
+    assert not them.excluded, "each has an eighth, and a quarter is a lane's share"
