@@ -45,7 +45,9 @@ def _two_calendars(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 
 
 def _any_account(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    """What `primary` stood for is neither remembered nor found out."""
     monkeypatch.setattr(upsert, "own_name", lambda name, _: name)
+    monkeypatch.setattr(work.Work, "of_unknown_account", False)
 
 
 def _forgets_floors(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
