@@ -295,6 +295,58 @@ def test_a_fault_of_everybody_holds_everything_then_one_item_tries() -> None:
     assert them.slots(1.0) > 1
 
 
+def test_a_request_that_hangs_does_not_delay_the_one_that_tries_for_all() -> None:
+    """Seen in the simulator: a calendar that does not answer, then a refusal of the deployment that lasted a moment."""
+    them = lanes(claim_size=5)
+    add(them, 1, 1)
+    [hanging] = send(them)
+    add(them, 2, 2)
+    [refused] = send(them)
+    end(them, refused, ALL)
+    assert them.slots(0.5) == 0
+    assert them.alarm_at(0.5) == 1.0, "the end of the hold"
+    assert them.slots(1.0) == 1
+    add(them, 3, 3, now=1.0)
+    assert them.slots(1.0) == 0, "one at a time"
+    [trial] = send(them, 1.0)
+    add(them, 3, 4, now=1.0)
+    assert send(them, 1.0) == []
+    end(them, trial, now=1.1)
+    assert sources(*send(them, 1.1)) == [4]
+    end(them, hanging, LOST, 20.0)
+    assert them.slots(20.0) == 5
+
+
+def test_a_request_that_hangs_does_not_delay_the_one_that_tries_for_its_lane() -> None:
+    them = lanes(lane_cap=3)
+    add(them, 1, 1)
+    [hanging] = send(them)
+    add(them, 1, 2)
+    [refused] = send(them)
+    end(them, refused, NO_CALENDAR)
+    them.tick(1.0)
+    assert workspace(1) not in them.excluded
+    add(them, 1, 3, now=1.0)
+    assert workspace(1) in them.excluded, "one at a time"
+    [trial] = send(them, 1.0)
+    end(them, trial, now=1.1)
+    assert workspace(1) not in them.excluded
+    end(them, hanging, LOST, 20.0)
+
+
+def test_outages_before_the_breaker_opened_do_not_delay_its_probe() -> None:
+    guard = Whole(unlimited(8))
+    hanging = guard.take(0.0, 1)
+    for number in range(5):
+        guard.judge_of(workspace(number), guard.take(0.0, 1), Verdict.of([LOST]), 0.0, random=0.0)
+    assert guard.ready_at(0.0) == 1.0
+    probe = guard.take(1.0, 1)
+    guard.judge_of(workspace(9), hanging, Verdict.of([LOST]), 2.0, random=0.0)
+    assert guard.ready_at(2.0) == math.inf
+    guard.judge_of(workspace(1), probe, Verdict.of([DONE]), 2.0, random=0.0)
+    assert guard.ready_at(2.0) == 2.0
+
+
 def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
     them = lanes(lane_cap=1)
     add(them, 1, 1)
@@ -556,12 +608,10 @@ def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
     guard = Whole(unlimited(4))
     for number in range(5):
         permit = guard.take(0.0, 1)
-        guard.limits.release()
         guard.judge_of(workspace(number), permit, Verdict.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     permit = guard.take(1.0, 1)
     assert guard.ready_at(1.0) == math.inf
-    guard.limits.release()
     guard.judge_of(workspace(1), permit, Verdict.of([FOLLOWER]), 1.0, random=0.0)
     assert guard.ready_at(1.0) == 1.0
 

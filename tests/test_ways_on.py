@@ -1,6 +1,7 @@
 """No state of the gate, of a guard or of a breaker is without a way on."""
 
 import math
+from typing import NamedTuple
 
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -8,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from reactor.core.answers import LOST, NO_CALENDAR, RATE, SERVER, UNSENT
 from reactor.core.backoff import JITTER
 from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
-from reactor.core.guard import HOLD_CAP, Whole
+from reactor.core.guard import HOLD_CAP, Ticket, Whole
 from reactor.core.limits import Limits
 from reactor.core.outcome import Outcome, Retry
 from reactor.core.verdict import Verdict
@@ -121,42 +122,54 @@ OUTCOMES = st.sampled_from(
 )
 
 
+class _Sent(NamedTuple):
+    """A request under way; `after` is how often the guard had closed by then."""
+
+    ticket: Ticket
+    at: float
+    after: int
+
+
 class AnyGuard(RuleBasedStateMachine):
-    """Requests that end in any way, or are broken off: with none under way there is a time at which the next may go."""
+    """Requests that end in any way, or are broken off: there is a time at which the next may go.
+
+    It depends on no request that left before the guard closed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
         self.guard = Whole(Limits(burst=5, ceiling=2.0, floor=0.5, in_flight_cap=3))
-        self.out: list[tuple[int, float]] = []
+        self.out: list[_Sent] = []
+        self.closings = 0
 
     @rule(units=st.integers(1, 5))
     def send(self, units: int) -> None:
         if self.guard.ready_at(self.now) <= self.now:
             units = min(units, self.guard.limits.available(self.now))
-            self.out.append((self.guard.take(self.now, units), self.now))
+            self.out.append(_Sent(self.guard.take(self.now, units), self.now, self.closings))
 
     @rule(which=st.integers(0, 9), outcome=OUTCOMES, whose=st.integers(0, 7), random=st.floats(0, 0.99))
     def end(self, which: int, outcome: Outcome, whose: int, random: float) -> None:
         """As the lanes do for the process; for a lane it is the same without the witness."""
         if not self.out:
             return
-        permit, sent_at = self.out.pop(which % len(self.out))
+        sent = self.out.pop(which % len(self.out))
         verdict = Verdict.of([outcome])
-        self.guard.limits.release()
-        self.guard.judge_of(workspace(whose), permit, verdict, self.now, random=random)
+        before = self.guard.opens_at(self.now)
+        self.guard.judge_of(workspace(whose), sent.ticket, verdict, self.now, random=random)
         if verdict.throttled:
-            self.guard.limits.throttled(self.now, sent_at=sent_at, retry_after=verdict.lane_after)
+            self.guard.limits.throttled(self.now, sent_at=sent.at, retry_after=verdict.lane_after)
         if verdict.lane or verdict.everybody:
-            self.guard.hold(self.now, sent_at=sent_at, random=random, after=verdict.lane_after)
+            self.guard.hold(self.now, sent_at=sent.at, random=random, after=verdict.lane_after)
         elif verdict.life:
-            self.guard.works(sent_at)
+            self.guard.works(sent.at)
+        self.closings += self.guard.opens_at(self.now) > max(before, self.now)
 
     @rule(which=st.integers(0, 9))
     def break_off(self, which: int) -> None:
         if self.out:
-            permit, _ = self.out.pop(which % len(self.out))
-            self.guard.give(permit, self.now)
+            self.guard.give(self.out.pop(which % len(self.out)).ticket, self.now)
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 20.0, 100.0]))
     def wait(self, seconds: float) -> None:
@@ -165,7 +178,8 @@ class AnyGuard(RuleBasedStateMachine):
     @invariant()
     def there_is_a_way_on(self) -> None:
         ready_at = self.guard.ready_at(self.now)
-        assert self.out or ready_at <= self.now + HOLD_CAP * (1 + JITTER) + 5
+        waits = len(self.out) == 3 or any(sent.after == self.closings for sent in self.out)
+        assert waits or ready_at <= self.now + HOLD_CAP * (1 + JITTER) + 5
         assert self.guard.closed_until(self.now, 1.0) < math.inf
         assert len(self.guard._witnesses) <= 8
 

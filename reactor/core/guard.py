@@ -10,11 +10,14 @@ lets others follow. So a calendar that is gone costs a dead letter a minute, not
 batch is soon found alone.
 
 Answers to requests that were sent before the current hold began are ignored: twenty requests in flight all report the
-same shortage.
+same shortage. So nothing waits for them either. A request that hangs until its time-out, because one workspace's
+calendar does not answer, must not delay the one item that tries for all. To tell the requests apart, each carries a
+`Ticket` with the guard's *era*, which ends with every hold and every opening of the breaker.
 """
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from reactor.core.backoff import backoff
@@ -24,6 +27,18 @@ from reactor.core.verdict import Verdict
 
 HOLD_CAP = 60.0
 """Seconds; the longest hold that nobody asked for. What heals without telling us is noticed within a minute."""
+
+
+class Ticket(NamedTuple):
+    """What a request leaves with; to be handed back when it ends.
+
+    Attributes:
+        permit: The breaker's.
+        era: The guard's, at that time.
+    """
+
+    permit: Permit
+    era: int
 
 
 @dataclass(slots=True)
@@ -41,6 +56,8 @@ class Guard:
     held_until: float = -math.inf
     _failures: int = 0
     _held_at: float = -math.inf
+    _era: int = 0
+    _of_era: int = 0
 
     @property
     def suspect(self) -> bool:
@@ -58,7 +75,7 @@ class Guard:
 
     def ready_at(self, now: float) -> float:
         """When the next request may leave; infinity where the end of another decides."""
-        if self.suspect and self.limits.in_flight:
+        if self.suspect and self._of_era:
             return math.inf
         return max(self.opens_at(now), self.limits.ready_at(now))
 
@@ -72,31 +89,49 @@ class Guard:
             ready_at = now
         return max(self.opens_at(now), ready_at)
 
-    def take(self, now: float, units: int) -> Permit:
+    def is_outdated(self, ticket: Ticket) -> bool:
+        """Whether a request left before the current hold began or the breaker opened."""
+        return ticket.era != self._era
+
+    def take(self, now: float, units: int) -> Ticket:
         """Let a request pass; only when `ready_at` says so, and no more units than are available."""
         permit = self.breaker.admit(now)
         granted = self.limits.take(now, units)
         assert permit is not None and granted == units, "asked when it was not ready"  # noqa: S101, PT018
-        return permit
+        self._of_era += 1
+        return Ticket(permit, self._era)
 
-    def give(self, permit: Permit, now: float) -> None:
+    def give(self, ticket: Ticket, now: float) -> None:
         """Take back a request that ended without anything being learnt."""
-        self.limits.release()
-        self.breaker.abandon(permit, now)
+        self._release(ticket)
+        self.breaker.abandon(ticket.permit, now)
 
-    def judge(self, permit: Permit, verdict: Verdict, now: float, *, random: float) -> None:
-        """Report to the breaker."""
+    def judge(self, ticket: Ticket, verdict: Verdict, now: float, *, random: float) -> None:
+        """Take back a request that ended, and report to the breaker what it came to."""
+        self._release(ticket)
+        was_open = self.breaker.state is State.OPEN
         if verdict.life:
-            self.breaker.succeeded(permit)
+            self.breaker.succeeded(ticket.permit)
         elif verdict.outage:
-            self.breaker.failed(permit, now, random=random, retry_after=verdict.outage_after)
+            self.breaker.failed(ticket.permit, now, random=random, retry_after=verdict.outage_after)
         else:
-            self.breaker.abandon(permit, now)
+            self.breaker.abandon(ticket.permit, now)
+        if self.breaker.state is State.OPEN and not was_open:
+            self._begin_era()
+
+    def _release(self, ticket: Ticket) -> None:
+        self.limits.release()
+        self._of_era -= ticket.era == self._era
+
+    def _begin_era(self) -> None:
+        self._era += 1
+        self._of_era = 0
 
     def hold(self, now: float, *, sent_at: float, random: float, after: float | None) -> None:
         """Hold everything after an answer that everything would meet."""
         if sent_at <= self._held_at:
             return
+        self._begin_era()
         self._held_at = now
         self._failures += 1
         self.held_until = now + backoff(self._failures, random=random, cap=HOLD_CAP, retry_after=after)
@@ -121,12 +156,13 @@ class Whole(Guard):
         """Whether this part of the requests that may be under way is."""
         return part * self.limits.in_flight >= self.limits.in_flight_cap
 
-    def judge_of(self, witness: UUID, permit: Permit, verdict: Verdict, now: float, *, random: float) -> None:
-        """Report to the breaker what a request of a workspace came to."""
+    def judge_of(self, witness: UUID, ticket: Ticket, verdict: Verdict, now: float, *, random: float) -> None:
+        """Take back a request of a workspace that ended, and report to the breaker what it came to."""
         if verdict.life:
             self._witnesses.clear()
         elif verdict.outage and self.breaker.state is State.CLOSED:
             if witness in self._witnesses:
+                self._release(ticket)
                 return
             self._witnesses.add(witness)
-        self.judge(permit, verdict, now, random=random)
+        self.judge(ticket, verdict, now, random=random)

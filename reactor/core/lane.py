@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from uuid import UUID
 
-from reactor.core.breaker import Permit, State
+from reactor.core.breaker import State
 from reactor.core.evidence import Answered
-from reactor.core.guard import Guard
+from reactor.core.guard import Guard, Ticket
 from reactor.core.item import Item
 from reactor.core.limits import Limits
 from reactor.core.work import Work
@@ -104,15 +104,15 @@ class Batch:
         lane: Whose.
         entries: The items, never two of one source, all under the same consent.
         sent_at: When.
-        permit: The lane's breaker's.
-        whole_permit: The process's breaker's.
+        ticket: The lane's guard's.
+        whole_ticket: The process's guard's.
     """
 
     lane: Lane
     entries: list[Ready]
     sent_at: float
-    permit: Permit
-    whole_permit: Permit
+    ticket: Ticket
+    whole_ticket: Ticket
 
 
 def together(queue: deque[Ready], most: int, answered: Callable[[Item], Answered]) -> list[Ready]:
