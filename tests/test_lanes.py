@@ -23,7 +23,7 @@ from reactor.core.answers import (
 )
 from reactor.core.breaker import Breaker, State
 from reactor.core.evidence import Answered
-from reactor.core.guard import Guard, Whole
+from reactor.core.guard import TRIAL, Guard, Whole
 from reactor.core.item import Consent, Item, Memory
 from reactor.core.lane import Batch, LaneCache
 from reactor.core.lanes import IN_HAND, Lanes
@@ -313,6 +313,26 @@ def test_a_request_that_hangs_does_not_delay_the_one_that_tries_for_all() -> Non
     assert send(them, 1.0) == []
     end(them, trial, now=1.1)
     assert sources(*send(them, 1.1)) == [4]
+    end(them, hanging, LOST, 20.0)
+    assert them.slots(20.0) == 5
+
+
+def test_an_item_that_tries_and_hangs_is_followed_by_another() -> None:
+    them = lanes(claim_size=5)
+    add(them, 1, 1)
+    [refused] = send(them)
+    end(them, refused, ALL)
+    assert them.slots(1.0) == 1
+    add(them, 2, 2, now=1.0)
+    [hanging] = send(them, 1.0)
+    assert them.slots(1.0) == 0
+    assert them.alarm_at(1.0) == 1.0 + TRIAL
+    assert them.slots(1.0 + TRIAL) == 1
+    add(them, 3, 3, now=1.0 + TRIAL)
+    assert them.slots(1.0 + TRIAL) == 0, "one at a time"
+    [trial] = send(them, 1.0 + TRIAL)
+    end(them, trial, now=4.0)
+    assert them.slots(4.0) == 5
     end(them, hanging, LOST, 20.0)
     assert them.slots(20.0) == 5
 

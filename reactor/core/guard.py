@@ -13,6 +13,10 @@ Answers to requests that were sent before the current hold began are ignored: tw
 same shortage. So nothing waits for them either. A request that hangs until its time-out, because one workspace's
 calendar does not answer, must not delay the one item that tries for all. To tell the requests apart, each carries a
 `Ticket` with the guard's *era*, which ends with every hold and every opening of the breaker.
+
+The item that tries for the whole process may itself meet a calendar that does not answer. After a hold the next one
+tries `TRIAL` later, and the first success of any of them counts. A breaker waits for its probe: what it is about is a
+side that does not answer.
 """
 
 import math
@@ -28,6 +32,10 @@ from reactor.core.verdict import Verdict
 HOLD_CAP = 60.0
 """Seconds; the longest hold that nobody asked for. What heals without telling us is noticed within a minute."""
 
+TRIAL = 2.0
+"""Seconds that an item which tries for all has for its answer before the next one tries. Google answers in less than one
+second; a request that hangs lasts ten times as long."""
+
 
 class Ticket(NamedTuple):
     """What a request leaves with; to be handed back when it ends.
@@ -35,10 +43,12 @@ class Ticket(NamedTuple):
     Attributes:
         permit: The breaker's.
         era: The guard's, at that time.
+        left_at: That time.
     """
 
     permit: Permit
     era: int
+    left_at: float
 
 
 @dataclass(slots=True)
@@ -49,15 +59,18 @@ class Guard:
         limits: How much may leave.
         breaker: Whether the other side answers.
         held_until: Nothing leaves before.
+        trial: Seconds that what tries after a hold has for its answer, before the next one tries.
     """
 
     limits: Limits
     breaker: Breaker = field(default_factory=Breaker)
     held_until: float = -math.inf
+    trial: float = math.inf
     _failures: int = 0
     _held_at: float = -math.inf
     _era: int = 0
     _of_era: int = 0
+    _left_at: float = -math.inf
 
     @property
     def suspect(self) -> bool:
@@ -75,9 +88,8 @@ class Guard:
 
     def ready_at(self, now: float) -> float:
         """When the next request may leave; infinity where the end of another decides."""
-        if self.suspect and self._of_era:
-            return math.inf
-        return max(self.opens_at(now), self.limits.ready_at(now))
+        ready_at = max(self.opens_at(now), self.limits.ready_at(now))
+        return max(ready_at, self._answered_by(self._left_at)) if self.suspect and self._of_era else ready_at
 
     def closed_until(self, now: float, patience: float) -> float:
         """Until when there is no point in having anything ready; `now` or before: there is.
@@ -89,9 +101,13 @@ class Guard:
             ready_at = now
         return max(self.opens_at(now), ready_at)
 
-    def is_outdated(self, ticket: Ticket) -> bool:
-        """Whether a request left before the current hold began or the breaker opened."""
-        return ticket.era != self._era
+    def waits_for(self, ticket: Ticket, now: float) -> bool:
+        """Whether the end of a request decides, while this is suspect, when the next one may leave."""
+        return ticket.era == self._era and now < self._answered_by(ticket.left_at)
+
+    def _answered_by(self, left_at: float) -> float:
+        """How long what left alone has for its answer."""
+        return left_at + self.trial if self.breaker.state is State.CLOSED else math.inf
 
     def take(self, now: float, units: int) -> Ticket:
         """Let a request pass; only when `ready_at` says so, and no more units than are available."""
@@ -99,7 +115,8 @@ class Guard:
         granted = self.limits.take(now, units)
         assert permit is not None and granted == units, "asked when it was not ready"  # noqa: S101, PT018
         self._of_era += 1
-        return Ticket(permit, self._era)
+        self._left_at = now
+        return Ticket(permit, self._era, now)
 
     def give(self, ticket: Ticket, now: float) -> None:
         """Take back a request that ended without anything being learnt."""
@@ -150,6 +167,7 @@ class Whole(Guard):
     must not stop the others, five that fail in a row with no success in between are an outage of Google.
     """
 
+    trial: float = TRIAL
     _witnesses: set[UUID] = field(default_factory=set)
 
     def has_out(self, part: int) -> bool:

@@ -170,17 +170,19 @@ class Lanes:
         if not self.may_use(now) or self.whole.closed_until(now, PATIENCE) > now:
             return 0
         if self.whole.suspect:
-            return int(self.in_hand == self._deferred + self._outdated())
+            return int(self.in_hand == self._deferred + self._passed_over(now))
         soon = self.whole.limits.within(AHEAD)
         room = min(soon, self.in_hand_cap) - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
         size = min(soon, self._claim_size)
         return min(size, room) if 2 * room >= size else 0
 
-    def _outdated(self, lane: Lane | None = None) -> int:
-        """Items in requests whose end says nothing to a guard that is suspect: the lane's, or the process's."""
+    def _passed_over(self, now: float, lane: Lane | None = None) -> int:
+        """Items in requests for which the guard does not wait while it is suspect: the lane's, or the process's."""
         if lane is None:
-            return sum(len(each.entries) for each in self._under_way if self.whole.is_outdated(each.whole_ticket))
-        own = (each for each in self._under_way if each.lane is lane and lane.guard.is_outdated(each.ticket))
+            return sum(
+                len(each.entries) for each in self._under_way if not self.whole.waits_for(each.whole_ticket, now)
+            )
+        own = (each for each in self._under_way if each.lane is lane and not lane.guard.waits_for(each.ticket, now))
         return sum(len(each.entries) for each in own)
 
     def claimed(self, item: Item) -> Lane:
@@ -404,6 +406,6 @@ class Lanes:
 
     def _has_enough(self, lane: Lane) -> bool:
         if lane.guard.suspect:
-            return lane.in_hand > lane.deferred + self._outdated(lane)
+            return lane.in_hand > lane.deferred + self._passed_over(self._now, lane)
         soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
         return len(lane.queue) >= soon or SHARE * lane.in_hand >= self.in_hand_cap
