@@ -33,7 +33,7 @@ HOLD_CAP = 60.0
 """Seconds; the longest hold that nobody asked for. What heals without telling us is noticed within a minute."""
 
 TRIAL = 2.0
-"""Seconds that an item which tries for all has for its answer before the next one tries. Google answers in less than one
+"""Seconds that an item which tries for all has for its answer before the next one tries. Google answers within one
 second; a request that hangs lasts ten times as long."""
 
 
