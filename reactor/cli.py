@@ -5,23 +5,9 @@ from typing import Annotated
 import typer
 
 import reactor
-from reactor.commands import (
-    brake,
-    check,
-    connect,
-    connections,
-    dead_letters,
-    demo,
-    drift,
-    emulator,
-    explain,
-    locks,
-    migrate,
-    rebuild,
-    run,
-    status,
-    tokens,
-)
+from reactor.commands import brake, check, dead_letters, demo, emulator, explain, locks, migrate, rebuild, run, status
+from reactor.commands.access import connect, connections, tokens
+from reactor.commands.compare import drift
 from reactor.commands.output import note
 from reactor.settings import unknown_variables
 
@@ -33,7 +19,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, or all is well; 1 it failed, or something was found; 2 wrong use or a wrong setting.",
     rich_markup_mode="markdown",
     invoke_without_command=True,
-    pretty_exceptions_enable=False,  # an error that nobody expected is a line of the log: `reactor.crashes`
+    pretty_exceptions_enable=False,  # an error that nobody expected is a line of the log: `reactor.observability.crashes`
 )
 app.add_typer(brake.app)
 

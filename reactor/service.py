@@ -34,7 +34,7 @@ import trio
 
 import reactor
 from reactor.accounts import Accounts
-from reactor.core.gate import Look, State, Timings
+from reactor.core.dispatch.gate import Look, State, Timings
 from reactor.core.health import Facts
 from reactor.core.refusals import Kind
 from reactor.errors import ConfigurationError, ReactorError, TransientError
@@ -43,24 +43,24 @@ from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
-from reactor.http import Server, application
-from reactor.journal import Journal
 from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
 from reactor.loop import Loop
-from reactor.pages import Known, Told
+from reactor.observability.endpoint import Known, Told
+from reactor.observability.log_observer import Journal
+from reactor.observability.refusal_watch import RefusalWatch
+from reactor.observability.server import Server, application
+from reactor.observability.tracing import traces
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.pooler import require_sessions
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.order import Mended, Order
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
-from reactor.postgres.pooler import require_sessions
 from reactor.postgres.reports import SetAside
-from reactor.postgres.session import Session, SessionLostError, open_session
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
 from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, Rebuilds, tell_pulled
-from reactor.refusal_watch import RefusalWatch
 from reactor.settings import Settings, parse_bind
-from reactor.traces import traces
 
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once

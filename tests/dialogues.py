@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from reactor.core.dialogue import Ask
-from reactor.core.exchange import exchange
-from reactor.core.messages import Answer, Reply, Request, Step
+from calendar_emulator import Emulator, Service
+from calendar_emulator.calls import Request as HttpRequest
+from reactor.core.calendar.dialogue import Ask
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.messages import Answer, Reply, Request, Step
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Outcome
 from reactor.core.payload import parse, source_key
-from reactor.core.work import Work
-from reactor.emulator import Emulator, Service
-from reactor.emulator.calls import Request as HttpRequest
 
 WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
 SOURCE = "0b8e7f52-91f5-4d0e-8a43-5b2f6f1c9d11"

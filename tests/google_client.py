@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from calendar_emulator import Emulator
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Dead, Done, Retry
 from reactor.core.payload import parse, source_key
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
-from reactor.emulator import Emulator
 from reactor.google.errors import TokenUnavailable
 from tests.dialogues import WORKSPACE, cancel_json, upsert_json
 from tests.google_fixtures import USER

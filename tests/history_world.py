@@ -15,8 +15,8 @@ import psycopg
 import trio
 from psycopg.types.json import Jsonb
 
-from reactor.emulator import Emulator, Fault, Service, application, serve
-from reactor.emulator.calendars import Write, WriteKind
+from calendar_emulator import Emulator, Fault, Service, application, serve
+from calendar_emulator.store.calendars import Write, WriteKind
 from reactor.settings import Settings
 from reactor.vault import Vault
 from tests.background import Background

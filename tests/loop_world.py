@@ -10,15 +10,15 @@ from uuid import UUID, uuid5
 
 import trio
 
-from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.gate import Answer, Do, Found, Gate, Look, State, Timings
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
 from reactor.core.item import Consent, Item, Memory, Settlement, Written
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
 from reactor.core.outcome import Dead, Done, Expanded, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 from reactor.errors import TransientError
 from reactor.loop import Loop, Observer, Tokens
 

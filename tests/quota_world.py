@@ -9,9 +9,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import count
 
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
-from reactor.core.sharing import NOTHING, Census, Do, Sharing, Step, Steps
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.sharing import NOTHING, Census, Do, Sharing, Step, Steps
 
 SWEEP = 1.4
 TICK = 0.05

@@ -20,7 +20,7 @@ from reactor.google.credentials import NO_CLIENT, OAuthClient, account_of
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from reactor.vault import NEWER, Vault
 from tests.databases import Database
 from tests.google_fixtures import USER, GoogleServer
@@ -257,7 +257,7 @@ async def test_the_pool_connects_late_and_again(pool: Pool, database: Database) 
 
 
 async def test_the_pool_says_that_the_database_is_away(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reactor.postgres.pool._WAIT", 0.2)
+    monkeypatch.setattr("reactor.postgres.connection.pool._WAIT", 0.2)
     pool = Pool(f"host={tmp_path} dbname=x")
     with trio.fail_after(30), pytest.raises(TransientError, match="Cannot connect to the database"):
         await pool.execute("select 1")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from reactor.core.answers import meaning
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar.answers import meaning
+from reactor.core.calendar.messages import Answer, Step
 from reactor.core.outcome import Dead, Retry
 from tests.test_answers import beside, info, page, refusal
 

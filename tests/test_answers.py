@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core import answers, reasons
-from reactor.core.answers import TABLE, Means, meaning, read_complaint, row
-from reactor.core.messages import Answer, NoAnswer, Step
+from calendar_emulator.errors import ApiError
+from reactor.core.calendar import answers, reasons
+from reactor.core.calendar.answers import TABLE, Means, meaning, read_complaint, row
+from reactor.core.calendar.messages import Answer, NoAnswer, Step
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
-from reactor.emulator.errors import ApiError
 
 EVERYWHERE = [step for step in Step if step is not Step.BATCH]
 

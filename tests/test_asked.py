@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from reactor.core import event
-from reactor.core.asked import Asked, read
-from reactor.core.ids import digest_of, event_id
-from reactor.core.messages import Answer, NoAnswer, Reply
+from reactor.core.calendar import event
+from reactor.core.calendar.ids import digest_of, event_id
+from reactor.core.calendar.messages import Answer, NoAnswer, Reply
+from reactor.core.explain.asked import Asked, read
+from reactor.core.explain.seen import Seen, Sight, see
 from reactor.core.outcome import Dead, FailureCode, Retry
-from reactor.core.seen import Seen, Sight, see
 from reactor.errors import ConfigurationError
 
 SOURCE = "0b8e7f52-91f5-4d0e-8a43-5b2f6f1c9d11"

@@ -8,12 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.answers import LOST, SERVER
-from reactor.core.lanes import Lanes
+from reactor.core.calendar.answers import LOST, SERVER
+from reactor.core.calendar.token_answers import NO_ANSWER
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.lanes import Lanes
 from reactor.core.outcome import Outcome, Retry, Scope
 from reactor.core.stats import Stats
-from reactor.core.token_answers import NO_ANSWER
-from reactor.core.work import Work
 from reactor.loop import Loop
 from tests.loop_world import (
     FakeCalendar,

@@ -8,8 +8,8 @@ from email.message import EmailMessage
 import pytest
 from hypothesis import example, given, strategies as st
 
-from reactor.core import messages
-from reactor.core.messages import Answer, NoAnswer, Place, Request, Step
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import Answer, NoAnswer, Place, Request, Step
 from reactor.google import batch
 
 BOUNDARY = "batch0123456789"

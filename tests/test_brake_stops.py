@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from reactor.cli import app
 from reactor.core.health import Facts
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from tests.process_world import WORKSPACE
 from tests.rebuild_world import UNLIMITED, RebuildWorld, world
 from tests.waiting import until
@@ -164,7 +164,8 @@ async def test_a_release_is_for_what_was_shown(running: RebuildWorld) -> None:
 
 SMALL_PORTIONS = """
 import trio
-from reactor import logs, service
+from reactor import service
+from reactor.observability import logs
 from reactor.postgres import rebuilds
 from reactor.settings import Settings
 rebuilds.PORTION = 10

@@ -5,7 +5,7 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from reactor.core.breaker import Breaker, Permit, State
+from reactor.core.dispatch.breaker import Breaker, Permit, State
 
 
 def opened(*, threshold: int = 3, now: float = 0.0, cap: float = 60.0) -> Breaker:

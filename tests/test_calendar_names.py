@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from reactor.core.answers import RATE
-from reactor.core.dialogue import Ask
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar.answers import RATE
+from reactor.core.calendar.dialogue import Ask
+from reactor.core.calendar.messages import Answer, Step
+from reactor.core.calendar.upsert import ANOTHER_ACCOUNT
 from reactor.core.outcome import Dead, Done, FailureCode
-from reactor.core.upsert import ANOTHER_ACCOUNT
 from tests.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
 from tests.test_answers import refusal
 from tests.test_upsert import Script, dead, done

@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.commands import brake, check, connections, dead_letters, locks, status
+from reactor.commands import brake, check, dead_letters, locks, status
+from reactor.commands.access import connections
 from reactor.postgres import brakes
 from reactor.postgres.statements import statements
 from tests.commands import call, document

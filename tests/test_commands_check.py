@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from reactor.commands import check
-from reactor.postgres.desk import open_desk
+from reactor.postgres.connection.desk import open_desk
 from reactor.vault import NEWER, Vault
 from tests.commands import call, call_beside
 from tests.databases import Database

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 import trio
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google import consent
 from reactor.google.token_exchange import SCOPES
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from reactor.vault import Vault
 from tests.commands import call, call_beside, inherited, settings_of
 from tests.databases import Database, deploy

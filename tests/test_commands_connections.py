@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from reactor.commands import tokens
+from reactor.commands.access import tokens
 from reactor.vault import Vault
 from tests.commands import call, document
 from tests.databases import Database, deploy

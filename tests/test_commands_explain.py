@@ -12,9 +12,9 @@ import trio
 from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
-from reactor.core import explanation
-from reactor.core.causes import WELL, Cause
-from reactor.emulator import Fault
+from calendar_emulator import Fault
+from reactor.core.explain import explanation
+from reactor.core.explain.causes import WELL, Cause
 from tests.commands import call, call_beside
 from tests.dialogues import upsert_json
 from tests.google_fixtures import USER

@@ -9,8 +9,8 @@ import pytest
 
 from reactor.core.health import Facts
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.migrations import migrate
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.setup.migrations import migrate
 from tests.commands import call
 from tests.databases import Database, Server, deploy
 from tests.odd_rows import KINDS, draw, insert, loosen

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from reactor.commands import status
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.commands import call, document
 from tests.databases import Database
 from tests.outbox_world import World as Rows, workspace

@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
+from calendar_emulator import Fault, WriteKind
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Done, Outcome, Retry
-from reactor.core.work import Work
-from reactor.emulator import Fault, WriteKind
 from reactor.google.client import GoogleCalendar
 from tests.google_client import Tokens, after, item
 from tests.google_fixtures import USER, GoogleServer

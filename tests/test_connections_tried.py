@@ -10,8 +10,8 @@ import pytest
 import trio
 from typer.testing import Result
 
-from reactor.emulator import EVENTS_SCOPE, Fault
-from reactor.emulator.oauth import Grant
+from calendar_emulator import EVENTS_SCOPE, Fault
+from calendar_emulator.oauth.endpoints import Grant
 from reactor.vault import Vault
 from tests.commands import call_beside
 from tests.databases import Database

@@ -151,7 +151,7 @@ def _copy(source: Path, target: Path, *, into: bool) -> None:
 
 def test_the_image_holds_the_program_and_nothing_to_install_with(image: Path) -> None:
     python = image / "opt" / "reactor" / "bin" / "python"
-    code = "import reactor.postgres.schema as s; print(len(s.migrations()), s.directory())"
+    code = "import reactor.postgres.setup.schema as s; print(len(s.migrations()), s.directory())"
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
     number, directory = done.stdout.split()
     assert int(number) == len(list((ROOT / "db" / "migrations").glob("*.sql")))

@@ -118,7 +118,7 @@ def test_on_a_terminal_it_is_one_line_too() -> None:
 
 def test_threads_and_destructors_tell_theirs() -> None:
     program = f"""
-from reactor import crashes
+from reactor.observability import crashes
 crashes.watch()
 import threading
 class Unlucky:

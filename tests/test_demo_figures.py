@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from calendar_emulator import Exchange
 from reactor.demo.comparison import Difference
 from reactor.demo.figures import Figures, Latencies, Outbox, percentile
 from reactor.demo.summary import Summary
-from reactor.emulator import Exchange
 
 
 def exchange(seq: int | None, at: float, *, batch: int | None = None) -> Exchange:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from calendar_emulator import Emulator, Exchange
 from reactor.demo.figures import Figures, Outbox
 from reactor.demo.google import Google
 from reactor.demo.scene import Scene
@@ -15,7 +16,6 @@ from reactor.demo.screen import Screen
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
 from reactor.demo.views import line
-from reactor.emulator import Emulator, Exchange
 
 
 @pytest.fixture

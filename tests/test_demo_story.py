@@ -13,7 +13,7 @@ from reactor.demo.application import Application
 from reactor.demo.row import Verb
 from reactor.demo.schedule import schedules
 from reactor.demo.story import Step, Story
-from reactor.postgres.session import open_session
+from reactor.postgres.connection.session import open_session
 from tests.example_database import make_example
 
 MOST = 50

@@ -8,14 +8,14 @@ import httpx
 import pytest
 import trio
 
+from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.demo import troubles as module
 from reactor.demo.figures import Figures
 from reactor.demo.google import Account, Google
 from reactor.demo.schedule import schedules
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
-from reactor.emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
-from reactor.postgres.session import Session, open_session
+from reactor.postgres.connection.session import Session, open_session
 from reactor.vault import Vault
 from tests.example_database import make_example
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from reactor.core.answers import LEFT_BEHIND
-from reactor.core.exchange import exchange
-from reactor.core.messages import Request, Step
+from calendar_emulator import WriteKind
+from reactor.core.calendar.answers import LEFT_BEHIND
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.messages import Request, Step
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome
 from reactor.core.payload import Cancel, Upsert
-from reactor.core.work import Work
-from reactor.emulator import WriteKind
 from tests.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
 
 ROUNDS = 12

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.event import body
+from calendar_emulator.store.bodies import content
+from reactor.core.calendar.event import body
 from reactor.core.payload import Upsert, parse
 from reactor.drift import held, wanted
 from reactor.drift.comparison import Difference, differences
 from reactor.drift.held import Held
 from reactor.drift.wanted import Field, Unusable, Wanted
-from reactor.emulator.bodies import content
 from tests.dialogues import WORKSPACE, upsert_json
 
 Json = dict[str, Any]

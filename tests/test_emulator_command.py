@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-from reactor.emulator.command import parse_bind
+from calendar_emulator.command import parse_bind
 from reactor.errors import ConfigurationError
 
 COMMAND = (sys.executable, "-u", "-m", "reactor", "emulator")

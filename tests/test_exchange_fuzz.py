@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from reactor.core import answers
-from reactor.core.dialogue import Ask, Dialogue
-from reactor.core.exchange import exchange, inventory
-from reactor.core.messages import Answer, NoAnswer, Remote, Reply
+from reactor.core.calendar import answers
+from reactor.core.calendar.dialogue import Ask, Dialogue
+from reactor.core.calendar.exchange import exchange, inventory
+from reactor.core.calendar.messages import Answer, NoAnswer, Remote, Reply
 from reactor.core.outcome import Dead, Done, Retry, Superseded
 from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json, work
 from tests.test_answers import page, refusal

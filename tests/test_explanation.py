@@ -8,14 +8,14 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.causes import WELL, Cause
-from reactor.core.chain import Chain, Connection, Hands, Replicas, Row, Session, Stop, Wanted, Wish
-from reactor.core.explanation import explain
+from reactor.core.calendar.messages import Place
+from reactor.core.explain.causes import WELL, Cause
+from reactor.core.explain.chain import Chain, Connection, Hands, Replicas, Row, Session, Stop, Wanted, Wish
+from reactor.core.explain.explanation import explain
+from reactor.core.explain.seen import Seen, Sight
+from reactor.core.explain.wording import span
 from reactor.core.item import Memory
-from reactor.core.messages import Place
 from reactor.core.outcome import FailureCode
-from reactor.core.seen import Seen, Sight
-from reactor.core.wording import span
 
 WORKSPACE, ITEM, REBUILD = UUID(int=1), UUID(int=2), UUID(int=3)
 CALENDAR = "ada@example.com"

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 import trio
 
-from reactor.emulator.calendars import WriteKind
-from reactor.postgres.migrations import migrate
+from calendar_emulator.store.calendars import WriteKind
+from reactor.postgres.setup.migrations import migrate
 from tests.databases import Database
 from tests.failover import WITHIN, Application, has_claimed, is_full, metric
 from tests.google_fixtures import GoogleServer

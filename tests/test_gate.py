@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
+from reactor.core.dispatch.gate import Answer, Do, Found, Gate, Look, State, Timings
 
 MARGIN = 0.01  # seconds: the simulated durations of looks and round trips
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from reactor.core import answers, upsert
+from calendar_emulator import Fault, Quota
+from reactor.core.calendar import answers, upsert
+from reactor.core.calendar.token_answers import Grant
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope
-from reactor.core.token_answers import Grant
-from reactor.emulator import Fault, Quota
 from reactor.google.client import GoogleCalendar
 from tests.dialogues import OTHER, WORKSPACE
 from tests.google_client import Tokens, after, item

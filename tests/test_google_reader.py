@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
-from reactor.core.token_answers import Grant
+from reactor.core.calendar.messages import Answer, NoAnswer, Reply, Request
+from reactor.core.calendar.token_answers import Grant
 from reactor.drift.answers import Means, read
 from reactor.errors import PermanentError, ReactorError, TransientError
 from reactor.google.reader import TRIES, Pace, Reader, documents

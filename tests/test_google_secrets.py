@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import trio
 
-from reactor.core.exchange import exchange
-from reactor.core.messages import Answer
+from calendar_emulator import Fault
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.messages import Answer
 from reactor.core.payload import parse
-from reactor.emulator import Fault
 from reactor.google import batch
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts

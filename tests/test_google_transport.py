@@ -7,8 +7,8 @@ import pytest
 import trio
 from hypothesis import given, settings, strategies as st
 
-from reactor.core import messages
-from reactor.core.messages import Answer, NoAnswer, Place, Reply, Request
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import Answer, NoAnswer, Place, Reply, Request
 from reactor.core.outcome import Dead, Done, Retry, Superseded
 from reactor.errors import ConfigurationError
 from reactor.google import transport

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from reactor.core.messages import Answer, Reply, Request
+from reactor.core.calendar.messages import Answer, Reply, Request
 from reactor.core.outcome import Outcome, Retry
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Transport

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from reactor.core import messages
-from reactor.core.messages import Answer, Place
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import Answer, Place
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts, Transport
 from reactor.google.wire import WholeStream

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.background import Background
 from tests.databases import Database
 from tests.history_model import WORKSPACES, Edit, Source

@@ -14,11 +14,11 @@ from reactor.core.health import Facts
 from reactor.core.item import Settlement, Written
 from reactor.errors import RefusedError, TransientError
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.migrations import migrate
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
 from reactor.postgres.retention import Passed, delete_portion
-from reactor.postgres.session import open_session
+from reactor.postgres.setup.migrations import migrate
 from tests.databases import Database
 from tests.outbox_world import World as Rows, workspace
 

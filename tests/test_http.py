@@ -11,9 +11,10 @@ import httpx
 import pytest
 import trio
 
-from reactor import http_connection, lifecycle
+from reactor import lifecycle
 from reactor.errors import ConfigurationError
-from reactor.http import MOST, Page, Server, application
+from reactor.observability import http_connection
+from reactor.observability.server import MOST, Page, Server, application
 from reactor.settings import parse_bind
 from tests.waiting import until
 

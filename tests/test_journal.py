@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import structlog
 
-from reactor.core.breaker import State
+from reactor.core.calendar.messages import Step
+from reactor.core.dispatch.breaker import State
 from reactor.core.item import Binding, Settlement
-from reactor.core.messages import Step
 from reactor.core.outcome import FailureCode
-from reactor.journal import Journal
-from reactor.refusal_watch import RefusalWatch
-from reactor.traces import Traces
+from reactor.observability.log_observer import Journal
+from reactor.observability.refusal_watch import RefusalWatch
+from reactor.observability.tracing import Traces
 from tests.test_stats import item
 
 ABOUT = {"workspace_id": str(item().workspace_id), "item_id": str(item().id), "operation": "UPSERT_EVENT"}

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from google.auth import crypt
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.token_answers import Grant
+from reactor.core.calendar.token_answers import Grant
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import (
     OAuthClient,

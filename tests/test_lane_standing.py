@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from reactor.core.guard import Guard
-from reactor.core.lane import Lane, Ready, Standing
-from reactor.core.limits import Limits
+from reactor.core.dispatch.guard import Guard
+from reactor.core.dispatch.lane import Lane, Ready, Standing
+from reactor.core.dispatch.limits import Limits
 from tests.dialogues import upsert_json, work
 from tests.test_stats import item
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reactor.core.answers import (
+from reactor.core.calendar.answers import (
     LOST,
     NO_CALENDAR,
     NOBODYS,
@@ -21,18 +21,18 @@ from reactor.core.answers import (
     UNEXPECTED,
     UNSENT,
 )
-from reactor.core.breaker import Breaker, State
-from reactor.core.evidence import Answered
-from reactor.core.guard import Guard, Whole
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.breaker import Breaker, State
+from reactor.core.dispatch.evidence import Answered
+from reactor.core.dispatch.guard import Guard, Whole
+from reactor.core.dispatch.lane import Batch, LaneCache
+from reactor.core.dispatch.lanes import IN_HAND, Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.verdict import Verdict
 from reactor.core.item import Consent, Item, Memory
-from reactor.core.lane import Batch, LaneCache
-from reactor.core.lanes import IN_HAND, Lanes
-from reactor.core.limits import Limits
 from reactor.core.outcome import Done, Outcome, Retry, Scope
 from reactor.core.policy import prepare
 from reactor.core.stats import Histogram
-from reactor.core.verdict import Verdict
-from reactor.core.work import Work
 from tests.loop_world import payload, source_id, unlimited, workspace
 
 DONE = Done("event", "ada@example.com", 0, '"1"')

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
+from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.lane import Batch, Lane, Ready
+from reactor.core.dispatch.lanes import PATIENCE, Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.verdict import Verdict
 from reactor.core.item import Item
-from reactor.core.lane import Batch, Lane, Ready
-from reactor.core.lanes import PATIENCE, Lanes
-from reactor.core.limits import Limits
 from reactor.core.outcome import Outcome
 from reactor.core.policy import prepare
-from reactor.core.verdict import Verdict
-from reactor.core.work import Work
 from tests.loop_world import source_id, unlimited, workspace
 from tests.test_lanes import ALL, DONE, FOLLOWER, claimed, lanes, send
 

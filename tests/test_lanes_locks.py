@@ -2,9 +2,9 @@
 
 import pytest
 
-from reactor.core.answers import NO_CALENDAR
-from reactor.core.lanes import SHARE, Lanes
-from reactor.core.verdict import Verdict
+from reactor.core.calendar.answers import NO_CALENDAR
+from reactor.core.dispatch.lanes import SHARE, Lanes
+from reactor.core.dispatch.verdict import Verdict
 from tests.loop_world import workspace
 from tests.test_lanes import DONE, add, claimed, end, lanes, send
 

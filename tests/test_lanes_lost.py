@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from reactor.core.lanes import Lanes
-from reactor.core.verdict import Verdict
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.verdict import Verdict
 from tests.loop_world import workspace
 from tests.test_lanes import add, lanes, send
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from reactor.core import ids
-from reactor.core.leftovers import Known, Listed, by_source, leftovers
-from reactor.core.messages import Remote
+from reactor.core.calendar import ids
+from reactor.core.calendar.leftovers import Known, Listed, by_source, leftovers
+from reactor.core.calendar.messages import Remote
+from reactor.core.calendar.stray import Stray
 from reactor.core.payload import Cancel
-from reactor.core.stray import Stray
 from tests.dialogues import CALENDAR, KEY, OTHER, SOURCE, WORKSPACE
 
 

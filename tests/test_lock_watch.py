@@ -8,13 +8,13 @@ import pytest
 import structlog
 import trio
 
-from reactor import lock_watch
 from reactor.core.holders import LONG, Holder, Holders, Lock
-from reactor.lock_watch import LockWatch
+from reactor.observability import lock_audit as lock_watch
+from reactor.observability.lock_audit import LockWatch
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.session import Session, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
 from reactor.postgres.reports import Invariants
-from reactor.postgres.session import Session, open_session
 from tests.commands import call, document
 from tests.databases import Database
 from tests.outbox_world import World

@@ -6,12 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
-from reactor.core.breaker import State as BreakerState
+from reactor.core.calendar.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.breaker import State as BreakerState
+from reactor.core.dispatch.lanes import IN_HAND
 from reactor.core.item import Memory
-from reactor.core.lanes import IN_HAND
 from reactor.core.outcome import Outcome, Retry, Scope
-from reactor.core.work import Work
 from tests.loop_world import CALENDAR, FakeTokens, World, done, payload, source_id, workspace
 
 

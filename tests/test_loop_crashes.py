@@ -13,10 +13,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from reactor.core.calendar.work import Work
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
 from reactor.core.policy import STUMBLED
-from reactor.core.work import Work
 from reactor.loop import loop as module
 from reactor.loop.ports import Observer
 from tests.loop_world import FakeTokens, World, done, source_id, workspace

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from reactor.core.breaker import State
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.breaker import State
 from reactor.core.outcome import Outcome, Retry
-from reactor.core.work import Work
 from tests.loop_world import World, done, workspace
 
 OUTAGE = Retry("no connection", counts=True, outage=True)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core import messages
-from reactor.core.messages import Answer, Place, Remote, Step
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import Answer, Place, Remote, Step
 
 ODD = Place("en.usa#holiday@group.v.calendar.google.com", "ev/1?x")
 ETAG = '"3321539261536000"'

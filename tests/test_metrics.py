@@ -9,12 +9,12 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from reactor.core.gate import Found
-from reactor.core.messages import Step
+from reactor.core.calendar.messages import Step
+from reactor.core.dispatch.gate import Found
 from reactor.core.outcome import FailureCode
 from reactor.core.stats import KNOWN_CODES, Histogram
-from reactor.http import LARGEST_ANSWER
-from reactor.metrics import Counted, Distribution, Gauged, Metrics, Reading
+from reactor.observability.metrics import Counted, Distribution, Gauged, Metrics, Reading
+from reactor.observability.server import LARGEST_ANSWER
 from reactor.service import Service
 from reactor.settings import Settings
 from tests.test_settings import GIVEN

@@ -18,10 +18,10 @@ from reactor.core.item import Applied, Item, Memory, Settlement
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
 from reactor.errors import RefusedError
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World, source, workspace
 

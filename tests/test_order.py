@@ -9,9 +9,9 @@ import pytest
 
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import FailureCode
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.order import Mended, Order
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core import event, others
-from reactor.core.messages import Step
+from reactor.core.calendar import event, others
+from reactor.core.calendar.messages import Step
 from reactor.core.payload import Upsert, parse
 from tests.dialogues import CALENDAR, WORKSPACE, Google, cancel_json, upsert_json, work
 from tests.test_upsert import bound, done

@@ -10,12 +10,12 @@ import pytest
 import trio
 
 from reactor.core.brake import Limit
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.item import Item, Memory, Settlement
 from reactor.postgres.brakes import SQL, Brakes, Counted, Pulled, release, stopped
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World, source, workspace
 

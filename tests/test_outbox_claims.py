@@ -8,10 +8,10 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.item import Item, Settlement, Written
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
 

@@ -16,14 +16,14 @@ import pytest
 import trio
 from psycopg import sql
 
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import Session
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
 

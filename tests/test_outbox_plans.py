@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from reactor.core.item import Applied, Settlement, Written
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.databases import Database, Server
 
 Connection = psycopg.Connection[tuple[Any, ...]]

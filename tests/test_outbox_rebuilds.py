@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
+from reactor.core.calendar.stray import Stray
 from reactor.core.item import Item, Settlement
 from reactor.core.payload import Rebuild, parse
-from reactor.core.stray import Stray
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World, source, workspace
 

@@ -10,15 +10,15 @@ import pytest
 import trio
 from psycopg.abc import Buffer
 
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.item import Binding, Item, Memory, Oversized, Settlement, Written
 from reactor.core.payload import LARGEST
 from reactor.postgres import outbox as outbox_module
 from reactor.postgres.claiming import Pass, claim
-from reactor.postgres.driver import JsonText, TrioConnection
+from reactor.postgres.connection.driver import JsonText, TrioConnection
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import SetAside
-from reactor.postgres.session import open_session
 from tests.databases import Database
 from tests.outbox_world import World, workspace
 from tests.test_outbox_settles import BINDING

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.item import Applied, Binding, Item, Memory, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.errors import TransientError
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
-from reactor.postgres.session import open_session
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace
 

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.item import Item, Settlement, Written
 from reactor.errors import RefusedError
 from reactor.postgres import sweeping
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from reactor.postgres.statements import statements
 from tests.databases import Database
 from tests.outbox_world import World, source, workspace

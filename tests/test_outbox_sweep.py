@@ -9,12 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from reactor.core.causes import Cause
+from reactor.core.explain.causes import Cause
 from reactor.core.item import Item, Settlement, Written
 from reactor.postgres import sweeping
+from reactor.postgres.connection.session import SessionLostError, open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import Swept
-from reactor.postgres.session import SessionLostError, open_session
 from tests.commands import document
 from tests.databases import Database, wait_until
 from tests.outbox_world import World, source, workspace

@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from reactor.core import answers
-from reactor.core.evidence import Answered
+from reactor.core.calendar import answers
+from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import (
@@ -24,8 +26,6 @@ from reactor.core.policy import (
     settle,
     stumble,
 )
-from reactor.core.stray import Stray
-from reactor.core.work import Work
 from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
 
 DONE = Done("event1", CALENDAR, 3, '"etag"')

@@ -15,7 +15,8 @@ from tests.waiting import until
 SECRET = "dinner with ada@example.com"
 BEGIN = """
 import trio
-from reactor import logs, service
+from reactor import service
+from reactor.observability import logs
 from reactor.settings import Settings
 """
 RUN = """
@@ -35,7 +36,8 @@ Loop._end = fail
 service.STEADY = 0.5
 """
 TASKS = f"""
-from reactor import housekeeping, lifecycle, lock_watch, loop_lag
+from reactor import housekeeping, lifecycle
+from reactor.observability import lock_audit as lock_watch, loop_lag
 
 async def fail(*_):
     raise KeyError({SECRET!r})

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.commands import call, document
 from tests.process_world import World, world
 from tests.waiting import until

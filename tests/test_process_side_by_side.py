@@ -12,7 +12,7 @@ import pytest
 import trio
 from psycopg.conninfo import make_conninfo
 
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from tests.databases import Database, deploy
 from tests.google_fixtures import GoogleServer
 from tests.process_world import WORKSPACE, Process, World

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from reactor.core.refusals import AGAIN, FORGOTTEN, LASTING, Kind, Refusals, advice
-from reactor.refusal_watch import RefusalWatch
+from reactor.observability.refusal_watch import RefusalWatch
 from tests.commands import call, call_beside
 from tests.process_world import World
 from tests.waiting import until

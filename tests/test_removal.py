@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from reactor.core import answers
-from reactor.core.dialogue import Ask
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar import answers
+from reactor.core.calendar.dialogue import Ask
+from reactor.core.calendar.messages import Answer, Step
+from reactor.core.calendar.stray import Stray
 from reactor.core.outcome import Dead, Done, Retry, Superseded
-from reactor.core.stray import Stray
 from tests.dialogues import CALENDAR, OTHER, WORKSPACE, Google, cancel_json, upsert_json, work
 from tests.test_answers import refusal
 from tests.test_calendar_names import remembered

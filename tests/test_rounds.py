@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from reactor.core.dialogue import Ask, Dialogue
-from reactor.core.messages import Answer, NoAnswer, Request, Step
+from reactor.core.calendar.dialogue import Ask, Dialogue
+from reactor.core.calendar.messages import Answer, NoAnswer, Request, Step
+from reactor.core.calendar.rounds import Rounds
 from reactor.core.outcome import Dead, Retry
-from reactor.core.rounds import Rounds
 
 OK = Answer(200)
 

@@ -10,9 +10,9 @@ import pytest
 import structlog
 import trio
 
-from reactor.core.limits import MINUTE, Limits
-from reactor.emulator.log import Exchange
-from reactor.postgres.session import Session, SessionLostError, open_session
+from calendar_emulator.log import Exchange
+from reactor.core.dispatch.limits import MINUTE, Limits
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.shares import Shares
 from tests.databases import Database
 from tests.many_rows import insert_edits

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.sharing import GOOD_FOR, NOTHING, PATIENCE, Census, Do, Sharing, Step
+from reactor.core.dispatch.sharing import GOOD_FOR, NOTHING, PATIENCE, Census, Do, Sharing, Step
 from tests.quota_world import LINGER, World
 
 QUOTA = 600

@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
+from reactor.core.calendar.messages import Answer, NoAnswer, Reply, Step
 from reactor.core.item import Consent, Item, Memory, Settlement, Status
-from reactor.core.messages import Answer, NoAnswer, Reply, Step
 from reactor.core.outcome import FailureCode
 from reactor.core.stats import Calls, Deafness, Stats
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.background import Background
 from tests.databases import Database, wait_until
 from tests.history_model import CALENDARS, SOURCES, TEAM, Edit, source_of

@@ -13,7 +13,7 @@ from pydantic_core.core_schema import ErrorType
 
 import reactor
 from reactor.cli import app
-from reactor.core.explanation import explain
+from reactor.core.explain.explanation import explain
 from reactor.core.health import Facts, readiness
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, Upsert, parse
 from reactor.core.refusals import advice

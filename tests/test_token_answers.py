@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from calendar_emulator.oauth.errors import ERRORS, OAuthError
+from reactor.core.calendar.token_answers import UNKNOWN, Answer, Grant, Granted, read_answer, refusal
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
-from reactor.core.token_answers import UNKNOWN, Answer, Grant, Granted, read_answer, refusal
-from reactor.emulator.oauth_errors import ERRORS, OAuthError
 
 EVERY = pytest.mark.parametrize("grant", Grant)
 ROBOTS = pytest.mark.parametrize("grant", [Grant.DELEGATION, Grant.SERVICE_ACCOUNT])

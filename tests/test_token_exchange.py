@@ -19,10 +19,19 @@ import trio
 from google.auth import crypt, exceptions
 from trio.testing import wait_all_tasks_blocked
 
+from calendar_emulator import EVENTS_SCOPE, Fault
+from calendar_emulator.oauth.errors import ERRORS
+from reactor.core.calendar.token_answers import (
+    BROKEN,
+    NO_ANSWER,
+    NO_THREAD,
+    UNREACHABLE,
+    Answer,
+    Grant,
+    Granted,
+    refusal,
+)
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import BROKEN, NO_ANSWER, NO_THREAD, UNREACHABLE, Answer, Grant, Granted, refusal
-from reactor.emulator import EVENTS_SCOPE, Fault
-from reactor.emulator.oauth_errors import ERRORS
 from reactor.google import token_exchange
 from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange, user_account

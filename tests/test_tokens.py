@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from reactor.core.calendar.token_answers import BUSY, NO_ANSWER, Answer, Grant, Granted
 from reactor.core.outcome import Dead, FailureCode, Outcome, Retry, Scope
-from reactor.core.token_answers import BUSY, NO_ANSWER, Answer, Grant, Granted
 from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import Rotated, TokenSource, TokenSources

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from reactor.errors import ConfigurationError
-from reactor.traces import OpenTelemetry, Traces, traces
+from reactor.observability.tracing import OpenTelemetry, Traces, traces
 from tests.collector import Collector
 from tests.process_world import UNLIMITED, World
 from tests.test_stats import item

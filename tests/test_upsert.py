@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from reactor.core import answers, event
-from reactor.core.dialogue import Ask
-from reactor.core.messages import Answer, NoAnswer, Place, Reply, Step
+from reactor.core.calendar import answers, event
+from reactor.core.calendar.dialogue import Ask
+from reactor.core.calendar.messages import Answer, NoAnswer, Place, Reply, Step
+from reactor.core.calendar.upsert import UNSEEN
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Superseded
-from reactor.core.upsert import UNSEEN
-from reactor.core.work import Work
 from tests.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, Google, upsert_json, work
 from tests.test_answers import refusal
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import trio
 
-from reactor.core.gate import Found, Look, State, Timings
-from reactor.postgres.session import open_session
+from reactor.core.dispatch.gate import Found, Look, State, Timings
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.wakeups import Wakeups
 from tests.databases import Database
 from tests.test_wakeups import INSERT

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found, Look, State, Timings
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.driver import TrioConnection
-from reactor.postgres.session import Session, SessionLostError, open_session
+from reactor.core.dispatch.gate import Found, Look, State, Timings
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.wakeups import Wakeups
 from tests.databases import Database
 from tests.wire import Wire

@@ -5,13 +5,13 @@ import math
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reactor.core.answers import LOST, NO_CALENDAR, RATE, SERVER, UNSENT
 from reactor.core.backoff import JITTER
-from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
-from reactor.core.guard import HOLD_CAP, Whole
-from reactor.core.limits import Limits
+from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, SERVER, UNSENT
+from reactor.core.dispatch.gate import Answer, Do, Found, Gate, Look, State, Timings
+from reactor.core.dispatch.guard import HOLD_CAP, Whole
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.verdict import Verdict
 from reactor.core.outcome import Outcome, Retry
-from reactor.core.verdict import Verdict
 from tests.loop_world import workspace
 from tests.test_lanes import ALL, DONE, FOLLOWER
 

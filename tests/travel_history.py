@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from reactor.core.event import OURS
-from reactor.emulator import Fault
+from calendar_emulator import Fault
+from reactor.core.calendar.event import OURS
 from tests.dialogues import cancel_json, upsert_json
 from tests.history_model import SOURCES, TEAM, Source
 from tests.test_other_hands import HANDS

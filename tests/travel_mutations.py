@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.core import messages, others, removal, upsert, work
-from reactor.core.dialogue import Sight
+from reactor.core.calendar import messages, others, removal, upsert, work
+from reactor.core.calendar.dialogue import Sight
 from reactor.housekeeping import Housekeeping
 from reactor.postgres import settling
 

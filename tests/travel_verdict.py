@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from reactor.core.ids import event_id
+from calendar_emulator.store.calendars import Calendar, Record, WriteKind, merge
+from reactor.core.calendar.ids import event_id
 from reactor.drift import held
 from reactor.drift.comparison import differences
 from reactor.drift.wanted import Wanted, from_payload
-from reactor.emulator.calendars import Calendar, Record, WriteKind, merge
 from tests.history_model import Source, source_of
 from tests.test_other_hands import holds
 from tests.travel_history import ACCOUNTS, Want

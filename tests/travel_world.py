@@ -17,9 +17,9 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from reactor.core.ids import event_id
-from reactor.emulator import Fault
-from reactor.emulator.calendars import Calendar
+from calendar_emulator import Fault
+from calendar_emulator.store.calendars import Calendar
+from reactor.core.calendar.ids import event_id
 from reactor.vault import Vault
 from tests.background import Background
 from tests.databases import Database, wait_until

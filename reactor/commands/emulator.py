@@ -6,8 +6,8 @@ from typing import Annotated
 import trio
 import typer
 
+from calendar_emulator import command
 from reactor.commands.output import sentences
-from reactor.emulator import command
 
 
 def emulator(

@@ -20,7 +20,8 @@ def run() -> None:
 
     Exit codes: 0 stopped as asked; 1 stopped at once, or failed; 2 a person has to change something.
     """
-    from reactor import logs, service, settings  # noqa: PLC0415  (the other commands need none of it)
+    from reactor import service, settings  # noqa: PLC0415  (the other commands need none of it)
+    from reactor.observability import logs  # noqa: PLC0415  (the other commands need none of it)
 
     try:
         read = settings.Settings.from_environment()

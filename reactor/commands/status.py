@@ -10,7 +10,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_id
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import Desk, open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings

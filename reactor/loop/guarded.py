@@ -11,7 +11,7 @@ from uuid import UUID
 
 import trio
 
-from reactor.core.breaker import State
+from reactor.core.dispatch.breaker import State
 from reactor.core.item import Item, Settlement
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats

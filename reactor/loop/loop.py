@@ -5,7 +5,7 @@
                      └────────────── room in hand ◀──────────────────┘
 
 One task looks (the gate calls it), one keeps time for the lanes, one sweeps, one settles; a task per request sends.
-What is decided is decided in `reactor.core.lanes` and `reactor.core.policy`, synchronously, between two checkpoints:
+What is decided is decided in `reactor.core.dispatch.lanes` and `reactor.core.policy`, synchronously, between two checkpoints:
 whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment at which
 something could leave and nobody knows, and no task that has to be woken to find out: the first item after a wake is on
 its way in the step in which its claim returns.
@@ -37,17 +37,17 @@ from contextlib import suppress
 
 import trio
 
-from reactor.core.gate import Found, Look
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.gate import Found, Look
+from reactor.core.dispatch.lane import Batch, Ready
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.verdict import Verdict, is_condemned
 from reactor.core.item import Item, Settlement
-from reactor.core.lane import Batch, Ready
-from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
 from reactor.core.policy import STUMBLED, blame_one, give_back, hold, prepare, settle, stumble
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
-from reactor.core.verdict import Verdict, is_condemned
-from reactor.core.work import Work
 from reactor.errors import RefusedError, TransientError
 from reactor.loop.guarded import Guarded
 from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups

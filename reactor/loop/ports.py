@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
-from reactor.core.breaker import State
-from reactor.core.gate import Look
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.breaker import State
+from reactor.core.dispatch.gate import Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.refusals import Kind
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 
 
 class Claimed(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from reactor.core.gate import Found
+from reactor.core.dispatch.gate import Found
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError

@@ -1,4 +1,4 @@
-"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.gate`.
+"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.dispatch.gate`.
 
 Two tasks. One keeps a session that listens, and replaces it when it is lost, with growing pauses. The other asks the
 gate what to do and does it; the calls of writers reach it through the session. The session holds nothing but the gate's
@@ -15,8 +15,8 @@ from functools import partial
 import psycopg
 import trio
 
-from reactor.core.gate import Answer, Do, Gate, Look, State, Step, Timings
-from reactor.postgres.session import PING_INTERVAL, PING_TIMEOUT, Session, SessionLostError, open_session
+from reactor.core.dispatch.gate import Answer, Do, Gate, Look, State, Step, Timings
+from reactor.postgres.connection.session import PING_INTERVAL, PING_TIMEOUT, Session, SessionLostError, open_session
 from reactor.postgres.statements import statements
 
 SQL = statements("gate")
