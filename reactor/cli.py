@@ -19,7 +19,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, or all is well; 1 it failed, or something was found; 2 wrong use or a wrong setting.",
     rich_markup_mode="markdown",
     invoke_without_command=True,
-    pretty_exceptions_enable=False,  # an error that nobody expected is a line of the log: `reactor.observability.crashes`
+    pretty_exceptions_enable=False,  # an unexpected error is a line of the log: observability/crashes.py
 )
 app.add_typer(brake.app)
 

@@ -74,7 +74,15 @@ def test_nothing_of_a_checkout_but_the_program_gets_into_the_image() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[1] == "*", "all is left out first"
     allowed = {line[1:] for line in lines if line.startswith("!")}
-    assert allowed == {"requirements/*.txt", "pyproject.toml", "README.md", "LICENSE", "reactor", "db"}
+    assert allowed == {
+        "requirements/*.txt",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "reactor",
+        "calendar_emulator",
+        "db",
+    }
 
 
 def test_the_pod_is_killed_only_after_the_drain() -> None:

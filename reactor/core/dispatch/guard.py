@@ -17,13 +17,10 @@ import math
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from reactor.core.backoff import backoff
+from reactor.core.backoff import HOLD_CAP, backoff
 from reactor.core.dispatch.breaker import Breaker, Permit, State
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.verdict import Verdict
-
-HOLD_CAP = 60.0
-"""Seconds; the longest hold that nobody asked for. What heals without telling us is noticed within a minute."""
 
 
 @dataclass(slots=True)
