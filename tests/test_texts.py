@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
-import typer.main
 from pydantic_core.core_schema import ErrorType
 
 import reactor
-from reactor.cli import app
 from reactor.core.explain.explanation import explain
 from reactor.core.health import Facts, readiness
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, Upsert, parse
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
 from reactor.settings import Settings
-from tests.commands import call
+from tests.commands import call, whole
 from tests.dialogues import WORKSPACE, cancel_json, upsert_json
 from tests.test_explanation import CASES
 from tests.test_settings import GIVEN, OF_LIBRARIES
@@ -47,7 +45,7 @@ VAGUE = re.compile(
 """A noun says who; "because" is no date; what is said of a thing has words of its own."""
 TYPES = set(get_args(ErrorType))
 MESSAGES = re.compile(r"Input should|Field required|valid (?:string|dictionary|list)|String should")
-GROUPS = typer.main.get_command(app)
+GROUPS = whole()
 
 
 class Text(NamedTuple):

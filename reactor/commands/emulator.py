@@ -38,6 +38,5 @@ def emulator(
         raise typer.Exit(2) from error
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog="Example: python -m reactor emulator --bind 127.0.0.1:8085")(emulator)
+app = typer.Typer()
+app.command(epilog="Example: python -m reactor emulator --bind 127.0.0.1:8085")(emulator)
