@@ -1,4 +1,4 @@
-"""What a statement costs: psycopg alone, under Trio (reactor/postgres/connection/driver.py), and in a worker thread under Trio.
+"""What a statement costs: psycopg alone, under Trio (postgres/connection/driver.py), and in a worker thread under Trio.
 
 `select 1`, prepared, in turns in one run, in a process that does nothing else. CPU is the process's own.
 """

@@ -12,7 +12,10 @@ from calendar_emulator.http.server import listen, serve_listeners
 from calendar_emulator.http.service import Service
 from calendar_emulator.oauth.endpoints import CLIENT_ID, CLIENT_SECRET
 from calendar_emulator.quota import Quota
-from reactor.errors import ConfigurationError
+
+
+class AddressError(Exception):
+    """An address that cannot be listened on, or must not be without a word; the sentence says what to do."""
 
 
 def parse_bind(bind: str, *, allow_remote: bool) -> tuple[str, int]:
@@ -23,7 +26,7 @@ def parse_bind(bind: str, *, allow_remote: bool) -> tuple[str, int]:
         allow_remote: Whether addresses other than loopback are accepted.
 
     Raises:
-        ConfigurationError: It is not such a pair, or it is open to others.
+        AddressError: It is not such a pair, or it is open to others.
     """
     host, _, port = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -31,11 +34,11 @@ def parse_bind(bind: str, *, allow_remote: bool) -> tuple[str, int]:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
         number = int(port)
     except ValueError as error:
-        raise ConfigurationError(f"{bind!r} is not an address and a port, such as 127.0.0.1:8085.") from error
+        raise AddressError(f"{bind!r} is not an address and a port, such as 127.0.0.1:8085.") from error
     if not 0 <= number <= 65_535:
-        raise ConfigurationError(f"{number} is not a port.")
+        raise AddressError(f"{number} is not a port.")
     if not loopback and not allow_remote:
-        raise ConfigurationError(
+        raise AddressError(
             f"{host} can be reached from other machines, and everybody who reaches the emulator controls it. "
             "Bind to 127.0.0.1, or pass --allow-remote if that is meant."
         )
@@ -53,12 +56,12 @@ async def run(host: str, port: int, *, email: str, quota: bool, say: Callable[[s
         say: Given each line of the announcement.
 
     Raises:
-        ConfigurationError: The address cannot be listened on.
+        AddressError: The address cannot be listened on.
     """
     try:
         listeners = await listen(host, port)
     except OSError as error:
-        raise ConfigurationError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
+        raise AddressError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
     emulator = Emulator(quota=Quota.documented() if quota else None)
     refresh_token = emulator.add_user(email)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -412,7 +412,5 @@ EPILOG = """Examples:
 
     python -m reactor check --json | jq '.[] | select(.verdict != "ok")'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(check)
+app = typer.Typer()
+app.command(epilog=EPILOG)(check)

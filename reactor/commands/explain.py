@@ -325,7 +325,5 @@ EPILOG = """Examples:
 
     python -m reactor explain "https://www.google.com/calendar/event?eid=…" --google --json | jq -r .cause"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(explain)
+app = typer.Typer()
+app.command(epilog=EPILOG)(explain)

@@ -71,7 +71,5 @@ EPILOG = """Examples:
 
     python -m reactor locks --json | jq '.[] | select(.age > 60)'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(locks)
+app = typer.Typer()
+app.command(epilog=EPILOG)(locks)

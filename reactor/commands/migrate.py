@@ -52,7 +52,5 @@ EPILOG = """Examples:
 
     python -m reactor migrate --check"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(migrate)
+app = typer.Typer()
+app.command(epilog=EPILOG)(migrate)

@@ -174,7 +174,5 @@ EPILOG = """Examples:
 
     python -m reactor rebuild --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10 --json | jq -r .rebuild"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(rebuild)
+app = typer.Typer()
+app.command(epilog=EPILOG)(rebuild)

@@ -46,6 +46,5 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(run)
+app = typer.Typer()
+app.command()(run)

@@ -290,7 +290,5 @@ EPILOG = """Examples:
 
     python -m reactor status --rebuild 0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(status)
+app = typer.Typer()
+app.command(epilog=EPILOG)(status)

@@ -7,16 +7,10 @@ threads, and those that Python can raise to nobody (in a destructor), are lines 
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, get_args
-
-import structlog
-
-from reactor.observability import logs
+from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
-
-log = structlog.get_logger(__name__)
 
 
 def watch() -> None:
@@ -27,24 +21,29 @@ def watch() -> None:
 
 def report(error: BaseException) -> None:
     """Tell what ended the process."""
-    _configure()
+    log = _log()
     log.error("crashed", exc_info=error)
 
 
 def _in_thread(hook: threading.ExceptHookArgs) -> None:
     if hook.exc_value is not None and hook.exc_type is not SystemExit:
-        _configure()
+        log = _log()
         log.error("thread_crashed", exc_info=hook.exc_value)
 
 
 def _unraisable(hook: "UnraisableHookArgs") -> None:
     if hook.exc_value is not None:
-        _configure()
+        log = _log()
         log.error("error_without_receiver", exc_info=hook.exc_value)
 
 
-def _configure() -> None:
-    """Set up the log, if nobody has yet, by what LOG_FORMAT says, if it says something that there is."""
+def _log() -> Any:
+    """The log; set up by LOG_FORMAT, where it is a format, if no command has done that yet."""
+    import structlog  # noqa: PLC0415  (takes a tenth of a second, and most commands do not log)
+
+    from reactor.observability import logs  # noqa: PLC0415  (as above)
+
     if not structlog.is_configured():
         asked = os.environ.get("LOG_FORMAT")
         logs.configure(next((form for form in get_args(logs.Format) if form == asked), "auto"))
+    return structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from reactor.core.health import Facts, Verdict, liveness, readiness, startup
 from reactor.core.stats import Calls, Deafness, Stats
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
-from reactor.observability import collectors as readings
+from reactor.observability import collectors
 from reactor.observability.lock_audit import LockWatch
 from reactor.observability.loop_lag import LoopLag
 from reactor.observability.metrics import CONTENT_TYPE, Counted, Gauged, Metrics, Reading
@@ -22,7 +22,6 @@ from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Page, Pages
 from reactor.postgres.order import Order
 from reactor.postgres.wakeups import Wakeups
-from reactor.settings import Settings
 
 
 @dataclass(slots=True)
@@ -30,12 +29,13 @@ class Known:
     """What is known of the process; kept by whoever wires it.
 
     Attributes:
-        settings: As read.
         stop: Set, it is about to stop.
         facts: What probes judge.
         stats: What the loop has done.
         lanes: What is under way and held back.
         housekeeping: Measures the backlog.
+        poll: Seconds between two looks at the outbox, where nothing is heard, at most.
+        concurrency: Requests to Google that may be under way.
         calls: What Google was asked, and its answers.
         wakeups: What the gate has done, by name.
         sources: Who woke it.
@@ -51,11 +51,12 @@ class Known:
         http_restarts: How often the health endpoint was started again.
     """
 
-    settings: Settings
     stop: trio.Event
     facts: Facts
     lanes: Lanes
     housekeeping: Housekeeping
+    poll: float
+    concurrency: int
     stats: Stats = field(default_factory=Stats)
     calls: Calls = field(default_factory=Calls)
     wakeups: Counter[str] = field(default_factory=Counter)
@@ -97,8 +98,7 @@ class Told:
         """Whether every loop goes round."""
         known = self._known
         beats = {} if known.stop.is_set() else {**known.facts.beats, **known.stats.beats}
-        rest = 1.5 * known.settings.calendar_sync_poll_interval_ms / 1000
-        return _page(liveness(beats, trio.current_time(), rest=rest))
+        return _page(liveness(beats, trio.current_time(), rest=1.5 * known.poll))
 
     def readyz(self) -> Page:
         """Whether it does its work."""
@@ -121,13 +121,13 @@ class Told:
 
     def _readings(self) -> Iterator[Reading]:
         known, now = self._known, trio.current_time()
-        yield from readings.of_the_loop(known.stats)
-        yield from readings.of_google(known.calls, known.exchange.outcomes if known.exchange else Counter())
-        yield from readings.of_the_lanes(known.lanes, known.settings.calendar_sync_concurrency, now)
-        yield from readings.of_the_process(self._facts())
-        yield from readings.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
-        yield from readings.of_the_backlog(known.housekeeping)
-        yield from readings.of_the_locks(known.locks.seen, known.locks.held)
+        yield from collectors.of_the_loop(known.stats)
+        yield from collectors.of_google(known.calls, known.exchange.outcomes if known.exchange else Counter())
+        yield from collectors.of_the_lanes(known.lanes, known.concurrency, now)
+        yield from collectors.of_the_process(self._facts())
+        yield from collectors.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
+        yield from collectors.of_the_backlog(known.housekeeping)
+        yield from collectors.of_the_locks(known.locks.seen, known.locks.held)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
         yield Gauged("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.accounts.undecipherable if known.accounts else 0

@@ -1,12 +1,10 @@
-"""What happens to items, as lines of the log and, where wanted, as spans.
+"""What happens to items, as lines of the log.
 
 A dead letter is a warning, because a person may have to do something. Retries are logged at info because they need no
 action. Completed items are logged at debug; metrics count them.
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from uuid import UUID
 
 import structlog
@@ -14,49 +12,20 @@ import structlog
 from reactor.core.calendar.messages import Step
 from reactor.core.dispatch.breaker import State
 from reactor.core.item import Item, Settlement
-from reactor.core.refusals import Kind
 from reactor.loop import Observer
-from reactor.observability.refusal_watch import RefusalWatch
-from reactor.observability.tracing import Traces
 
 log = structlog.get_logger(__name__)
 
 
-class Journal(Observer):
-    """Keeps it.
-
-    Args:
-        traces: Where spans go.
-        refusals: Who keeps what the database refuses.
-    """
-
-    def __init__(self, traces: Traces, refusals: RefusalWatch) -> None:
-        self._traces = traces
-        self._refusals = refusals
-
-    def refused(self, kind: Kind, sqlstate: str) -> None:
-        """The database refused work of a kind."""
-        self._refusals.refused(kind, sqlstate)
-
-    def accepted(self, kind: Kind) -> None:
-        """Work of a kind was done."""
-        self._refusals.accepted(kind)
-
-    def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
-        """A request is about to leave."""
-        return self._traces.sending(items)
+class LogObserver(Observer):
+    """Writes a line of the log for each thing that happens."""
 
     def requested(self, step: Step, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
         log.debug("google_answered", method=step.value, code=code, seconds=round(seconds, 4))
-        self._traces.requested(step, code, seconds)
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written, or was not."""
-        self._tell(settlement, seconds, written=written)  # first: a span that fails must not cost the line
-        self._traces.ended(settlement, seconds=seconds, written=written)
-
-    def _tell(self, settlement: Settlement, seconds: float, *, written: bool) -> None:
         item = settlement.item
         if not written:
             log.warning("claim_lost", **_about(item))

@@ -6,6 +6,7 @@ import structlog
 import trio
 
 from reactor.core.refusals import Kind, Refusals, advice
+from reactor.loop import Observer
 
 MARK = ", refused: "
 """What stands in a session's name between the name and the SQLSTATEs."""
@@ -15,7 +16,7 @@ _INTERVAL = 1.0  # seconds between two looks at what lasts, while something is r
 log = structlog.get_logger(__name__)
 
 
-class RefusalWatch:
+class RefusalWatch(Observer):
     """Keeps what is refused, and tells it.
 
     Attributes:

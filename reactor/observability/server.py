@@ -1,8 +1,8 @@
 """The health endpoint: a small ASGI application, and its server.
 
-Every connection is served by itself (`reactor.observability.http_connection`): whatever a client sends, does not read, or leaves half
-done costs its own connection and nothing else. Connections are bounded. Where one more comes, the one goes that is
-closest to its deadline, so that clients that only sit there cannot keep a probe out.
+Every connection is served by itself (`reactor.observability.http_connection`): whatever a client sends, does not read,
+or leaves half done costs its own connection and nothing else. Connections are bounded. Where one more comes, the one
+goes that is closest to its deadline, so that clients that only sit there cannot keep a probe out.
 
 The listening sockets are ours, and served by duplicates: should accepting itself meet an error that nobody expected, it
 is begun again, while connections wait in the sockets' queue and none is refused. A port that is taken is found out

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ import reactor
 from reactor.core.calendar.messages import Step
 from reactor.core.item import Item, Settlement
 from reactor.errors import ConfigurationError
+from reactor.loop import Observer
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -40,36 +41,15 @@ log = structlog.get_logger(__name__)
 _others: ContextVar[tuple[Any, ...]] = ContextVar("others", default=())  # spans of the items that travel along
 
 
-class Traces:
-    """Spans; this one makes none."""
-
-    def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
-        """A request is about to leave, with these items; each was claimed so many seconds ago."""
-        del items
-        return nullcontext()
-
-    def requested(self, step: Step, code: str, seconds: float) -> None:
-        """A request was answered, or was not."""
-
-    def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
-        """What becomes of an item was written, or was not."""
-
-    def abandon(self) -> None:
-        """The claims are lost: nobody will tell how their items end."""
-
-    async def aclose(self) -> None:
-        """Export the last ones, within bounds."""
-
-
-def traces(environment: Mapping[str, str] = os.environ) -> Traces:
-    """Make spans if the environment names a collector.
+def traces(environment: Mapping[str, str] = os.environ) -> "OpenTelemetry | None":
+    """What makes spans, if the environment names a collector.
 
     Raises:
         ConfigurationError: It does, and OpenTelemetry is not installed.
     """
     named = next((name for name in ENDPOINTS if environment.get(name)), None)
     if named is None:
-        return Traces()
+        return None
     try:
         return _exported()
     except ImportError as error:
@@ -156,7 +136,7 @@ _VARIABLES: Sequence[tuple[str, Callable[[str], bool], str]] = (
 """OpenTelemetry's variables by pattern, which values suit, and what is wanted."""
 
 
-def _exported() -> Traces:
+def _exported() -> "OpenTelemetry":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  (an extra)
     from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource  # noqa: PLC0415  (an extra)
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  (an extra)
@@ -169,7 +149,7 @@ def _exported() -> Traces:
     return OpenTelemetry(provider)
 
 
-class OpenTelemetry(Traces):
+class OpenTelemetry(Observer):
     """Spans by OpenTelemetry.
 
     Args:
@@ -225,8 +205,8 @@ class OpenTelemetry(Traces):
             span.set_status(self._api.StatusCode.ERROR)
         span.end(now)
 
-    def abandon(self) -> None:
-        """The claims are lost: nobody will tell how their items end."""
+    def abandoned(self) -> None:
+        """The claims session is over: how the items that are left of it end is not told."""
         while self._open:
             _, span = self._open.popitem()
             span.set_attribute("reactor.status", "LOST")

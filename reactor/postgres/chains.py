@@ -1,4 +1,4 @@
-"""Reads all that is known of one source's event (`reactor.core.explain.chain`), and finds the source that a person names.
+"""Reads all that is known of one source's event (`core/explain/chain.py`), and finds the source that a person names.
 
 Nothing is written and no row is locked. What the application's view takes is the application's affair, so it is given a
 few seconds, and where it fails the rest is told without it.

@@ -1,4 +1,4 @@
-"""Keeps a replica's part of Google's quota, by way of its claims session; `reactor.core.dispatch.sharing` decides what to do.
+"""Keeps a replica's part of Google's quota, by way of its claims session; `core/dispatch/sharing.py` decides what.
 
 The locks are the claims session's, so they end with the lease. Others call when they come, go, or use less; that is a
 channel of its own, and the claims session listens to it. Who has gone without a word is noticed by the count that comes

@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from reactor.core.holders import LONG, Holder, Holders, Lock
-from reactor.observability import lock_audit as lock_watch
+from reactor.observability import lock_audit
 from reactor.observability.lock_audit import LockWatch
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.session import Session, open_session
@@ -37,7 +37,7 @@ async def session(database: Database) -> AsyncIterator[Session]:
 async def test_all_is_well_with_an_item_in_hand(
     database: Database, session: Session, pool: Pool, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_watch, "INTERVAL", 0.01)
+    monkeypatch.setattr(lock_audit, "INTERVAL", 0.01)
     world, outbox, watch = World(database), Outbox(session), LockWatch()
     world.connect()
     world.insert()

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
-import typer.main
 from pydantic_core.core_schema import ErrorType
 
 import reactor
-from reactor.cli import app
 from reactor.core.explain.explanation import explain
 from reactor.core.health import Facts, readiness
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, Upsert, parse
@@ -21,7 +19,7 @@ from reactor.errors import ConfigurationError
 from reactor.settings import Settings
 from tests.app.test_settings import GIVEN, OF_LIBRARIES
 from tests.core.test_explanation import CASES
-from tests.support.commands import call
+from tests.support.commands import call, whole
 from tests.support.dialogues import WORKSPACE, cancel_json, upsert_json
 
 SOURCE = Path(reactor.__file__).parent
@@ -47,7 +45,7 @@ VAGUE = re.compile(
 """A noun says who; "because" is no date; what is said of a thing has words of its own."""
 TYPES = set(get_args(ErrorType))
 MESSAGES = re.compile(r"Input should|Field required|valid (?:string|dictionary|list)|String should")
-GROUPS = typer.main.get_command(app)
+GROUPS = whole()
 
 
 class Text(NamedTuple):
@@ -79,8 +77,7 @@ def texts(file: Path) -> Iterator[Text]:
 
 def modules() -> list[Path]:
     """The product's, without what is beside it."""
-    beside = {"emulator", "demo"}
-    return [file for file in sorted(SOURCE.rglob("*.py")) if not beside & set(file.relative_to(SOURCE).parts)]
+    return [file for file in sorted(SOURCE.rglob("*.py")) if "demo" not in file.relative_to(SOURCE).parts]
 
 
 def spoken() -> list[Text]:
@@ -157,7 +154,7 @@ def test_every_command_that_a_text_or_a_page_names_is_there() -> None:
     found = [(file, words.split()) for file, text in named for words in COMMAND.findall(text)]
     assert len(found) > 150
     assert [each for each in found if not exists(each[1])] == []
-    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")  # type: ignore[attr-defined]
+    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")
     assert [each for each in SPOKEN if each.file not in ("--help", "cli.py") and short.search(each.text)] == []
 
 

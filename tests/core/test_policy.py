@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import answers
 from reactor.core.calendar.stray import Stray
 from reactor.core.calendar.work import Work
@@ -16,7 +17,6 @@ from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlem
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import (
     AGE_BOUND,
-    HOLD_CAP,
     LONGEST_ERROR,
     STUMBLED,
     blame_one,

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reactor.core.backoff import JITTER
+from reactor.core.backoff import HOLD_CAP, JITTER
 from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, SERVER, UNSENT
 from reactor.core.dispatch.gate import Answer, Do, Found, Gate, Look, State, Timings
-from reactor.core.dispatch.guard import HOLD_CAP, Ticket, Whole
+from reactor.core.dispatch.guard import Ticket, Whole
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.verdict import Verdict
 from reactor.core.outcome import Outcome, Retry

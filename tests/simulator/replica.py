@@ -28,6 +28,7 @@ from reactor.google.token_exchange import Account
 from reactor.google.tokens import Rotated, TokenSource, TokenSources
 from reactor.lifecycle import Pauses
 from reactor.loop import Loop, Observer
+from reactor.loop.guarded import Guarded
 from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.wakeups import Wakeups
 from reactor.rebuilding import Rebuilds
@@ -263,7 +264,7 @@ class Replica:
                 lanes=self.lanes,
                 stats=self.stats,
                 ceiling=CEILING,
-                observer=_Teller(self),
+                observer=Guarded((_Teller(self),), self.stats),
             )
             pauses.reset()
             if self._stop.is_set():

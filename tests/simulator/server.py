@@ -312,7 +312,7 @@ class Session:
 async def open_session(
     server: Server, name: str, linger: Callable[[], float], on_notify: Callable[[int], None] | None = None
 ) -> AsyncIterator[Session]:
-    """As `reactor.postgres.connection.session.open_session`; `linger` says how long the server keeps what the client has left."""
+    """As `open_session` of the product; `linger` says how long the server keeps what the client has left."""
     await trio.sleep(server.rng.uniform(0.001, 0.01))
     if trio.current_time() < server.down_until:
         raise SessionLostError("Cannot connect to the database.")

@@ -21,6 +21,7 @@ from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
 from reactor.errors import TransientError
 from reactor.loop import Loop, Observer, Tokens
+from reactor.loop.guarded import Guarded
 
 SPACE = UUID("2b1c6d1e-0a4f-4c7e-9a55-6f3f0c6d7e10")
 CALENDAR = "ada@example.com"
@@ -370,6 +371,7 @@ class World:
         parts: int = 50,
         lane_limits: Callable[[], Limits] | None = None,
         tokens_of: Callable[[Item], Tokens | Retry | Dead] = FakeTokens,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.outbox = FakeOutbox()
         self.calendar = FakeCalendar()
@@ -394,7 +396,7 @@ class World:
             lanes=self.lanes,
             stats=self.stats,
             ceiling=5,
-            observer=Listener(self.errors, self.held),
+            observer=Guarded((*observers, Listener(self.errors, self.held)), self.stats),
         )
 
     @asynccontextmanager

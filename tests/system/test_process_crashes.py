@@ -37,15 +37,15 @@ service.STEADY = 0.5
 """
 TASKS = f"""
 from reactor import housekeeping, lifecycle
-from reactor.observability import lock_audit as lock_watch, loop_lag
+from reactor.observability import lock_audit, loop_lag
 
 async def fail(*_):
     raise KeyError({SECRET!r})
 
 housekeeping.Housekeeping.measure = fail
-lock_watch.LockWatch.look = fail
+lock_audit.LockWatch.look = fail
 loop_lag.EVERY = None
-housekeeping.INTERVAL = lock_watch.INTERVAL = 0.1
+housekeeping.INTERVAL = lock_audit.INTERVAL = 0.1
 lifecycle.KEPT_FIRST = 0.1
 """
 

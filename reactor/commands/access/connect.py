@@ -110,7 +110,5 @@ EPILOG = """Examples:
 
     python -m reactor connect --workspace … --calendar team@group.calendar.google.com --no-browser --timeout 900"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(connect)
+app = typer.Typer()
+app.command(epilog=EPILOG)(connect)

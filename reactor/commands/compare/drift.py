@@ -185,7 +185,5 @@ EPILOG = """Examples:
 
     python -m reactor drift --all --json | jq '.workspaces[] | select(.counts.missing > 0) | .workspace'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(drift)
+app = typer.Typer()
+app.command(epilog=EPILOG)(drift)

@@ -11,10 +11,10 @@ says why in an `ErrorInfo` of the domain googleapis.com. A coarser word beside i
 nothing then, and nor does the status: the request has not come as far as to a calendar or an event, so neither is
 absent, forbidden or badly written. That holds for a reason that is not known here too.
 
-*Whose fault* it is follows from what a reason is about (`reactor.core.calendar.reasons`). The project, its key and how we call
-Google are the same for everybody, so all are held and nothing counts. An account is one workspace's: its connection is
-marked, and a person has to mend it. What is about a resource, or is not known, may be either: it holds the one
-workspace, and a single item tries whether it is over.
+*Whose fault* it is follows from what a reason is about (`reactor.core.calendar.reasons`). The project, its key and how
+we call Google are the same for everybody, so all are held and nothing counts. An account is one workspace's: its
+connection is marked, and a person has to mend it. What is about a resource, or is not known, may be either: it holds
+the one workspace, and a single item tries whether it is over.
 
 *What Google said* goes with what follows (`said`): status, reasons and location, each of which is a word of a small
 alphabet, and of the messages those that are known. Other texts may quote an event.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import messages
 from reactor.core.calendar.answers import CHANGING, NOBODYS, UNREADABLE
 from reactor.core.calendar.dialogue import Dialogue, End, ask
@@ -11,7 +12,6 @@ from reactor.core.calendar.stray import Stray
 from reactor.core.calendar.token_answers import Grant
 from reactor.core.calendar.upsert import upsert
 from reactor.core.calendar.work import Work
-from reactor.core.dispatch.guard import HOLD_CAP
 from reactor.core.outcome import Dead, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import Cancel, Upsert
 

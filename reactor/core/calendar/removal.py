@@ -8,9 +8,9 @@ An id leads to its successors: a next generation is only ever made where an id i
 somebody else's. So where an event that should exist does not, the next generation is looked for: an attempt that was
 never settled may have made it.
 
-What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.Sight`). While a calendar is
-not shared its events cannot be seen, and a cancel that took that for success would leave them there for ever. Of an
-event that was there a moment ago it is believed only if the calendar is seen after that was said.
+What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.Sight`). While a
+calendar is not shared its events cannot be seen, and a cancel that took that for success would leave them there for
+ever. Of an event that was there a moment ago it is believed only if the calendar is seen after that was said.
 """
 
 from dataclasses import dataclass

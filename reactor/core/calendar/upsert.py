@@ -20,10 +20,11 @@ the older one beside it would make the event exist twice.
 A move writes the event in the new calendar and then removes it from the old one. If it breaks off in between, the next
 attempt meets its own insert and goes on. Recreating removes first and then writes, which is its meaning.
 
-Whether another name is another calendar is found out first (`reactor.core.calendar.naming`), and at the cheapest by an update: a
-version is in one calendar only.
+Whether another name is another calendar is found out first (`reactor.core.calendar.naming`), and at the cheapest by an
+update: a version is in one calendar only.
 
-An event that was read may hold what other hands put into it. Then only our fields are changed (`reactor.core.calendar.others`).
+An event that was read may hold what other hands put into it. Then only our fields are changed
+(`reactor.core.calendar.others`).
 """
 
 from dataclasses import dataclass, replace

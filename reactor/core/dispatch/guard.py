@@ -24,13 +24,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from reactor.core.backoff import backoff
+from reactor.core.backoff import HOLD_CAP, backoff
 from reactor.core.dispatch.breaker import Breaker, Permit, State
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.verdict import Verdict
-
-HOLD_CAP = 60.0
-"""Seconds; the longest hold that nobody asked for. What heals without telling us is noticed within a minute."""
 
 TRIAL = 2.0
 """Seconds that an item which tries for all has for its answer before the next one tries. Google answers within one

@@ -15,8 +15,8 @@ one item that it tries with. All items in hand together are bounded, and a quart
 Where a quota rules, what may leave soon is the bound, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog
 lies in the database and not with a replica that has only a part of the quota for it, and all replicas work it off.
 
-*The quota's part* (`share`) is good until a time that is moved on again and again (core/dispatch/sharing.py). When it is past,
-nothing is claimed and nothing leaves; the next one begins with empty buckets.
+*The quota's part* (`share`) is good until a time that is moved on again and again (core/dispatch/sharing.py). When it
+is past, nothing is claimed and nothing leaves; the next one begins with empty buckets.
 
 *What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
 to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its

@@ -10,11 +10,11 @@ and the highest rate to (600 - 12) / 60.5 = 9.72/s: no window of 60 seconds cont
 and 97 % of the quota are used. The bound is on departures. Requests that spend different times on the way arrive
 closer together; half a second of that is what the 0.5 is for.
 
-*A part of it.* Where several replicas share the quota each has an equal part of burst and rate (core/dispatch/sharing.py), and
-the bound holds for all of them together: at any moment their buckets hold no more than `burst`, and gain no more than
-`rate`. So a replica that begins has an empty bucket, one whose part becomes smaller lets go of what is too much, and
-one whose part grows waits for it to come in. A part of the burst is at least one unit, or nothing could leave;
-`LEAST_BURST` is enough for eight replicas.
+*A part of it.* Where several replicas share the quota each has an equal part of burst and rate
+(core/dispatch/sharing.py), and the bound holds for all of them together: at any moment their buckets hold no more than
+`burst`, and gain no more than `rate`. So a replica that begins has an empty bucket, one whose part becomes smaller lets
+go of what is too much, and one whose part grows waits for it to come in. A part of the burst is at least one unit, or
+nothing could leave; `LEAST_BURST` is enough for eight replicas.
 
 *The rate adapts*, because the true limit is not ours to know: quotas differ between projects, other programs spend
 the same user's, and successive writes to one calendar have a limit that is not published. A rate-limit answer halves

@@ -14,20 +14,20 @@ which the session ends, as it does with the lease.
 takes more publishes it first, *counts after that*, and begins only if the parts of all others and its own make no more
 than one; otherwise it retracts. So nobody ever uses more than the largest part that it has published. Of two who take
 more at the same time, both publish before they count, so the one that counts last sees the other: they cannot both
-overlook each other. (The gate rests on the same order, core/dispatch/gate.py: write, then look.) No step needs a lock that
-somebody has to wait for, so a replica that stops half-way holds up nobody.
+overlook each other. (The gate rests on the same order, core/dispatch/gate.py: write, then look.) No step needs a lock
+that somebody has to wait for, so a replica that stops half-way holds up nobody.
 
 *A replica that does not answer.* A process may be frozen, and its session may live on. So a part is good for `GOOD_FOR`
 seconds after a count and no longer: a replica that cannot count does not send. A newcomer that has been there for
 `PATIENCE` may take it that every replica that sends has counted it since, whatever their locks say, and begins.
 
-*What this becomes at Google.* A part is a part of the bucket and of the rate (core/dispatch/limits.py). A bucket holds no more
-than its part of the burst, and whoever takes more begins with what it has; whoever begins, with nothing. So at any
-moment all buckets together hold no more than the burst, and all rates together are no more than the rate, and the
+*What this becomes at Google.* A part is a part of the bucket and of the rate (core/dispatch/limits.py). A bucket holds
+no more than its part of the burst, and whoever takes more begins with what it has; whoever begins, with nothing. So at
+any moment all buckets together hold no more than the burst, and all rates together are no more than the rate, and the
 bound of one bucket is the bound of all of them: no minute has more than the quota, whatever comes and goes in it.
 
-*Why equal parts are enough.* A replica claims no more than it can send soon (core/dispatch/lanes.py), so what is waiting lies in
-the database, for whoever has room.
+*Why equal parts are enough.* A replica claims no more than it can send soon (core/dispatch/lanes.py), so what is
+waiting lies in the database, for whoever has room.
 
 Replicas of older releases publish nothing. They are counted, as if each used an equal part.
 """

@@ -3,7 +3,7 @@
 The parts of a batch are answered each for itself, so one request may bring several reasons to wait, each with a time of
 its own. A time holds for what its reason holds back, and for nothing else: the hour of a quota that is used up is no
 pause for the breaker that counts the 503 beside it. Who waits for the deployment to be mended is told nothing, and asks
-again within a minute (`reactor.core.dispatch.guard.HOLD_CAP`), whatever time came with the refusal.
+again within a minute (`reactor.core.backoff.HOLD_CAP`), whatever time came with the refusal.
 """
 
 from collections.abc import Iterable

@@ -95,7 +95,7 @@ def trigger_comment(statement: str) -> str:
 
 def directory() -> Path:
     """Return the directory of the SQL files: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     installed = package / "db"
     return installed if installed.is_dir() else package.parent / "db"
 
