@@ -21,7 +21,7 @@ Value = float | Mapping[str, float] | Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CounterMetric:
     """A counter.
 
     Attributes:
@@ -38,7 +38,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Gauged:
+class GaugeMetric:
     """A gauge; attributes as above."""
 
     name: str
@@ -48,7 +48,7 @@ class Gauged:
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class HistogramSample:
     """A histogram; attributes as above."""
 
     name: str
@@ -56,7 +56,7 @@ class Distribution:
     value: Histogram
 
 
-Reading = Counted | Gauged | Distribution
+Reading = CounterMetric | GaugeMetric | HistogramSample
 
 
 class Metrics(Collector):
@@ -87,9 +87,9 @@ class Metrics(Collector):
 
 def _family(reading: Reading) -> Metric:
     name = f"reactor_{reading.name}"
-    if isinstance(reading, Distribution):
+    if isinstance(reading, HistogramSample):
         return _histogram(name, reading)
-    kind = GaugeMetricFamily if isinstance(reading, Gauged) else CounterMetricFamily
+    kind = GaugeMetricFamily if isinstance(reading, GaugeMetric) else CounterMetricFamily
     if not isinstance(reading.value, Mapping):
         return kind(name, reading.help, value=reading.value)
     family = kind(name, reading.help, labels=reading.labels)
@@ -98,7 +98,7 @@ def _family(reading: Reading) -> Metric:
     return family
 
 
-def _histogram(name: str, reading: Distribution) -> Metric:
+def _histogram(name: str, reading: HistogramSample) -> Metric:
     histogram = reading.value
     buckets, below = [], 0
     for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):

@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 import psycopg
 import trio
 
-from reactor.core.dispatch.sharing import GOOD_FOR, NOTHING, Census, Do, Sharing, Step
+from reactor.core.dispatch.sharing import GOOD_FOR, NOTHING, Census, Sharing, SharingAction, SharingStep
 from reactor.errors import RefusedError
 from reactor.postgres.connection.errors import as_ours
 from reactor.postgres.connection.session import Session
@@ -116,13 +116,13 @@ class Shares:
         except StopIteration:
             self._tell()
 
-    async def _do(self, session: Session, step: Step) -> Census | None:
+    async def _do(self, session: Session, step: SharingStep) -> Census | None:
         match step.do:
-            case Do.COUNT:
+            case SharingAction.COUNT:
                 self._counted_at = began = trio.current_time()
                 [[divisors, older]] = await _execute(session, "census")
                 return Census(began, tuple(divisors), older)
-            case Do.CALL:
+            case SharingAction.CALL:
                 await _execute(session, "call")
             case _:
                 await _execute(session, step.do.name.lower(), divisor=step.divisor)

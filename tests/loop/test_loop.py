@@ -7,10 +7,10 @@ import trio
 from trio.testing import MockClock
 
 from reactor.core.calendar.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
-from reactor.core.calendar.work import Work
-from reactor.core.dispatch.breaker import State as BreakerState
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.lanes import IN_HAND
-from reactor.core.item import Memory
+from reactor.core.item import SourceState
 from reactor.core.outcome import Outcome, Retry, Scope
 from tests.support.loop_world import CALENDAR, FakeTokens, World, done, payload, source_id, workspace
 
@@ -246,7 +246,7 @@ async def test_a_key_that_cannot_decrypt_holds_the_workspace(autojump_clock: Moc
 async def test_an_item_that_crashes_its_exchange_ends_as_a_dead_letter_alone(autojump_clock: MockClock) -> None:
     world = World()
 
-    def answers(work: Work, _: float) -> Outcome:
+    def answers(work: SyncIntent, _: float) -> Outcome:
         if work.source_key.endswith(source_id(13)):
             raise RuntimeError("a bug")
         return done(work)
@@ -294,7 +294,7 @@ async def test_a_drain_finishes_what_is_under_way_and_gives_back_the_rest(autoju
     assert (rows[slow[0]].status, rows[slow[0]].attempts) == ("PENDING", 0)
     assert (rows[queued[0]].status, rows[queued[0]].attempts) == ("PENDING", 0)
     memories = {s.item.id: s.memory for s in world.outbox.settlements}
-    assert memories[slow[0]] == Memory(strays=(CALENDAR,)), "it may have arrived"
+    assert memories[slow[0]] == SourceState(strays=(CALENDAR,)), "it may have arrived"
     assert memories[queued[0]] is None, "it was not sent"
     assert len(world.calendar.requests) == 2
 

@@ -20,7 +20,7 @@ STRAY = "stray"
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class PruneTarget:
     """Make the calendar not hold this version of an event.
 
     Attributes:
@@ -47,7 +47,7 @@ class Stray:
         }
 
 
-def parse_stray(workspace_id: UUID, payload: Any) -> Stray | None:
+def parse_stray(workspace_id: UUID, payload: Any) -> PruneTarget | None:
     """The stray that the payload of a rebuild's child is about, None where it is about a source, or cannot be read.
 
     Args:
@@ -65,7 +65,7 @@ def parse_stray(workspace_id: UUID, payload: Any) -> Stray | None:
     wanted = (payload.get("calendarId"), found.get("eventId"), found.get("etag"))
     match wanted:
         case (str(calendar_id), str(event_id), str(etag)) if calendar_id and event_id and is_etag(etag):
-            return Stray(str(workspace_id), calendar_id, event_id, etag)
+            return PruneTarget(str(workspace_id), calendar_id, event_id, etag)
     raise BadPayloadError([f"{STRAY}: not as a rebuild made it"])
 
 
