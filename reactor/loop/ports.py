@@ -52,6 +52,11 @@ class Swept(Protocol):
         """Items that are due no more, so that others of their sources may be."""
         ...
 
+    @property
+    def again(self) -> bool:
+        """Whether other replicas have items in hand, or lost some that could not be taken over yet."""
+        ...
+
 
 class Outbox(Protocol):
     """Where items come from and where their ends are written."""
@@ -124,6 +129,11 @@ class Rebuilds(Protocol):
 
 class Wakeups(Protocol):
     """Who says when to look."""
+
+    @property
+    def called_at(self) -> float:
+        """When somebody called last, or may have."""
+        ...
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever, one call at a time."""
