@@ -214,7 +214,7 @@ def test_a_peer_that_sleeps_on_is_seen_to_ever_more_rarely() -> None:
             seen.append(now)
         else:
             now = step.until
-    assert [after - before for before, after in itertools.pairwise(seen)] == [1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+    assert [after - before for before, after in itertools.pairwise(seen)] == [1.0, 2.0, 4.0, 6.0, 6.0, 6.0]
     gate.notified(now)
     gate.looked(Look(Found.NOTHING), now)
     gate.asked(Answer.PEER, now)

@@ -399,7 +399,7 @@ async def test_a_loop_is_idle_as_soon_as_nothing_is_in_hand(autojump_clock: Mock
         await trio.sleep(2)
         before = world.outbox.transactions.total()
         await trio.sleep(600)
-        assert world.outbox.transactions.total() - before <= (1 / 5 + 1 / 9) * 600 * 1.1
+        assert world.outbox.transactions.total() - before <= (1 / 5 + 1 / 9) * 600
 
 
 async def sweeps_in(world: World, seconds: float) -> int:

@@ -26,7 +26,7 @@ lost either: it makes the state AWAKE, and from there no path leads to sleep but
 
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
-we notice when we see to it: after `watch`, then twice as long, and so on up to `watch_cap` where nobody calls. So where
+we notice when we see to it: after `watch`, then after twice as long, up to `watch_cap` where nobody calls. So where
 rows come now and then a killed peer is missed within a second or two. After a long silence that may take some seconds,
 in which writers call nobody, unless a replica starts meanwhile. That is the price of asking little: to see to the peer
 each second was more than half of all that an idle replica asked (`python -m benchmarks idle`).
@@ -148,7 +148,7 @@ class Timings:
     retry: float = 0.05
     retry_cap: float = 0.25
     watch: float = 1.0
-    watch_cap: float = 5.0
+    watch_cap: float = 6.0
     watch_polls: float = 3.0
     announce: float = 0.25
     deaf_poll: float = 0.25

@@ -39,10 +39,12 @@ from reactor.loop.ports import Observer, Outbox
 SWEEP = 0.45
 """Seconds between sweeps while anything is in hand, and from a sign to the next sweep. What a killed peer had in hand
 is claimed again so much later, and a few milliseconds."""
-SWEEP_IDLE = 9.0
+SWEEP_IDLE = 9.5
 """Seconds between sweeps while things are quiet. Below the 10 s after which a replica counts the others by itself
 (reactor/postgres/shares.py): a sweep counts too, and nothing else has to be asked."""
-JITTER = 0.1
+SHARE = 10
+"""Times as long as the last sweep took is the pause at least: with thousands of items in hand it takes some ms."""
+JITTER = 0.05
 """Part of it by which a pause may be shorter, so that replicas do not stay in step; an idle one may be longer too."""
 
 
@@ -72,6 +74,7 @@ class Sweeper:
         self._quiet = quiet
         self._soon = trio.Event()
         self._is_full = False
+        self._took = 0.0
         self._due_at = math.inf
         self._called_at = -math.inf
 
@@ -89,12 +92,12 @@ class Sweeper:
         while True:
             with trio.move_on_after(SWEEP_IDLE * random.uniform(1 - JITTER, 1 + JITTER)):
                 await self._soon.wait()
-                await trio.sleep(SWEEP * random.uniform(1 - JITTER, 1))
+                await trio.sleep(max(SWEEP * random.uniform(1 - JITTER, 1), SHARE * self._took))
             await self.sweep()
 
     async def sweep(self) -> None:
         """Sweep once."""
-        was_lively, self._soon = self._soon.is_set(), trio.Event()
+        began, was_lively, self._soon = trio.current_time(), self._soon.is_set(), trio.Event()
         again = was_lively
         try:
             swept = await self._outbox.sweep()
@@ -113,4 +116,5 @@ class Sweeper:
             self._soon.set()
         elif was_lively and not self._soon.is_set():
             self._quiet()
+        self._took = trio.current_time() - began
         self._stats.beats["sweep"] = trio.current_time()

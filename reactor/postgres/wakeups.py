@@ -21,8 +21,8 @@ from reactor.postgres.statements import statements
 
 SQL = statements("gate")
 
-PING_LISTENS = 20.0
-"""Seconds of silence. TCP's keepalives find a dead peer in half the time (reactor/postgres/session_settings.py), and
+PING_LISTENS = 30.0
+"""Seconds of silence. TCP's keepalives find a dead peer much sooner (reactor/postgres/session_settings.py), and
 the slow poll finds rows meanwhile; what a ping alone notices is a pooler that dropped the session and says nothing."""
 _RECONNECT_FIRST = 0.05  # seconds; a terminated session is replaced at once,
 _RECONNECT_CAP = 5.0  # seconds; a database that stays away is asked this often
