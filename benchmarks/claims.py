@@ -26,10 +26,10 @@ import psycopg
 import trio
 
 from reactor.core.item import Applied, Binding, Item, Settlement
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 
 WAITING = int(os.environ.get("CLAIMS_WAITING", "1000000"))
 FINISHED = int(os.environ.get("CLAIMS_FINISHED", "10000000"))

@@ -17,12 +17,12 @@ import httpx
 import trio
 
 from benchmarks.stub import running, serve_stub
-from reactor.core.exchange import exchange
+from calendar_emulator import Emulator, Service, application, serve
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Done
 from reactor.core.payload import parse, source_key
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
-from reactor.emulator import Emulator, Service, application, serve
 from reactor.google.client import GoogleCalendar
 
 CALENDAR = "bench@example.com"

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from reactor.vault import Vault
 
 WORKSPACES = 50

@@ -24,10 +24,10 @@ from pathlib import Path
 import psycopg
 import trio
 
-from reactor.core.gate import Found, Look
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
-from reactor.postgres.session import open_session
+from reactor.core.dispatch.gate import Found, Look
+from reactor.postgres.connection.session import open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from reactor.postgres.wakeups import Wakeups
 
 ROUNDS = 5

@@ -21,7 +21,7 @@ from reactor.errors import ConfigurationError
 from reactor.google.credentials import NoClientError, StoredCredentialError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
 from reactor.vault import Vault, VaultError
 

@@ -12,10 +12,10 @@ from reactor.core.health import Facts
 from reactor.core.refusals import Kind
 from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
 from reactor.loop import Observer
-from reactor.postgres.driver import Row
-from reactor.postgres.inspection import problems
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.driver import Row
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.retention import Passed, delete_portion
+from reactor.postgres.setup.inspection import problems
 from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")

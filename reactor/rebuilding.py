@@ -29,10 +29,10 @@ from uuid import UUID
 
 import structlog
 
-from reactor.core.answers import BAD_QUESTION
 from reactor.core.brake import Limit
+from reactor.core.calendar.answers import BAD_QUESTION
+from reactor.core.calendar.leftovers import Known, Listed, by_source, leftovers
 from reactor.core.item import Item
-from reactor.core.leftovers import Known, Listed, by_source, leftovers
 from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.policy import AGE_BOUND
@@ -41,7 +41,7 @@ from reactor.errors import ClaimLostError, RefusedError, TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.loop import Observer
 from reactor.postgres.brakes import Pulled
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.rebuilds import PORTION, Expansion, UncountedError
 
 log = structlog.get_logger(__name__)

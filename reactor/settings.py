@@ -27,8 +27,8 @@ from reactor.google.credentials import OAuthClient
 from reactor.google.network import network_problems
 from reactor.google.token_exchange import TOKEN_URI
 from reactor.google.transport import checked_url
-from reactor.postgres.dsn import check_dsn, libpq_problems, missing_dsn
-from reactor.traces import ENDPOINTS, trace_problems
+from reactor.observability.tracing import ENDPOINTS, trace_problems
+from reactor.postgres.connection.dsn import check_dsn, libpq_problems, missing_dsn
 from reactor.vault import KeySettingError, Vault
 
 API_ROOT = "https://www.googleapis.com/"

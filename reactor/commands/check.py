@@ -24,11 +24,11 @@ from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
 from reactor.google.credentials import NO_CLIENT
 from reactor.google.network import client_options, why
-from reactor.postgres import schema
-from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.desk import Desk, Row, errors_as_sentences, open_desk
+from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.lock_holders import holders
-from reactor.postgres.pooler import require_sessions
+from reactor.postgres.setup import schema
 from reactor.postgres.statements import statements
 from reactor.rebuilding import GRANTS
 from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
@@ -146,7 +146,7 @@ def _guarded(name: str, look: Callable[[], Findings]) -> Findings:
 
 
 def _schema(dsn: str) -> Findings:
-    from reactor.postgres.migrations import missing  # noqa: PLC0415  (yoyo takes its time to be imported)
+    from reactor.postgres.setup.migrations import missing  # noqa: PLC0415  (yoyo takes its time to be imported)
 
     lacking = missing(dsn)
     if lacking:
@@ -412,7 +412,5 @@ EPILOG = """Examples:
 
     python -m reactor check --json | jq '.[] | select(.verdict != "ok")'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(check)
+app = typer.Typer()
+app.command(epilog=EPILOG)(check)

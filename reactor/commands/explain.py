@@ -14,17 +14,17 @@ from reactor.commands.dead_letters import SQL as LETTERS
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
-from reactor.core.asked import Asked, read as understood
-from reactor.core.causes import Explanation
-from reactor.core.chain import Chain, Hands, Row, Wish
-from reactor.core.explanation import explain as explained
-from reactor.core.ids import event_id
-from reactor.core.messages import Place
+from reactor.core.calendar.ids import event_id
+from reactor.core.calendar.messages import Place
+from reactor.core.explain.asked import Asked, read as understood
+from reactor.core.explain.causes import Explanation
+from reactor.core.explain.chain import Chain, Hands, Row, Wish
+from reactor.core.explain.explanation import explain as explained
+from reactor.core.explain.seen import Sight
 from reactor.core.payload import LARGEST
-from reactor.core.seen import Sight
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import RECENT, Reading, read
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import Desk, open_desk
 from reactor.postgres.sources import MATCHES, Found, Match, find, workspaces_of
 from reactor.settings import DatabaseSettings
 
@@ -325,7 +325,5 @@ EPILOG = """Examples:
 
     python -m reactor explain "https://www.google.com/calendar/event?eid=…" --google --json | jq -r .cause"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(explain)
+app = typer.Typer()
+app.command(epilog=EPILOG)(explain)

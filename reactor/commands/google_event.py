@@ -9,16 +9,16 @@ from uuid import UUID
 import httpx
 import trio
 
-from reactor.core.messages import Place, Reply, get
+from reactor.core.calendar.messages import Place, Reply, get
+from reactor.core.calendar.token_answers import Answer, Granted
+from reactor.core.explain.seen import Seen, see
 from reactor.core.outcome import Dead, Retry
-from reactor.core.seen import Seen, see
-from reactor.core.token_answers import Answer, Granted
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
-from reactor.postgres.desk import Desk
+from reactor.postgres.connection.desk import Desk
 from reactor.postgres.statements import statements
 from reactor.settings import GoogleSettings, VaultSettings
 from reactor.vault import VaultError

@@ -13,11 +13,11 @@ import typer
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
 from reactor.commands.output import clean, count, note, print_facts, print_json, sentences, visible
 from reactor.core.brake import Limit
-from reactor.core.messages import PAGE
+from reactor.core.calendar.messages import PAGE
 from reactor.core.payload import is_resource_id
 from reactor.errors import ConfigurationError
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import Desk, open_desk
 from reactor.postgres.rebuilds import LONGEST_CALENDAR, state_of
 from reactor.postgres.statements import statements
 from reactor.rebuilding import GRANTS
@@ -174,7 +174,5 @@ EPILOG = """Examples:
 
     python -m reactor rebuild --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10 --json | jq -r .rebuild"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(rebuild)
+app = typer.Typer()
+app.command(epilog=EPILOG)(rebuild)

@@ -10,7 +10,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_id
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import Desk, open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings
@@ -290,7 +290,5 @@ EPILOG = """Examples:
 
     python -m reactor status --rebuild 0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(status)
+app = typer.Typer()
+app.command(epilog=EPILOG)(status)

@@ -2,11 +2,11 @@
 
 *Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
 everybody says nothing about the item: a failure that an outage explains counts only where another item was answered
-meanwhile (`reactor.core.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key
-that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either: the
-lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing else of
-its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts and
-replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
+meanwhile (`reactor.core.dispatch.evidence`), and rate limits, requests that were never sent, a wrong client secret and
+a key that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either:
+the lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing
+else of its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts
+and replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
 edits.
 
 *A quota is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar that
@@ -17,7 +17,8 @@ workspace that was stopped for two days would pay for the next minute of an outa
 Google cannot digest, and which is the only one of its deployment, is tried once a minute until another comes.
 
 *A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
-that could be charged for an outage travels alone (`reactor.core.lane.together`), and pays for nothing but itself.
+that could be charged for an outage travels alone (`reactor.core.dispatch.lane.together`), and pays for nothing but
+itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
 best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away. A
@@ -40,20 +41,17 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from reactor.core.answers import QUOTA
-from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
-from reactor.core.evidence import Answered
+from reactor.core.backoff import HOLD_CAP, ITEM_CAP, REBUILD_CAP, backoff
+from reactor.core.calendar.answers import QUOTA
+from reactor.core.calendar.stray import Stray, parse_stray
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import Applied, Binding, Item, Memory, Settlement
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, is_resource_id, parse
-from reactor.core.stray import Stray, parse_stray
-from reactor.core.work import Work
 
 AGE_BOUND = 86_400.0
 """Seconds; most items this old have seen every daily quota be refilled."""
-HOLD_CAP = 60.0
-"""Seconds; the longest that an item waits for what a person has to mend for the whole deployment. The loop asks with a
-single request then, and nobody wants to wait an hour after the mending."""
 LONGEST_ERROR = 500
 """Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
 STUMBLED = "its handling met an unexpected error; the log has it"

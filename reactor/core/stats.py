@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from reactor.core.calendar.messages import Answer, Reply, Step
 from reactor.core.item import Settlement
-from reactor.core.messages import Answer, Reply, Step
 from reactor.core.outcome import FailureCode
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86_400.0)

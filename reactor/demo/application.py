@@ -9,8 +9,8 @@ from psycopg import sql
 
 from reactor.demo.row import Change, Verb
 from reactor.demo.story import Step
-from reactor.postgres.driver import TrioConnection
-from reactor.postgres.session import Session
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session
 
 Committed = Callable[[range, float], None]
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import trio
 
+from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.demo.application import Application
 from reactor.demo.comparison import QUERY, Difference, Wanted, differences
 from reactor.demo.database import Database, demo_database
@@ -26,9 +27,8 @@ from reactor.demo.settings_file import settings_file
 from reactor.demo.story import Story
 from reactor.demo.summary import Summary
 from reactor.demo.troubles import Troubles
-from reactor.emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.errors import ReactorError
-from reactor.postgres.session import Session, open_session
+from reactor.postgres.connection.session import Session, open_session
 
 T = TypeVar("T")
 

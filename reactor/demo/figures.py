@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from reactor.core.event import SEQ
-from reactor.emulator import Exchange
-from reactor.postgres.session import Session
+from calendar_emulator import Exchange
+from reactor.core.calendar.event import SEQ
+from reactor.postgres.connection.session import Session
 
 _REMEMBERED = 20_000  # commits whose request did not come yet; a superseded row's never comes
 _RECENT = 300  # latencies that the live figures are about

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from calendar_emulator import Emulator, Fault
 from reactor.demo.schedule import Schedule
-from reactor.emulator import Emulator, Fault
-from reactor.postgres.session import Session
+from reactor.postgres.connection.session import Session
 from reactor.vault import Vault
 
 _LATENCY = 0.04  # seconds; what Google usually takes, once for a batch

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from calendar_emulator import Exchange, Fault
 from reactor.demo.google import Account, Google
-from reactor.emulator import Exchange, Fault
-from reactor.postgres.session import Session
+from reactor.postgres.connection.session import Session
 
 _LONGEST = 4.0  # seconds
 _LOOK = 0.02  # seconds

@@ -14,7 +14,7 @@ Bodies are JSON as `messages` writes it, without a raw line break, so no boundar
 import re
 from collections.abc import Mapping, Sequence
 
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
+from reactor.core.calendar.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import TransientError
 
 PATH = "batch/calendar/v3"

@@ -14,15 +14,15 @@ from typing import Protocol, Self, TypeVar
 
 import trio
 
-from reactor.core.answers import Means, meaning
-from reactor.core.dialogue import Ask
-from reactor.core.exchange import exchange, inventory
-from reactor.core.messages import Answer, NoAnswer, Remote, Reply, Request, Step
+from reactor.core.calendar.answers import Means, meaning
+from reactor.core.calendar.dialogue import Ask
+from reactor.core.calendar.exchange import exchange, inventory
+from reactor.core.calendar.messages import Answer, NoAnswer, Remote, Reply, Request, Step
+from reactor.core.calendar.rounds import Rounds
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
-from reactor.core.rounds import Rounds
 from reactor.core.stats import Calls
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 from reactor.google import batch
 from reactor.google.errors import TokenUnavailable
 from reactor.google.transport import Timeouts, Transport

@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 
 import httpx
 
+from reactor.core.calendar.token_answers import Grant, read_answer, refusal
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import Grant, read_answer, refusal
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.network import client_options, why
 from reactor.google.token_exchange import SCOPES

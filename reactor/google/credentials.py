@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt
 from google.oauth2 import service_account
 
+from reactor.core.calendar.token_answers import Grant
 from reactor.core.pasted import read_json
-from reactor.core.token_answers import Grant
 from reactor.errors import ConfigurationError, PermanentError
 from reactor.google.token_exchange import SCOPES, Account, user_account
 

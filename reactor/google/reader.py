@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import trio
 
 from reactor.core.backoff import backoff, parse_retry_after
-from reactor.core.messages import NoAnswer, Request, Step
+from reactor.core.calendar.messages import NoAnswer, Request, Step
 from reactor.drift import answers
 from reactor.drift.answers import Means, Said
 from reactor.drift.held import FIELDS, MARK

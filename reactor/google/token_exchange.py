@@ -4,10 +4,10 @@ google-auth is synchronous. Its `Credentials.refresh` builds the form, signs the
 keeps the tokens; all of that runs in a thread. The transport that it is given carries the request back to Trio, where
 one `httpx.AsyncClient` sends it, under the deadlines and the cancellation of the task that waits for the thread.
 
-google-auth sees nothing but answers that grant a token. All others are decided here (`core/token_answers.py`) and
-leave its code as our own exception, for three reasons: on 408, 5xx and some 400s it would sleep in the thread and try
-again on its own; its `RefreshError` contains the body of the answer, sometimes as one argument and sometimes as two;
-and an answer 200 without the expected fields ends there in whatever `TypeError` comes of it. A granting answer is
+google-auth sees nothing but answers that grant a token. All others are decided here (`core/calendar/token_answers.py`)
+and leave its code as our own exception, for three reasons: on 408, 5xx and some 400s it would sleep in the thread and
+try again on its own; its `RefreshError` contains the body of the answer, sometimes as one argument and sometimes as
+two; and an answer 200 without the expected fields ends there in whatever `TypeError` comes of it. A granting answer is
 handed on as what was read from it, so that `"refresh_token": null` cannot erase the refresh token.
 
 Only `refresh` is called. `before_request` may ask other endpoints about regional restrictions, `google.auth.aio` and
@@ -30,8 +30,7 @@ from google.auth import transport
 from google.oauth2 import credentials as user, service_account
 
 from reactor.core.backoff import parse_retry_after
-from reactor.core.outcome import Dead, Retry
-from reactor.core.token_answers import (
+from reactor.core.calendar.token_answers import (
     BROKEN,
     NO_ANSWER,
     NO_THREAD,
@@ -41,6 +40,7 @@ from reactor.core.token_answers import (
     Granted,
     read_answer,
 )
+from reactor.core.outcome import Dead, Retry
 from reactor.google.body import with_body
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)

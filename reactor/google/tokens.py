@@ -38,8 +38,8 @@ import structlog
 import trio
 
 from reactor.core.backoff import backoff
+from reactor.core.calendar.token_answers import Answer, Grant, Granted
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import Answer, Grant, Granted
 from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange
 

@@ -20,7 +20,7 @@ import httpx
 import trio
 
 from reactor import __version__
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
+from reactor.core.calendar.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
 from reactor.google.network import client_options, is_loopback, read_url

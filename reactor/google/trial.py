@@ -14,10 +14,10 @@ from urllib.parse import quote
 import httpx
 import trio
 
-from reactor.core.answers import NO_CALENDAR, Means, meaning
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar.answers import NO_CALENDAR, Means, meaning
+from reactor.core.calendar.messages import Answer, Step
+from reactor.core.calendar.token_answers import OTHERS_TOKEN, Grant, Granted
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import OTHERS_TOKEN, Grant, Granted
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.network import client_options, why
 from reactor.google.token_exchange import Account, TokenExchange

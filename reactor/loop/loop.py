@@ -5,10 +5,10 @@
                      └────────────── room in hand ◀──────────────────┘
 
 One task looks (the gate calls it), one keeps time for the lanes, one sweeps, one settles; a task per request sends.
-What is decided is decided in `reactor.core.lanes` and `reactor.core.policy`, synchronously, between two checkpoints:
-whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment at which
-something could leave and nobody knows, and no task that has to be woken to find out: the first item after a wake is on
-its way in the step in which its claim returns.
+What is decided is decided in `reactor.core.dispatch.lanes` and `reactor.core.policy`, synchronously, between two
+checkpoints: whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment
+at which something could leave and nobody knows, and no task that has to be woken to find out: the first item after a
+wake is on its way in the step in which its claim returns.
 
 *A look must not miss what opens while it is under way.* The gate takes the answer of a look for the state of things
 and forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is
@@ -37,19 +37,18 @@ from contextlib import suppress
 
 import trio
 
-from reactor.core.gate import Found, Look
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.gate import Found, Look
+from reactor.core.dispatch.lane import Batch, Ready
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.verdict import Verdict, is_condemned
 from reactor.core.item import Item, Settlement
-from reactor.core.lane import Batch, Ready
-from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
 from reactor.core.policy import STUMBLED, blame_one, give_back, hold, prepare, settle, stumble
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
-from reactor.core.verdict import Verdict, is_condemned
-from reactor.core.work import Work
 from reactor.errors import RefusedError, TransientError
-from reactor.loop.guarded import Guarded
 from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
@@ -83,7 +82,7 @@ class Loop:
         lanes: Outlive the session: what they have learnt of Google stays true.
         stats: Outlive it too.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
-        observer: Told what happens.
+        observer: Told what happens; whatever it does must come to nothing here (`reactor.loop.guarded`).
     """
 
     def __init__(  # noqa: PLR0913 - four ports, and what outlives a session
@@ -107,7 +106,7 @@ class Loop:
         self._wakeups = wakeups
         self._lanes = lanes
         self._ceiling = ceiling
-        self._observer = Guarded(observer or Observer(), stats)
+        self._observer = observer or Observer()
         self._stop = trio.Event()
         self._deadline = math.inf
         self._looking = trio.Lock()

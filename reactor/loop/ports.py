@@ -5,14 +5,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
-from reactor.core.breaker import State
-from reactor.core.gate import Look
+from reactor.core.calendar.messages import Step
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.breaker import State
+from reactor.core.dispatch.gate import Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.refusals import Kind
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 
 
 class Claimed(Protocol):
@@ -145,7 +146,7 @@ class Wakeups(Protocol):
 
 
 class Observer:
-    """Who is told what happens; nothing depends on it. This one keeps it to itself."""
+    """Is told what happens; nothing depends on it. An observer overrides what it is interested in."""
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
         """A request is about to leave, with these items, each claimed so many seconds ago; until its answer."""
@@ -154,6 +155,12 @@ class Observer:
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written so many seconds after its claim, or was not: the claim was lost."""
+
+    def requested(self, step: Step, code: str, seconds: float) -> None:
+        """A request to Google was answered, or was not, after so many seconds; a batch is one, and so is each part."""
+
+    def abandoned(self) -> None:
+        """The claims session is over: how the items that are left of it end is not told."""
 
     def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
         """A workspace's breaker, or the process's, changed with an answer."""

@@ -2,8 +2,8 @@
 
 *Why it polls.* The server says nothing when a session ends. A replica that wants to be told has to wait for a lock of
 that session, and a session that waits for a lock within a statement holds back VACUUM in the whole database for as long
-(core/gate.py). So a killed replica is noticed by the next sweep: one look at the small index of what is in hand, and at
-the leases.
+(core/dispatch/gate.py). So a killed replica is noticed by the next sweep: one look at the small index of what is in
+hand, and at the leases.
 
 *When it is worth it.* Only what is in hand elsewhere can lose its worker. So a sweep that sees such items, or items
 that were lost and could not be had yet, is followed by another one soon, and so is every sign that another replica may
@@ -30,7 +30,7 @@ from collections.abc import Callable
 
 import trio
 
-from reactor.core.gate import Found, Look
+from reactor.core.dispatch.gate import Found, Look
 from reactor.core.refusals import Kind
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError

@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 
 from reactor.core.brake import WINDOW, Limit, deletes
 from reactor.core.item import Item
-from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 SQL = statements("brakes")

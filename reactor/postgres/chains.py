@@ -1,4 +1,4 @@
-"""Reads all that is known of one source's event (`reactor.core.chain`), and finds the source that a person names.
+"""Reads all that is known of one source's event (`core/explain/chain.py`), and finds the source that a person names.
 
 Nothing is written and no row is locked. What the application's view takes is the application's affair, so it is given a
 few seconds, and where it fails the rest is told without it.
@@ -12,11 +12,11 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.core.chain import Chain, Connection, Hands, Replicas, Row, Session, Stop, Wanted, Wish
+from reactor.core.calendar.messages import Place
+from reactor.core.explain.chain import Chain, Connection, Hands, Replicas, Row, Session, Stop, Wanted, Wish
 from reactor.core.holders import Lock
 from reactor.core.item import Memory
-from reactor.core.messages import Place
-from reactor.postgres.desk import Desk
+from reactor.postgres.connection.desk import Desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 

@@ -13,7 +13,7 @@ import psycopg
 
 from reactor.core.item import Consent, Item, Memory, Oversized
 from reactor.core.payload import LARGEST
-from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")

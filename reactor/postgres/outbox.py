@@ -40,7 +40,7 @@ import trio
 
 from reactor.core.backoff import backoff
 from reactor.core.brake import Limit
-from reactor.core.gate import Found, Look
+from reactor.core.dispatch.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.trials import FREE_LOSSES, Trials, Turn
 from reactor.errors import RefusedError, TransientError
@@ -48,12 +48,12 @@ from reactor.postgres import sweeping
 from reactor.postgres.blame import may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.claiming import Pass, claim, claim_apart
-from reactor.postgres.driver import Row, TrioConnection
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.driver import Row, TrioConnection
+from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.session import Session, SessionLostError
 from reactor.postgres.order import Order
 from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swept
 from reactor.postgres.ring import Ring
-from reactor.postgres.session import Session, SessionLostError
 from reactor.postgres.settling import by_workspace, is_bound, settle, transactions
 from reactor.postgres.shares import with_census
 from reactor.postgres.statements import statements

@@ -46,13 +46,13 @@ from uuid import UUID
 
 import psycopg
 
+from reactor.core.calendar.leftovers import Known
+from reactor.core.calendar.stray import Stray
 from reactor.core.item import Item
-from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
-from reactor.core.stray import Stray
 from reactor.errors import ClaimLostError
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.driver import Row
+from reactor.postgres.connection.driver import Row
 from reactor.postgres.statements import statements
 
 _SQL = statements("rebuilds")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from reactor.core.gate import Found, Look
+from reactor.core.dispatch.gate import Found, Look
 from reactor.core.item import Item
 
 

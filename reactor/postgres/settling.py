@@ -46,7 +46,7 @@ from reactor.core.brake import is_removal
 from reactor.core.item import Applied, Settlement, Written
 from reactor.core.outcome import FailureCode
 from reactor.postgres.claiming import set_aside
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.order import mend
 from reactor.postgres.statements import statements
 

@@ -1,4 +1,4 @@
-"""Finds the source that a person names, as `reactor.core.asked` has understood them.
+"""Finds the source that a person names, as `reactor.core.explain.asked` has understood them.
 
 An item's id and a source's name with its workspace are looked up. Everything else is searched for among so many rows
 that it takes a second at most, however large the tables are; where that was not all of them, it is said.
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from reactor.core.asked import Asked
-from reactor.core.ids import digest_of
+from reactor.core.calendar.ids import digest_of
+from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import DEAD, RECENT, SQL, titles_in_view, view_rows
-from reactor.postgres.desk import Desk
+from reactor.postgres.connection.desk import Desk
 
 WORKSPACES = 10_000
 """Workspaces that are looked through."""

@@ -16,7 +16,7 @@ import psycopg
 
 from reactor.errors import RefusedError
 from reactor.postgres.claiming import set_aside
-from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.reports import Swept
 from reactor.postgres.statements import statements
 

@@ -1,4 +1,4 @@
-"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.gate`.
+"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.dispatch.gate`.
 
 Two tasks. One keeps a session that listens, and replaces it when it is lost, with growing pauses. The other asks the
 gate what to do and does it; the calls of writers reach it through the session. The session holds nothing but the gate's
@@ -15,15 +15,15 @@ from functools import partial
 import psycopg
 import trio
 
-from reactor.core.gate import Answer, Do, Gate, Look, State, Step, Timings
-from reactor.postgres.session import PING_TIMEOUT, Session, SessionLostError, open_session
+from reactor.core.dispatch.gate import Answer, Do, Gate, Look, State, Step, Timings
+from reactor.postgres.connection.session import PING_TIMEOUT, Session, SessionLostError, open_session
 from reactor.postgres.statements import statements
 
 SQL = statements("gate")
 
 PING_LISTENS = 30.0
-"""Seconds of silence. TCP's keepalives find a dead peer much sooner (reactor/postgres/session_settings.py), and
-the slow poll finds rows meanwhile; what a ping alone notices is a pooler that dropped the session and says nothing."""
+"""Seconds of silence. TCP's keepalives find a dead peer much sooner (connection/session_settings.py), and the slow poll
+finds rows meanwhile; what a ping alone notices is a pooler that dropped the session and says nothing."""
 _RECONNECT_FIRST = 0.05  # seconds; a terminated session is replaced at once,
 _RECONNECT_CAP = 5.0  # seconds; a database that stays away is asked this often
 

@@ -1,4 +1,4 @@
-"""Ends in the model: what becomes of an item that is settled, or has lost its worker (reactor/postgres/outbox.sql)."""
+"""Ends in the model: what becomes of an item that is settled, or has lost its worker (postgres/sql/outbox.sql)."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace

@@ -9,7 +9,7 @@ from uuid import UUID
 import trio
 
 from reactor.core.brake import Limit, deletes
-from reactor.core.gate import Found, Look
+from reactor.core.dispatch.gate import Found, Look
 from reactor.core.item import Item, Settlement, Written
 from reactor.core.trials import FREE_LOSSES, Trials, Turn
 from reactor.errors import RefusedError

@@ -13,10 +13,10 @@ from uuid import UUID, uuid5
 
 import trio
 
+from reactor.core.calendar.leftovers import Known
+from reactor.core.calendar.stray import Stray
 from reactor.core.item import Item
-from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
-from reactor.core.stray import Stray
 from reactor.errors import ClaimLostError
 from reactor.postgres.rebuilds import Survey
 from tests.simulator.server import Refused

@@ -12,23 +12,24 @@ from uuid import UUID
 import psycopg
 import trio
 
-from reactor.core.breaker import State
-from reactor.core.gate import Timings
+from reactor.core.calendar.token_answers import Grant
+from reactor.core.calendar.work import Work
+from reactor.core.dispatch.breaker import State
+from reactor.core.dispatch.gate import Timings
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
 from reactor.core.item import Item, Settlement
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 from reactor.errors import TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.google.token_exchange import Account
 from reactor.google.tokens import Rotated, TokenSource, TokenSources
 from reactor.lifecycle import Pauses
 from reactor.loop import Loop, Observer
-from reactor.postgres.session import SessionLostError
+from reactor.loop.guarded import Guarded
+from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.wakeups import Wakeups
 from reactor.rebuilding import Rebuilds
 from tests.simulator.google import MemoryExchange, calendar
@@ -263,7 +264,7 @@ class Replica:
                 lanes=self.lanes,
                 stats=self.stats,
                 ceiling=CEILING,
-                observer=_Teller(self),
+                observer=Guarded((_Teller(self),), self.stats),
             )
             pauses.reset()
             if self._stop.is_set():

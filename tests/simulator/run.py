@@ -13,7 +13,7 @@ from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from reactor import rebuilding
-from reactor.core import answers
+from reactor.core.calendar import answers
 from tests.simulator.history import History
 from tests.simulator.judge import Violation
 from tests.simulator.rebuilds import ModelExpansion

@@ -1,0 +1,143 @@
+"""What the health endpoint says: probes and metrics, out of what is known of the process. Nothing asks the database."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import trio
+
+import reactor
+from reactor.accounts import Accounts
+from reactor.core.dispatch.gate import State
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.health import Facts, Verdict, liveness, readiness, startup
+from reactor.core.stats import Calls, Deafness, Stats
+from reactor.google.token_exchange import TokenExchange
+from reactor.housekeeping import Housekeeping
+from reactor.observability import collectors
+from reactor.observability.lock_audit import LockWatch
+from reactor.observability.loop_lag import LoopLag
+from reactor.observability.metrics import CONTENT_TYPE, Counted, Gauged, Metrics, Reading
+from reactor.observability.refusal_watch import RefusalWatch
+from reactor.observability.server import Page, Pages
+from reactor.postgres.order import Order
+from reactor.postgres.wakeups import Wakeups
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of the process; kept by whoever wires it.
+
+    Attributes:
+        stop: Set, it is about to stop.
+        facts: What probes judge.
+        stats: What the loop has done.
+        lanes: What is under way and held back.
+        housekeeping: Measures the backlog.
+        poll: Seconds between two looks at the outbox, where nothing is heard, at most.
+        concurrency: Requests to Google that may be under way.
+        calls: What Google was asked, and its answers.
+        wakeups: What the gate has done, by name.
+        sources: Who woke it.
+        deafness: For how long nobody has heard writers.
+        lag: How late tasks are woken.
+        locks: Whether locks and items agree, and who holds one for long.
+        watch: Keeps what the database refuses.
+        order: Watches the order of states.
+        sessions_lost: How often the claims session was lost.
+        listening: Who listens now.
+        accounts: The workspaces' accounts, once there are any.
+        exchange: Who fetches access tokens, likewise.
+        http_restarts: How often the health endpoint was started again.
+    """
+
+    stop: trio.Event
+    facts: Facts
+    lanes: Lanes
+    housekeeping: Housekeeping
+    poll: float
+    concurrency: int
+    stats: Stats = field(default_factory=Stats)
+    calls: Calls = field(default_factory=Calls)
+    wakeups: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    deafness: Deafness = field(default_factory=Deafness)
+    lag: LoopLag = field(default_factory=LoopLag)
+    locks: LockWatch = field(default_factory=LockWatch)
+    watch: RefusalWatch = field(default_factory=RefusalWatch)
+    order: Order = field(default_factory=Order)
+    sessions_lost: int = 0
+    listening: Wakeups | None = None
+    accounts: Accounts | None = None
+    exchange: TokenExchange | None = None
+    http_restarts: Callable[[], int] = lambda: 0
+
+    @property
+    def gate(self) -> State:
+        """Where the gate is; deaf where there is none."""
+        return self.listening.state if self.listening else State.DEAF
+
+
+class Told:
+    """Serves the health and metrics pages from what is known.
+
+    Args:
+        known: What is known.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._metrics = Metrics(reactor.__version__, self._readings)
+
+    @property
+    def pages(self) -> Pages:
+        """By path."""
+        return {"/livez": self.livez, "/readyz": self.readyz, "/startupz": self.startupz, "/metrics": self.metrics}
+
+    def livez(self) -> Page:
+        """Whether every loop goes round."""
+        known = self._known
+        beats = {} if known.stop.is_set() else {**known.facts.beats, **known.stats.beats}
+        return _page(liveness(beats, trio.current_time(), rest=1.5 * known.poll))
+
+    def readyz(self) -> Page:
+        """Whether it does its work."""
+        return _page(readiness(self._facts()))
+
+    def startupz(self) -> Page:
+        """Whether it was ever ready."""
+        return _page(startup(self._facts()))
+
+    def metrics(self) -> Page:
+        """Everything that is measured."""
+        return Page(200, self._metrics.text(), CONTENT_TYPE)
+
+    def _facts(self) -> Facts:
+        facts = self._known.facts
+        facts.draining = self._known.stop.is_set()
+        facts.listening = self._known.gate is not State.DEAF
+        facts.refusals = self._known.watch.refusals.problems(trio.current_time())
+        return facts
+
+    def _readings(self) -> Iterator[Reading]:
+        known, now = self._known, trio.current_time()
+        yield from collectors.of_the_loop(known.stats)
+        yield from collectors.of_google(known.calls, known.exchange.outcomes if known.exchange else Counter())
+        yield from collectors.of_the_lanes(known.lanes, known.concurrency, now)
+        yield from collectors.of_the_process(self._facts())
+        yield from collectors.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
+        yield from collectors.of_the_backlog(known.housekeeping)
+        yield from collectors.of_the_locks(known.locks.seen, known.locks.held)
+        refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
+        yield Gauged("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
+        undecipherable = known.accounts.undecipherable if known.accounts else 0
+        yield Counted("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
+        mended = "Times that the order of states was behind, and was moved ahead, by how that was found."
+        yield Counted("order_mended", mended, known.order.mended, ("cause",))
+        yield Counted("sessions_lost", "Times that the claims session was lost.", known.sessions_lost)
+        yield Counted("http_restarts", "Times that the health endpoint was started again.", known.http_restarts())
+        yield Gauged("loop_lag_seconds", "How late a task was woken; the worst of a minute.", known.lag.worst)
+
+
+def _page(verdict: Verdict) -> Page:
+    return Page(200, "ok\n") if verdict.well else Page(503, "\n".join(verdict.problems) + "\n")
