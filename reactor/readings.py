@@ -17,7 +17,7 @@ from reactor.postgres.reports import Invariants
 def of_the_loop(stats: Stats) -> Iterator[Reading]:
     """Items and requests."""
     yield Counted("items_claimed", "Items claimed.", stats.claimed)
-    ends = "Items whose end was written, by what was asked for and what it came to."
+    ends = "Items whose end was written, by operation and outcome."
     yield Counted("items_processed", ends, stats.processed, ("operation", "outcome"))
     yield Counted("items_settled", "Items whose end was written, by their new status.", stats.settled, ("status",))
     yield Counted("items_ended", "Items that ended without being applied, by failure code.", stats.codes, ("code",))
@@ -34,7 +34,7 @@ def of_the_loop(stats: Stats) -> Iterator[Reading]:
     yield Counted("requests_crashed", "Requests that ended in an unexpected error.", stats.crashes)
     yield Counted("rate_limited", "Requests that Google refused for a rate.", stats.throttled)
     yield Distribution("request_items", "Items per request.", stats.sizes)
-    yield Counted("looks", "Looks at the outbox, by what they came to.", stats.looks, ("found",))
+    yield Counted("looks", "Looks at the outbox, by result.", stats.looks, ("found",))
     yield Counted("settles", "Transactions that wrote ends of items.", stats.settles)
     yield Counted("database_refusals", "Transactions that the database refused.", stats.refusals)
     yield Counted("sweeps", "Sweeps for items of workers that died.", stats.sweeps)
@@ -45,7 +45,7 @@ def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
     what = "Calls of Google's API; a batch is one, and so is each of its parts."
     yield Counted("google_calls", what, calls.counts, ("method", "code"))
     yield Distribution("google_request_duration_seconds", "From departure to the whole answer.", calls.seconds)
-    yield Counted("token_refreshes", "Access tokens asked for, by what it came to.", refreshes, ("outcome",))
+    yield Counted("token_refreshes", "Access tokens asked for, by result.", refreshes, ("outcome",))
 
 
 def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
@@ -114,7 +114,7 @@ def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[R
     """Whether locks and items agree, and who else holds locks of ours."""
     held = seen.in_flight - seen.missing_locks + seen.stray_locks
     locks = {"held": held, "stray": seen.stray_locks, "missing": seen.missing_locks}
-    yield Gauged("locks", "Item locks: held, without an item in hand, missing for one.", locks, ("state",))
+    yield Gauged("locks", "Rows under the lease: held, without an item in flight, missing for one.", locks, ("state",))
     others = "Locks of ours that another session has held for a minute, by lock."
     yield Gauged("locks_held_by_others", others, by_others, ("lock",))
     yield Gauged("outbox_orphaned_items", "PROCESSING rows whose session is gone.", seen.orphans)

@@ -144,7 +144,7 @@ def test_locks_of_every_kind(database: Database, rows: Rows) -> None:
     assert "lock without item" not in shown
     rows.connection.execute("select pg_advisory_unlock_all()")
     rows.connection.execute("delete from sync_outbox")
-    assert call(database.reactor, "locks").stderr == "No item is in hand.\n"
+    assert call(database.reactor, "locks").stderr == "No item is in flight.\n"
 
 
 def rebuild_of(rows: Rows, **columns: Any) -> UUID:

@@ -42,10 +42,10 @@ def seen(sight: Sight) -> Chain:
 
 
 CASES: dict[Cause, tuple[Chain, str]] = {
-    Cause.OUTDATED: (replace(WAITS, memory=Memory(11)), "its place in the order, 10, is below 11"),
-    Cause.HANGS: (waits(replace(BUSY, session=replace(CLAIMS, seconds=300.0))), "process 4711) has had it in hand for"),
+    Cause.OUTDATED: (replace(WAITS, memory=Memory(11)), "its place in the order is 10, its source is settled up to 11"),
+    Cause.HANGS: (waits(replace(BUSY, session=replace(CLAIMS, seconds=300.0))), "process 4711) has been sending it"),
     Cause.IN_HAND: (waits(BUSY), "being sent at this moment, by calendar-sync-reactor claims (process 4711)"),
-    Cause.WORKER_GONE: (waits(replace(BUSY, hands=Hands.LOST, session=None)), "its worker is gone"),
+    Cause.WORKER_GONE: (waits(replace(BUSY, hands=Hands.LOST, session=None)), "the worker that was sending it"),
     Cause.OLDER_WORKER: (waits(replace(BUSY, hands=Hands.OLDER, session=None)), "an older worker"),
     Cause.UNCONNECTED: (replace(WAITS, connection=None), f"connect --workspace {WORKSPACE}"),
     Cause.DISCONNECTED: (replace(WAITS, connection=Connection(False, CALENDAR)), "marked invalid"),
@@ -60,13 +60,13 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     Cause.NEVER_DUE: (waits(replace(ROW, due_in=None)), f"where id = '{ITEM}'"),
     Cause.BACKING_OFF: (
         waits(replace(LATER, status="FAILED", attempts=2, error="Google failed (503)")),
-        "2 of 5 attempts failed, the last one because of: Google failed (503); the next one is in 30 s",
+        "2 of at most 5 attempts failed, the last one because of: Google failed (503); the next one is in 30 s",
     ),
     Cause.HELD: (waits(replace(LATER, error="rate limited")), "because of: rate limited; it is due again in 30 s"),
     Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "not due yet, but in 25 h"),
     Cause.LOCKED: (waits(replace(ROW, session=Session(8, "psql", 7200.0))), "psql (process 8) has locked its row"),
-    Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "due for 10 min, with 1,200 of its workspace"),
-    Cause.DUE: (WAITS, "a replica takes it in its turn. Ask"),
+    Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "due for 10 min, behind 1,200 of its workspace"),
+    Cause.DUE: (WAITS, "it is due, the next of its workspace, and a replica takes it in its turn. Ask"),
     Cause.AUTH: (replace(IDLE, letters=(replace(LETTER, code="AUTH", error="revoked"),)), "AUTH: revoked. Connect"),
     **{
         Cause[code]: (replace(IDLE, letters=(replace(LETTER, code=code, error="why", attempts=5),)), f" {code}")
@@ -74,9 +74,9 @@ CASES: dict[Cause, tuple[Chain, str]] = {
         if code not in (FailureCode.SUPERSEDED, FailureCode.AUTH)
     },
     Cause.DIED: (replace(IDLE, letters=(LETTER,)), "(no reason was written)"),
-    Cause.STRAY: (replace(IDLE, source=str(ITEM), finished=(DONE,)), "an extra event that a rebuild found"),
-    Cause.UNREMEMBERED: (replace(IDLE, memory=CANCELLED, seen=Seen(Sight.ALIVE)), "nothing here remembers"),
-    Cause.REVERSED: (replace(IDLE, memory=CANCELLED, wanted=WANTED), "its view calendar_source_events wants it"),
+    Cause.STRAY: (replace(IDLE, source=str(ITEM), finished=(DONE,)), "a rebuild found an extra event"),
+    Cause.UNREMEMBERED: (replace(IDLE, memory=CANCELLED, seen=Seen(Sight.ALIVE)), "the database does not remember it"),
+    Cause.REVERSED: (replace(IDLE, memory=CANCELLED, wanted=WANTED), "view calendar_source_events has it"),
     Cause.CANCELLED: (replace(IDLE, memory=CANCELLED), "because the application asked for that"),
     Cause.UNWANTED: (replace(THERE, wanted=UNWANTED), "no row has asked for its removal"),
     Cause.ELSEWHERE: (replace(THERE, wanted=Wanted(Wish.YES, "team")), "another calendar than the application's view"),
@@ -86,13 +86,13 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     ),
     Cause.DELETED: (seen(Sight.DELETED), "a person removed it in the calendar"),
     Cause.MISSING: (seen(Sight.MISSING), "does not show its calendar to this account"),
-    Cause.FOREIGN: (seen(Sight.FOREIGN), "something else under the event's id"),
+    Cause.FOREIGN: (seen(Sight.FOREIGN), "another event under this event's id"),
     Cause.UNSEEN: (seen(Sight.REFUSED), "does not show it now: the quota is used up (403 quotaExceeded)"),
     Cause.STALE: (replace(THERE, seen=Seen(Sight.ALIVE, 9)), "an older state of the event, 9, than"),
     Cause.SHOWN: (seen(Sight.ALIVE), "Google shows it"),
-    Cause.APPLIED: (THERE, "as far as is remembered"),
-    Cause.GIVEN_UP: (replace(IDLE, memory=Memory(10)), "the row that said why is gone"),
-    Cause.FORGOTTEN: (replace(IDLE, finished=(DONE,)), "nothing is remembered of an event"),
+    Cause.APPLIED: (THERE, "as far as the database remembers"),
+    Cause.GIVEN_UP: (replace(IDLE, memory=Memory(10)), "that row is deleted by now"),
+    Cause.FORGOTTEN: (replace(IDLE, finished=(DONE,)), "the database remembers no event of it"),
     Cause.NEVER_CONNECTED: (replace(IDLE, connection=None, wanted=WANTED), "has no connection to Google, and no row"),
     Cause.NEVER_ASKED: (replace(IDLE, wanted=WANTED), f"rebuild --workspace {WORKSPACE}"),
     Cause.NOT_WANTED: (replace(IDLE, wanted=UNWANTED), "does not want this event"),
@@ -153,7 +153,13 @@ def test_a_removal_is_known_by_its_row_where_nothing_is_remembered() -> None:
 
 def test_a_lane_that_is_held_back_is_told_by_what_others_met() -> None:
     met = ("rate limited (403 rateLimitExceeded) (7)", "Google failed (503) (2)")
-    assert says(replace(WAITS, met=met)).endswith("given back because of: " + ", ".join(met) + ".")
+    assert says(replace(WAITS, met=met)).endswith("could not be sent, because of: " + ", ".join(met) + ".")
+
+
+def test_a_workspace_without_a_connection_may_be_left_out_of_the_view() -> None:
+    found = explain(replace(IDLE, connection=None, wanted=UNWANTED))
+    assert found.cause is Cause.NEVER_CONNECTED
+    assert found.verdict.startswith("The workspace has no connection to Google")
 
 
 def test_what_waits_later_lets_others_pass() -> None:

@@ -37,6 +37,16 @@ _SIGHTS = {
     Sight.REFUSED: "nothing",
 }
 
+_NO_ID = (
+    "no item has this id, and no row, no binding and no remembered event fits it. Name it in another way: the source "
+    "with its workspace, `python -m reactor explain task:UUID --workspace ID`, or the event's link with --google."
+)
+_NO_TITLE = (
+    "these words are in no title of the application's view calendar_source_events, nor of rows that wait or died. The "
+    "view has only what should be in a calendar: look in the application whether it is open, has a date, and is in a "
+    "workspace that is connected. Its id says more: `python -m reactor explain task:UUID --workspace ID`."
+)
+
 
 def explain(
     which: Annotated[
@@ -78,7 +88,7 @@ def explain(
             found = find(desk, asked, workspace)
             if settings and asked.event_id and not found.matches:
                 found = _by_google(desk, settings, asked, workspace, found)
-            match = _one(found, show_texts=show_texts, as_json=as_json)
+            match = _one(asked, found, show_texts=show_texts, as_json=as_json)
             reading = read(desk, match.workspace, match.source, match.item)
             if settings:
                 reading = _seen(desk, settings, reading)
@@ -92,16 +102,13 @@ def explain(
     raise typer.Exit(0 if explanation.is_well else 1)
 
 
-def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
+def _one(asked: Asked, found: Found, *, show_texts: bool, as_json: bool) -> Match:
     """The one that is meant; otherwise the command ends with exit code 2."""
     matches = found.matches
     for left_out in found.left_out:
         note(f"Not all was searched: {left_out}.")
     if not matches:
-        raise ConfigurationError(
-            "No such event is known: no item has this id, and no row, no binding and no event that is remembered fits. "
-            "Name it in another way: the source as type:UUID with --workspace, the event's link with --google."
-        )
+        raise ConfigurationError(f"No such event is known: {_NO_TITLE if asked.title else _NO_ID}")
     if len(matches) > 1:
         shown = [
             {
@@ -238,7 +245,7 @@ def _when(row: Row) -> str:
         return "its worker is gone"
     if row.hands:
         by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
-        return f"in hand{by}"
+        return f"in flight{by}"
     if row.is_aside:
         return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
     locked = f", locked by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""

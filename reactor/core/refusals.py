@@ -31,7 +31,7 @@ _VITAL = (Kind.CLAIM, Kind.SETTLE, Kind.SWEEP)
 
 _DONE = {
     Kind.CLAIM: "to claim items",
-    Kind.SETTLE: "to write what became of items",
+    Kind.SETTLE: "to write the outcome of items",
     Kind.SWEEP: "to take over the items of lost workers",
     Kind.REBUILD: "to expand rebuilds",
     Kind.HOUSEKEEPING: "housekeeping",

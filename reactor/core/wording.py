@@ -14,11 +14,14 @@ def words(chain: Chain) -> Mapping[str, object]:
     session = row.session if row else None
     return {
         "workspace": chain.workspace_id,
+        "to_connect": f"`python -m reactor connect --workspace {chain.workspace_id} --calendar …`",
+        "to_rebuild": f"`python -m reactor rebuild --workspace {chain.workspace_id}`",
+        "to_show": f"`python -m reactor dead-letters show {letter and letter.id}`",
+        "to_requeue": f"`python -m reactor dead-letters requeue --id {letter and letter.id}`",
         "floor": chain.floor,
         "what": _waiting(chain),
         "fate": _fate(chain),
         "item": row and row.id,
-        "letter": letter and letter.id,
         "seq": row and row.seq,
         "error": (ended and ended.error) or "no reason was written",
         "attempts": ended and ended.attempts,
@@ -37,8 +40,11 @@ def words(chain: Chain) -> Mapping[str, object]:
         "refused": chain.replicas.sqlstate,
         "refused_advice": advice(chain.replicas.sqlstate or ""),
         "blocker": blocker and blocker.text,
-        "ahead": f"{chain.ahead:,}",
-        "met": f"; rows of the workspace were given back because of: {', '.join(chain.met)}" if chain.met else "",
+        "blocker_pid": (blocker and blocker.pid) or "pid",
+        "ahead": f"behind {chain.ahead:,} of its workspace" if chain.ahead else "the next of its workspace",
+        "met": f"; other items of the workspace could not be sent, because of: {', '.join(chain.met)}"
+        if chain.met
+        else "",
         "shown": chain.seen and chain.seen.seq,
         "problem": chain.seen and chain.seen.problem,
         "unread": chain.wanted.problem,
