@@ -53,7 +53,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     Cause.NO_REPLICA: (replace(WAITS, replicas=Replicas(0)), "no replica"),
     Cause.REFUSED: (replace(WAITS, replicas=Replicas(2, "53100")), "SQLSTATE 53100). About the database: its disk"),
     Cause.CLAIMS_BLOCKED: (replace(WAITS, replicas=Replicas(1, None, Session(7, ""))), "without a name (process 7)"),
-    Cause.SET_ASIDE: (waits(replace(ROW, sqlstate="23514", retry_in=200.0)), "tried again in 3 min"),
+    Cause.SET_ASIDE: (waits(replace(ROW, sqlstate="23514", retry_in=200.0)), "tries it again in 3 min"),
     Cause.EARLIER_IN_HAND: (replace(WAITS, rows=(ROW, replace(BUSY, seq=9))), "an earlier state"),
     Cause.REBUILDING: (replace(WAITS, rebuild=replace(BUSY, id=REBUILD)), f"status --rebuild {REBUILD}"),
     Cause.BEHIND_REBUILD: (replace(WAITS, rebuild=replace(ROW, id=REBUILD)), f"rebuild {REBUILD}"),
@@ -63,9 +63,9 @@ CASES: dict[Cause, tuple[Chain, str]] = {
         "2 of at most 5 attempts failed, the last one because of: Google failed (503); the next one is in 30 s",
     ),
     Cause.HELD: (waits(replace(LATER, error="rate limited")), "because of: rate limited; it is due again in 30 s"),
-    Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "not due yet, but in 25 h"),
+    Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "next_attempt_at lies ahead, so it is due in 25 h"),
     Cause.LOCKED: (waits(replace(ROW, session=Session(8, "psql", 7200.0))), "psql (process 8) has locked its row"),
-    Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "due for 10 min, behind 1,200 of its workspace"),
+    Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "for 10 min, behind 1,200 items of its workspace"),
     Cause.DUE: (WAITS, "it is due, the next of its workspace, and a replica takes it in its turn. Ask"),
     Cause.AUTH: (replace(IDLE, letters=(replace(LETTER, code="AUTH", error="revoked"),)), "AUTH: revoked. Connect"),
     **{
@@ -125,7 +125,7 @@ def test_the_sentence_says_what_the_calendar_shows_meanwhile() -> None:
     assert says(replace(WAITS, seen=alive)).startswith("The event's newest state is not in the calendar yet: ")
     assert says(replace(WAITS, memory=APPLIED, seen=deleted)).startswith("The event is not in the calendar yet: ")
     letter = replace(LETTER, code="BAD_REQUEST", seq=11)
-    assert "the calendar shows the state before it" in says(replace(THERE, letters=(letter,)))
+    assert "the calendar shows the one before it" in says(replace(THERE, letters=(letter,)))
     assert "was not removed" in says(replace(THERE, letters=(replace(letter, operation="CANCEL_EVENT"),)))
 
 
@@ -152,8 +152,23 @@ def test_a_removal_is_known_by_its_row_where_nothing_is_remembered() -> None:
 
 
 def test_a_lane_that_is_held_back_is_told_by_what_others_met() -> None:
-    met = ("rate limited (403 rateLimitExceeded) (7)", "Google failed (503) (2)")
-    assert says(replace(WAITS, met=met)).endswith("could not be sent, because of: " + ", ".join(met) + ".")
+    met = ("rate limited (403 rateLimitExceeded), 7 items", "Google failed (503), 2 items")
+    assert says(replace(WAITS, met=met)).endswith("; its workspace's items met: " + "; ".join(met) + ".")
+
+
+def test_what_google_shows_is_not_said_to_be_missing() -> None:
+    """An answer was lost: the item is tried again or dead, and the event is there all the same."""
+    alive = Seen(Sight.ALIVE, seq=10)
+    failed = replace(LATER, status="FAILED", attempts=2, error="no answer came")
+    assert says(waits(failed, seen=alive)).startswith("Google shows the event in its newest state, but its item is not")
+    assert says(waits(replace(failed, seq=11), seen=alive)).startswith(
+        "The event's newest state is not in the calendar"
+    )
+    letter = replace(LETTER, code="EXHAUSTED", error="no answer came")
+    assert explain(replace(IDLE, letters=(letter,), seen=alive)).cause is Cause.UNREMEMBERED
+    assert explain(replace(IDLE, letters=(replace(letter, seq=11),), seen=alive)).cause is Cause.EXHAUSTED
+    gone = replace(letter, operation="CANCEL_EVENT")
+    assert explain(replace(IDLE, letters=(gone,), seen=alive)).cause is Cause.EXHAUSTED
 
 
 def test_a_workspace_without_a_connection_may_be_left_out_of_the_view() -> None:

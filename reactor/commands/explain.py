@@ -20,6 +20,7 @@ from reactor.core.chain import Chain, Hands, Row, Wish
 from reactor.core.explanation import explain as explained
 from reactor.core.ids import event_id
 from reactor.core.messages import Place
+from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST
 from reactor.core.seen import Sight
 from reactor.errors import ConfigurationError
@@ -42,9 +43,9 @@ _NO_ID = (
     "with its workspace, `python -m reactor explain task:UUID --workspace ID`, or the event's link with --google."
 )
 _NO_TITLE = (
-    "these words are in no title of the application's view calendar_source_events, nor of rows that wait or died. The "
-    "view has only what should be in a calendar: look in the application whether it is open, has a date, and is in a "
-    "workspace that is connected. Its id says more: `python -m reactor explain task:UUID --workspace ID`."
+    "no title in the application's view calendar_source_events, in bindings, or in rows that wait or died has these "
+    "words. The view has only what should be in a calendar: look in the application whether the task is open, has a "
+    "date, and is of a connected workspace. Its id says more: `python -m reactor explain task:UUID --workspace ID`."
 )
 
 
@@ -300,13 +301,14 @@ def _google(chain: Chain) -> Document | None:
 
 def _show(document: Document) -> None:
     typer.echo(clean(f"{document['verdict']} {document['remedy']}"))
-    print_facts({name: document[name] for name in ("workspace", "source")}, title="\nThe event")
+    print_facts(_named(document), title="\nThe event")
     print_facts(document["wanted"], title="\nWhat the application wants")
     print_facts(document["standing"], title="\nIts workspace")
     _show_rows(document["waiting"], "\nWhat waits, the newest state first: that one is sent")
-    if document["ahead"]:
-        met = "; ".join(document["ahead"]["met"]) or "nothing"
-        print_facts({"before it": f"{document['ahead']['items']:,} of the workspace", "they met": met})
+    if ahead := document["ahead"]:
+        before = f"{ahead['items']:,} of the workspace" if ahead["items"] else "nothing of the workspace"
+        met = {"they met": "; ".join(ahead["met"])} if ahead["met"] else {}
+        print_facts({"before it": before, **met})
     if document["would_be_sent"]:
         print_facts(document["would_be_sent"], title="\nWould be sent")
     print_facts(document["remembered"], title="\nWhat is remembered")
@@ -314,6 +316,17 @@ def _show(document: Document) -> None:
         print_facts(document["google"], title="\nGoogle")
     _show_rows([*document["dead_letters"], *document["finished"]], "\nWhat is left of its history")
     note(f"\nFinished rows are looked for among the last {RECENT:,}.")
+
+
+def _named(document: Document) -> Document:
+    """What is explained; of an item that was asked for also how it ended, which the verdict may not say."""
+    named = {name: document[name] for name in ("workspace", "source")}
+    rows = (*document["waiting"], *document["dead_letters"], *document["finished"])
+    for row in (row for row in rows if row["item"] == document["item"]):
+        code = f", {row['code']}" if row["code"] else ""
+        overtaken = ": a newer state was there, so it was not sent" if row["code"] == FailureCode.SUPERSEDED else ""
+        named["item"] = f"{row['item']}: {row['status']}{code}{overtaken}"
+    return named
 
 
 def _show_rows(rows: list[Document], title: str) -> None:

@@ -224,6 +224,11 @@ class Chain:
         """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
         return self.seen.sight is Sight.ALIVE if self.seen else self.place is not None
 
+    def shows(self, row: Row) -> bool:
+        """Whether Google, if it was asked, shows the state of a row, or a newer one."""
+        seen = self.seen
+        return seen is not None and seen.sight is Sight.ALIVE and seen.seq is not None and seen.seq >= row.seq
+
     @property
     def is_cancelled(self) -> bool:
         """Whether the application's last word was that there should be no event, and that was done."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from reactor.core.causes import Cause, Explanation
 from reactor.core.chain import Chain, Hands, Row, Wish
 from reactor.core.outcome import FailureCode
+from reactor.core.payload import Operation
 from reactor.core.seen import Sight
 from reactor.core.wording import words
 
@@ -46,11 +47,10 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.OUTDATED,
         _row(lambda chain, row: row.seq < chain.floor and row.hands is None),
-        "{what}: this row is older than what was already settled (its place in the order is {seq}, its source is "
-        "settled up to {floor}), so the reactor ends it as SUPERSEDED and never sends it.",
-        "If the calendar shows the newer state, nothing is to be done. If this row is the newer one, "
-        "`sync_outbox_seq` has fallen back (a restored backup?): see `python -m reactor check`, then run "
-        "{to_rebuild}.",
+        "{what}: this row is too old (its place in the order is {seq}, its source is settled up to {floor}), so the "
+        "reactor ends it as SUPERSEDED and never sends it.",
+        "If the calendar shows the newer state, nothing is to be done. Else `sync_outbox_seq` has fallen back (a "
+        "restored backup?): see `python -m reactor check`, then run {to_rebuild}.",
     ),
     _Rule(
         Cause.HANGS,
@@ -168,7 +168,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.POSTPONED,
         _row(lambda _, row: not row.is_due),
-        "{what}: it is not due yet, but in {due}: its next_attempt_at says so.",
+        "{what}: its next_attempt_at lies ahead, so it is due in {due}.",
         "Look which program wrote that time. To send it now: `update sync_outbox set next_attempt_at = now() where "
         "id = '{item}'`.",
     ),
@@ -193,6 +193,13 @@ _RULES: tuple[_Rule, ...] = (
         "Ask again in a few seconds.",
     ),
     _Rule(
+        Cause.UNREMEMBERED,
+        lambda chain: chain.letter and chain.letter.operation == Operation.UPSERT_EVENT and chain.shows(chain.letter),
+        "Google shows the event in its newest state, and its item is a dead letter: the request was carried out, and "
+        "its answer did not come or could not be read ({error}).",
+        "Put it back, and the reactor finds the event: {to_requeue}.",
+    ),
+    _Rule(
         Cause.AUTH,
         _died(FailureCode.AUTH),
         "{fate} AUTH: {error}.",
@@ -209,7 +216,7 @@ _RULES: tuple[_Rule, ...] = (
         Cause.BAD_REQUEST,
         _died(FailureCode.BAD_REQUEST),
         "{fate} BAD_REQUEST: {error}.",
-        "Correct the event's content in the application ({to_show}). The next change of the source is sent as usual.",
+        "Correct the event's content in the application (see {to_show}). The source's next change is sent as usual.",
     ),
     _Rule(
         Cause.EVENT_GONE,
@@ -256,8 +263,8 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.UNREMEMBERED,
         lambda chain: chain.place is None and chain.is_shown,
-        "Google shows the event, and the database does not remember it: a request was carried out and its end was "
-        "not written, or the database is older than the calendar (a restored backup).",
+        "Google shows the event, and the database does not remember it: the end of a request was not written, or the "
+        "database is older than the calendar (a restored backup).",
         "Compare and correct the workspace: {to_rebuild}.",
     ),
     _Rule(
@@ -366,15 +373,13 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.NEVER_CONNECTED,
         lambda chain: chain.wanted.wish is Wish.NO and chain.connection is None,
-        "The workspace has no connection to Google, so it has no calendar; the application's view does not have the "
-        "event either (it may leave out such workspaces).",
+        "The workspace has no connection to Google; the application's view does not have the event either.",
         "Connect it: {to_connect}; then {to_rebuild}.",
     ),
     _Rule(
         Cause.NOT_WANTED,
         lambda chain: chain.wanted.wish is Wish.NO,
-        "The application does not want this event: its view calendar_source_events does not have it, and no row has "
-        "asked for it.",
+        "The application does not want this event: its view calendar_source_events does not have it, nor has a row.",
         "If it should be there, look in the application: does it have a date, is it open, is it in this workspace?",
     ),
     _Rule(

@@ -357,7 +357,7 @@ with page as materialized (
 select (select count(*) from page as p
          where p.next_attempt_at < least(
            (select i.next_attempt_at from public.sync_outbox as i where i.id = %(item)s), now()))::integer as ahead,
-       (select array_agg(e.error || ' (' || e.n || ')' order by e.n desc)
+       (select array_agg(e.error || ', ' || e.n || case when e.n = 1 then ' item' else ' items' end order by e.n desc)
           from (select p.error, count(*) as n from page as p where p.error is not null
                  group by 1 order by 2 desc limit 3) as e) as met;
 
