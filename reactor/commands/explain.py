@@ -16,7 +16,7 @@ from reactor.commands.output import clean, count, duration, note, print_facts, p
 from reactor.commands.preview import preview
 from reactor.core.asked import Asked, read as understood
 from reactor.core.causes import Explanation
-from reactor.core.chain import Chain, Hands, Row, Wish
+from reactor.core.chain import Chain, Hands, Row, Session, Wish
 from reactor.core.explanation import explain as explained
 from reactor.core.ids import event_id
 from reactor.core.messages import Place
@@ -241,19 +241,23 @@ def _standing(chain: Chain) -> Document:
 
 
 def _when(row: Row) -> str:
-    """What becomes of an open row, and when."""
+    """What happens to an open row, and when."""
     if row.hands is Hands.LOST:
         return "its worker is gone"
     if row.hands:
-        by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
+        by = f" by {_of(row.session)}" if row.session else ""
         return f"in flight{by}"
     if row.is_aside:
         return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
-    locked = f", locked by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
+    locked = f", locked by {_of(row.session)}" if row.session else ""
     if row.due_in is None:
         return f"never due{locked}"
     due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"
     return f"{due}{locked}"
+
+
+def _of(session: Session) -> str:
+    return session.text + ("" if session.seconds is None else f" for {duration(session.seconds)}")
 
 
 def _row(row: Row) -> Document:

@@ -40,12 +40,12 @@ class Session:
     Attributes:
         pid: Its backend's process id, None for a prepared transaction.
         name: Its application_name.
-        seconds: For how long.
+        seconds: For how long; None where Postgres does not show that to this role.
     """
 
     pid: int | None
     name: str
-    seconds: float = 0.0
+    seconds: float | None = 0.0
 
     @property
     def text(self) -> str:

@@ -54,7 +54,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         Cause.HANGS,
-        _row(lambda _, row: row.hands is Hands.REACTOR and row.session and row.session.seconds > HANGS),
+        _row(lambda _, row: row.hands is Hands.REACTOR and row.session and (row.session.seconds or 0.0) > HANGS),
         "{what}: {session} has been sending it for {held}; that takes seconds.",
         "Look whether Google answers. If that replica hangs, end its session, and another replica takes the item: "
         "`select pg_terminate_backend({pid})`.",
@@ -94,8 +94,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.BRAKED,
         _row(lambda chain, _: chain.stop),
-        "{what}: the brake has stopped the workspace, because {deletes} of its {events} events were about to be "
-        "deleted.",
+        "{what}: the brake has stopped the workspace, because {deletes} of its {events} events would be deleted.",
         "Ask the application's users who deleted them. If the deletes are intended, `python -m reactor brake release "
         "--workspace {workspace}`. If not, restore the application's data first (docs/architecture.md, The brake).",
     ),
@@ -115,8 +114,7 @@ _RULES: tuple[_Rule, ...] = (
         Cause.CLAIMS_BLOCKED,
         _row(lambda chain, _: chain.replicas.blocker),
         "{what}: it waits, and {blocker} holds the lock that every claim needs, so no replica can take any item.",
-        "End that transaction: `select pg_terminate_backend({blocker_pid})`; `python -m reactor locks` shows whose "
-        "it is.",
+        "End that transaction (`python -m reactor locks` shows whose): `select pg_terminate_backend({blocker_pid})`.",
     ),
     _Rule(
         Cause.SET_ASIDE,
@@ -140,16 +138,15 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.BEHIND_REBUILD,
         lambda chain: chain.row and chain.rebuild and chain.rebuild.is_due and not chain.rebuild.is_aside,
-        "{what}: rebuild {rebuild} of its workspace is due, and goes first, as soon as no item of the workspace is "
-        "in flight.",
+        "{what}: rebuild {rebuild} of its workspace is due; it goes first, once no item of the workspace is in flight.",
         "Ask again in a minute; `python -m reactor locks` shows the items in flight.",
     ),
     _Rule(
         Cause.NEVER_DUE,
         _row(lambda _, row: row.due_in is None),
         "{what}: its next_attempt_at is infinite or null, so it is never due.",
-        "Set a time: `update sync_outbox set next_attempt_at = now() where id = '{item}'`. Then correct the program "
-        "that wrote it so.",
+        "Set a time: `update sync_outbox set next_attempt_at = now() where id = '{item}'`. Correct the program that "
+        "wrote it.",
     ),
     _Rule(
         Cause.BACKING_OFF,
@@ -175,7 +172,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.LOCKED,
         _row(lambda _, row: row.session),
-        "{what}: it is due, and a transaction of {session} has locked its row, for {held}.",
+        "{what}: it is due, and a transaction of {session} has locked its row{for_long}.",
         "End that transaction, or wait for its end: `select pg_terminate_backend({pid})`.",
     ),
     _Rule(
@@ -282,6 +279,13 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         Cause.UNWANTED,
+        lambda chain: chain.place and chain.wanted.wish is not Wish.YES and chain.connection is None,
+        "The event is in the calendar, as far as the database remembers, and its workspace has no connection to "
+        "Google any more, so nothing changes it.",
+        "Delete it in the calendar by hand, or connect the workspace again: {to_connect}; then {to_rebuild}.",
+    ),
+    _Rule(
+        Cause.UNWANTED,
         lambda chain: chain.place and chain.wanted.wish is Wish.NO,
         "The event is in the calendar, but the application's view calendar_source_events does not have it: no row "
         "has asked for its removal.",
@@ -360,8 +364,8 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         Cause.NEVER_CONNECTED,
-        lambda chain: chain.wanted.wish is Wish.YES and chain.connection is None,
-        "The application wants the event, but its workspace has no connection to Google, and no row waits.",
+        lambda chain: chain.wanted.wish is not Wish.UNKNOWN and chain.connection is None,
+        "The event's workspace has no connection to Google, and no row waits.",
         "Connect it: {to_connect}; then {to_rebuild}.",
     ),
     _Rule(
@@ -371,15 +375,9 @@ _RULES: tuple[_Rule, ...] = (
         "Send what the application wants now: {to_rebuild}. If this happens again, look at the application's triggers.",
     ),
     _Rule(
-        Cause.NEVER_CONNECTED,
-        lambda chain: chain.wanted.wish is Wish.NO and chain.connection is None,
-        "The workspace has no connection to Google; the application's view does not have the event either.",
-        "Connect it: {to_connect}; then {to_rebuild}.",
-    ),
-    _Rule(
         Cause.NOT_WANTED,
         lambda chain: chain.wanted.wish is Wish.NO,
-        "The application does not want this event: its view calendar_source_events does not have it, nor has a row.",
+        "The application does not want this event: its view calendar_source_events does not have it, and no row asks.",
         "If it should be there, look in the application: does it have a date, is it open, is it in this workspace?",
     ),
     _Rule(

@@ -94,7 +94,7 @@ def _rows(desk: Desk, statement: LiteralString, about: dict[str, Any]) -> tuple[
 
 def _row(found: dict[str, Any]) -> Row:
     hands, pid, name, seconds = (found.pop(column) for column in ("hands", "pid", "name", "seconds"))
-    session = Session(pid, name, max(seconds, 0.0)) if found.pop("has_session") else None
+    session = Session(pid, name, None if seconds is None else max(seconds, 0.0)) if found.pop("has_session") else None
     return Row(**found, hands=hands and Hands(hands), session=session)
 
 
@@ -125,7 +125,7 @@ def _replicas(desk: Desk) -> Replicas:
     return Replicas(
         count=sum(each["application"] == CLAIMS for each in sessions),
         sqlstate=next(refused, None),
-        blocker=next((Session(each.pid, each.application, each.seconds or 0.0) for each in blockers), None),
+        blocker=next((Session(each.pid, each.application, each.seconds) for each in blockers), None),
     )
 
 
