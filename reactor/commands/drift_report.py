@@ -77,12 +77,12 @@ def forecast(cost: Cost, *, rate: float, lookups: int) -> str:
     is_one = cost.calendars is not None
     what = count(cost.calendars, "calendar") if cost.calendars is not None else count(cost.workspaces, "workspace")
     each = "" if is_one else " for each workspace"
-    more = f", and up to {lookups:,} more{each}, for events that no list has" if lookups else ""
+    more = f", and up to {lookups:,} more{each} for events that no list has" if lookups else ""
     whose = "the workspace's account" if is_one else "its workspace's account"
     least = cost.calls / rate
     takes = f" At {rate:g} a second that takes {duration(least)} or more." if least >= 1 else ""
     return (
-        f"To compare {what} with about {count(cost.events, 'event')}, we ask Google about {count(cost.calls, 'call')}"
+        f"To compare {what} with about {count(cost.events, 'event')} takes about {count(cost.calls, 'call')} to Google"
         f"{more}. Each counts against the quota of {whose} and against the project's.{takes} Nothing is changed."
     )
 
@@ -197,7 +197,7 @@ def _sum(found: Comparison) -> str:
 
 def _differences(kinds: Mapping[Kind, int], on_its_way: int) -> str:
     said = ", ".join(f"{kinds[kind]:,} {_words(kind)}" for kind in Kind if kinds.get(kind)) or "no differences"
-    return f"{said}; {on_its_way:,} on their way" if on_its_way else said
+    return f"{said}; {on_its_way:,} on {'its' if on_its_way == 1 else 'their'} way" if on_its_way else said
 
 
 def _words(name: str) -> str:
