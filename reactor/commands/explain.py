@@ -40,7 +40,8 @@ _SIGHTS = {
 
 _NO_ID = (
     "no item has this id, and no row, no binding and no remembered event fits it. Name it in another way: the source "
-    "with its workspace, `python -m reactor explain task:UUID --workspace ID`, or the event's link with --google."
+    "with its workspace, `python -m reactor explain task:UUID --workspace ID`; or the event's link, or its id and "
+    "--workspace, with --google."
 )
 _NO_TITLE = (
     "no title in the application's view calendar_source_events, in bindings, or in rows that wait or died has these "
@@ -324,7 +325,8 @@ def _show(document: Document) -> None:
 
 def _named(document: Document) -> Document:
     """What is explained; of an item that was asked for also how it ended, which the verdict may not say."""
-    named = {name: document[name] for name in ("workspace", "source")}
+    source = document["source"]
+    named = {"workspace": document["workspace"], "source": source if ":" in source else "none"}
     rows = (*document["waiting"], *document["dead_letters"], *document["finished"])
     for row in (row for row in rows if row["item"] == document["item"]):
         code = f", {row['code']}" if row["code"] else ""

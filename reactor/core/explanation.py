@@ -55,7 +55,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.HANGS,
         _row(lambda _, row: row.hands is Hands.REACTOR and row.session and (row.session.seconds or 0.0) > HANGS),
-        "{what}: {session} has been sending it for {held}; that takes seconds.",
+        "{what}: {session} has been sending it for {held}; an item takes seconds.",
         "Look whether Google answers. If that replica hangs, end its session, and another replica takes the item: "
         "`select pg_terminate_backend({pid})`.",
     ),
@@ -178,10 +178,10 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.DELAYED,
         _row(lambda _, row: (row.due_in or 0.0) < -HANGS),
-        "{what}: it has been due for {since}, {ahead}. Replicas run, so its workspace is held back, or they have "
-        "more to do than they can{met}.",
-        "Look what other items of the workspace met (below), and at the replicas' `reactor_lanes` and "
-        "`reactor_rate_limited_total` (docs/operations.md, Who is in the way).",
+        "{what}: it has been due for {since}, {ahead}. Replicas run: its workspace waits for its quota or is held "
+        "back, or they have too much to do{met}.",
+        "Ask again in a minute: where fewer items are before it, it moves, as fast as the quota allows. Else look at "
+        "`reactor_lanes` and `reactor_rate_limited_total` (docs/operations.md, Where to look first).",
     ),
     _Rule(
         Cause.DUE,
@@ -192,9 +192,8 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         Cause.UNREMEMBERED,
         lambda chain: chain.letter and chain.letter.operation == Operation.UPSERT_EVENT and chain.shows(chain.letter),
-        "Google shows the event in its newest state, and its item is a dead letter: the request was carried out, and "
-        "its answer did not come or could not be read ({error}).",
-        "Put it back, and the reactor finds the event: {to_requeue}.",
+        "Google shows the event in its newest state, but its item is a dead letter, because of: {error}.",
+        "The request was carried out all the same. Put the item back, and the reactor finds the event: {to_requeue}.",
     ),
     _Rule(
         Cause.AUTH,
