@@ -68,6 +68,7 @@ def test_what_waits_and_for_whom(database: Database, rows: Rows) -> None:
     shown = call(database.reactor, "status").stdout
     assert "1 h" in shown
     assert "2 items of 2 workspaces without a valid connection" in shown
+    assert "\nParked: connect them again with `python -m reactor connect`\n" in shown, "a command is not folded"
 
 
 def test_who_is_stopped_by_the_brake(database: Database, rows: Rows) -> None:

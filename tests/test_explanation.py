@@ -181,6 +181,13 @@ def test_a_workspace_without_a_connection_may_be_left_out_of_the_view() -> None:
     assert "has no connection to Google" in found.verdict
 
 
+def test_an_event_whose_workspace_is_not_connected_any_more_is_not_sent_to_a_rebuild_first() -> None:
+    found = explain(replace(THERE, connection=None, wanted=UNWANTED))
+    assert found.cause is Cause.UNWANTED
+    assert found.remedy.startswith("Delete it in the calendar by hand, or connect the workspace again: ")
+    assert explain(replace(THERE, connection=None, wanted=WANTED)).cause is Cause.APPLIED
+
+
 def test_what_waits_later_lets_others_pass() -> None:
     assert explain(replace(WAITS, rebuild=LATER)).cause is Cause.DUE
     aside = replace(ROW, sqlstate="23514", retry_in=60.0)

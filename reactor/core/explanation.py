@@ -280,7 +280,7 @@ _RULES: tuple[_Rule, ...] = (
         Cause.UNWANTED,
         lambda chain: chain.place and chain.wanted.wish is not Wish.YES and chain.connection is None,
         "The event is in the calendar, as far as the database remembers, and its workspace has no connection to "
-        "Google any more, so nothing changes it.",
+        "Google any more, so the reactor leaves it.",
         "Delete it in the calendar by hand, or connect the workspace again: {to_connect}; then {to_rebuild}.",
     ),
     _Rule(
