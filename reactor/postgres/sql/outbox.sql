@@ -311,7 +311,7 @@ with orphans as materialized (
                              then pg_catalog.clock_timestamp() end,
          -- It is set aside where the worker lived, and could not write what became of it.
          last_error = coalesce(
-           (select 'The database refuses to write what became of it (SQLSTATE ' || a.sqlstate || ').'
+           (select 'The database refuses to write its outcome (SQLSTATE ' || a.sqlstate || ').'
               from public.sync_set_aside as a where a.item_id = o.id),
            'The worker was lost with the item in hand.')
     from reachable as r
