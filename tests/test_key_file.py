@@ -15,14 +15,14 @@ from hypothesis import given, settings, strategies as st
 from reactor.core.calendar.token_answers import Grant
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import (
-    OAuthClient,
     ServiceAccount,
     StoredCredentialError,
     account_of,
     service_account_in,
 )
+from reactor.google.endpoints import TOKEN_URI, OAuthClient
 from reactor.google.key_file import LONGEST, TOKEN_URIS, read_key_file
-from reactor.google.token_exchange import TOKEN_URI, user_account
+from reactor.google.token_exchange import user_account
 from reactor.vault import Vault
 from tests.key_files import ROBOT, key_file, secrets
 from tests.process_world import KEYS

@@ -154,7 +154,7 @@ def test_every_command_that_a_text_or_a_page_names_is_there() -> None:
     found = [(file, words.split()) for file, text in named for words in COMMAND.findall(text)]
     assert len(found) > 150
     assert [each for each in found if not exists(each[1])] == []
-    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")  # type: ignore[attr-defined]
+    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")
     assert [each for each in SPOKEN if each.file not in ("--help", "cli.py") and short.search(each.text)] == []
 
 

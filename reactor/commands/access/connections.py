@@ -14,7 +14,8 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, 
 from reactor.commands.output import at_least, count, note, print_json, print_table, sentences, visible
 from reactor.core.calendar.messages import PRIMARY
 from reactor.errors import ConfigurationError, PermanentError, TransientError
-from reactor.google.credentials import NO_CLIENT, StoredCredentialError, account_of, service_account_in
+from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
+from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
 from reactor.postgres.connection.desk import Desk, open_desk
 from reactor.postgres.statements import statements
