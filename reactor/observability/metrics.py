@@ -37,14 +37,8 @@ class Counted:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gauged:
+class Gauged(Counted):
     """A gauge; attributes as above."""
-
-    name: str
-    help: str
-    value: Value
-    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ class Distribution:
     value: Histogram
 
 
-Reading = Counted | Gauged | Distribution
+Reading = Counted | Distribution
 
 
 class Metrics(Collector):
