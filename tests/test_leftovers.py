@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reactor.core.calendar import ids
-from reactor.core.calendar.leftovers import Known, Listed, by_source, leftovers
 from reactor.core.calendar.messages import Remote
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Known, Listed, Stray, by_source, leftovers
 from reactor.core.payload import Cancel
 from tests.dialogues import CALENDAR, KEY, OTHER, SOURCE, WORKSPACE
 

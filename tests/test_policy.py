@@ -10,7 +10,7 @@ import pytest
 
 from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import answers
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Stray
 from reactor.core.calendar.work import Work
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlement

@@ -8,7 +8,7 @@ import pytest
 from reactor.core.calendar import answers
 from reactor.core.calendar.dialogue import Ask
 from reactor.core.calendar.messages import Answer, Step
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Stray
 from reactor.core.outcome import Dead, Done, Retry, Superseded
 from tests.dialogues import CALENDAR, OTHER, WORKSPACE, Google, cancel_json, upsert_json, work
 from tests.test_answers import refusal

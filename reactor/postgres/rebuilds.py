@@ -46,8 +46,7 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.core.calendar.leftovers import Known
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Known, Stray
 from reactor.core.item import Item
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.errors import ClaimLostError

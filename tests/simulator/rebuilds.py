@@ -13,8 +13,7 @@ from uuid import UUID, uuid5
 
 import trio
 
-from reactor.core.calendar.leftovers import Known
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Known, Stray
 from reactor.core.item import Item
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.errors import ClaimLostError

@@ -21,7 +21,7 @@ from reactor.core.calendar.answers import CHANGING, LEFT_BEHIND, NO_CALENDAR, UN
 from reactor.core.calendar.dialogue import Dialogue, End, Sight, ask, defer, read
 from reactor.core.calendar.messages import Place, Remote
 from reactor.core.calendar.naming import resolved
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Stray
 from reactor.core.calendar.work import Work
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel

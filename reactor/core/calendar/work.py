@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from reactor.core.calendar import event, ids
 from reactor.core.calendar.messages import PRIMARY, Place, Remote, is_etag
-from reactor.core.calendar.stray import Stray
+from reactor.core.calendar.prune import Stray
 from reactor.core.payload import Cancel, Rebuild, Upsert
 
 
