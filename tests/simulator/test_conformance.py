@@ -26,10 +26,10 @@ from reactor.postgres.brakes import SQL as BRAKES
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import Session
 from reactor.postgres.outbox import Outbox
-from tests.databases import Database, wait_until
-from tests.outbox_world import World, workspace
 from tests.simulator.stored import REBUILD, WAITS, Claim, Row
 from tests.simulator.tables import Tables
+from tests.support.databases import Database, wait_until
+from tests.support.outbox_world import World, workspace
 
 SPACES = ("x", "y", "z")
 SOURCES = ("a", "b", "c", "d")

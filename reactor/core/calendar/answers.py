@@ -19,7 +19,7 @@ the one workspace, and a single item tries whether it is over.
 *What Google said* goes with what follows (`said`): status, reasons and location, each of which is a word of a small
 alphabet, and of the messages those that are known. Other texts may quote an event.
 
-A row's name is the name of its test (`tests/test_answers.py`) and of its line in `docs/google.md`.
+A row's name is the name of its test (`tests/core/test_answers.py`) and of its line in `docs/google.md`.
 """
 
 import json

@@ -8,9 +8,9 @@ from enum import StrEnum, auto
 from uuid import UUID
 
 from reactor.core.calendar.work import Work
-from reactor.core.dispatch.breaker import Permit, State
+from reactor.core.dispatch.breaker import State
 from reactor.core.dispatch.evidence import Answered
-from reactor.core.dispatch.guard import Guard
+from reactor.core.dispatch.guard import Guard, Ticket
 from reactor.core.dispatch.limits import Limits
 from reactor.core.item import Item
 
@@ -104,15 +104,15 @@ class Batch:
         lane: Whose.
         entries: The items, never two of one source, all under the same consent.
         sent_at: When.
-        permit: The lane's breaker's.
-        whole_permit: The process's breaker's.
+        ticket: The lane's guard's.
+        whole_ticket: The process's guard's.
     """
 
     lane: Lane
     entries: list[Ready]
     sent_at: float
-    permit: Permit
-    whole_permit: Permit
+    ticket: Ticket
+    whole_ticket: Ticket
 
 
 def together(queue: deque[Ready], most: int, answered: Callable[[Item], Answered]) -> list[Ready]:

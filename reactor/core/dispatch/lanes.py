@@ -170,11 +170,20 @@ class Lanes:
         if not self.may_use(now) or self.whole.closed_until(now, PATIENCE) > now:
             return 0
         if self.whole.suspect:
-            return int(self.in_hand == self._deferred)
+            return int(self.in_hand == self._deferred + self._passed_over(now))
         soon = self.whole.limits.within(AHEAD)
         room = min(soon, self.in_hand_cap) - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
         size = min(soon, self._claim_size)
         return min(size, room) if 2 * room >= size else 0
+
+    def _passed_over(self, now: float, lane: Lane | None = None) -> int:
+        """Items in requests for which the guard does not wait while it is suspect: the lane's, or the process's."""
+        if lane is None:
+            return sum(
+                len(each.entries) for each in self._under_way if not self.whole.waits_for(each.whole_ticket, now)
+            )
+        own = (each for each in self._under_way if each.lane is lane and not lane.guard.waits_for(each.ticket, now))
+        return sum(len(each.entries) for each in own)
 
     def claimed(self, item: Item) -> Lane:
         """Take an item in hand; until it is settled it takes up room."""
@@ -233,8 +242,8 @@ class Lanes:
         What was learnt of Google stays, and nothing else.
         """
         for batch in self._under_way:
-            batch.lane.guard.give(batch.permit, self._now)
-            self.whole.give(batch.whole_permit, self._now)
+            batch.lane.guard.give(batch.ticket, self._now)
+            self.whole.give(batch.whole_ticket, self._now)
         for own in (self._under_way, self._surrendered, self._waiting, self._line, self._deferring, self._overdrawn):
             own.clear()
         self.in_hand = self._deferred = 0
@@ -284,10 +293,8 @@ class Lanes:
         if not self._is_over(batch):
             return
         lane, guard = batch.lane, batch.lane.guard
-        guard.limits.release()
-        self.whole.limits.release()
-        guard.judge(batch.permit, verdict, now, random=random)
-        self.whole.judge_of(lane.workspace_id, batch.whole_permit, verdict, now, random=random)
+        guard.judge(batch.ticket, verdict, now, random=random)
+        self.whole.judge_of(lane.workspace_id, batch.whole_ticket, verdict, now, random=random)
         if verdict.throttled:
             guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.lane_after)
         for held, side, after in ((verdict.lane, guard, verdict.lane_after), (verdict.everybody, self.whole, None)):
@@ -307,8 +314,8 @@ class Lanes:
         """A request was cancelled; nobody knows what came of it."""
         if not self._is_over(batch):
             return
-        batch.lane.guard.give(batch.permit, now)
-        self.whole.give(batch.whole_permit, now)
+        batch.lane.guard.give(batch.ticket, now)
+        self.whole.give(batch.whole_ticket, now)
         self._after(batch.lane, now)
 
     def condemn(self, lane: Lane, version: str) -> bool:
@@ -399,6 +406,6 @@ class Lanes:
 
     def _has_enough(self, lane: Lane) -> bool:
         if lane.guard.suspect:
-            return lane.in_hand > lane.deferred
+            return lane.in_hand > lane.deferred + self._passed_over(self._now, lane)
         soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
         return len(lane.queue) >= soon or SHARE * lane.in_hand >= self.in_hand_cap
