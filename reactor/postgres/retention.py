@@ -12,9 +12,8 @@ from uuid import UUID
 import psycopg
 
 from reactor.errors import ReactorError
-from reactor.postgres.blame import may_be_divided
 from reactor.postgres.connection.driver import Row
-from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.errors import as_ours, may_be_divided
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
 

@@ -1,4 +1,4 @@
-"""psycopg's errors as ours: was a statement refused, or is there nobody to refuse it?"""
+"""psycopg's errors as ours: was a statement refused, and for one row's sake, or could it not reach the server?"""
 
 import psycopg
 
@@ -8,6 +8,9 @@ from reactor.postgres.connection.dsn import refused_parameter
 _GONE = ("08", "57P")
 """Classes of SQLSTATE with which a server ends a connection, or does not begin one: a failure of the connection, a
 shut-down, a start-up. As a mere error they come from what a trigger calls, such as another server."""
+_OF_EVERYBODY = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58", "F0"})
+"""Classes of SQLSTATE: the connection, the session, rights and names, resources, locks, the server itself. Every other
+one is about data, or an application's own, which its triggers raise."""
 
 
 def as_ours(error: psycopg.Error) -> TransientError:
@@ -36,3 +39,16 @@ def not_connected(error: psycopg.OperationalError, advice: str = "") -> Configur
 def unreachable(error: psycopg.Error) -> str:
     """The sentence about a connection that could not be made, or has broken."""
     return f"Cannot connect to the database: {str(error).strip()}"
+
+
+def blames_row(sqlstate: str | None) -> bool:
+    """Whether an error is by its code about a row that the statement met.
+
+    Others may be so too: a trigger may raise anything. That shows only where less is tried and passes.
+    """
+    return sqlstate is not None and sqlstate[:2] not in _OF_EVERYBODY
+
+
+def may_be_divided(sqlstate: str | None) -> bool:
+    """Whether less work at once may pass: also what takes too long may, for the sake of one row."""
+    return blames_row(sqlstate) or sqlstate in {"57014", "53200"}
