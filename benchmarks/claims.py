@@ -25,7 +25,7 @@ from uuid import UUID
 import psycopg
 import trio
 
-from reactor.core.item import Applied, Binding, Item, Settlement
+from reactor.core.item import AppliedReference, Binding, Item, Settlement
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
@@ -130,7 +130,9 @@ def done(item: Item) -> Settlement:
     about = item.source_key.removeprefix("task:")
     memory = replace(item.memory, event_id=about.replace("-", ""), calendar_id="primary", etag='"3500000000000000"')
     binding = Binding(memory.event_id or "", "primary", "task", about, "MILESTONE", "Something", NOON, NOON)
-    return Settlement(item, "COMPLETED", 0, moves_floor=True, memory=memory, applied=Applied.ROW, binding=binding)
+    return Settlement(
+        item, "COMPLETED", 0, moves_floor=True, memory=memory, applied=AppliedReference.ROW, binding=binding
+    )
 
 
 async def measure(dsn: str, slots: int, what: str, *, alone: bool) -> None:

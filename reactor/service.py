@@ -33,10 +33,10 @@ import structlog
 import trio
 
 import reactor
-from reactor.accounts import Accounts
-from reactor.core.dispatch.gate import State, Timings
-from reactor.core.health import Facts
-from reactor.core.refusals import Kind
+from reactor.accounts import CredentialStore
+from reactor.core.dispatch.gate import GateState, Timings
+from reactor.core.health import HealthFacts
+from reactor.core.refusals import RefusedWork
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
@@ -46,7 +46,7 @@ from reactor.housekeeping import Housekeeping
 from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
 from reactor.loop import Loop, Observer
 from reactor.loop.guarded import Guarded
-from reactor.observability.endpoint import Known, Told
+from reactor.observability.endpoint import HealthEndpoint, RuntimeState
 from reactor.observability.log_observer import LogObserver
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Server, application
@@ -60,7 +60,7 @@ from reactor.postgres.reports import SetAside
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
-from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, Rebuilds, tell_pulled
+from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
 from reactor.settings import Settings, parse_bind
 
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
@@ -69,8 +69,9 @@ RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CRASH_FIRST = 1.0  # seconds; an error that nobody expected is seldom over at once
 STEADY = 60.0  # seconds of work without one after which it is
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
+PING_CLAIMS = 10.0  # seconds; each sweep says as much, and while anything is in hand there are two a second
 PING_SETTLES = (
-    30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
+    60.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
 )
 STATEMENT = "3s"  # a claim or a settle takes milliseconds; one that a row keeps longer is done again without that row
 LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
@@ -106,12 +107,12 @@ class Service:
         self._pool = Pool(self._dsn)
         self._rebuild_pool = Pool(self._dsn, name="calendar-sync-reactor rebuilds", lock_timeout=REBUILD_LOCK_TIMEOUT)
         days = settings.calendar_sync_retention_days
-        self.facts = Facts({})
+        self.facts = HealthFacts({})
         self._traces = traces()
         watch = RefusalWatch()
         self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=watch)
         self._poll = settings.calendar_sync_poll_interval_ms / 1000
-        self.known = Known(
+        self.known = RuntimeState(
             stop,
             self.facts,
             lanes(settings),
@@ -123,7 +124,7 @@ class Service:
         observers = (LogObserver(), watch, _Looks(harmless(self._looked)), *([self._traces] if self._traces else ()))
         self._observer = Guarded(observers, self.known.stats)
         self.known.order = Order(harmless(_tell_mended))
-        self.told = Told(self.known)
+        self.told = HealthEndpoint(self.known)
         self._server = Server(application(self.told.pages))
         self.known.http_restarts = lambda: self._server.restarts
 
@@ -164,7 +165,7 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             self.known.exchange = exchange = TokenExchange(client)
-            self.known.accounts = accounts = Accounts(self._vault, self._pool, exchange, account, exchanges)
+            self.known.accounts = accounts = CredentialStore(self._vault, self._pool, exchange, account, exchanges)
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(kept, "housekeeping", self._housekeeping.run)
@@ -192,7 +193,7 @@ class Service:
                 "tables. " + " ".join(lacking)
             )
 
-    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
+    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
         """Hold a claims session and work in it; lost, get another."""
         while not self.stop.is_set():
             self._beat("connect")
@@ -218,7 +219,7 @@ class Service:
         self.known.lanes = lanes(self._settings)
         self.facts.crashing, self._crashed_at = True, trio.current_time()
 
-    async def _claim(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
+    async def _claim(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
         settings = self._settings
         loop: Loop | None = None
@@ -244,7 +245,11 @@ class Service:
             nursery.start_soon(end_when_told)
             async with (
                 open_session(
-                    self._dsn, name=CLAIMS + mark, statement_timeout=STATEMENT, on_notify=shares.called
+                    self._dsn,
+                    name=CLAIMS + mark,
+                    statement_timeout=STATEMENT,
+                    on_notify=shares.called,
+                    ping_interval=PING_CLAIMS,
                 ) as session,
                 open_session(
                     self._dsn,
@@ -273,7 +278,7 @@ class Service:
                 loop = Loop(
                     outbox,
                     calendar,
-                    Rebuilds(self._rebuild_pool, calendar, self._brake, self._observer),
+                    RebuildService(self._rebuild_pool, calendar, self._brake, self._observer),
                     accounts.tokens_of,
                     wakeups,
                     lanes=self.known.lanes,
@@ -311,12 +316,12 @@ class Service:
         self.facts.claiming = False
         self.known.listening = None
         self.known.stats.beats.clear()  # what does not run cannot be late
-        self.known.watch.refusals.accepted(Kind.SETTLE)  # nothing is in hand, so nothing is left to be written
+        self.known.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in hand, so nothing is left to be written
         self._heard(False)
         self._observer.abandoned()
 
     def _is_listening(self) -> bool:
-        return self.known.gate is not State.DEAF
+        return self.known.gate is not GateState.DEAF
 
     def _heard(self, hears: bool) -> None:  # noqa: FBT001  (the wake-ups' protocol)
         if hears:
@@ -356,9 +361,9 @@ class _Looks(Observer):
     def __init__(self, looked: Callable[[], None]) -> None:
         self._looked = looked
 
-    def accepted(self, kind: Kind) -> None:
+    def accepted(self, kind: RefusedWork) -> None:
         """Work of a kind was done."""
-        if kind is Kind.CLAIM:
+        if kind is RefusedWork.CLAIM:
             self._looked()
 
 

@@ -27,7 +27,7 @@ from reactor.google.endpoints import API_ROOT, AUTH_URI, TOKEN_URI, OAuthClient,
 from reactor.google.network import network_problems
 from reactor.observability.otel_variables import ENDPOINTS, trace_problems
 from reactor.postgres.connection.dsn import check_dsn, libpq_problems, missing_dsn
-from reactor.vault import KeySettingError, Vault
+from reactor.vault import KeySettingError, TokenCipher
 
 LEAST_QUOTA = 60  # calls a minute
 
@@ -213,14 +213,14 @@ class GoogleSettings(_FromEnvironment):
 class VaultSettings(_FromEnvironment):
     """What refresh tokens are encrypted with."""
 
-    token_encryption_keys: Annotated[SecretStr, _reads_as(Vault.from_setting)]
+    token_encryption_keys: Annotated[SecretStr, _reads_as(TokenCipher.from_setting)]
     """The keys of the stored refresh tokens, `k2:<base64>,k1:<base64>`: the first encrypts, all decrypt
     ([secrets.md](secrets.md))"""
 
     @property
-    def vault(self) -> Vault:
+    def vault(self) -> TokenCipher:
         """The keys, ready for use."""
-        return Vault.from_setting(self.token_encryption_keys.get_secret_value())
+        return TokenCipher.from_setting(self.token_encryption_keys.get_secret_value())
 
 
 class Settings(VaultSettings, GoogleSettings, DatabaseSettings):

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from reactor.demo.sample import Change, Verb
-from reactor.demo.story import Step
+from reactor.demo.story import StoryStep
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import Session
 
@@ -34,7 +34,7 @@ class Application:
         self._before = before
         self._last_seq = -1
 
-    async def carry_out(self, step: Step) -> None:
+    async def carry_out(self, step: StoryStep) -> None:
         """Do what a step says, one transaction after the other."""
         for changes in step.transactions:
             self._before()

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import trio
 
-from reactor.core.calendar.messages import Step
-from reactor.core.dispatch.breaker import State
+from reactor.core.calendar.messages import Method
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.item import Item, Settlement
-from reactor.core.refusals import Kind
+from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.loop.ports import Observer
 
@@ -66,7 +66,7 @@ class Guarded(Observer):
                 with self._guard(call):
                     entered.__exit__(*error)
 
-    def requested(self, step: Step, code: str, seconds: float) -> None:
+    def requested(self, step: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
         self._tell("requested", step, code, seconds)
 
@@ -78,7 +78,7 @@ class Guarded(Observer):
         """The claims session is over."""
         self._tell("abandoned")
 
-    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+    def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         """A breaker changed."""
         self._tell("breaker", workspace_id, before, after)
 
@@ -86,11 +86,11 @@ class Guarded(Observer):
         """Nothing leaves for a while."""
         self._tell("everybody_held", problem)
 
-    def refused(self, kind: Kind, sqlstate: str) -> None:
+    def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """The database refused a kind of work."""
         self._tell("refused", kind, sqlstate)
 
-    def accepted(self, kind: Kind) -> None:
+    def accepted(self, kind: RefusedWork) -> None:
         """The database accepts a kind of work."""
         self._tell("accepted", kind)
 

@@ -35,7 +35,7 @@ _LINGER = 1.0  # seconds
 _CHUNK = 16 * 1024  # bytes
 
 
-class Connection:
+class HttpConnection:
     """A connection.
 
     Args:

@@ -23,7 +23,7 @@ INTERVAL = 60.0  # seconds; it reads all locks of the server, which costs a mill
 log = structlog.get_logger(__name__)
 
 
-class LockWatch:
+class LockAudit:
     """Checks once a minute that the session's locks match its items in flight, and who else holds a lock of ours.
 
     Attributes:

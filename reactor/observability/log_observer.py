@@ -9,8 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from reactor.core.calendar.messages import Step
-from reactor.core.dispatch.breaker import State
+from reactor.core.calendar.messages import Method
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.item import Item, Settlement
 from reactor.loop import Observer
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class LogObserver(Observer):
     """Writes a line of the log for each thing that happens."""
 
-    def requested(self, step: Step, code: str, seconds: float) -> None:
+    def requested(self, step: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
         log.debug("google_answered", method=step.value, code=code, seconds=round(seconds, 4))
 
@@ -56,12 +56,12 @@ class LogObserver(Observer):
                     "item_completed", **_about(item), seconds=round(item.age + seconds, 4), code=settlement.failure_code
                 )
 
-    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+    def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         """A breaker changed; a probe that met the same outage again is no news."""
         whose = {"scope": "process"} if workspace_id is None else {"scope": "lane", "workspace_id": str(workspace_id)}
-        if after is State.CLOSED:
+        if after is BreakerState.CLOSED:
             log.info("breaker_closed", **whose)
-        elif before is State.CLOSED:
+        elif before is BreakerState.CLOSED:
             log.warning("breaker_opened", **whose)
         else:
             log.debug("breaker_probe_failed", **whose)

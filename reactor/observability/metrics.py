@@ -21,7 +21,7 @@ Value = float | Mapping[str, float] | Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CounterMetric:
     """A counter.
 
     Attributes:
@@ -37,12 +37,12 @@ class Counted:
     labels: tuple[str, ...] = ()
 
 
-class Gauged(Counted):
+class GaugeMetric(CounterMetric):
     """A gauge; attributes as above."""
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class HistogramSample:
     """A histogram; attributes as above."""
 
     name: str
@@ -50,7 +50,7 @@ class Distribution:
     value: Histogram
 
 
-Reading = Counted | Distribution
+Reading = CounterMetric | HistogramSample
 
 
 class Metrics(Collector):
@@ -81,9 +81,9 @@ class Metrics(Collector):
 
 def _family(reading: Reading) -> Metric:
     name = f"reactor_{reading.name}"
-    if isinstance(reading, Distribution):
+    if isinstance(reading, HistogramSample):
         return _histogram(name, reading)
-    kind = GaugeMetricFamily if isinstance(reading, Gauged) else CounterMetricFamily
+    kind = GaugeMetricFamily if isinstance(reading, GaugeMetric) else CounterMetricFamily
     if not isinstance(reading.value, Mapping):
         return kind(name, reading.help, value=reading.value)
     family = kind(name, reading.help, labels=reading.labels)
@@ -92,7 +92,7 @@ def _family(reading: Reading) -> Metric:
     return family
 
 
-def _histogram(name: str, reading: Distribution) -> Metric:
+def _histogram(name: str, reading: HistogramSample) -> Metric:
     histogram = reading.value
     buckets, below = [], 0
     for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from reactor.core.refusals import Kind, Refusals, advice
+from reactor.core.refusals import Refusals, RefusedWork, advice
 from reactor.loop import Observer
 
 MARK = ", refused: "
@@ -27,13 +27,13 @@ class RefusalWatch(Observer):
         self.refusals = Refusals()
         self._stirred = trio.Event()
 
-    def refused(self, kind: Kind, sqlstate: str) -> None:
+    def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """The database refused work of a kind."""
         if self.refusals.refused(kind, sqlstate, trio.current_time()):
             log.warning("database_refuses", work=kind.value, sqlstate=sqlstate, problem=advice(sqlstate))
         self._stirred.set()
 
-    def accepted(self, kind: Kind) -> None:
+    def accepted(self, kind: RefusedWork) -> None:
         """Work of a kind was done, or none is left."""
         over = self.refusals.accepted(kind)
         if over is not None:

@@ -26,7 +26,7 @@ from hypercorn.utils import wrap_app
 
 from reactor.errors import ConfigurationError
 from reactor.lifecycle import cancelled_by, kept
-from reactor.observability.http_connection import Connection
+from reactor.observability.http_connection import HttpConnection
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ _LONGEST_HEAD = 16 * 1024  # bytes; a probe's is 200
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageResponse:
     """An answer.
 
     Attributes:
@@ -57,7 +57,7 @@ class Page:
     content_type: str = "text/plain; charset=utf-8"
 
 
-Pages = Mapping[str, Callable[[], Page]]
+Pages = Mapping[str, Callable[[], PageResponse]]
 """By path; called for each request, so they answer from memory."""
 
 
@@ -71,23 +71,23 @@ def application(pages: Pages) -> Application:
     return app
 
 
-def _page(pages: Pages, scope: Message) -> Page:
+def _page(pages: Pages, scope: Message) -> PageResponse:
     found = pages.get(scope["path"])
     if found is None:
-        return Page(404, "There is " + ", ".join(pages) + ".\n")
+        return PageResponse(404, "There is " + ", ".join(pages) + ".\n")
     if scope["method"] not in ("GET", "HEAD"):
-        return Page(405, "GET it.\n")
+        return PageResponse(405, "GET it.\n")
     try:
         page = found()
     except Exception:
         log.exception("health_page_failed", page=scope["path"])
-        return Page(500, "There is an error in the log.\n")
+        return PageResponse(500, "There is an error in the log.\n")
     if len(page.text) > LARGEST_ANSWER:
-        return Page(500, "The answer is too large.\n")
+        return PageResponse(500, "The answer is too large.\n")
     return page
 
 
-async def _answer(page: Page, send: Send) -> None:
+async def _answer(page: PageResponse, send: Send) -> None:
     body = page.text.encode()
     headers = [
         (b"content-type", page.content_type.encode()),
@@ -115,7 +115,7 @@ class Server:
         self.failures = 0
         self._app = wrap_app(app, 0, "asgi")
         self._config = _config()
-        self.connections: set[Connection] = set()
+        self.connections: set[HttpConnection] = set()
 
     async def run(
         self,
@@ -176,7 +176,7 @@ class Server:
             oldest = min(self.connections, key=lambda each: each.deadline)
             self.connections.remove(oldest)
             oldest.cut()
-        connection = Connection(self._app, self._config, context, stream)
+        connection = HttpConnection(self._app, self._config, context, stream)
         self.connections.add(connection)
         try:
             await connection.run()

@@ -20,7 +20,7 @@ import structlog
 import trio
 
 import reactor
-from reactor.core.calendar.messages import Step
+from reactor.core.calendar.messages import Method
 from reactor.core.item import Item, Settlement
 from reactor.errors import ConfigurationError
 from reactor.loop import Observer
@@ -105,7 +105,7 @@ class OpenTelemetry(Observer):
         """A request is about to leave, with these items; each was claimed so many seconds ago."""
         return self._current(items)
 
-    def requested(self, step: Step, code: str, seconds: float) -> None:
+    def requested(self, step: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
         now = time.time_ns()
         span = self._tracer.start_span(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import structlog
 
-from reactor.core.calendar.messages import Step
-from reactor.core.dispatch.breaker import State
+from reactor.core.calendar.messages import Method
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.item import Binding, Settlement
 from reactor.core.outcome import FailureCode
 from reactor.observability.log_observer import LogObserver
@@ -58,7 +58,7 @@ def test_what_was_done_is_told_to_who_asks(journal: LogObserver) -> None:
     [line] = told(journal, Settlement(replace(item(), age=2.0), "COMPLETED", 0))
     assert (line["event"], line["log_level"], line["seconds"]) == ("item_completed", "debug", 2.25)
     with structlog.testing.capture_logs() as lines:
-        journal.requested(Step.INSERT, "200", 0.1)
+        journal.requested(Method.INSERT, "200", 0.1)
     assert (lines[0]["event"], lines[0]["log_level"]) == ("google_answered", "debug")
 
 
@@ -76,9 +76,9 @@ def test_a_lost_claim_is_a_warning(journal: LogObserver) -> None:
 
 def test_breakers_are_told_when_they_change(journal: LogObserver) -> None:
     with structlog.testing.capture_logs() as lines:
-        journal.breaker(None, State.CLOSED, State.OPEN)
-        journal.breaker(item().workspace_id, State.HALF_OPEN, State.OPEN)
-        journal.breaker(None, State.HALF_OPEN, State.CLOSED)
+        journal.breaker(None, BreakerState.CLOSED, BreakerState.OPEN)
+        journal.breaker(item().workspace_id, BreakerState.HALF_OPEN, BreakerState.OPEN)
+        journal.breaker(None, BreakerState.HALF_OPEN, BreakerState.CLOSED)
         journal.everybody_held("refused (403 CONSUMER_SUSPENDED)")
         journal.crashed(ValueError())
     assert [(line["event"], line["log_level"], line.get("scope")) for line in lines] == [

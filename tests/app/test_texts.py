@@ -12,7 +12,7 @@ from pydantic_core.core_schema import ErrorType
 
 import reactor
 from reactor.core.explain.explanation import explain
-from reactor.core.health import Facts, readiness
+from reactor.core.health import HealthFacts, readiness
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, Upsert, parse
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
@@ -133,7 +133,7 @@ def test_every_explanation_refusal_and_unready_page_says_what_to_do() -> None:
     remedies = [explain(chain).remedy for chain, _ in CASES.values()]
     refusals = [advice(state) for state in ("25006", "42501", "53100", "53200", "55P03", "57014", "22003", "23514")]
     refusals += [advice(state) for state in ("40001", "42P01", "53400", "P0001", "XX000")]
-    unready = readiness(Facts({}, crashing=True)).problems
+    unready = readiness(HealthFacts({}, crashing=True)).problems
     said = [
         each
         for each in (*remedies, *refusals, *unready)

@@ -8,21 +8,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reactor.core.backoff import HOLD_CAP, JITTER
 from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, SERVER, UNSENT
-from reactor.core.dispatch.gate import Answer, Do, Found, Gate, Look, State, Timings
-from reactor.core.dispatch.guard import Ticket, Whole
+from reactor.core.dispatch.gate import Gate, GateAction, GateState, LockAttempt, Look, LookResult, Timings
+from reactor.core.dispatch.guard import ProcessGuard, Ticket
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import Verdict
+from reactor.core.dispatch.verdict import RequestEvidence
 from reactor.core.outcome import Outcome, Retry
 from tests.core.test_lanes import ALL, DONE, FOLLOWER
 from tests.support.loop_world import workspace
 
 LOOKS = st.builds(
     Look,
-    found=st.sampled_from(Found),
+    found=st.sampled_from(LookResult),
     due_in=st.sampled_from([-math.inf, -1.0, 0.0, 0.01, 3.0, math.inf]),
     left_behind=st.booleans(),
 )
-ANSWERS = st.sampled_from(Answer)
+ANSWERS = st.sampled_from(LockAttempt)
 
 
 class AnyGate(RuleBasedStateMachine):
@@ -37,21 +37,21 @@ class AnyGate(RuleBasedStateMachine):
     @rule(
         look=LOOKS, answer=ANSWERS, armed=st.booleans(), between=st.sampled_from(["", "call", "free", "lose", "have"])
     )
-    def step(self, look: Look, answer: Answer, between: str, *, armed: bool) -> None:
+    def step(self, look: Look, answer: LockAttempt, between: str, *, armed: bool) -> None:
         step = self.gate.next(self.now)
         self.happen(between)
         match step.do:
-            case Do.LOOK:
+            case GateAction.LOOK:
                 self.gate.looked(look, self.now)
-            case Do.ASK:
+            case GateAction.ASK:
                 self.gate.asked(answer, self.now)
-            case Do.SEE_PEER:
+            case GateAction.SEE_PEER:
                 self.gate.saw_peer(armed=armed, now=self.now)
-            case Do.RELEASE:
+            case GateAction.RELEASE:
                 self.gate.released()
-            case Do.ANNOUNCE:
+            case GateAction.ANNOUNCE:
                 self.gate.announced(self.now)
-            case Do.SLEEP:
+            case GateAction.SLEEP:
                 self.now = max(self.now, step.until)
 
     @rule(event=st.sampled_from(["call", "free", "lose", "have"]))
@@ -73,10 +73,12 @@ class AnyGate(RuleBasedStateMachine):
     @invariant()
     def it_never_sleeps_for_longer_than_a_poll(self) -> None:
         step = self.gate.next(self.now)
-        if step.do is Do.SLEEP:
+        if step.do is GateAction.SLEEP:
             assert self.now < step.until <= self.now + 1.25 * self.timings.poll
         if self.gate.holds:
-            assert self.gate.state is State.ARMED or step.do is Do.RELEASE, "what is not needed is given back"
+            assert self.gate.state is GateState.ARMED or step.do is GateAction.RELEASE, (
+                "what is not needed is given back"
+            )
 
     @invariant()
     def from_here_it_comes_to_rest_and_looks_again(self) -> None:
@@ -86,25 +88,25 @@ class AnyGate(RuleBasedStateMachine):
         for _ in range(1_000):
             step = gate.next(now)
             match step.do:
-                case Do.LOOK:
+                case GateAction.LOOK:
                     looks += 1
-                    gate.looked(Look(Found.NOTHING), now)
-                case Do.ASK:
-                    gate.asked(Answer.GRANTED, now)
-                case Do.SEE_PEER:
+                    gate.looked(Look(LookResult.NOTHING), now)
+                case GateAction.ASK:
+                    gate.asked(LockAttempt.GRANTED, now)
+                case GateAction.SEE_PEER:
                     gate.saw_peer(armed=False, now=now)
-                case Do.RELEASE:
+                case GateAction.RELEASE:
                     gate.released()
-                case Do.ANNOUNCE:
+                case GateAction.ANNOUNCE:
                     gate.announced(now)
-                case Do.SLEEP:
+                case GateAction.SLEEP:
                     asleep += 1
                     now = step.until
             if now > until:
                 break
         assert now > until, "it spins"
         assert looks >= 2
-        assert gate.state in (State.ARMED, State.DEAF)
+        assert gate.state in (GateState.ARMED, GateState.DEAF)
 
 
 def copied(gate: Gate) -> Gate:
@@ -139,7 +141,7 @@ class AnyGuard(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
-        self.guard = Whole(Limits(burst=5, ceiling=2.0, floor=0.5, in_flight_cap=3))
+        self.guard = ProcessGuard(Limits(burst=5, ceiling=2.0, floor=0.5, in_flight_cap=3))
         self.out: list[_Sent] = []
         self.closings = 0
 
@@ -155,7 +157,7 @@ class AnyGuard(RuleBasedStateMachine):
         if not self.out:
             return
         sent = self.out.pop(which % len(self.out))
-        verdict = Verdict.of([outcome])
+        verdict = RequestEvidence.of([outcome])
         before = self.guard.opens_at(self.now)
         self.guard.judge_of(workspace(whose), sent.ticket, verdict, self.now, random=random)
         if verdict.throttled:

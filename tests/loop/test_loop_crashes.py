@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.calendar.work import Work
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
 from reactor.core.policy import STUMBLED
@@ -73,7 +73,7 @@ class Faults:
             self.met += 1
             raise RuntimeError(SECRET)
 
-    def answers(self, work: Work, _: float) -> Outcome:
+    def answers(self, work: SyncIntent, _: float) -> Outcome:
         self.check(work.source_key, "exchange")
         return Retry("try again", counts=False) if self._draw.random() < 0.05 else done(work)
 

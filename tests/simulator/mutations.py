@@ -20,7 +20,7 @@ from reactor.core import policy
 from reactor.core.calendar import answers
 from reactor.core.dispatch.breaker import Breaker
 from reactor.core.dispatch.gate import Gate
-from reactor.core.dispatch.guard import Guard, Whole
+from reactor.core.dispatch.guard import Guard, ProcessGuard
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.item import Settlement
 from reactor.errors import RefusedError
@@ -224,7 +224,7 @@ def _charged_with_age(counts: Any) -> Any:
 
 def _for_an_hour(hold: Any) -> Any:
     def wrong(self: Guard, now: float, *, after: float | None, **more: Any) -> None:
-        hold(self, now, after=3_600.0 if isinstance(self, Whole) else after, **more)
+        hold(self, now, after=3_600.0 if isinstance(self, ProcessGuard) else after, **more)
 
     return wrong
 

@@ -60,8 +60,8 @@ def _determined(seed: int) -> Iterator[Counter[str]]:
     expansion, parts.Expansion = parts.Expansion, ModelExpansion
     row = table.row
 
-    def counted(*asked: Any) -> answers.Rule:
-        found: answers.Rule = row(*asked)
+    def counted(*asked: Any) -> answers.AnswerRule:
+        found: answers.AnswerRule = row(*asked)
         rows[f"answer {found.name}"] += 1
         return found
 

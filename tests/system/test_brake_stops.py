@@ -12,7 +12,7 @@ import trio
 from typer.testing import CliRunner, Result
 
 from reactor.cli import app
-from reactor.core.health import Facts
+from reactor.core.health import HealthFacts
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.connection.pool import Pool
 from tests.support.process_world import WORKSPACE
@@ -228,7 +228,7 @@ async def test_the_gauge_counts_the_workspaces_that_are_stopped(running: Rebuild
     bulk(world, range(40))
     await until(lambda: stopped(world))
     pool = Pool(world.database.reactor)
-    housekeeping = Housekeeping(pool, Facts({}), retention_days=30)
+    housekeeping = Housekeeping(pool, HealthFacts({}), retention_days=30)
     await housekeeping.measure()
     assert housekeeping.brakes == 1
     await pool.aclose()

@@ -14,7 +14,7 @@ from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
 from reactor.commands.output import note, sentences
 from reactor.errors import ConfigurationError
-from reactor.google.consent import Client, ask, exchange
+from reactor.google.consent import ConsentClient, ask, exchange
 from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
 from reactor.postgres.connection.desk import open_desk
@@ -27,7 +27,7 @@ REMEDY = (
 )
 
 
-class _Settings(VaultSettings, GoogleSettings, DatabaseSettings):
+class _ConnectSettings(VaultSettings, GoogleSettings, DatabaseSettings):
     """All that is needed, so that all that is wrong is said before a person is asked anything."""
 
 
@@ -54,7 +54,7 @@ def connect(
     Exit codes: 0 connected; 1 no consent, or not the right one; 2 wrong use, a wrong setting or no database.
     """
     with sentences():
-        settings = _Settings.from_environment(database_url=database_url)
+        settings = _ConnectSettings.from_environment(database_url=database_url)
         client = _client(settings)
         checked(calendar)
         with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
@@ -67,7 +67,7 @@ def connect(
     tell(said, as_json=as_json)
 
 
-def _client(settings: _Settings) -> Client:
+def _client(settings: _ConnectSettings) -> ConsentClient:
     if settings.google_client_id == NO_CLIENT:
         raise ConfigurationError(
             "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a person consents to an OAuth "
@@ -79,7 +79,7 @@ def _client(settings: _Settings) -> Client:
             "GOOGLE_AUTH_URI is Google's and GOOGLE_TOKEN_URI is not: a code of one is nothing to the other. Set "
             "GOOGLE_AUTH_URI too; the emulator prints it."
         )
-    return Client(
+    return ConsentClient(
         settings.google_client_id,
         settings.google_client_secret.get_secret_value(),
         settings.google_auth_uri,
@@ -87,7 +87,7 @@ def _client(settings: _Settings) -> Client:
     )
 
 
-def _consent(client: Client, candidate: Candidate | None, *, browser: bool, timeout: float) -> str:
+def _consent(client: ConsentClient, candidate: Candidate | None, *, browser: bool, timeout: float) -> str:
     """Ask, wait, exchange, look at the calendar; returns the refresh token. Ends with exit code 1 where that fails."""
     with refusals():
         with Loopback() as loopback:

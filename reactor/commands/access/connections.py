@@ -17,10 +17,10 @@ from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
-from reactor.postgres.connection.desk import Desk, open_desk
+from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.statements import statements
 from reactor.settings import GoogleSettings, VaultSettings
-from reactor.vault import NEWER, TEXT, VERSION, Vault, VaultError
+from reactor.vault import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 CAP = 1_000  # items that are counted for each workspace
@@ -95,7 +95,7 @@ def _line(row: dict[str, Any]) -> tuple[Any, ...]:
     return (*named, row["valid"], row["key"], *counts, row["updated_at"])
 
 
-def _vault(found: list[dict[str, Any]]) -> Vault | None:
+def _vault(found: list[dict[str, Any]]) -> TokenCipher | None:
     """What decrypts, where there is a service account to be told of."""
     if not any(row["stored"].startswith(NEWER) for row in found):
         return None
@@ -106,11 +106,11 @@ def _vault(found: list[dict[str, Any]]) -> Vault | None:
         return None
 
 
-def _credential(workspace: UUID, stored: str, vault: Vault | None) -> dict[str, str | None]:
+def _credential(workspace: UUID, stored: str, vault: TokenCipher | None) -> dict[str, str | None]:
     """Of what kind a credential is, and whose; never anything that opens something."""
     robot = None
     if stored.startswith(NEWER) and vault is not None:
-        with suppress(VaultError, StoredCredentialError):
+        with suppress(TokenCipherError, StoredCredentialError):
             robot = service_account_in(vault.decrypt(workspace, stored))
     return {
         "kind": SERVICE_ACCOUNT if stored.startswith(NEWER) else REFRESH_TOKEN,
@@ -235,7 +235,7 @@ def checked(calendar: str) -> str:
     return calendar
 
 
-def store(desk: Desk, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
+def store(desk: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
     """Store a consent, encrypted; return what it came to.
 
     Raises:
@@ -253,7 +253,7 @@ def store(desk: Desk, workspace: UUID, calendar: str, stored: str) -> dict[str, 
     }
 
 
-def rehearse(desk: Desk, workspace: UUID, calendar: str) -> None:
+def rehearse(desk: AdminSession, workspace: UUID, calendar: str) -> None:
     """Make sure that a consent could be stored, before a person is asked for it.
 
     Raises:

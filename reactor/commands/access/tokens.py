@@ -14,10 +14,10 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun
 from reactor.commands.output import note, print_json, print_table, progress, sentences
-from reactor.postgres.connection.desk import Desk, open_desk
+from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings, VaultSettings
-from reactor.vault import Vault, VaultError
+from reactor.vault import TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 PORTION = 200  # rows that are read at a time; each is written by itself
@@ -73,7 +73,7 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 
 
-def _rotate(desk: Desk, vault: Vault, *, dry_run: bool) -> _Report:
+def _rotate(desk: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report:
     report = _Report()
     after: UUID | None = None
     with progress("Encrypting", desk.one(SQL["how_many"])["n"]) as advance:
@@ -82,18 +82,18 @@ def _rotate(desk: Desk, vault: Vault, *, dry_run: bool) -> _Report:
                 after = row["workspace"]
                 try:
                     report.counts[_renew(desk, vault, row["workspace"], row["stored"], dry_run=dry_run)] += 1
-                except VaultError as error:
+                except TokenCipherError as error:
                     report.counts["failed"] += 1
                     report.problems[row["workspace"]] = str(error)
                 advance(1)
     return report
 
 
-def _renew(desk: Desk, vault: Vault, workspace: UUID, stored: str, *, dry_run: bool) -> str:
+def _renew(desk: AdminSession, vault: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
     """Encrypt one token anew; returns what became of it.
 
     Raises:
-        VaultError: It cannot be decrypted.
+        TokenCipherError: It cannot be decrypted.
     """
     for _ in range(TRIES):
         if not vault.needs_rotation(stored):

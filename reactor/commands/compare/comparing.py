@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 from uuid import UUID
 
-from reactor.accounts import Accounts
+from reactor.accounts import CredentialStore
 from reactor.core.outcome import Scope
 from reactor.core.refusals import advice
 from reactor.drift import held as calendars, judge as judging, wanted as wanting
-from reactor.drift.answers import Means
-from reactor.drift.judge import Finding, Judge, Kind, Memory
+from reactor.drift.answers import DriftAnswer
+from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord
 from reactor.drift.traces import Trace, Waiting, explain
-from reactor.drift.wanted import Unusable, Wanted
+from reactor.drift.wanted import Unusable, WantedEvent
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, RefusedError, TransientError
 from reactor.google.reader import PAGE, Pace, Reader, documents
 from reactor.google.tokens import TokenSource, TokenUnavailable
 from reactor.google.transport import Transport
-from reactor.postgres.connection.desk import Desk
+from reactor.postgres.connection.desk import AdminSession
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
 
@@ -57,7 +57,7 @@ class Cost:
     calls: int
 
 
-def cost(desk: Desk, workspace: UUID | None) -> Cost:
+def cost(desk: AdminSession, workspace: UUID | None) -> Cost:
     """Estimate what it costs to compare one workspace, or all.
 
     Raises:
@@ -111,9 +111,9 @@ class Report:
     wanted: int = 0
     events: int = 0
     occurrences: int = 0
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: Counter[DriftKind] = field(default_factory=Counter)
     on_its_way: int = 0
-    findings: list[Finding] = field(default_factory=list, repr=False)
+    findings: list[DriftFinding] = field(default_factory=list, repr=False)
     notes: list[str] = field(default_factory=list)
     calls: int = 0
     failed: str = ""
@@ -144,7 +144,7 @@ class Comparing:
     """
 
     pool: Pool
-    accounts: Accounts
+    accounts: CredentialStore
     transport: Transport
     pace: Pace
     words: bool
@@ -233,7 +233,7 @@ class _Comparison:
         token: str | None = None
         while True:
             said = await reader.page(calendar_id, str(self._report.workspace), token)
-            if said.means is Means.ABSENT:
+            if said.means is DriftAnswer.ABSENT:
                 self._judge.gone(calendar_id, said.codes)
                 self._report.calendars[calendar_id] = said.codes
                 return
@@ -262,7 +262,9 @@ class _Comparison:
             found = [await self._judge_one(reader, *each) for each in portion]
             await self._tell([finding for finding in found if finding is not None])
 
-    async def _judge_one(self, reader: Reader, key: str, wanted: Wanted | Unusable, memory: Memory) -> Finding | None:
+    async def _judge_one(
+        self, reader: Reader, key: str, wanted: WantedEvent | Unusable, memory: SourceRecord
+    ) -> DriftFinding | None:
         found = self._judge.judge(key, wanted, memory)
         calendar_id, event_id = memory.calendar_id or "", memory.event_id or ""
         if found is None or isinstance(wanted, Unusable) or not judging.asks(found, memory):
@@ -276,7 +278,7 @@ class _Comparison:
         return judging.again(found, wanted, memory, calendars.read(said.document), words=self._parts.words)
 
     async def _judge_rest(self) -> None:
-        rest: list[Finding] = []
+        rest: list[DriftFinding] = []
         for finding in self._judge.rest():
             rest.append(finding)
             if len(rest) == ROWS:
@@ -284,14 +286,16 @@ class _Comparison:
                 rest = []
         await self._tell(rest)
 
-    async def _wanted(self, after: str, keys: list[str] | None = None) -> list[tuple[str, Wanted | Unusable, Memory]]:
+    async def _wanted(
+        self, after: str, keys: list[str] | None = None
+    ) -> list[tuple[str, WantedEvent | Unusable, SourceRecord]]:
         """What is wanted of some sources, or of a portion of all."""
         rows = await self._execute(
             self._state + SQL["wanted"], after=after, keys=keys, rows=len(keys) if keys else ROWS
         )
-        return [(key, _READ[form](document), Memory(*memory)) for key, form, document, *memory in rows]
+        return [(key, _READ[form](document), SourceRecord(*memory)) for key, form, document, *memory in rows]
 
-    async def _tell(self, findings: Sequence[Finding]) -> None:
+    async def _tell(self, findings: Sequence[DriftFinding]) -> None:
         """Ask the outbox about some findings, and report them."""
         if not findings:
             return

@@ -13,7 +13,7 @@ import httpx
 import trio
 import typer
 
-from reactor.accounts import Accounts
+from reactor.accounts import CredentialStore
 from reactor.commands.compare import drift_report as reporting
 from reactor.commands.compare.comparing import SQL, Comparing, Cost, FailedForAllError, cost
 from reactor.commands.compare.drift_report import Comparison
@@ -35,7 +35,7 @@ PORTION = 100  # workspaces
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that Google has rotated meanwhile
 
 
-class _Settings(VaultSettings, GoogleSettings, DatabaseSettings):
+class _DriftSettings(VaultSettings, GoogleSettings, DatabaseSettings):
     """All that is needed, so that all that is wrong is said at once."""
 
 
@@ -107,16 +107,18 @@ def drift(  # noqa: PLR0913  (options)
     raise typer.Exit(0 if found.is_well else 1)
 
 
-def _checked(workspace: UUID | None, metrics: Path | None, database_url: str | None, *, everything: bool) -> _Settings:
+def _checked(
+    workspace: UUID | None, metrics: Path | None, database_url: str | None, *, everything: bool
+) -> _DriftSettings:
     if (workspace is None) != everything:
         raise ConfigurationError("Say which: --workspace ID, or --all.")
     if metrics and not (metrics.parent.is_dir() and os.access(metrics.parent, os.W_OK)):
         raise ConfigurationError(f"--metrics names a file in a directory that we cannot write: {metrics.parent}.")
-    return _Settings.from_environment(database_url=database_url)
+    return _DriftSettings.from_environment(database_url=database_url)
 
 
 async def _compare(
-    settings: _Settings,
+    settings: _DriftSettings,
     workspace: UUID | None,
     expected: Cost,
     rate: float,
@@ -137,7 +139,7 @@ async def _compare(
             trio.open_nursery() as exchanges,
         ):
             account = partial(account_of, client=settings.oauth_client)
-            accounts = Accounts(settings.vault, pool, TokenExchange(client), account, exchanges)
+            accounts = CredentialStore(settings.vault, pool, TokenExchange(client), account, exchanges)
             comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
             if workspace:
                 found.take(await comparing.compare(workspace))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from reactor.commands.compare.comparing import MOST, Cost, Report
 from reactor.commands.output import count, duration, note, print_json, print_table
-from reactor.drift.judge import Finding, Kind
+from reactor.drift.judge import DriftFinding, DriftKind
 from reactor.errors import ConfigurationError
 
 Document = dict[str, Any]
@@ -40,7 +40,7 @@ class Comparison:
     failed: int = 0
     invalid: int = 0
     stopped: str = ""
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: Counter[DriftKind] = field(default_factory=Counter)
     different: int = 0
     on_its_way: int = 0
     wanted: int = 0
@@ -126,11 +126,11 @@ def _show_report(report: Report) -> None:
         note(f"  {text}")
     if report.kinds:
         note(f"  why one differs: `python -m reactor explain SOURCE --workspace {report.workspace} --google`")
-    if set(report.kinds) - {Kind.CALENDAR_GONE, Kind.UNUSABLE}:
+    if set(report.kinds) - {DriftKind.CALENDAR_GONE, DriftKind.UNUSABLE}:
         note(f"  what mends most kinds: `python -m reactor rebuild --workspace {report.workspace}`")
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _row(finding: DriftFinding) -> tuple[str, ...]:
     return (
         _words(finding.kind),
         finding.source,
@@ -140,7 +140,7 @@ def _row(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def _remarks(finding: Finding) -> Iterator[str]:
+def _remarks(finding: DriftFinding) -> Iterator[str]:
     for each in finding.fields:
         yield f"{_words(each.field)}: wanted {each.wanted}, there {each.held}"
     if finding.problem:
@@ -178,8 +178,8 @@ def _sum(found: Comparison) -> str:
     return f"{workspaces}: {differences} ({count(found.wanted, 'event')}, {count(found.calls, 'call')})."
 
 
-def _differences(kinds: Mapping[Kind, int], on_its_way: int) -> str:
-    said = ", ".join(f"{kinds[kind]:,} {_words(kind)}" for kind in Kind if kinds.get(kind)) or "no differences"
+def _differences(kinds: Mapping[DriftKind, int], on_its_way: int) -> str:
+    said = ", ".join(f"{kinds[kind]:,} {_words(kind)}" for kind in DriftKind if kinds.get(kind)) or "no differences"
     return f"{said}; {on_its_way:,} on their way" if on_its_way else said
 
 
@@ -220,7 +220,7 @@ def _of_report(report: Report) -> Document:
     }
 
 
-def _of_finding(finding: Finding) -> Document:
+def _of_finding(finding: DriftFinding) -> Document:
     return {
         "kind": finding.kind,
         "source": finding.source,
@@ -235,8 +235,8 @@ def _of_finding(finding: Finding) -> Document:
     }
 
 
-def _counts(kinds: Mapping[Kind, int]) -> dict[str, int]:
-    return {kind.value: kinds.get(kind, 0) for kind in Kind}
+def _counts(kinds: Mapping[DriftKind, int]) -> dict[str, int]:
+    return {kind.value: kinds.get(kind, 0) for kind in DriftKind}
 
 
 def write_metrics(found: Comparison, file: Path) -> None:

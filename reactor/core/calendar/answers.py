@@ -31,7 +31,7 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from reactor.core.calendar import reasons
-from reactor.core.calendar.messages import Answer, NoAnswer, Reply, Step
+from reactor.core.calendar.messages import Method, NoResponse, Reply, Response
 from reactor.core.outcome import Dead, FailureCode, Retry, RetryKind, Scope
 
 _HOUR = 3600.0
@@ -59,7 +59,7 @@ MESSAGES = (
 """Texts of Google's that say what its reason (`invalid`, `required`) leaves open, and quote nothing."""
 
 
-class Means(Enum):
+class AnswerKind(Enum):
     """What the exchange goes on from; everything else ends it."""
 
     SUCCESS = auto()
@@ -85,12 +85,12 @@ class Means(Enum):
     """The batch was refused as such; its parts say more when they are sent one by one."""
 
 
-Meaning = Means | Retry | Dead
+Meaning = AnswerKind | Retry | Dead
 Refusal = TypeVar("Refusal", bound=Retry | Dead)
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ErrorBody:
     """What an error's body says.
 
     Attributes:
@@ -109,7 +109,7 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AnswerRule:
     """A row of the table: what follows, and when. A condition that is not given always holds.
 
     Attributes:
@@ -126,13 +126,13 @@ class Rule:
     name: str
     means: Meaning
     statuses: Container[int]
-    steps: Container[Step] = frozenset(Step)
+    steps: Container[Method] = frozenset(Method)
     reasons: frozenset[str] | None = None
     message: str | None = None
     stranger: bool = False
     in_front: bool = False
 
-    def fits(self, step: Step, status: int, complaint: Complaint) -> bool:
+    def fits(self, step: Method, status: int, complaint: ErrorBody) -> bool:
         """Whether this is the row of an answer."""
         return (
             status in self.statuses
@@ -184,86 +184,86 @@ CONFLICTING = Retry("in conflict with another request, sent alone too", counts=T
 CHANGING = Retry("the event changes faster than it can be written", counts=True)
 UNEXPECTED = Retry("an answer that does not belong to the request", counts=True)
 
-_WRITES = frozenset({Step.INSERT, Step.UPDATE, Step.REVIVE})
+_WRITES = frozenset({Method.INSERT, Method.UPDATE, Method.REVIVE})
 _AT_THE_DOOR = frozenset({400, 401, 402, 403, 404})
 """Statuses of what stands in front of the API."""
 
 
-TABLE: tuple[Rule, ...] = (
-    Rule("server_error", SERVER, {408, *range(500, 600)}),
-    Rule("quota_used_up", QUOTA, _AT_THE_DOOR | {429}, reasons=reasons.QUOTAS),
-    Rule("rate_limit_429", RATE, {429}),
-    Rule("not_google", STRANGER, range(100, 500), stranger=True),
-    Rule("rate_limit_403", RATE, _AT_THE_DOOR, reasons=reasons.RATES),
-    Rule("api_disabled", DISABLED, _AT_THE_DOOR, reasons=reasons.DISABLED),
-    Rule("deployment_refused", OURS, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
-    Rule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=reasons.ACCOUNT),
-    Rule("insufficient_scope", SCOPE, _AT_THE_DOOR, reasons=reasons.SCOPES),
-    Rule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=reasons.POLICIES),
-    Rule("token_refused", Means.UNAUTHORIZED, _AT_THE_DOOR, reasons=reasons.TOKENS),
-    Rule("unauthorized", Means.UNAUTHORIZED, {401}),
-    Rule("unknown_in_front", UNKNOWN, _AT_THE_DOOR, in_front=True),
-    Rule("batch_refused", Means.SINGLY, {400, *range(404, 429)}, {Step.BATCH}),
-    Rule("conflict", Means.CONFLICT, {409}, reasons=frozenset({"conflict"})),
-    Rule("insert_duplicate", Means.TAKEN, {409}, {Step.INSERT}),
-    Rule("insert_without_calendar", NO_CALENDAR, {404}, {Step.INSERT}),
-    Rule("list_without_calendar", NO_CALENDAR, {404}, {Step.LIST}),
-    Rule("delete_of_nothing", Means.ABSENT, {404, 410}, {Step.DELETE}),
-    Rule("revive_of_nothing", Means.UNUSABLE, {404, 410}, {Step.REVIVE}),
-    Rule(
+TABLE: tuple[AnswerRule, ...] = (
+    AnswerRule("server_error", SERVER, {408, *range(500, 600)}),
+    AnswerRule("quota_used_up", QUOTA, _AT_THE_DOOR | {429}, reasons=reasons.QUOTAS),
+    AnswerRule("rate_limit_429", RATE, {429}),
+    AnswerRule("not_google", STRANGER, range(100, 500), stranger=True),
+    AnswerRule("rate_limit_403", RATE, _AT_THE_DOOR, reasons=reasons.RATES),
+    AnswerRule("api_disabled", DISABLED, _AT_THE_DOOR, reasons=reasons.DISABLED),
+    AnswerRule("deployment_refused", OURS, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
+    AnswerRule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=reasons.ACCOUNT),
+    AnswerRule("insufficient_scope", SCOPE, _AT_THE_DOOR, reasons=reasons.SCOPES),
+    AnswerRule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=reasons.POLICIES),
+    AnswerRule("token_refused", AnswerKind.UNAUTHORIZED, _AT_THE_DOOR, reasons=reasons.TOKENS),
+    AnswerRule("unauthorized", AnswerKind.UNAUTHORIZED, {401}),
+    AnswerRule("unknown_in_front", UNKNOWN, _AT_THE_DOOR, in_front=True),
+    AnswerRule("batch_refused", AnswerKind.SINGLY, {400, *range(404, 429)}, {Method.BATCH}),
+    AnswerRule("conflict", AnswerKind.CONFLICT, {409}, reasons=frozenset({"conflict"})),
+    AnswerRule("insert_duplicate", AnswerKind.TAKEN, {409}, {Method.INSERT}),
+    AnswerRule("insert_without_calendar", NO_CALENDAR, {404}, {Method.INSERT}),
+    AnswerRule("list_without_calendar", NO_CALENDAR, {404}, {Method.LIST}),
+    AnswerRule("delete_of_nothing", AnswerKind.ABSENT, {404, 410}, {Method.DELETE}),
+    AnswerRule("revive_of_nothing", AnswerKind.UNUSABLE, {404, 410}, {Method.REVIVE}),
+    AnswerRule(
         "revive_refused",
-        Means.UNUSABLE,
+        AnswerKind.UNUSABLE,
         {403},
-        {Step.REVIVE},
+        {Method.REVIVE},
         reasons=frozenset({"forbidden", "requiredAccessLevel"}),
     ),
-    Rule("event_missing", Means.MISSING, {404}, {Step.UPDATE, Step.GET}),
-    Rule("event_deleted", Means.GONE, {410}, {Step.UPDATE, Step.GET}),
-    Rule("stale_etag", Means.STALE, {412}, {Step.UPDATE, Step.REVIVE, Step.DELETE}),
-    Rule("read_only_calendar", READ_ONLY, {403}, reasons=frozenset({"requiredAccessLevel"})),
-    Rule("forbidden", FORBIDDEN, {403}, reasons=reasons.EVENT),
-    Rule("unknown_403", UNKNOWN, {403}),
-    Rule("bad_sequence", Means.BAD_SEQUENCE, {400}, {Step.UPDATE, Step.REVIVE}, message=BAD_SEQUENCE),
-    Rule("bad_request", BAD_REQUEST, {400}, _WRITES),
-    Rule("bad_question", BAD_QUESTION, {400}),
-    Rule("anything_else", UNEXPECTED, range(1000)),
+    AnswerRule("event_missing", AnswerKind.MISSING, {404}, {Method.UPDATE, Method.GET}),
+    AnswerRule("event_deleted", AnswerKind.GONE, {410}, {Method.UPDATE, Method.GET}),
+    AnswerRule("stale_etag", AnswerKind.STALE, {412}, {Method.UPDATE, Method.REVIVE, Method.DELETE}),
+    AnswerRule("read_only_calendar", READ_ONLY, {403}, reasons=frozenset({"requiredAccessLevel"})),
+    AnswerRule("forbidden", FORBIDDEN, {403}, reasons=reasons.EVENT),
+    AnswerRule("unknown_403", UNKNOWN, {403}),
+    AnswerRule("bad_sequence", AnswerKind.BAD_SEQUENCE, {400}, {Method.UPDATE, Method.REVIVE}, message=BAD_SEQUENCE),
+    AnswerRule("bad_request", BAD_REQUEST, {400}, _WRITES),
+    AnswerRule("bad_question", BAD_QUESTION, {400}),
+    AnswerRule("anything_else", UNEXPECTED, range(1000)),
 )
 
 
-def meaning(step: Step, reply: Reply) -> Meaning:
+def classify(step: Method, reply: Reply) -> Meaning:
     """What the reply to a request means."""
-    if isinstance(reply, NoAnswer):
+    if isinstance(reply, NoResponse):
         return LOST if reply.sent else UNSENT
     if 200 <= reply.status < 300:
-        return Means.SUCCESS
+        return AnswerKind.SUCCESS
     means = row(step, reply).means
-    if isinstance(means, Means):
+    if isinstance(means, AnswerKind):
         return means
     if isinstance(means, Retry) and (asked := _retry_after(reply)) is not None:
         means = replace(means, after=max(asked, means.after or 0.0))
     return quoting(means, reply)
 
 
-def row(step: Step, answer: Answer) -> Rule:
+def row(step: Method, answer: Response) -> AnswerRule:
     """The row of the table that decides about an answer that is no success."""
     complaint = read_complaint(answer.body)
     return next(rule for rule in TABLE if rule.fits(step, answer.status, complaint))
 
 
-def quoting(outcome: Refusal, answer: Answer) -> Refusal:
+def quoting(outcome: Refusal, answer: Response) -> Refusal:
     """What follows from an answer, with what of the answer may be written down."""
     return replace(outcome, said=" ".join([str(answer.status), *read_complaint(answer.body).words]))
 
 
-def read_complaint(body: bytes) -> Complaint:
+def read_complaint(body: bytes) -> ErrorBody:
     """Read an error's body, of the calendar's own shape or of the one that Google's front end uses."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        return Complaint()
+        return ErrorBody()
     error = found.get("error") if isinstance(found, dict) else None
     if not isinstance(error, dict):
-        return Complaint()
+        return ErrorBody()
     entries = [error, *_dicts(error.get("errors"))]
     fine = _texts((each for each in _dicts(error.get("details")) if _is_common(each.get("domain"))), "reason")
     coarse = _texts(entries, "reason")
@@ -272,7 +272,7 @@ def read_complaint(body: bytes) -> Complaint:
     words += [f"at {text}" for text in _texts(entries, "location") if _LOCATION.fullmatch(text)][:1]
     words += [text for text in messages if text in MESSAGES][:1]
     deciding = frozenset(fine) & reasons.IN_FRONT or frozenset([*fine, *coarse])
-    return Complaint(
+    return ErrorBody(
         google=True, reasons=deciding, in_front=bool(fine), messages=frozenset(messages), words=tuple(words)
     )
 
@@ -290,7 +290,7 @@ def _texts(entries: Iterable[dict[str, Any]], name: str) -> list[str]:
     return list(dict.fromkeys(value for entry in entries if isinstance(value := entry.get(name), str)))
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: Response) -> float | None:
     """Seconds that the other side asked to wait; a date is read against the answer's own clock (RFC 9110, 10.2.3)."""
     asked = answer.headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(asked):

@@ -1,6 +1,6 @@
 """The words of a dialogue with Google, without any I/O.
 
-A dialogue is a generator: it yields `Ask`s, is sent `Reply`s, and returns what came of it. Whoever drives it decides
+A dialogue is a generator: it yields `Send`s, is sent `Reply`s, and returns what came of it. Whoever drives it decides
 how requests travel, alone or many in a batch; it owes every Ask one Reply. Every dialogue ends after a bounded number
 of Asks, whatever the Replies are.
 """
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from reactor.core.calendar import messages
-from reactor.core.calendar.answers import CONFLICTING, NO_CALENDAR, REVOKED, UNREADABLE, Means, meaning, quoting
-from reactor.core.calendar.messages import Answer, Place, Remote, Reply, Request
-from reactor.core.calendar.work import Work
+from reactor.core.calendar.answers import CONFLICTING, NO_CALENDAR, REVOKED, UNREADABLE, AnswerKind, classify, quoting
+from reactor.core.calendar.messages import ApiRequest, EventRef, RemoteEvent, Reply, Response
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Retry, Superseded
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Send:
     """A request and how to send it.
 
     Attributes:
@@ -29,16 +29,16 @@ class Ask:
         pause: Seconds to wait before it is sent.
     """
 
-    request: Request
+    request: ApiRequest
     alone: bool = False
     renew: bool = False
     pause: float = 0.0
 
 
-Dialogue: TypeAlias = Generator[Ask, Reply, T]
+Dialogue: TypeAlias = Generator[Send, Reply, T]
 
 
-class End(Exception):  # noqa: N818 - control flow inside a dialogue, never seen outside
+class Finished(Exception):  # noqa: N818 - control flow inside a dialogue, never seen outside
     """The dialogue is over, from whatever depth."""
 
     def __init__(self, outcome: Superseded | Retry | Dead) -> None:
@@ -46,32 +46,32 @@ class End(Exception):  # noqa: N818 - control flow inside a dialogue, never seen
         self.outcome = outcome
 
 
-def ask(request: Request, *, pause: float = 0.0) -> Dialogue[tuple[Means, Answer]]:
+def ask(request: ApiRequest, *, pause: float = 0.0) -> Dialogue[tuple[AnswerKind, Response]]:
     """Send a request until its answer is one that the dialogue goes on from; anything else ends the dialogue.
 
     Twice an answer is not final: the first 401 asks for a fresh token, the first conflict for the request to be alone.
     """
     alone = renewed = False
-    sending = Ask(request, pause=pause)
+    sending = Send(request, pause=pause)
     while True:
         reply = yield sending
-        means = meaning(request.step, reply)
+        means = classify(request.step, reply)
         if isinstance(means, Retry | Dead):
-            raise End(means)
-        assert isinstance(reply, Answer)  # noqa: S101 - for the type checker: only an Answer means anything else
-        if means is Means.UNAUTHORIZED:
+            raise Finished(means)
+        assert isinstance(reply, Response)  # noqa: S101 - for the type checker: only an Answer means anything else
+        if means is AnswerKind.UNAUTHORIZED:
             if renewed:
-                raise End(quoting(REVOKED, reply))
-            renewed, sending = True, Ask(request, alone=alone, renew=True)
-        elif means is Means.CONFLICT:
+                raise Finished(quoting(REVOKED, reply))
+            renewed, sending = True, Send(request, alone=alone, renew=True)
+        elif means is AnswerKind.CONFLICT:
             if alone:
-                raise End(quoting(CONFLICTING, reply))
-            alone, sending = True, Ask(request, alone=True)
+                raise Finished(quoting(CONFLICTING, reply))
+            alone, sending = True, Send(request, alone=True)
         else:
             return means, reply
 
 
-class Sight:
+class SeenCalendars:
     """The calendars that were seen in a dialogue, so with the credentials that it has.
 
     Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
@@ -86,7 +86,7 @@ class Sight:
         self.unseen: dict[str, Superseded | Retry | Dead] = {}
         self._seen: set[str] = set()
 
-    def saw(self, place: Place) -> None:
+    def saw(self, place: EventRef) -> None:
         """Take note that Google told something of an event there."""
         self._seen.add(place.calendar_id)
 
@@ -95,8 +95,8 @@ class Sight:
         if calendar_id in self._seen and not anew:
             return True
         try:
-            yield from ask(messages.glance(calendar_id))
-        except End as end:
+            yield from ask(messages.probe_calendar(calendar_id))
+        except Finished as end:
             if end.outcome != NO_CALENDAR:
                 raise
             self.unseen[calendar_id] = end.outcome
@@ -107,10 +107,12 @@ class Sight:
     def confirm(self, calendar_id: str, *, anew: bool = False) -> Dialogue[None]:
         """Go on if the calendar was seen, or is now; else the dialogue ends with `NO_CALENDAR`."""
         if not (yield from self.sees(calendar_id, anew=anew)):
-            raise End(self.unseen[calendar_id])
+            raise Finished(self.unseen[calendar_id])
 
 
-def read(place: Place, sight: Sight, *, pause: float = 0.0, whole: bool = False) -> Dialogue[Remote | Means]:
+def read(
+    place: EventRef, sight: SeenCalendars, *, pause: float = 0.0, whole: bool = False
+) -> Dialogue[RemoteEvent | AnswerKind]:
     """The event at a place; MISSING or GONE where there is none, or where the calendar cannot be seen.
 
     Args:
@@ -120,12 +122,12 @@ def read(place: Place, sight: Sight, *, pause: float = 0.0, whole: bool = False)
         whole: Whether all that the event holds is wanted.
     """
     means, answer = yield from ask(messages.get(place, whole=whole), pause=pause)
-    if means is not Means.SUCCESS:
+    if means is not AnswerKind.SUCCESS:
         return means
     sight.saw(place)
     found = messages.remote(answer)
     if found is None or found.event_id != place.event_id:
-        raise End(UNREADABLE)
+        raise Finished(UNREADABLE)
     return found
 
 
@@ -133,11 +135,11 @@ LAST_PLACE = 2**53
 """No state of ours has a higher place (db/migrations/0026_order.sql); what shows one was written by somebody else."""
 
 
-def defer(work: Work, found: Remote) -> None:
+def stop_if_superseded(work: SyncIntent, found: RemoteEvent) -> None:
     """End the dialogue if Google already shows a newer state of the source: we are late.
 
     Or it is a place from another time. Whoever settles the item finds that out: of a state that was written later than
     this one the database knows.
     """
     if found.seq is not None and work.seq < found.seq <= LAST_PLACE and not work.repairs:
-        raise End(Superseded(found.seq))
+        raise Finished(Superseded(found.seq))

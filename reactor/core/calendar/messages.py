@@ -27,7 +27,7 @@ PAGE = 2_500
 """Events on one page of a list; the most that Google gives."""
 
 
-class Step(StrEnum):
+class Method(StrEnum):
     """What a request does; together with the answer it decides what the answer means."""
 
     INSERT = auto()
@@ -41,7 +41,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EventRef:
     """Where an event is: ids of events are unique in a calendar, not beyond it."""
 
     calendar_id: str = field(repr=False)  # somebody's e-mail address
@@ -49,7 +49,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ApiRequest:
     """One request, without its authorization.
 
     Attributes:
@@ -61,7 +61,7 @@ class Request:
         resource: What it works on: two requests with the same resource never travel in one batch.
     """
 
-    step: Step
+    step: Method
     method: str
     target: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What Google, or somebody in its place, answered; the names of headers are in lower case."""
 
     status: int
@@ -79,7 +79,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoResponse:
     """No answer came.
 
     Attributes:
@@ -91,11 +91,11 @@ class NoAnswer:
     sent: bool = True
 
 
-Reply = Answer | NoAnswer
+Reply = Response | NoResponse
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteEvent:
     """An event as Google holds it, as far as it matters here.
 
     Attributes:
@@ -125,46 +125,46 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EventPage:
     """One page of a list of events."""
 
-    events: tuple[Remote, ...]
+    events: tuple[RemoteEvent, ...]
     next_page: str | None = field(default=None, repr=False)
 
 
-def insert(place: Place, body: Mapping[str, Any]) -> Request:
+def insert(place: EventRef, body: Mapping[str, Any]) -> ApiRequest:
     """Create an event under an id of ours."""
-    return _write(Step.INSERT, place, {**body, "id": place.event_id})
+    return _write(Method.INSERT, place, {**body, "id": place.event_id})
 
 
-def update(place: Place, body: Mapping[str, Any], *, etag: str) -> Request:
+def update(place: EventRef, body: Mapping[str, Any], *, etag: str) -> ApiRequest:
     """Replace an event that is alive, if it still is the version that we know."""
-    return _write(Step.UPDATE, place, body, etag)
+    return _write(Method.UPDATE, place, body, etag)
 
 
-def patch(place: Place, changes: Mapping[str, Any], *, etag: str) -> Request:
+def patch(place: EventRef, changes: Mapping[str, Any], *, etag: str) -> ApiRequest:
     """Change some fields of an event that is alive, if it still is the version that we know; None removes one."""
-    return _write(Step.UPDATE, place, changes, etag, method="PATCH")
+    return _write(Method.UPDATE, place, changes, etag, method="PATCH")
 
 
-def revive(place: Place, body: Mapping[str, Any], *, etag: str) -> Request:
+def revive(place: EventRef, body: Mapping[str, Any], *, etag: str) -> ApiRequest:
     """Replace an event that is cancelled, if it still is, and make it confirmed."""
-    return _write(Step.REVIVE, place, {**body, "status": "confirmed"}, etag)
+    return _write(Method.REVIVE, place, {**body, "status": "confirmed"}, etag)
 
 
-def delete(place: Place, *, etag: str) -> Request:
+def delete(place: EventRef, *, etag: str) -> ApiRequest:
     """Remove an event, if it still is the version that we know."""
     event = _event(place)
-    return Request(Step.DELETE, "DELETE", f"{event}?sendUpdates=none", {"if-match": etag}, resource=event)
+    return ApiRequest(Method.DELETE, "DELETE", f"{event}?sendUpdates=none", {"if-match": etag}, resource=event)
 
 
-def get(place: Place, *, whole: bool = False) -> Request:
+def get(place: EventRef, *, whole: bool = False) -> ApiRequest:
     """Read an event, cancelled or not: what matters of it here, or all that it holds."""
     event = _event(place)
-    return Request(Step.GET, "GET", event if whole else f"{event}?{_READ}", resource=event)
+    return ApiRequest(Method.GET, "GET", event if whole else f"{event}?{_READ}", resource=event)
 
 
-def listing(calendar_id: str, workspace_id: str, page: str | None = None) -> Request:
+def listing(calendar_id: str, workspace_id: str, page: str | None = None) -> ApiRequest:
     """List what a calendar holds of a workspace, without what is cancelled.
 
     Exactly one property is asked for: Google's pages disagree on what several would mean.
@@ -177,24 +177,24 @@ def listing(calendar_id: str, workspace_id: str, page: str | None = None) -> Req
     }
     if page is not None:
         query["pageToken"] = page
-    return Request(Step.LIST, "GET", f"{_events(calendar_id)}?{urlencode(query)}")
+    return ApiRequest(Method.LIST, "GET", f"{_events(calendar_id)}?{urlencode(query)}")
 
 
-def glance(calendar_id: str) -> Request:
+def probe_calendar(calendar_id: str) -> ApiRequest:
     """Ask whether a calendar can be seen at all; the cheapest question that the scope `calendar.events` allows."""
-    return Request(
-        Step.LIST, "GET", f"{_events(calendar_id)}?{urlencode({'maxResults': 1, 'fields': 'nextPageToken'})}"
+    return ApiRequest(
+        Method.LIST, "GET", f"{_events(calendar_id)}?{urlencode({'maxResults': 1, 'fields': 'nextPageToken'})}"
     )
 
 
-def remote(answer: Answer) -> Remote | None:
+def remote(answer: Response) -> RemoteEvent | None:
     """The event in an answer, None where the answer holds none that can be understood."""
     found = _decoded(answer.body)
     event = _remote(found)
     return None if event is None else replace(event, resource=found)
 
 
-def page(answer: Answer) -> Page | None:
+def page(answer: Response) -> EventPage | None:
     """The page in an answer to `listing`, None where the answer holds none that can be understood."""
     found = _decoded(answer.body)
     if not isinstance(found, dict) or not isinstance(items := found.get("items", []), list):
@@ -203,7 +203,7 @@ def page(answer: Answer) -> Page | None:
     following = found.get("nextPageToken")
     if None in events or not isinstance(following, str | None):
         return None
-    return Page(tuple(event for event in events if event), following)
+    return EventPage(tuple(event for event in events if event), following)
 
 
 def is_etag(value: object) -> bool:
@@ -212,20 +212,20 @@ def is_etag(value: object) -> bool:
 
 
 def _write(
-    step: Step, place: Place, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
-) -> Request:
+    step: Method, place: EventRef, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
+) -> ApiRequest:
     events = _events(place.calendar_id)
     event = f"{events}/{_segment(place.event_id)}"
-    method, target = ("POST", events) if step is Step.INSERT else (method, event)
+    method, target = ("POST", events) if step is Method.INSERT else (method, event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
-    return Request(step, method, f"{target}?{_WRITE}", headers, _ENCODER.encode(body).encode(), event)
+    return ApiRequest(step, method, f"{target}?{_WRITE}", headers, _ENCODER.encode(body).encode(), event)
 
 
 def _events(calendar_id: str) -> str:
     return f"calendar/v3/calendars/{_segment(calendar_id)}/events"
 
 
-def _event(place: Place) -> str:
+def _event(place: EventRef) -> str:
     return f"{_events(place.calendar_id)}/{_segment(place.event_id)}"
 
 
@@ -243,14 +243,14 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
-def _remote(found: Any) -> Remote | None:
+def _remote(found: Any) -> RemoteEvent | None:
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         return None
     etag, sequence, cancelled = found.get("etag"), found.get("sequence"), found.get("status") == "cancelled"
     if not is_etag(etag) and not cancelled:
         return None
     ours = _ours(found)
-    return Remote(
+    return RemoteEvent(
         event_id=found["id"],
         etag=etag if is_etag(etag) else None,
         cancelled=cancelled,

@@ -3,7 +3,7 @@
 `primary` is the calendar of whoever asks; everybody calls it by the account's address. So an event that is remembered
 under the one name and wanted under the other may already be where it is wanted. And after a workspace was connected
 again with another account, `primary` is another calendar than before. Only Google can tell, and it does: an event says
-which calendar it is in (`Remote.calendar`), and two answers with one version are about one event.
+which calendar it is in (`RemoteEvent.calendar`), and two answers with one version are about one event.
 
 The id that a calendar calls itself by is what is remembered of `primary`. It costs nothing, since every write answers
 with it, and it tells the accounts apart.
@@ -11,9 +11,9 @@ with it, and it tells the accounts apart.
 
 from dataclasses import replace
 
-from reactor.core.calendar.dialogue import Dialogue, Sight, read
-from reactor.core.calendar.messages import PRIMARY, Place, Remote
-from reactor.core.calendar.work import Work
+from reactor.core.calendar.dialogue import Dialogue, SeenCalendars, read
+from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent
+from reactor.core.calendar.work import SyncIntent
 
 _OF_NO_ACCOUNT = ".calendar.google.com"  # how the ids of calendars end that are nobody's own
 
@@ -28,7 +28,7 @@ def may_be_primary(calendar_id: str) -> bool:
     return not calendar_id.endswith(_OF_NO_ACCOUNT)
 
 
-def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
+def resolved(work: SyncIntent, sight: SeenCalendars) -> Dialogue[tuple[SyncIntent, RemoteEvent | None]]:
     """Find out whether an event that is remembered under another name is where it is wanted.
 
     Where the event is under neither name, the calendar that is remembered is looked for. If it cannot be seen, it is
@@ -39,13 +39,13 @@ def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
     """
     bound = work.bound
     assert bound is not None, "asked without a bound event"  # noqa: S101  (a caller's bug)
-    here = Place(work.payload.calendar_id, bound.event_id)
+    here = EventRef(work.payload.calendar_id, bound.event_id)
     found = yield from read(here, sight, whole=True)
-    event = found if isinstance(found, Remote) else None
+    event = found if isinstance(found, RemoteEvent) else None
     if event is not None and event.calendar == bound.calendar_id:
         return renamed(work), event
     there = yield from read(bound, sight)
-    if isinstance(there, Remote):
+    if isinstance(there, RemoteEvent):
         same = event is not None and _is_same(event, there)
     elif event is None:
         same = yield from sight.sees(bound.calendar_id)
@@ -54,13 +54,13 @@ def resolved(work: Work, sight: Sight) -> Dialogue[tuple[Work, Remote | None]]:
     return (renamed(work), event) if same else (work, None)
 
 
-def _is_same(one: Remote, other: Remote) -> bool:
+def _is_same(one: RemoteEvent, other: RemoteEvent) -> bool:
     if one.calendar is not None and other.calendar is not None:
         return one.calendar == other.calendar
     return one.etag == other.etag
 
 
-def renamed(work: Work) -> Work:
+def renamed(work: SyncIntent) -> SyncIntent:
     """The work, where the bound event is in the payload's calendar; so are the notes that have the other name."""
     strays = tuple(name for name in work.strays if name != work.bound_calendar_id)
     return replace(work, bound_calendar_id=work.payload.calendar_id, strays=strays)

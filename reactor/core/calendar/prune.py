@@ -26,7 +26,7 @@ from typing import Any
 from uuid import UUID
 
 from reactor.core.calendar import ids
-from reactor.core.calendar.messages import Remote, is_etag
+from reactor.core.calendar.messages import RemoteEvent, is_etag
 from reactor.core.payload import BadPayloadError, Cancel, Operation, parse, source_key
 
 STRAY = "stray"
@@ -34,7 +34,7 @@ STRAY = "stray"
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class PruneTarget:
     """Make the calendar not hold this version of an event.
 
     Attributes:
@@ -61,7 +61,7 @@ class Stray:
         }
 
 
-def parse_stray(workspace_id: UUID, payload: Any) -> Stray | None:
+def parse_stray(workspace_id: UUID, payload: Any) -> PruneTarget | None:
     """The stray that the payload of a rebuild's child is about, None where it is about a source, or cannot be read.
 
     Args:
@@ -79,7 +79,7 @@ def parse_stray(workspace_id: UUID, payload: Any) -> Stray | None:
     wanted = (payload.get("calendarId"), found.get("eventId"), found.get("etag"))
     match wanted:
         case (str(calendar_id), str(event_id), str(etag)) if calendar_id and event_id and is_etag(etag):
-            return Stray(str(workspace_id), calendar_id, event_id, etag)
+            return PruneTarget(str(workspace_id), calendar_id, event_id, etag)
     raise BadPayloadError([f"{STRAY}: not as a rebuild made it"])
 
 
@@ -97,7 +97,7 @@ _GENERATIONS = 16  # as many as a write goes on to
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedEvent:
     """An event, and the calendar in which it was seen.
 
     Attributes:
@@ -107,7 +107,7 @@ class Listed:
     """
 
     calendar_id: str = field(repr=False)
-    event: Remote
+    event: RemoteEvent
     names: frozenset[str] = field(default=frozenset(), repr=False)
 
     def is_in(self, name: str | None) -> bool:
@@ -116,7 +116,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SourceFacts:
     """What is known of a source that an event names.
 
     Attributes:
@@ -137,22 +137,22 @@ class Known:
         return self.wanted is None and self.event_id is None
 
 
-def by_source(calendars: Iterable[tuple[str, Sequence[Remote]]]) -> dict[str, list[Listed]]:
+def by_source(calendars: Iterable[tuple[str, Sequence[RemoteEvent]]]) -> dict[str, list[ListedEvent]]:
     """The listed events by the source that they name, each once."""
     calendars = list(calendars)
     named = _names(calendars)
-    once: dict[tuple[frozenset[str], str], Listed] = {}
+    once: dict[tuple[frozenset[str], str], ListedEvent] = {}
     for calendar_id, events in calendars:
         names = next(each for each in named if calendar_id in each)
         for event in events:
-            once[names, event.event_id] = Listed(calendar_id, event, names)
-    sources: dict[str, list[Listed]] = {}
+            once[names, event.event_id] = ListedEvent(calendar_id, event, names)
+    sources: dict[str, list[ListedEvent]] = {}
     for listed in once.values():
         sources.setdefault(listed.event.source_key or "", []).append(listed)
     return sources
 
 
-def _names(calendars: Sequence[tuple[str, Sequence[Remote]]]) -> list[frozenset[str]]:
+def _names(calendars: Sequence[tuple[str, Sequence[RemoteEvent]]]) -> list[frozenset[str]]:
     """The names of each calendar that was listed."""
     groups: list[tuple[set[str], set[tuple[str, str | None]]]] = []
     for calendar_id, events in calendars:
@@ -168,7 +168,9 @@ def _names(calendars: Sequence[tuple[str, Sequence[Remote]]]) -> list[frozenset[
     return [frozenset(names) for names, _ in groups]
 
 
-def leftovers(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> list[Cancel | Stray]:
+def plan_prune(
+    workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts
+) -> list[Cancel | PruneTarget]:
     """What of the events of one source is to be removed."""
     if known.is_nothing and (whole := _cancel(workspace_id, key, events[0])) is not None:
         return [whole, *_strays(workspace_id, key, events[1:])]
@@ -177,7 +179,7 @@ def leftovers(workspace_id: str, key: str, events: Sequence[Listed], known: Know
     return [*_strays(workspace_id, source, [each for each in events if each is not kept])]
 
 
-def _kept(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -> Listed | None:
+def _kept(workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts) -> ListedEvent | None:
     home = known.calendar_id or known.wanted
     if known.event_id is not None and home is not None:
         remembered = [each for each in events if each.event.event_id == known.event_id]
@@ -191,7 +193,7 @@ def _kept(workspace_id: str, key: str, events: Sequence[Listed], known: Known) -
     return next((wanted[event_id] for event_id in following if event_id in wanted), None)
 
 
-def _cancel(workspace_id: str, key: str, listed: Listed) -> Cancel | None:
+def _cancel(workspace_id: str, key: str, listed: ListedEvent) -> Cancel | None:
     """A cancel of the source that an event names, None where that is not the name of one."""
     source_type, _, source_id = key.partition(":")
     payload = {
@@ -209,9 +211,9 @@ def _cancel(workspace_id: str, key: str, listed: Listed) -> Cancel | None:
     return cancel if isinstance(cancel, Cancel) and source_key(source_type, source_id) == key else None
 
 
-def _strays(workspace_id: str, source: str | None, events: Iterable[Listed]) -> list[Stray]:
+def _strays(workspace_id: str, source: str | None, events: Iterable[ListedEvent]) -> list[PruneTarget]:
     return [
-        Stray(workspace_id, each.calendar_id, each.event.event_id, each.event.etag, source)
+        PruneTarget(workspace_id, each.calendar_id, each.event.event_id, each.event.etag, source)
         for each in events
         if each.event.etag is not None
     ]

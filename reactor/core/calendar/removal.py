@@ -8,21 +8,21 @@ An id leads to its successors: a next generation is only ever made where an id i
 somebody else's. So where an event that should exist does not, the next generation is looked for: an attempt that was
 never settled may have made it.
 
-What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.Sight`). While a
-calendar is not shared its events cannot be seen, and a cancel that took that for success would leave them there for
-ever. Of an event that was there a moment ago it is believed only if the calendar is seen after that was said.
+What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.SeenCalendars`).
+While a calendar is not shared its events cannot be seen, and a cancel that took that for success would leave them there
+for ever. Of an event that was there a moment ago it is believed only if the calendar is seen after that was said.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from reactor.core.calendar import messages
-from reactor.core.calendar.answers import CHANGING, LEFT_BEHIND, NO_CALENDAR, UNREADABLE, Means
-from reactor.core.calendar.dialogue import Dialogue, End, Sight, ask, defer, read
-from reactor.core.calendar.messages import Place, Remote
+from reactor.core.calendar.answers import CHANGING, LEFT_BEHIND, NO_CALENDAR, UNREADABLE, AnswerKind
+from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
+from reactor.core.calendar.messages import EventRef, RemoteEvent
 from reactor.core.calendar.naming import resolved
-from reactor.core.calendar.prune import Stray
-from reactor.core.calendar.work import Work
+from reactor.core.calendar.prune import PruneTarget
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
 
@@ -30,7 +30,7 @@ _ROUNDS = 4  # the first delete, and three more after it met another version
 _GENERATIONS = 16  # nobody needs so many; a bound for answers that make no sense
 
 
-class Fate(Enum):
+class RemovalResult(Enum):
     """What became of one id."""
 
     REMOVED = auto()
@@ -54,20 +54,20 @@ class _Home:
         never: Whether it never was where it is remembered.
     """
 
-    work: Work
+    work: SyncIntent
     etag: str | None = None
-    found: Remote | None = None
-    over: frozenset[Place] = frozenset()
+    found: RemoteEvent | None = None
+    over: frozenset[EventRef] = frozenset()
     never: bool = False
 
 
-def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
+def cancel(work: SyncIntent, payload: Cancel) -> Dialogue[Done]:
     """Remove the source's event from wherever it may be.
 
     Where one of the calendars cannot be seen, the others are seen to, and then it ends as CALENDAR_GONE. So it does
     where the event never was in the `primary` that it is remembered in: that was another account's then.
     """
-    sight = Sight()
+    sight = SeenCalendars()
     at_home = yield from _at_home(work, payload, sight)
     work = at_home.work
     home = work.bound or work.place(payload.calendar_id, work.generation)
@@ -77,52 +77,52 @@ def cancel(work: Work, payload: Cancel) -> Dialogue[Done]:
             continue
         try:
             if place == home:
-                generation = yield from clear(work, place, sight, at_home.etag, found=at_home.found)
+                generation = yield from remove_all_generations(work, place, sight, at_home.etag, found=at_home.found)
             else:
-                yield from clear(work, place, sight)
-        except End as end:
+                yield from remove_all_generations(work, place, sight)
+        except Finished as end:
             if end.outcome != NO_CALENDAR:
                 raise
     if sight.unseen:
         only = sight.unseen.get(payload.calendar_id) if len(sight.unseen) == 1 else None
-        raise End(only or LEFT_BEHIND)
+        raise Finished(only or LEFT_BEHIND)
     if at_home.never and generation == work.generation:
-        raise End(LEFT_BEHIND)
+        raise Finished(LEFT_BEHIND)
     return Done(home.event_id, home.calendar_id, generation)
 
 
-def _at_home(work: Work, payload: Cancel, sight: Sight) -> Dialogue[_Home]:
+def _at_home(work: SyncIntent, payload: Cancel, sight: SeenCalendars) -> Dialogue[_Home]:
     """Remove the bound event by its version, or find out where it is, if that is not certain."""
     bound, etag = work.bound, work.known_etag
     if bound is None or not (work.uncertain or work.of_unknown_account):
         return _Home(work, etag if bound else None)
-    here = Place(payload.calendar_id, bound.event_id)
-    if etag and (yield from _delete(here, etag, sight)) is Means.SUCCESS:
+    here = EventRef(payload.calendar_id, bound.event_id)
+    if etag and (yield from _delete(here, etag, sight)) is AnswerKind.SUCCESS:
         return _Home(work, over=frozenset({here, bound}))  # a version is in one calendar only
     if work.uncertain:
         work, found = yield from resolved(work, sight)
         return _Home(work, found=found)
     event = yield from read(bound, sight)
-    return _Home(work, found=event if isinstance(event, Remote) else None, never=event is Means.MISSING)
+    return _Home(work, found=event if isinstance(event, RemoteEvent) else None, never=event is AnswerKind.MISSING)
 
 
-def _elsewhere(work: Work, payload: Cancel, home: Place) -> list[Place]:
+def _elsewhere(work: SyncIntent, payload: Cancel, home: EventRef) -> list[EventRef]:
     """The current id in every other calendar, and the id that the payload names if it is yet another one."""
     calendars = [payload.calendar_id, *work.strays]
     places = [work.place(calendar_id, work.generation) for calendar_id in calendars if calendar_id != home.calendar_id]
     if payload.google_event_id not in (None, home.event_id):
-        places.append(Place(payload.calendar_id, str(payload.google_event_id)))
+        places.append(EventRef(payload.calendar_id, str(payload.google_event_id)))
     return list(dict.fromkeys(places))
 
 
-def clear(
-    work: Work,
-    place: Place,
-    sight: Sight,
+def remove_all_generations(
+    work: SyncIntent,
+    place: EventRef,
+    sight: SeenCalendars,
     etag: str | None = None,
     *,
-    found: Remote | None = None,
-    spare: Remote | None = None,
+    found: RemoteEvent | None = None,
+    spare: RemoteEvent | None = None,
 ) -> Dialogue[int]:
     """Remove an event, and what an attempt that was never settled may have put in its stead; never the event `spare`.
 
@@ -142,25 +142,25 @@ def clear(
     for _ in range(_GENERATIONS):
         named = work.names(place, generation)
         fate = yield from remove(work, place, sight, etag, named=named, found=found, spare=spare)
-        if fate is not Fate.NOTHING:
+        if fate is not RemovalResult.NOTHING:
             highest = generation
-        if fate in (Fate.REMOVED, Fate.SPARED) or (fate is Fate.NOTHING and not expected):
+        if fate in (RemovalResult.REMOVED, RemovalResult.SPARED) or (fate is RemovalResult.NOTHING and not expected):
             return highest
         generation = work.after(place, generation)
         place, etag, found, expected = work.place(place.calendar_id, generation), None, None, False
-    raise End(CHANGING)
+    raise Finished(CHANGING)
 
 
 def remove(
-    work: Work,
-    place: Place,
-    sight: Sight,
+    work: SyncIntent,
+    place: EventRef,
+    sight: SeenCalendars,
     etag: str | None,
     *,
     named: bool = False,
-    found: Remote | None = None,
-    spare: Remote | None = None,
-) -> Dialogue[Fate]:
+    found: RemoteEvent | None = None,
+    spare: RemoteEvent | None = None,
+) -> Dialogue[RemovalResult]:
     """Remove one event, if it is this source's and shows no newer state.
 
     Args:
@@ -173,51 +173,51 @@ def remove(
         spare: The event that was just written, and stays.
     """
     if spare is not None and etag == spare.etag:
-        return Fate.SPARED  # an update that changes nothing keeps the version
+        return RemovalResult.SPARED  # an update that changes nothing keeps the version
     expected = etag is not None or place == work.bound
     for _ in range(_ROUNDS):
         if etag is None:
             event = found or (yield from read(place, sight))
-            if not isinstance(event, Remote):
+            if not isinstance(event, RemoteEvent):
                 yield from sight.confirm(place.calendar_id, anew=expected)
-                return Fate.DEAD if event is Means.GONE else Fate.NOTHING
+                return RemovalResult.DEAD if event is AnswerKind.GONE else RemovalResult.NOTHING
             if event.cancelled or event.etag is None or not work.owns(event, named=named):
-                return Fate.DEAD
+                return RemovalResult.DEAD
             if spare is not None and _is_same(event, spare):
-                return Fate.SPARED
-            defer(work, event)
+                return RemovalResult.SPARED
+            stop_if_superseded(work, event)
             etag = event.etag
         means = yield from _delete(place, etag, sight)
-        if means is Means.ABSENT:
+        if means is AnswerKind.ABSENT:
             yield from sight.confirm(place.calendar_id, anew=True)
-            return Fate.DEAD
-        if means is Means.SUCCESS:
-            return Fate.REMOVED
+            return RemovalResult.DEAD
+        if means is AnswerKind.SUCCESS:
+            return RemovalResult.REMOVED
         etag, found, expected = None, None, True
-    raise End(CHANGING)
+    raise Finished(CHANGING)
 
 
-def _is_same(event: Remote, spare: Remote) -> bool:
+def _is_same(event: RemoteEvent, spare: RemoteEvent) -> bool:
     """Whether both are one event: versions tell, and where a person has edited it in between, the calendar's own id."""
     if event.event_id != spare.event_id:
         return False
     return event.etag == spare.etag or (event.calendar is not None and event.calendar == spare.calendar)
 
 
-def _delete(place: Place, etag: str, sight: Sight) -> Dialogue[Means]:
+def _delete(place: EventRef, etag: str, sight: SeenCalendars) -> Dialogue[AnswerKind]:
     """Remove a version of an event: SUCCESS, ABSENT or STALE."""
     means, answer = yield from ask(messages.delete(place, etag=etag))
-    if means is Means.SUCCESS and answer.body.strip():
-        raise End(UNREADABLE)  # Google answers a delete with nothing at all
-    if means is not Means.ABSENT:
+    if means is AnswerKind.SUCCESS and answer.body.strip():
+        raise Finished(UNREADABLE)  # Google answers a delete with nothing at all
+    if means is not AnswerKind.ABSENT:
         sight.saw(place)
     return means
 
 
-def remove_stray(stray: Stray) -> Dialogue[Done]:
+def remove_stray(stray: PruneTarget) -> Dialogue[Done]:
     """Remove an event if it still is the version that was listed; if it is not, it stays."""
-    sight = Sight()
-    means = yield from _delete(Place(stray.calendar_id, stray.event_id), stray.etag, sight)
-    if means is Means.ABSENT:
+    sight = SeenCalendars()
+    means = yield from _delete(EventRef(stray.calendar_id, stray.event_id), stray.etag, sight)
+    if means is AnswerKind.ABSENT:
         yield from sight.confirm(stray.calendar_id)
     return Done(stray.event_id, stray.calendar_id, 0)

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from reactor.core.calendar.dialogue import Ask, Dialogue
-from reactor.core.calendar.messages import Reply, Step
+from reactor.core.calendar.dialogue import Dialogue, Send
+from reactor.core.calendar.messages import Method, Reply
 from reactor.core.outcome import Dead, Retry
 
 T = TypeVar("T")
 
 
-class Rounds(Generic[T]):
+class DialogueRunner(Generic[T]):
     """Some dialogues, named by their places, and how far they have come.
 
     Args:
@@ -32,7 +32,7 @@ class Rounds(Generic[T]):
     ) -> None:
         self._dialogues = dialogues
         self._ended = ended
-        self._asks: dict[int, Ask] = {}
+        self._asks: dict[int, Send] = {}
         self._results: dict[int, T | Retry | Dead] = {}
         self._same: dict[int, list[int]] = {}
         for place in range(len(dialogues)):
@@ -54,14 +54,14 @@ class Rounds(Generic[T]):
         pauses = [ask.pause for ask in self._asks.values()]
         return max(pauses) if pauses and all(pauses) else 0.0
 
-    def groups(self, parts: int) -> list[dict[int, Ask]]:
+    def groups(self, parts: int) -> list[dict[int, Send]]:
         """The next round: the questions that are ready, in groups of at most `parts`.
 
         Questions that wait for a pause are left to a later round, unless all do: then the pause has been made.
         """
         ready = self._once({place: ask for place, ask in self._asks.items() if not ask.pause} or self._asks)
-        groups: list[dict[int, Ask]] = []
-        open_groups: list[tuple[dict[int, Ask], set[str]]] = []
+        groups: list[dict[int, Send]] = []
+        open_groups: list[tuple[dict[int, Send], set[str]]] = []
         for place, ask in ready.items():
             if ask.alone:
                 groups.append({place: ask})
@@ -99,14 +99,14 @@ class Rounds(Generic[T]):
             self._dialogues[place].close()
             self._end(place, outcome)
 
-    def _once(self, ready: dict[int, Ask]) -> dict[int, Ask]:
+    def _once(self, ready: dict[int, Send]) -> dict[int, Send]:
         """The questions without those about a calendar that another one asks too."""
         self._same = {}
         first: dict[str, int] = {}
-        once: dict[int, Ask] = {}
+        once: dict[int, Send] = {}
         for place, ask in ready.items():
             target = ask.request.target
-            if ask.request.step is Step.LIST and first.setdefault(target, place) != place:
+            if ask.request.step is Method.LIST and first.setdefault(target, place) != place:
                 self._same.setdefault(first[target], []).append(place)
             else:
                 once[place] = ask

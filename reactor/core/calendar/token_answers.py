@@ -45,7 +45,7 @@ WRITING_SCOPES: Final = frozenset(
 _WORD: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 
 
-class Grant(Enum):
+class GrantType(Enum):
     """How a workspace gave its consent."""
 
     USER = auto()
@@ -57,7 +57,7 @@ class Grant(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class AccessToken:
     """An access token.
 
     Attributes:
@@ -78,7 +78,7 @@ class Granted:
         return not self.scopes or not self.scopes.isdisjoint(WRITING_SCOPES)
 
 
-Answer = Granted | Retry | Dead
+Answer = AccessToken | Retry | Dead
 
 
 def _person(reason: str) -> Dead:
@@ -173,13 +173,13 @@ _SERVICE_ACCOUNT: Final = _USER | {
     "invalid_scope": _held("Google does not accept the requested scope"),
 }
 _REFUSALS: Final = {
-    Grant.USER: _USER,
-    Grant.SERVICE_ACCOUNT: _SERVICE_ACCOUNT,
-    Grant.DELEGATION: _SERVICE_ACCOUNT | {"unauthorized_client": _NOT_DELEGATED, "access_denied": _NOT_DELEGATED},
+    GrantType.USER: _USER,
+    GrantType.SERVICE_ACCOUNT: _SERVICE_ACCOUNT,
+    GrantType.DELEGATION: _SERVICE_ACCOUNT | {"unauthorized_client": _NOT_DELEGATED, "access_denied": _NOT_DELEGATED},
 }
 
 
-def read_answer(status: int, body: bytes, grant: Grant, retry_after: float | None = None) -> Answer:
+def read_answer(status: int, body: bytes, grant: GrantType, retry_after: float | None = None) -> Answer:
     """Tell what an answer of the token endpoint means.
 
     Args:
@@ -190,7 +190,9 @@ def read_answer(status: int, body: bytes, grant: Grant, retry_after: float | Non
     """
     content = _object(body)
     answer = _read(status, content, grant, retry_after)
-    return answer if isinstance(answer, Granted) else replace(answer, said=" ".join([str(status), *_words(content)]))
+    return (
+        answer if isinstance(answer, AccessToken) else replace(answer, said=" ".join([str(status), *_words(content)]))
+    )
 
 
 def refusal(code: str) -> Retry | Dead:
@@ -198,7 +200,7 @@ def refusal(code: str) -> Retry | Dead:
     return replace(_USER.get(code, UNKNOWN), said=" ".join(_words({"error": code})))
 
 
-def _read(status: int, content: dict[str, Any] | None, grant: Grant, retry_after: float | None) -> Answer:
+def _read(status: int, content: dict[str, Any] | None, grant: GrantType, retry_after: float | None) -> Answer:
     if status == 429:
         return Retry(BUSY.reason, counts=False, scope=Scope.LANE, after=retry_after)
     if status >= 500 or status == 408:
@@ -214,16 +216,16 @@ def _granted(content: dict[str, Any]) -> Answer:
         return BROKEN
     scope = content.get("scope")
     scopes = frozenset(scope.split() if isinstance(scope, str) else ())
-    return Granted(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")), scopes)
+    return AccessToken(access_token, _lifetime(content.get("expires_in")), _token(content.get("refresh_token")), scopes)
 
 
-def _refusal(content: dict[str, Any], grant: Grant) -> Retry | Dead:
+def _refusal(content: dict[str, Any], grant: GrantType) -> Retry | Dead:
     code, description = content.get("error"), content.get("error_description")
     if not isinstance(code, str):
         return BROKEN
     if content.get("error_subtype") in ("invalid_rapt", "rapt_required"):
         code = "invalid_rapt"
-    if grant is not Grant.USER and code in ("invalid_grant", "invalid_request") and isinstance(description, str):
+    if grant is not GrantType.USER and code in ("invalid_grant", "invalid_request") and isinstance(description, str):
         described = (outcome for start, outcome in DESCRIBED if description.startswith(start))
         return next(described, None) or _REFUSALS[grant].get(code, UNKNOWN)
     return _REFUSALS[grant].get(code, UNKNOWN)

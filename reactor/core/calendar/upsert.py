@@ -13,9 +13,9 @@ methods of `_Writing` are the states; to go to another state is to `yield from` 
       ▲                │ └─tombstone─▶ revive ──STALE──▶ look
       └─next generation┴──────────────────┘ refused
 
-A tombstone is revived only where we made it or were asked to (`Work.may_revive`): what a person deleted stays deleted.
-Before that the next generation is looked for, since an attempt that was never settled may have gone on to it: reviving
-the older one beside it would make the event exist twice.
+A tombstone is revived only where we made it or were asked to (`SyncIntent.may_revive`): what a person deleted stays
+deleted. Before that the next generation is looked for, since an attempt that was never settled may have gone on to it:
+reviving the older one beside it would make the event exist twice.
 
 A move writes the event in the new calendar and then removes it from the old one. If it breaks off in between, the next
 attempt meets its own insert and goes on. Recreating removes first and then writes, which is its meaning.
@@ -37,14 +37,14 @@ from reactor.core.calendar.answers import (
     LEFT_BEHIND,
     NO_CALENDAR,
     UNREADABLE,
-    Means,
+    AnswerKind,
     quoting,
 )
-from reactor.core.calendar.dialogue import Dialogue, End, Sight, ask, defer, read
-from reactor.core.calendar.messages import PRIMARY, Answer, Place, Remote
+from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
+from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, Response
 from reactor.core.calendar.naming import may_be_primary, own_name, renamed, resolved
-from reactor.core.calendar.removal import clear, remove
-from reactor.core.calendar.work import Work
+from reactor.core.calendar.removal import remove, remove_all_generations
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
 
@@ -58,7 +58,7 @@ _REPLICATION = 1.0  # seconds; a 404 may be a replica that does not know the eve
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenEvent:
     """The event after it was written.
 
     Attributes:
@@ -70,20 +70,20 @@ class Written:
         anew: Whether it was made where it should have been, and never was: the account is another one.
     """
 
-    place: Place
+    place: EventRef
     generation: int
-    event: Remote
+    event: RemoteEvent
     etag: str
     shared: bool = False
     anew: bool = False
 
 
-def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
+def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
     """Write the source's event, and remove it from where it should not be any more."""
-    sight = Sight()
+    sight = SeenCalendars()
     unknown = work.of_unknown_account
-    written: Written | None = None
-    found: Remote | None = None
+    written: WrittenEvent | None = None
+    found: RemoteEvent | None = None
     if work.uncertain:
         if work.known_etag and not work.recreate:
             written = yield from _Writing(work, payload, sight).under_another_name(work.known_etag)
@@ -92,26 +92,28 @@ def upsert(work: Work, payload: Upsert) -> Dialogue[Done]:
         else:
             work, found = yield from resolved(work, sight)
     if work.bound and work.remakes:
-        yield from clear(work, work.bound, sight, work.known_etag)
+        yield from remove_all_generations(work, work.bound, sight, work.known_etag)
     if written is None:
         written = yield from _Writing(work, payload, sight, unknown=unknown).start(found)
     try:
         unseen = yield from _clear_leftovers(work, payload, written, sight)
-    except End as end:
+    except Finished as end:
         if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
             yield from remove(work, written.place, sight, written.etag)
         raise
     return _done(work, payload, written, unseen)
 
 
-def _clear_leftovers(work: Work, payload: Upsert, written: Written, sight: Sight) -> Dialogue[list[str]]:
+def _clear_leftovers(
+    work: SyncIntent, payload: Upsert, written: WrittenEvent, sight: SeenCalendars
+) -> Dialogue[list[str]]:
     """Remove the event from other calendars; return those that cannot be seen."""
     unseen: list[str] = []
     for place, etag in _leftovers(work, payload):
         try:
             if place.calendar_id not in sight.unseen:
-                yield from clear(work, place, sight, etag, spare=written.event)
-        except End as end:
+                yield from remove_all_generations(work, place, sight, etag, spare=written.event)
+        except Finished as end:
             if end.outcome != NO_CALENDAR:
                 raise
         if place.calendar_id in sight.unseen:
@@ -119,9 +121,9 @@ def _clear_leftovers(work: Work, payload: Upsert, written: Written, sight: Sight
     return unseen
 
 
-def _leftovers(work: Work, payload: Upsert) -> list[tuple[Place, str | None]]:
+def _leftovers(work: SyncIntent, payload: Upsert) -> list[tuple[EventRef, str | None]]:
     """Where the event may be besides the calendar that it belongs in."""
-    places: dict[Place, str | None] = {}
+    places: dict[EventRef, str | None] = {}
     if work.bound and work.moves:
         places[work.bound] = work.known_etag
     for calendar_id in work.strays:
@@ -130,7 +132,7 @@ def _leftovers(work: Work, payload: Upsert) -> list[tuple[Place, str | None]]:
     return list(places.items())
 
 
-def _done(work: Work, payload: Upsert, written: Written, unseen: list[str]) -> Done:
+def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list[str]) -> Done:
     """What came of it, where the event is written.
 
     An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
@@ -154,8 +156,8 @@ def _done(work: Work, payload: Upsert, written: Written, unseen: list[str]) -> D
     if not left or another:
         return done
     if work.bound != work.place(str(bound), work.generation):
-        raise End(LEFT_BEHIND)
-    raise End(replace(LEFT_BEHIND, written=done))
+        raise Finished(LEFT_BEHIND)
+    raise Finished(replace(LEFT_BEHIND, written=done))
 
 
 class _Writing:
@@ -168,7 +170,7 @@ class _Writing:
         unknown: Whether the event that is remembered may be in another account's `primary`.
     """
 
-    def __init__(self, work: Work, payload: Upsert, sight: Sight, *, unknown: bool = False) -> None:
+    def __init__(self, work: SyncIntent, payload: Upsert, sight: SeenCalendars, *, unknown: bool = False) -> None:
         self._work = work
         self._payload = payload
         self._sight = sight
@@ -181,18 +183,18 @@ class _Writing:
         self._shared = False
         self._misses = self._stale = self._reads = 0
 
-    def under_another_name(self, etag: str) -> Dialogue[Written | None]:
+    def under_another_name(self, etag: str) -> Dialogue[WrittenEvent | None]:
         """Update the bound event under the payload's name of its calendar; None where it is not there so.
 
         A version is in one calendar only: where it can be updated the two names are one calendar's.
         """
         bound = self._work.bound
         assert bound is not None, "there is no other name"  # noqa: S101  (for the type checker)
-        self._place = Place(self._payload.calendar_id, bound.event_id)
+        self._place = EventRef(self._payload.calendar_id, bound.event_id)
         means, answer = yield from ask(messages.update(self._place, self._body(), etag=etag))
-        return self._written(answer) if means is Means.SUCCESS else None
+        return self._written(answer) if means is AnswerKind.SUCCESS else None
 
-    def start(self, found: Remote | None = None) -> Dialogue[Written]:
+    def start(self, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
         """The first request, by what we remember, and by what was read of the bound event, if it was."""
         work = self._work
         if work.remakes:
@@ -208,28 +210,28 @@ class _Writing:
             return (yield from self._look())
         return (yield from self._insert(work.generation))
 
-    def _insert(self, generation: int) -> Dialogue[Written]:
+    def _insert(self, generation: int) -> Dialogue[WrittenEvent]:
         anew = self._bound and self._unknown
         self._generation = generation
         self._place = self._work.place(self._payload.calendar_id, generation)
         self._bound = self._taken = self._shared = False
         self._misses = 0
         means, answer = yield from ask(messages.insert(self._place, self._body()))
-        if means is Means.SUCCESS:
+        if means is AnswerKind.SUCCESS:
             return replace(self._written(answer), anew=anew)
         self._taken = True
         self._sight.saw(self._place)
         return (yield from self._look())
 
-    def _look(self, pause: float = 0.0) -> Dialogue[Written]:
+    def _look(self, pause: float = 0.0) -> Dialogue[WrittenEvent]:
         found = yield from self._read(self._place, pause)
-        if isinstance(found, Remote):
+        if isinstance(found, RemoteEvent):
             return (yield from self._meet(found))
-        if found is Means.GONE:
+        if found is AnswerKind.GONE:
             return (yield from self._lost())
         return (yield from self._miss())
 
-    def _miss(self) -> Dialogue[Written]:
+    def _miss(self) -> Dialogue[WrittenEvent]:
         """No such event, says Google. Where there must have been one it is asked again, a little later.
 
         Where that may be for want of the account that it is in, an insert tells: what was deleted keeps its id taken.
@@ -242,22 +244,22 @@ class _Writing:
         if self._bound:
             yield from self._sight.confirm(self._place.calendar_id, anew=True)
             if not (self._work.may_revive or self._unknown):
-                raise End(EVENT_GONE)
+                raise Finished(EVENT_GONE)
         return (yield from self._insert(self._generation))
 
-    def _meet(self, found: Remote) -> Dialogue[Written]:
+    def _meet(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
         """Decide by what Google holds."""
         named = self._work.names(self._place, self._generation)
         if not self._work.owns(found, named=named):
             return (yield from self._insert(self._following()))
-        defer(self._work, found)
+        stop_if_superseded(self._work, found)
         if found.etag is not None and not found.cancelled:
             return (yield from self._update(found.etag, found))
         if not self._work.may_revive:
-            raise End(EVENT_GONE)
+            raise Finished(EVENT_GONE)
         return (yield from self._revive(found))
 
-    def _update(self, etag: str, found: Remote | None = None) -> Dialogue[Written]:
+    def _update(self, etag: str, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
         """Replace the event: a version of ours holds what we wrote. One that was read may hold more, and that stays."""
         body = self._body(found.sequence if found else 0)
         self._shared = found is not None and others.put_more_into(found.resource, body)
@@ -266,54 +268,54 @@ class _Writing:
         else:
             request = messages.update(self._place, body, etag=etag)
         means, answer = yield from ask(request)
-        if means is Means.SUCCESS:
+        if means is AnswerKind.SUCCESS:
             return self._written(answer)
-        if means is Means.MISSING:
+        if means is AnswerKind.MISSING:
             return (yield from self._miss())
         return (yield from self._overtaken(means, answer))
 
-    def _revive(self, found: Remote) -> Dialogue[Written]:
+    def _revive(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
         ahead = self._work.place(self._place.calendar_id, self._following())
         successor = yield from self._read(ahead)
-        if isinstance(successor, Remote):
+        if isinstance(successor, RemoteEvent):
             self._generation, self._place = self._following(), ahead
             return (yield from self._meet(successor))
         if found.etag is None:
             return (yield from self._lost())
         self._shared = False
         means, answer = yield from ask(messages.revive(self._place, self._body(found.sequence), etag=found.etag))
-        if means is Means.SUCCESS:
+        if means is AnswerKind.SUCCESS:
             return self._written(answer)
-        if means is Means.UNUSABLE:
+        if means is AnswerKind.UNUSABLE:
             return (yield from self._lost())
         return (yield from self._overtaken(means, answer))
 
-    def _overtaken(self, means: Means, answer: Answer) -> Dialogue[Written]:
+    def _overtaken(self, means: AnswerKind, answer: Response) -> Dialogue[WrittenEvent]:
         """The event is not what we took it for: another version, deleted, or further on in its sequence."""
-        if means is Means.BAD_SEQUENCE:
+        if means is AnswerKind.BAD_SEQUENCE:
             if self._resequenced:
-                raise End(quoting(BAD_REQUEST, answer))
+                raise Finished(quoting(BAD_REQUEST, answer))
             self._resequenced = True
-        elif means is Means.STALE:
+        elif means is AnswerKind.STALE:
             self._stale += 1
             if self._stale > _STALE:
-                raise End(CHANGING)
+                raise Finished(CHANGING)
         return (yield from self._look())
 
-    def _lost(self) -> Dialogue[Written]:
+    def _lost(self) -> Dialogue[WrittenEvent]:
         """The id is of no use any more."""
         yield from self._sight.confirm(self._place.calendar_id)
         if not self._work.may_revive:
-            raise End(EVENT_GONE)
+            raise Finished(EVENT_GONE)
         return (yield from self._insert(self._following()))
 
     def _following(self) -> int:
         return self._work.after(self._place, self._generation)
 
-    def _read(self, place: Place, pause: float = 0.0) -> Dialogue[Remote | Means]:
+    def _read(self, place: EventRef, pause: float = 0.0) -> Dialogue[RemoteEvent | AnswerKind]:
         self._reads += 1
         if self._reads > _READS:
-            raise End(CHANGING)
+            raise Finished(CHANGING)
         return (yield from read(place, self._sight, pause=pause, whole=True))
 
     def _body(self, sequence: int = 0) -> dict[str, object]:
@@ -321,8 +323,8 @@ class _Writing:
         body = event.body(self._payload.event, self._work.properties(self._generation))
         return {**body, "sequence": sequence} if self._resequenced else body
 
-    def _written(self, answer: Answer) -> Written:
+    def _written(self, answer: Response) -> WrittenEvent:
         found = messages.remote(answer)
         if found is None or found.event_id != self._place.event_id or found.etag is None:
-            raise End(UNREADABLE)
-        return Written(self._place, self._generation, found, found.etag, self._shared)
+            raise Finished(UNREADABLE)
+        return WrittenEvent(self._place, self._generation, found, found.etag, self._shared)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 from reactor.core.calendar import event, ids
-from reactor.core.calendar.messages import PRIMARY, Place, Remote, is_etag
-from reactor.core.calendar.prune import Stray
+from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, is_etag
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.payload import Cancel, Rebuild, Upsert
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class SyncIntent:
     """One item: what is wanted, and what we remember of the source's event.
 
     Attributes:
@@ -34,7 +34,7 @@ class Work:
     workspace_id: str
     source_key: str
     seq: int
-    payload: Upsert | Cancel | Stray | Rebuild
+    payload: Upsert | Cancel | PruneTarget | Rebuild
     generation: int = 0
     bound_event_id: str | None = None
     bound_calendar_id: str | None = field(default=None, repr=False)
@@ -46,11 +46,11 @@ class Work:
     repairs: bool = False
 
     @property
-    def bound(self) -> Place | None:
+    def bound(self) -> EventRef | None:
         """Where the event was when we last knew."""
         if self.bound_event_id is None or self.bound_calendar_id is None:
             return None
-        return Place(self.bound_calendar_id, self.bound_event_id)
+        return EventRef(self.bound_calendar_id, self.bound_event_id)
 
     @property
     def known_etag(self) -> str | None:
@@ -91,11 +91,11 @@ class Work:
         unsettled_move = any(calendar_id != home for calendar_id in self.strays)
         return self.cancelled or self.reopen or self.recreate or self.moves or unsettled_move
 
-    def place(self, calendar_id: str, generation: int) -> Place:
+    def place(self, calendar_id: str, generation: int) -> EventRef:
         """Where an event of ours of some generation is."""
-        return Place(calendar_id, ids.event_id(self.workspace_id, self.source_key, generation))
+        return EventRef(calendar_id, ids.event_id(self.workspace_id, self.source_key, generation))
 
-    def after(self, place: Place, generation: int) -> int:
+    def after(self, place: EventRef, generation: int) -> int:
         """The generation to go on to where a place is of no use: an id that is not of our making comes before them."""
         return generation + 1 if place == self.place(place.calendar_id, generation) else generation
 
@@ -107,7 +107,7 @@ class Work:
             )
         )
 
-    def names(self, place: Place, generation: int) -> bool:
+    def names(self, place: EventRef, generation: int) -> bool:
         """Whether more than our own counting of ids says that the event at a place is ours.
 
         That is the memory, a binding or a payload that names it, or an attempt that was for its calendar.
@@ -115,7 +115,7 @@ class Work:
         counted = place == self.place(place.calendar_id, generation)
         return not counted or place == self.bound or place.calendar_id in self.strays
 
-    def owns(self, found: Remote, *, named: bool) -> bool:
+    def owns(self, found: RemoteEvent, *, named: bool) -> bool:
         """Whether an event is this source's.
 
         Our properties decide. An event without any is ours where something else says so (another program took ours

@@ -28,7 +28,7 @@ Permit = int
 """What `admit` returned; to be handed back with the result."""
 
 
-class State(Enum):
+class BreakerState(Enum):
     """Where the breaker stands."""
 
     CLOSED = auto()
@@ -57,10 +57,10 @@ class Breaker:
     _openings: int = field(default=0, init=False)
     _open_until: float = field(default=-math.inf, init=False)
     _probe_until: float = field(default=-math.inf, init=False)
-    _state: State = field(default=State.CLOSED, init=False)
+    _state: BreakerState = field(default=BreakerState.CLOSED, init=False)
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """Where it stands. OPEN lasts until somebody takes the probe, even when the pause is over."""
         return self._state
 
@@ -69,9 +69,9 @@ class Breaker:
 
         While a probe is out that is when it counts as lost; its report usually comes sooner, so ask again then.
         """
-        if self._state is State.CLOSED:
+        if self._state is BreakerState.CLOSED:
             return now
-        return self._probe_until if self._state is State.HALF_OPEN else self._open_until
+        return self._probe_until if self._state is BreakerState.HALF_OPEN else self._open_until
 
     def admit(self, now: float) -> Permit | None:
         """Let one call through, or none.
@@ -81,8 +81,8 @@ class Breaker:
         """
         if self.ready_at(now) > now:
             return None
-        if self._state is not State.CLOSED:
-            self._enter(State.HALF_OPEN)
+        if self._state is not BreakerState.CLOSED:
+            self._enter(BreakerState.HALF_OPEN)
             self._probe_until = now + self.probe_seconds
         return self._permit
 
@@ -91,9 +91,9 @@ class Breaker:
         if permit != self._permit:
             return
         self._outages = 0
-        if self._state is State.HALF_OPEN:
+        if self._state is BreakerState.HALF_OPEN:
             self._openings = 0
-            self._enter(State.CLOSED)
+            self._enter(BreakerState.CLOSED)
 
     def failed(self, permit: Permit, now: float, *, random: float, retry_after: float | None = None) -> None:
         """Report an outage.
@@ -107,18 +107,18 @@ class Breaker:
         if permit != self._permit:
             return
         self._outages += 1
-        if self._state is State.HALF_OPEN or self._outages >= self.threshold:
+        if self._state is BreakerState.HALF_OPEN or self._outages >= self.threshold:
             self._openings += 1
             self._outages = 0
             self._open_until = now + backoff(self._openings, random=random, cap=self.cap, retry_after=retry_after)
-            self._enter(State.OPEN)
+            self._enter(BreakerState.OPEN)
 
     def abandon(self, permit: Permit, now: float) -> None:
         """Report that the call will never have a result: cancelled, or not sent after all."""
-        if permit == self._permit and self._state is State.HALF_OPEN:
+        if permit == self._permit and self._state is BreakerState.HALF_OPEN:
             self._open_until = now
-            self._enter(State.OPEN)
+            self._enter(BreakerState.OPEN)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: BreakerState) -> None:
         self._state = state
         self._permit += 1

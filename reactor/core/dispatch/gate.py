@@ -26,7 +26,12 @@ lost either: it makes the state AWAKE, and from there no path leads to sleep but
 
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
-we notice within `watch`.
+we notice when we see to it: after `watch`, then after twice as long, up to `watch_cap` where nobody calls. So where
+rows come now and then a killed peer is missed within a second or two. After a long silence that may take some seconds,
+in which writers call nobody, unless a replica starts meanwhile. That is the price of asking little: to see to the peer
+each second was more than half of all that an idle replica asked (`python -m benchmarks idle`).
+
+Why a watcher polls less. The slow poll is for rows that no writer calls for, and the armed peer polls for them.
 
 Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once, since
 their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without a token
@@ -45,7 +50,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
-class State(Enum):
+class GateState(Enum):
     """Where the gate is; the module's head tells what each means."""
 
     DEAF = auto()
@@ -56,7 +61,7 @@ class State(Enum):
     FULL = auto()
 
 
-class Found(Enum):
+class LookResult(Enum):
     """What a look came to."""
 
     WORK = auto()
@@ -76,15 +81,16 @@ class Look:
     Attributes:
         found: The result.
         due_in: Seconds until the next row becomes due, as far as the look could tell.
-        left_behind: Whether due rows were left: for others (with `Found.FULL`), or for the next look (`Found.WORK`).
+        left_behind: Whether due rows were left: for others (with `LookResult.FULL`), or for the next look
+            (`LookResult.WORK`).
     """
 
-    found: Found
+    found: LookResult
     due_in: float = math.inf
     left_behind: bool = False
 
 
-class Answer(Enum):
+class LockAttempt(Enum):
     """What became of asking for G."""
 
     GRANTED = auto()
@@ -94,7 +100,7 @@ class Answer(Enum):
     """Another replica is armed."""
 
 
-class Do(Enum):
+class GateAction(Enum):
     """What the caller has to do next."""
 
     LOOK = auto()
@@ -109,10 +115,10 @@ class Do(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class GateStep:
     """The next thing to do; `until` is when to stop sleeping."""
 
-    do: Do
+    do: GateAction
     until: float = math.inf
 
 
@@ -128,7 +134,9 @@ class Timings:
         ask: How long asking waits for writers; short, for VACUUM's sake.
         retry: The first pause after a writer refused; it doubles up to `retry_cap`.
         retry_cap: The longest such pause: what a row committed beside a long transaction may have to wait.
-        watch: How often to see whether the armed peer still is.
+        watch: The first pause before we see whether the armed peer still is; it doubles up to `watch_cap`.
+        watch_cap: The longest such pause.
+        watch_polls: So many times rarer is the slow poll where a peer is armed.
         announce: The shortest time between announcements.
         deaf_poll: Between looks while there is no session to listen on.
     """
@@ -141,6 +149,8 @@ class Timings:
     retry: float = 0.05
     retry_cap: float = 0.25
     watch: float = 1.0
+    watch_cap: float = 6.0
+    watch_polls: float = 3.0
     announce: float = 0.25
     deaf_poll: float = 0.25
 
@@ -158,46 +168,47 @@ class Gate:
     def __init__(self, timings: Timings, jitter: Callable[[], float]) -> None:
         self._timings = timings
         self._jitter = jitter
-        self.state = State.DEAF
+        self.state = GateState.DEAF
         self.holds = False
         """Whether G is, or may be, ours."""
         self._look_at = -math.inf
         self._ask_at = -math.inf
         self._retry = timings.retry
+        self._watch_pause = timings.watch
         self._busy_pause = timings.awake_poll  # a claim takes milliseconds; the jitter parts two losers
         self._calls = 0.0  # tokens taken, as of `_calls_at`
         self._calls_at = -math.inf
         self._announce_wanted = False
         self._announce_at = -math.inf
 
-    def next(self, now: float) -> Step:
+    def next(self, now: float) -> GateStep:
         """Tell what to do now."""
-        if self.holds and self.state is not State.ARMED:
-            return Step(Do.RELEASE)
-        if self._announce_wanted and self.state is not State.DEAF and now >= self._announce_at:
-            return Step(Do.ANNOUNCE)
+        if self.holds and self.state is not GateState.ARMED:
+            return GateStep(GateAction.RELEASE)
+        if self._announce_wanted and self.state is not GateState.DEAF and now >= self._announce_at:
+            return GateStep(GateAction.ANNOUNCE)
         if now >= self._look_at:
-            return Step(Do.LOOK)
-        if self.state in (State.HUNGRY, State.WATCHING):
+            return GateStep(GateAction.LOOK)
+        if self.state in (GateState.HUNGRY, GateState.WATCHING):
             if now >= self._ask_at:
-                return Step(Do.ASK if self.state is State.HUNGRY else Do.SEE_PEER)
-            return Step(Do.SLEEP, min(self._ask_at, self._look_at))
-        if self._announce_wanted and self.state is not State.DEAF:
-            return Step(Do.SLEEP, min(self._announce_at, self._look_at))
-        return Step(Do.SLEEP, self._look_at)
+                return GateStep(GateAction.ASK if self.state is GateState.HUNGRY else GateAction.SEE_PEER)
+            return GateStep(GateAction.SLEEP, min(self._ask_at, self._look_at))
+        if self._announce_wanted and self.state is not GateState.DEAF:
+            return GateStep(GateAction.SLEEP, min(self._announce_at, self._look_at))
+        return GateStep(GateAction.SLEEP, self._look_at)
 
     def looked(self, look: Look, now: float) -> None:
         """Take in what a look came to."""
         match look.found:
-            case Found.WORK:
+            case LookResult.WORK:
                 self._wake(now)
                 if not look.left_behind:  # the next look would only compete with what this one found
                     self._look_at = now + self._timings.awake_poll
-            case Found.FULL:
-                self.state = State.DEAF if self.state is State.DEAF else State.FULL
+            case LookResult.FULL:
+                self.state = GateState.DEAF if self.state is GateState.DEAF else GateState.FULL
                 self._look_at = self._next_poll(now)
                 self._announce_wanted = look.left_behind
-            case Found.BUSY:
+            case LookResult.BUSY:
                 self._look_at = now + self._busy_pause * (0.25 + 0.75 * self._jitter())
                 self._busy_pause = min(2 * self._busy_pause, 8 * self._timings.awake_poll)
                 return
@@ -208,27 +219,28 @@ class Gate:
     def _nothing(self, due_in: float, now: float) -> None:
         due_at = now + max(due_in, 0.0)
         match self.state:
-            case State.DEAF:
+            case GateState.DEAF:
                 self._look_at = min(due_at, now + self._timings.deaf_poll)
-            case State.AWAKE | State.FULL if not self._may_be_called(now):
-                self.state = State.AWAKE
+            case GateState.AWAKE | GateState.FULL if not self._may_be_called(now):
+                self.state = GateState.AWAKE
                 self._look_at = now + self._timings.awake_poll
-            case State.AWAKE | State.FULL:
+            case GateState.AWAKE | GateState.FULL:
                 self._go_hungry(now)
                 self._look_at = min(due_at, self._next_poll(now))
             case _:
                 self._look_at = min(due_at, self._next_poll(now))
 
-    def asked(self, answer: Answer, now: float) -> None:
+    def asked(self, answer: LockAttempt, now: float) -> None:
         """Take in what became of asking for G."""
-        self.holds = answer is Answer.GRANTED
-        if self.state is not State.HUNGRY:
+        self.holds = answer is LockAttempt.GRANTED
+        if self.state is not GateState.HUNGRY:
             return  # something woke us meanwhile; if it was granted, `next` gives it back
         match answer:
-            case Answer.GRANTED:
-                self.state = State.ARMED
+            case LockAttempt.GRANTED:
+                self.state = GateState.ARMED
                 self._look_at = now
-            case Answer.PEER:
+            case LockAttempt.PEER:
+                self._watch_pause = self._timings.watch
                 self._watch(now)
             case _:  # WRITER
                 # Whatever it kept silent about is visible when it commits, and only a look finds it.
@@ -238,33 +250,34 @@ class Gate:
 
     def saw_peer(self, *, armed: bool, now: float) -> None:
         """Take in whether a peer holds G."""
-        if self.state is not State.WATCHING:
+        if self.state is not GateState.WATCHING:
             return
         if armed:
+            self._watch_pause = min(2 * self._watch_pause, self._timings.watch_cap)
             self._watch(now)
         else:
             self._go_hungry(now)
             self._look_at = now
 
     def _go_hungry(self, now: float) -> None:
-        self.state = State.HUNGRY
+        self.state = GateState.HUNGRY
         self._ask_at = now
         self._retry = self._timings.retry
 
     def _watch(self, now: float) -> None:
-        self.state = State.WATCHING
-        self._ask_at = now + self._timings.watch * (0.75 + 0.5 * self._jitter())
+        self.state = GateState.WATCHING
+        self._ask_at = now + self._watch_pause * (0.75 + 0.5 * self._jitter())
 
     def notified(self, now: float) -> None:
         """A writer called."""
         self._calls = self._calls_taken(now) + 1
         self._calls_at = now
-        if self.state is not State.FULL:
+        if self.state is not GateState.FULL:
             self._wake(now)
 
     def freed(self, now: float) -> None:
         """There is capacity again."""
-        if self.state is State.FULL:
+        if self.state is GateState.FULL:
             self._wake(now)
         else:
             self.due(now)
@@ -285,19 +298,19 @@ class Gate:
     def connected(self, now: float) -> None:
         """There is a session and it listens: whatever came before that is for a look to find."""
         self.holds = False
-        self.state = State.AWAKE
+        self.state = GateState.AWAKE
         self._wake(now)
 
     def disconnected(self, now: float) -> None:
         """The session is gone, and G with it."""
         self.holds = False
-        self.state = State.DEAF
+        self.state = GateState.DEAF
         self._look_at = now
 
     def _wake(self, now: float) -> None:
         """Look at once; deaf, it stays so, since no call would be heard."""
-        if self.state is not State.DEAF:
-            self.state = State.AWAKE
+        if self.state is not GateState.DEAF:
+            self.state = GateState.AWAKE
         self._look_at = now
 
     def _calls_taken(self, now: float) -> float:
@@ -307,4 +320,5 @@ class Gate:
         return self._calls_taken(now) < self._timings.calls_at_once
 
     def _next_poll(self, now: float) -> float:
-        return now + self._timings.poll * (0.75 + 0.5 * self._jitter())
+        poll = self._timings.poll * (self._timings.watch_polls if self.state is GateState.WATCHING else 1)
+        return now + poll * (0.75 + 0.5 * self._jitter())

@@ -25,9 +25,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from reactor.core.backoff import HOLD_CAP, backoff
-from reactor.core.dispatch.breaker import Breaker, Permit, State
+from reactor.core.dispatch.breaker import Breaker, BreakerState, Permit
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import Verdict
+from reactor.core.dispatch.verdict import RequestEvidence
 
 TRIAL = 2.0
 """Seconds that an item which tries for all has for its answer before the next one tries. Google answers within one
@@ -72,7 +72,7 @@ class Guard:
     @property
     def suspect(self) -> bool:
         """Whether one item has to show first that it works again."""
-        return self._failures > 0 or self.breaker.state is not State.CLOSED
+        return self._failures > 0 or self.breaker.state is not BreakerState.CLOSED
 
     @property
     def in_flight(self) -> int:
@@ -104,7 +104,7 @@ class Guard:
 
     def _answered_by(self, left_at: float) -> float:
         """How long what left alone has for its answer."""
-        return left_at + self.trial if self.breaker.state is State.CLOSED else math.inf
+        return left_at + self.trial if self.breaker.state is BreakerState.CLOSED else math.inf
 
     def take(self, now: float, units: int) -> Ticket:
         """Let a request pass; only when `ready_at` says so, and no more units than are available."""
@@ -120,17 +120,17 @@ class Guard:
         self._release(ticket)
         self.breaker.abandon(ticket.permit, now)
 
-    def judge(self, ticket: Ticket, verdict: Verdict, now: float, *, random: float) -> None:
+    def judge(self, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
         """Take back a request that ended, and report to the breaker what it came to."""
         self._release(ticket)
-        was_open = self.breaker.state is State.OPEN
+        was_open = self.breaker.state is BreakerState.OPEN
         if verdict.life:
             self.breaker.succeeded(ticket.permit)
         elif verdict.outage:
             self.breaker.failed(ticket.permit, now, random=random, retry_after=verdict.outage_after)
         else:
             self.breaker.abandon(ticket.permit, now)
-        if self.breaker.state is State.OPEN and not was_open:
+        if self.breaker.state is BreakerState.OPEN and not was_open:
             self._begin_era()
 
     def _release(self, ticket: Ticket) -> None:
@@ -157,7 +157,7 @@ class Guard:
 
 
 @dataclass(slots=True)
-class Whole(Guard):
+class ProcessGuard(Guard):
     """The guard of the whole process.
 
     To its breaker a workspace is one witness, however often it fails: a single workspace whose requests never come back
@@ -171,11 +171,11 @@ class Whole(Guard):
         """Whether this part of the requests that may be under way is."""
         return part * self.limits.in_flight >= self.limits.in_flight_cap
 
-    def judge_of(self, witness: UUID, ticket: Ticket, verdict: Verdict, now: float, *, random: float) -> None:
+    def judge_of(self, witness: UUID, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
         """Take back a request of a workspace that ended, and report to the breaker what it came to."""
         if verdict.life:
             self._witnesses.clear()
-        elif verdict.outage and self.breaker.state is State.CLOSED:
+        elif verdict.outage and self.breaker.state is BreakerState.CLOSED:
             if witness in self._witnesses:
                 self._release(ticket)
                 return

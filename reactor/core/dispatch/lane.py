@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from uuid import UUID
 
-from reactor.core.calendar.work import Work
-from reactor.core.dispatch.breaker import State
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.dispatch.guard import Guard, Ticket
 from reactor.core.dispatch.limits import Limits
 from reactor.core.item import Item
 
-KEPT = 4096
+MAX_LANES = 4096
 """Lanes that are kept, at about 1.5 kB each."""
 
 
 @dataclass(slots=True, eq=False)
-class Ready:
+class QueuedItem:
     """An item that may be sent.
 
     Attributes:
@@ -30,12 +30,12 @@ class Ready:
     """
 
     item: Item
-    work: Work
+    work: SyncIntent
     claimed_at: float
     answered: Answered = Answered.NOBODY
 
 
-class Standing(StrEnum):
+class LaneStatus(StrEnum):
     """Where a lane stands."""
 
     IDLE = auto()
@@ -67,24 +67,24 @@ class Lane:
 
     workspace_id: UUID
     guard: Guard
-    queue: deque[Ready] = field(default_factory=deque)
+    queue: deque[QueuedItem] = field(default_factory=deque)
     in_hand: int = 0
     deferred: int = 0
     condemned: str | None = None
     in_line: bool = False
     alarm_at: float = math.inf
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, now: float) -> LaneStatus:
         """Where it stands, in one word: what holds it back, or whether it has work."""
         if self.condemned:
-            return Standing.CONDEMNED
-        if self.guard.breaker.state is not State.CLOSED:
-            return Standing.BROKEN
+            return LaneStatus.CONDEMNED
+        if self.guard.breaker.state is not BreakerState.CLOSED:
+            return LaneStatus.BROKEN
         if self.guard.held_until > now:
-            return Standing.HELD
+            return LaneStatus.HELD
         if self.queue and self.limited(now):
-            return Standing.LIMITED
-        return Standing.BUSY if self.in_hand else Standing.IDLE
+            return LaneStatus.LIMITED
+        return LaneStatus.BUSY if self.in_hand else LaneStatus.IDLE
 
     def limited(self, now: float) -> bool:
         """Whether its rate lets nothing leave now; requests under way do not count, they end any moment."""
@@ -109,13 +109,13 @@ class Batch:
     """
 
     lane: Lane
-    entries: list[Ready]
+    entries: list[QueuedItem]
     sent_at: float
     ticket: Ticket
     whole_ticket: Ticket
 
 
-def together(queue: deque[Ready], most: int, answered: Callable[[Item], Answered]) -> list[Ready]:
+def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], Answered]) -> list[QueuedItem]:
     """Take from the queue what may travel as one: of different sources, under one consent.
 
     An item that failed while somebody else was answered travels alone. Where it takes a whole request down, it is then

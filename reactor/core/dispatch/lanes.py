@@ -39,12 +39,12 @@ from collections.abc import Callable, Iterator, Set as AbstractSet
 from itertools import count
 from uuid import UUID
 
-from reactor.core.calendar.work import Work
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Evidence
-from reactor.core.dispatch.guard import Whole
-from reactor.core.dispatch.lane import KEPT, Batch, Lane, LaneCache, Ready, together
+from reactor.core.dispatch.guard import ProcessGuard
+from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import Verdict
+from reactor.core.dispatch.verdict import RequestEvidence
 from reactor.core.item import Item
 
 PATIENCE = 1.0
@@ -83,9 +83,9 @@ class Lanes:
     """
 
     def __init__(
-        self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = KEPT
+        self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
     ) -> None:
-        self.whole = Whole(whole)
+        self.whole = ProcessGuard(whole)
         self.in_hand = self._deferred = 0
         self.quota_waits = 0
         self.in_hand_cap = IN_HAND * claim_size
@@ -102,7 +102,7 @@ class Lanes:
         self._deferring: dict[UUID, Lane] = {}
         self._overdrawn: set[UUID] = set()  # of them, those that have their part; computed at each look
         self._now = -math.inf
-        self._surrendered: list[Ready] = []
+        self._surrendered: list[QueuedItem] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
         self.evidence = Evidence()
@@ -194,9 +194,9 @@ class Lanes:
             self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
-    def add(self, lane: Lane, item: Item, work: Work, now: float) -> None:
+    def add(self, lane: Lane, item: Item, work: SyncIntent, now: float) -> None:
         """Let an item that was claimed be sent."""
-        lane.queue.append(Ready(item, work, now))
+        lane.queue.append(QueuedItem(item, work, now))
         if len(lane.queue) in (1, self._parts) or (lane.workspace_id not in self._excluded and self._has_enough(lane)):
             self._refresh(lane, now)
 
@@ -280,7 +280,7 @@ class Lanes:
         most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
         if suspect := lane.guard.suspect or self.whole.suspect:
             most = 1
-        entries = together(lane.queue, most, self.evidence.since_failure)
+        entries = take_batch(lane.queue, most, self.evidence.since_failure)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
         self._under_way.add(batch)
         if suspect:
@@ -288,7 +288,7 @@ class Lanes:
         self._refresh(lane, now)
         return batch
 
-    def ended(self, batch: Batch, verdict: Verdict, now: float, *, random: float) -> None:
+    def ended(self, batch: Batch, verdict: RequestEvidence, now: float, *, random: float) -> None:
         """Take in what a request came to."""
         if not self._is_over(batch):
             return
@@ -355,7 +355,7 @@ class Lanes:
             self._reopened = self._was_full = False
         return reopened
 
-    def surrendered(self) -> list[Ready]:
+    def surrendered(self) -> list[QueuedItem]:
         """What is to be given back, each once."""
         surrendered, self._surrendered = self._surrendered, []
         return surrendered

@@ -41,7 +41,7 @@ from typing import NamedTuple
 NOTHING = 2**31 - 1
 """The divisor of a replica that sends nothing: the largest number that a key has room for."""
 GOOD_FOR = 20.0
-"""Seconds after a count for which a part may be used; an idle replica counts with each of its sweeps, every 6 s."""
+"""Seconds after a count for which a part may be used; an idle replica counts with each of its sweeps, every 9.5 s."""
 PATIENCE = GOOD_FOR + 1.0
 """Seconds after which a newcomer does not wait any more for what others publish. The one is for clocks' rates."""
 
@@ -66,7 +66,7 @@ class Census:
         return 1 + len(self.divisors) + self.older
 
 
-class Do(Enum):
+class SharingAction(Enum):
     """What the caller has to do next."""
 
     COUNT = auto()
@@ -78,14 +78,14 @@ class Do(Enum):
     """Have the others count."""
 
 
-class Step(NamedTuple):
+class SharingStep(NamedTuple):
     """The next thing to do, and with which divisor."""
 
-    do: Do
+    do: SharingAction
     divisor: int = 0
 
 
-Steps = Generator[Step, Census | None, None]
+Steps = Generator[SharingStep, Census | None, None]
 
 
 class Sharing:
@@ -124,7 +124,7 @@ class Sharing:
         """
         if not self._published:
             yield from self._publish(NOTHING)
-            yield Step(Do.CALL)
+            yield SharingStep(SharingAction.CALL)
         census = yield from self._count()
         yield from self._tidy()
         wanted = census.living
@@ -144,8 +144,8 @@ class Sharing:
         used += [divisor] * census.older
         return sum((Fraction(1, each) for each in used), Fraction(1, divisor)) <= 1
 
-    def _count(self) -> Generator[Step, Census | None, Census]:
-        census = yield Step(Do.COUNT)
+    def _count(self) -> Generator[SharingStep, Census | None, Census]:
+        census = yield SharingStep(SharingAction.COUNT)
         assert census is not None, "a count brings a census"  # noqa: S101  (a caller's bug)
         self.take_in(census)
         return census
@@ -156,13 +156,13 @@ class Sharing:
         if is_news:
             yield from self._publish(self.divisor)
         for divisor in sorted(self._published - {self.divisor}):
-            yield Step(Do.RETRACT, divisor)
+            yield SharingStep(SharingAction.RETRACT, divisor)
             self._published.discard(divisor)
         if is_news:
-            yield Step(Do.CALL)
+            yield SharingStep(SharingAction.CALL)
 
     def _publish(self, divisor: int) -> Steps:
         self._published.add(divisor)
         self._is_unsure = True  # if we are left here
-        yield Step(Do.PUBLISH, divisor)
+        yield SharingStep(SharingAction.PUBLISH, divisor)
         self._is_unsure = False

@@ -18,7 +18,7 @@ def is_condemned(outcome: Outcome) -> bool:
 
 
 @dataclass(slots=True)
-class Verdict:
+class RequestEvidence:
     """The evidence of one request; however many items travelled in it, it is one piece.
 
     Attributes:
@@ -60,7 +60,7 @@ class Verdict:
             self.everybody |= outcome.scope is Scope.ALL
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome]) -> "Verdict":
+    def of(cls, outcomes: Iterable[Outcome]) -> "RequestEvidence":
         """The verdict of some outcomes."""
         verdict = cls()
         for outcome in outcomes:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from uuid import UUID
 
-from reactor.core.calendar.messages import Place
-from reactor.core.explain.seen import Seen, Sight
-from reactor.core.item import Memory
+from reactor.core.calendar.messages import EventRef
+from reactor.core.explain.seen import EventPresence, GoogleReading
+from reactor.core.item import SourceState
 from reactor.core.payload import Operation
 
 
-class Hands(StrEnum):
+class Custody(StrEnum):
     """Who has a PROCESSING row."""
 
     REACTOR = auto()
@@ -24,7 +24,7 @@ class Hands(StrEnum):
     """A polling worker without a lock: it may live, and is given ten minutes."""
 
 
-class Wish(StrEnum):
+class Presence(StrEnum):
     """Whether the application's view of its current state has the event."""
 
     YES = auto()
@@ -34,7 +34,7 @@ class Wish(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionFacts:
     """A session of the database that is in the way, or at work.
 
     Attributes:
@@ -54,7 +54,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OutboxRow:
     """A row of the outbox.
 
     Attributes:
@@ -88,8 +88,8 @@ class Row:
     ended_ago: float | None = None
     sqlstate: str | None = None
     retry_in: float = 0.0
-    hands: Hands | None = None
-    session: Session | None = None
+    hands: Custody | None = None
+    session: SessionFacts | None = None
 
     @property
     def is_due(self) -> bool:
@@ -101,7 +101,7 @@ class Row:
         """Whether it is left alone, since the server refuses to change it."""
         return self.sqlstate is not None and self.retry_in > 0
 
-    def is_followed_by(self, other: "Row") -> bool:
+    def is_followed_by(self, other: "OutboxRow") -> bool:
         """Whether another row of the source, which ended too, has the last word: a newer state, or the same again."""
         if other.ended_ago is None or self.ended_ago is None:
             return other.seq > self.seq
@@ -109,7 +109,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionRow:
     """The workspace's connection."""
 
     is_valid: bool
@@ -117,7 +117,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class BrakeStop:
     """The brake has stopped the workspace: so many events were to go, out of so many."""
 
     deletes: int
@@ -125,7 +125,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ViewState:
     """What the application's view says.
 
     Attributes:
@@ -134,7 +134,7 @@ class Wanted:
         problem: Why it is not known.
     """
 
-    wish: Wish = Wish.UNKNOWN
+    wish: Presence = Presence.UNKNOWN
     calendar_id: str | None = field(default=None, repr=False)
     problem: str = "there is no view calendar_source_events"
 
@@ -151,7 +151,7 @@ class Replicas:
 
     count: int = 1
     sqlstate: str | None = None
-    blocker: Session | None = None
+    blocker: SessionFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +178,22 @@ class Chain:
 
     workspace_id: UUID
     source: str
-    wanted: Wanted = Wanted()
-    connection: Connection | None = None
-    stop: Stop | None = None
-    rebuild: Row | None = None
-    rows: tuple[Row, ...] = ()
+    wanted: ViewState = ViewState()
+    connection: ConnectionRow | None = None
+    stop: BrakeStop | None = None
+    rebuild: OutboxRow | None = None
+    rows: tuple[OutboxRow, ...] = ()
     ahead: int = 0
     met: tuple[str, ...] = ()
-    letters: tuple[Row, ...] = ()
-    finished: tuple[Row, ...] = ()
-    memory: Memory | None = None
-    binding: Place | None = None
+    letters: tuple[OutboxRow, ...] = ()
+    finished: tuple[OutboxRow, ...] = ()
+    memory: SourceState | None = None
+    binding: EventRef | None = None
     replicas: Replicas = Replicas()
-    seen: Seen | None = None
+    seen: GoogleReading | None = None
 
     @property
-    def row(self) -> Row | None:
+    def row(self) -> OutboxRow | None:
         """The newest open state, which is the one that is sent."""
         return next(iter(self.rows), None)
 
@@ -203,7 +203,7 @@ class Chain:
         return self.memory.floor_seq if self.memory else 0
 
     @property
-    def letter(self) -> Row | None:
+    def letter(self) -> OutboxRow | None:
         """The dead letter that has the last word, None where a newer state was settled or waits."""
         letter = next(iter(self.letters), None)
         if letter is None or self.rows or letter.seq < self.floor:
@@ -212,17 +212,17 @@ class Chain:
         return None if overruled else letter
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> EventRef | None:
         """Where the event is, as far as is remembered."""
         known = self.memory
         if known and known.event_id and known.calendar_id:
-            return Place(known.calendar_id, known.event_id)
+            return EventRef(known.calendar_id, known.event_id)
         return None if known and known.cancelled else self.binding
 
     @property
     def is_shown(self) -> bool:
         """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
-        return self.seen.sight is Sight.ALIVE if self.seen else self.place is not None
+        return self.seen.sight is EventPresence.ALIVE if self.seen else self.place is not None
 
     @property
     def is_cancelled(self) -> bool:

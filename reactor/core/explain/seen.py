@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
-from reactor.core.calendar.answers import REVOKED, UNEXPECTED, Means, meaning
-from reactor.core.calendar.messages import Answer, Remote, Reply, Step, remote
+from reactor.core.calendar.answers import REVOKED, UNEXPECTED, AnswerKind, classify
+from reactor.core.calendar.messages import Method, RemoteEvent, Reply, Response, remote
 from reactor.core.outcome import Dead, Retry
 
 
-class Sight(StrEnum):
+class EventPresence(StrEnum):
     """What Google answered when it was asked for the event."""
 
     ALIVE = auto()
@@ -22,7 +22,7 @@ class Sight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class GoogleReading:
     """What Google answered.
 
     Attributes:
@@ -33,14 +33,14 @@ class Seen:
         problem: What was answered where nothing was shown: a fixed phrase with Google's codes.
     """
 
-    sight: Sight
+    sight: EventPresence
     seq: int | None = None
     workspace_id: str | None = None
     source_key: str | None = None
     problem: str = ""
 
 
-def see(reply: Reply | Retry | Dead, workspace_id: str | None = None, source_key: str | None = None) -> Seen:
+def see(reply: Reply | Retry | Dead, workspace_id: str | None = None, source_key: str | None = None) -> GoogleReading:
     """Read the answer to the question for one event.
 
     Args:
@@ -48,31 +48,31 @@ def see(reply: Reply | Retry | Dead, workspace_id: str | None = None, source_key
         workspace_id: The workspace that the event should be of; None where that is what is asked.
         source_key: Its source.
     """
-    means = reply if isinstance(reply, Retry | Dead) else meaning(Step.GET, reply)
+    means = reply if isinstance(reply, Retry | Dead) else classify(Method.GET, reply)
     match means:
-        case Means.SUCCESS if isinstance(reply, Answer) and (found := remote(reply)):
+        case AnswerKind.SUCCESS if isinstance(reply, Response) and (found := remote(reply)):
             return _shown(found, workspace_id, source_key)
-        case Means.SUCCESS:
-            return Seen(Sight.REFUSED, problem="its answer cannot be read")
-        case Means.MISSING:
-            return Seen(Sight.MISSING)
-        case Means.GONE:
-            return Seen(Sight.DELETED)
-        case Means.UNAUTHORIZED:
-            return Seen(Sight.REFUSED, problem=REVOKED.text)
+        case AnswerKind.SUCCESS:
+            return GoogleReading(EventPresence.REFUSED, problem="its answer cannot be read")
+        case AnswerKind.MISSING:
+            return GoogleReading(EventPresence.MISSING)
+        case AnswerKind.GONE:
+            return GoogleReading(EventPresence.DELETED)
+        case AnswerKind.UNAUTHORIZED:
+            return GoogleReading(EventPresence.REFUSED, problem=REVOKED.text)
         case Retry() | Dead():
-            return Seen(Sight.REFUSED, problem=means.text)
+            return GoogleReading(EventPresence.REFUSED, problem=means.text)
         case _:
-            return Seen(Sight.REFUSED, problem=UNEXPECTED.text)
+            return GoogleReading(EventPresence.REFUSED, problem=UNEXPECTED.text)
 
 
-def _shown(found: Remote, workspace_id: str | None, source_key: str | None) -> Seen:
+def _shown(found: RemoteEvent, workspace_id: str | None, source_key: str | None) -> GoogleReading:
     """An event without marks is an older worker's, or a tombstone, of which Google keeps little: the name decides."""
     marks = (found.workspace_id, found.source_key)
     if found.cancelled:
-        sight = Sight.DELETED
+        sight = EventPresence.DELETED
     elif marks in ((None, None), (workspace_id, source_key)) or workspace_id is None:
-        sight = Sight.ALIVE
+        sight = EventPresence.ALIVE
     else:
-        sight = Sight.FOREIGN
-    return Seen(sight, found.seq, *marks)
+        sight = EventPresence.FOREIGN
+    return GoogleReading(sight, found.seq, *marks)

@@ -23,7 +23,7 @@ _SQL = statements("desk")
 _BOUNDS = Bounds(statement="60s", lock="5s")  # a command may read a large table, and waits for people's transactions
 
 
-class Desk:
+class AdminSession:
     """A session; made by `open_desk`. Each statement commits by itself.
 
     Attributes:
@@ -66,7 +66,7 @@ class Desk:
 
 
 @contextmanager
-def open_desk(dsn: str, *, name: str) -> Iterator[Desk]:
+def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
     """Connect for the time of a command.
 
     Args:
@@ -80,7 +80,7 @@ def open_desk(dsn: str, *, name: str) -> Iterator[Desk]:
     with errors_as_sentences():
         title = f"calendar-sync-reactor {name}"
         with connect(dsn, title, _BOUNDS, row_factory=dict_row, prepare_threshold=None) as connection:
-            desk = Desk(connection)
+            desk = AdminSession(connection)
             found = desk.one(_SQL["standing"])
             if not found["has_outbox"]:
                 raise ConfigurationError(
