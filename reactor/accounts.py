@@ -22,11 +22,10 @@ from reactor.google.credentials import NoClientError, StoredCredentialError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
 from reactor.postgres.connection.pool import Pool
-from reactor.postgres.statements import statements
+from reactor.postgres.stored_tokens import replace_token, stored_token
 from reactor.vault import TokenCipher, TokenCipherError
 
 K = TypeVar("K")
-SQL = statements("connections")
 
 KEY_PAUSE = 60.0
 """Seconds until a token that the keys cannot decrypt is tried again: the keys change with a restart only, and until
@@ -107,16 +106,14 @@ class CredentialStore:
 
     async def _store(self, rotated: Rotated) -> None:
         """Store a rotated token where the one that it replaces is still stored; called again if it raises."""
-        workspace = {"workspace_id": rotated.workspace_id}
-        while rows := await self._pool.execute(SQL["stored_token"], workspace):
-            old: str = rows[0][0]
+        while (old := await stored_token(self._pool, rotated.workspace_id)) is not None:
             if self._vault.decrypt(rotated.workspace_id, old) != rotated.used:
                 break
             new = self._vault.encrypt(rotated.workspace_id, rotated.new)
             origin = self._origin(rotated.workspace_id, old)
             _keep(self._origins, new, origin)  # before a claim can find it
             _keep(self._met, _digest(rotated.workspace_id, rotated.new), origin)
-            if await self._pool.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}):
+            if await replace_token(self._pool, rotated.workspace_id, old=old, new=new):
                 log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id))
                 return
         log.warning("rotated_refresh_token_of_a_former_consent", workspace_id=str(rotated.workspace_id))

@@ -4,7 +4,6 @@ import random
 from functools import partial
 from uuid import UUID
 
-import psycopg
 import structlog
 import trio
 
@@ -12,13 +11,9 @@ from reactor.core.health import HealthFacts
 from reactor.core.refusals import RefusedWork
 from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
 from reactor.loop import Observer
-from reactor.postgres.connection.driver import Row
 from reactor.postgres.connection.pool import Pool
-from reactor.postgres.retention import Passed, delete_portion
-from reactor.postgres.setup.inspection import problems
-from reactor.postgres.statements import statements
-
-SQL = statements("housekeeping")
+from reactor.postgres.retention import Passed, backlog, delete_portion, forget, forget_workspaces
+from reactor.postgres.setup.inspection import problems_in_one_transaction
 
 INTERVAL = 30.0  # seconds between two rounds: a schema that lacks something makes the replica unready so soon
 CLEAN_EVERY = 60  # rounds
@@ -98,7 +93,7 @@ class Housekeeping:
         found = None
         try:
             with trio.move_on_after(TIMEOUT):
-                found = await self._pool.run(_problems)
+                found = await self._pool.run(problems_in_one_transaction)
         except RefusedError as error:
             if error.sqlstate != "42501":
                 raise
@@ -116,7 +111,7 @@ class Housekeeping:
 
     async def measure(self) -> None:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
-        [row] = await self._pool.execute(SQL["backlog"], {"most": COUNTED})
+        row = await backlog(self._pool, most=COUNTED)
         self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending = row[:4]
         self.invalid, self.notify_usage, self.brakes, self.aside = row[4:]
 
@@ -153,24 +148,17 @@ class Housekeeping:
                 pass
 
     async def _portion(self, name: str) -> int:
-        [[rows]] = await self._pool.execute(SQL[name], {"days": self._retention_days, "rows": PORTION})
+        rows = await forget(self._pool, name, days=self._retention_days, rows=PORTION)
         self._beat()
-        return rows or 0
+        return rows
 
     async def _forget_workspaces(self) -> None:
         after: UUID | None = UUID(int=0)
         while after is not None:
-            params = {"after": after, "days": self._retention_days, "rows": PORTION}
-            [[last, *portions]] = await self._pool.execute(SQL["forget_workspaces"], params)
-            if max(portions) < PORTION:
+            last, most = await forget_workspaces(self._pool, after, days=self._retention_days, rows=PORTION)
+            if most < PORTION:
                 after = last
             self._beat()
 
     def _beat(self) -> None:
         self._facts.beats["housekeeping"] = trio.current_time()
-
-
-def _problems(connection: psycopg.Connection[Row]) -> list[str]:
-    """Look at the schema in one transaction: seven of them each half a minute were a third of an idle replica's."""
-    with connection.transaction():
-        return problems(connection)

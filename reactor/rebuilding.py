@@ -30,10 +30,9 @@ from uuid import UUID
 import structlog
 
 from reactor.core.brake import Limit
-from reactor.core.calendar.answers import BAD_QUESTION
-from reactor.core.calendar.leftovers import ListedEvent, SourceFacts, by_source, plan_prune
+from reactor.core.calendar.prune import ListedEvent, SourceFacts, by_source, plan_prune
 from reactor.core.item import Item
-from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry
+from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry, RetryKind
 from reactor.core.payload import Rebuild
 from reactor.core.policy import AGE_BOUND
 from reactor.core.refusals import RefusedWork
@@ -121,7 +120,7 @@ def is_of_the_server(sqlstate: str) -> bool:
 def _holds_nothing(found: Outcome) -> bool:
     """Whether that is said of a calendar that is gone, or of a name that is no calendar's."""
     if isinstance(found, Retry):
-        return found.reason == BAD_QUESTION.reason
+        return found.kind is RetryKind.QUESTION
     return isinstance(found, Dead) and found.code in _ABSENT
 
 

@@ -23,16 +23,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reactor.errors import ConfigurationError
-from reactor.google.credentials import OAuthClient
+from reactor.google.endpoints import API_ROOT, AUTH_URI, TOKEN_URI, OAuthClient, checked_url
 from reactor.google.network import network_problems
-from reactor.google.token_exchange import TOKEN_URI
-from reactor.google.transport import checked_url
-from reactor.observability.tracing import ENDPOINTS, trace_problems
+from reactor.observability.otel_variables import ENDPOINTS, trace_problems
 from reactor.postgres.connection.dsn import check_dsn, libpq_problems, missing_dsn
 from reactor.vault import KeySettingError, TokenCipher
 
-API_ROOT = "https://www.googleapis.com/"
-AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
 LEAST_QUOTA = 60  # calls a minute
 
 _MARKDOWN = re.compile(r"`| \(\[.*?\]\(.*?\)\)")

@@ -22,7 +22,7 @@ from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
-from reactor.google.credentials import NO_CLIENT
+from reactor.google.endpoints import NO_CLIENT
 from reactor.google.network import client_options, why
 from reactor.postgres.connection.desk import AdminSession, Row, errors_as_sentences, open_desk
 from reactor.postgres.connection.errors import as_ours

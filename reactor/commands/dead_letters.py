@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_id, read_number
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_dsn, read_id, read_number
 from reactor.commands.output import at_least, count, note, print_facts, print_json, print_table, progress, sentences
 from reactor.commands.preview import preview
 from reactor.core.item import Oversized
@@ -24,7 +24,6 @@ from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings
 
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
@@ -59,10 +58,6 @@ Ids = Annotated[
     list[UUID] | None,
     typer.Option("--id", parser=read_id, metavar="<UUID>", show_default=False, help="This one; may be repeated."),
 ]
-
-
-def _dsn(given: str | None) -> str:
-    return DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
 
 
 def _filters(
@@ -117,7 +112,7 @@ def list_(
     """
     with sentences():
         filters = _filters(workspace, code, before, age, None)
-        with open_desk(_dsn(database_url), name="dead-letters list") as desk:
+        with open_desk(read_dsn(database_url), name="dead-letters list") as desk:
             if workspace:
                 desk.know(workspace)
             causes = desk.rows(SQL["causes"], **filters, cap=CAP)
@@ -159,7 +154,7 @@ def show(
     Exit codes: 0 shown; 2 there is no such item, wrong use or no database.
     """
     with sentences():
-        with open_desk(_dsn(database_url), name="dead-letters show") as desk:
+        with open_desk(read_dsn(database_url), name="dead-letters show") as desk:
             letter = desk.row(SQL["letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
@@ -236,7 +231,7 @@ def requeue(  # noqa: PLR0913  (options)
         filters = _filters(workspace, code, before, age, ids)
         if not everything and not any(filters.values()):
             raise ConfigurationError("Say which: --workspace, --code, --before, --age or --id; or --all.")
-        with open_desk(_dsn(database_url), name="dead-letters requeue") as desk:
+        with open_desk(read_dsn(database_url), name="dead-letters requeue") as desk:
             if workspace:
                 desk.know(workspace)
             fates = desk.rows(SQL["fates"], **filters, cap=CAP)

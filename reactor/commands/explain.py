@@ -11,7 +11,7 @@ import typer
 
 from reactor.commands import google_event
 from reactor.commands.dead_letters import SQL as LETTERS
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
 from reactor.core.calendar.ids import event_id
@@ -27,7 +27,6 @@ from reactor.errors import ConfigurationError
 from reactor.postgres.chains import RECENT, ChainReading, read
 from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.sources import MATCHES, Match, SourceSearch, find, workspaces_of
-from reactor.settings import DatabaseSettings
 
 Document = dict[str, Any]
 _SIGHTS = {
@@ -83,7 +82,7 @@ def explain(
     with sentences():
         asked = understood(which)
         settings = google_event.GoogleReadSettings.from_environment() if google else None
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="explain") as desk:
             if workspace:
                 desk.know(workspace)

@@ -4,13 +4,12 @@ from typing import Any
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
 from reactor.core.holders import Holder
 from reactor.postgres.connection.desk import open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings
 
 SQL = statements("locks")
 CAP = 10_000  # items that are shown
@@ -30,7 +29,7 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
     Exit codes: 0 shown; 2 wrong use or no database.
     """
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="locks") as desk:
             if workspace:
                 desk.know(workspace)

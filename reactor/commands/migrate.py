@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.options import AsJson
+from reactor.commands.options import AsJson, read_dsn
 from reactor.commands.output import note, print_json, sentences
-from reactor.settings import DatabaseSettings
 
 
 def migrate(
@@ -35,7 +34,7 @@ def migrate(
         (note if as_json else typer.echo)(sentence)
 
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         if not check:
             migrations.migrate(dsn, progress=progress)
         found = migrations.missing(dsn)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
 from reactor.commands.output import clean, count, note, print_facts, print_json, sentences, visible
 from reactor.core.brake import Limit
 from reactor.core.calendar.messages import PAGE
@@ -21,7 +21,6 @@ from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.rebuilds import LONGEST_CALENDAR, state_of
 from reactor.postgres.statements import statements
 from reactor.rebuilding import GRANTS
-from reactor.settings import DatabaseSettings
 
 SQL, CONNECTIONS = statements("rebuilds"), statements("connections")
 A_MINUTE = 600
@@ -55,7 +54,7 @@ def rebuild(
     is not done, wrong use or no database.
     """
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="rebuild") as desk:
             desk.know(workspace)
             calendar = _ready(desk, workspace)

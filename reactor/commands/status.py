@@ -6,14 +6,13 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_id
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn, read_id
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings
 
 SQL = statements("status")
 CAP = 10_000  # rows that are counted of anything
@@ -45,7 +44,7 @@ def status(
     Exit codes: 0 shown; 2 wrong use or no database.
     """
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="status") as desk:
             if workspace:
                 desk.know(workspace)

@@ -42,12 +42,11 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from reactor.core.backoff import HOLD_CAP, ITEM_CAP, REBUILD_CAP, backoff
-from reactor.core.calendar.answers import QUOTA
-from reactor.core.calendar.stray import PruneTarget, parse_stray
+from reactor.core.calendar.prune import PruneTarget, parse_stray
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SourceState
-from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
+from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, RetryKind, Scope, Superseded
 from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, is_resource_id, parse
 
 AGE_BOUND = 86_400.0
@@ -252,7 +251,7 @@ def _again(
 
 
 def _counts(item: Item, retry: Retry, answered: Answered) -> bool:
-    if retry.reason == QUOTA.reason:
+    if retry.kind is RetryKind.QUOTA:
         return item.age > AGE_BOUND
     return retry.counts and (not retry.outage or answered.suffices(retry.scope))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
-from reactor.demo.row import Change, Verb
+from reactor.demo.sample import Change, Verb
 from reactor.demo.story import StoryStep
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import Session

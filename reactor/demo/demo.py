@@ -20,10 +20,9 @@ from reactor.demo.comparison import QUERY, Disagreement, ViewRow, differences
 from reactor.demo.database import Database, demo_database
 from reactor.demo.figures import Figures
 from reactor.demo.google import Google
-from reactor.demo.options import Options
-from reactor.demo.scene import Scene
-from reactor.demo.schedule import schedules
-from reactor.demo.settings_file import settings_file
+from reactor.demo.options import Options, settings_file
+from reactor.demo.sample import schedules
+from reactor.demo.screen import Scene
 from reactor.demo.story import Story
 from reactor.demo.summary import Summary
 from reactor.demo.troubles import Troubles

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from calendar_emulator import Emulator, Fault
-from reactor.demo.schedule import Schedule
+from reactor.demo.sample import Schedule
 from reactor.postgres.connection.session import Session
 from reactor.vault import TokenCipher
 

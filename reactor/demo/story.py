@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from reactor.demo import plan
-from reactor.demo.row import HIDING, UNSHOWN, Change, StoryRow
-from reactor.demo.schedule import Schedule
+from reactor.demo import sample
+from reactor.demo.sample import HIDING, UNSHOWN, Change, Schedule, StoryRow
 
 _IMPORT = 8  # rows entered in one transaction
 _MOVED = {"tasks": ("due_on",), "milestones": ("reached_on",)}
@@ -40,7 +39,7 @@ class Story:
     def __init__(self, schedules: Sequence[Schedule], seed: int) -> None:
         self._random = random.Random(seed)
         self.workspaces = {self._new_id(): schedule for schedule in schedules}
-        plans = [list(plan.rows(schedule, id_, self._new_id)) for id_, schedule in self.workspaces.items()]
+        plans = [list(sample.rows(schedule, id_, self._new_id)) for id_, schedule in self.workspaces.items()]
         longest = max(map(len, plans))
         # All versions are entered at the same time: whoever looks after a few steps sees something in each calendar.
         self._waiting = [rows[n] for n in range(longest) for rows in plans if n < len(rows)]

@@ -24,7 +24,7 @@ from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
 from reactor.core.stats import Calls
 from reactor.google import batch
-from reactor.google.errors import TokenUnavailable
+from reactor.google.tokens import TokenUnavailable
 from reactor.google.transport import Timeouts, Transport
 
 T = TypeVar("T")

@@ -30,12 +30,11 @@ from google.oauth2 import service_account
 from reactor.core.calendar.token_answers import GrantType
 from reactor.core.pasted import read_json
 from reactor.errors import ConfigurationError, PermanentError
+from reactor.google.endpoints import NO_CLIENT, OAuthClient
 from reactor.google.token_exchange import SCOPES, Account, user_account
 
 SERVICE_ACCOUNT: Final = "service_account"
 _NUMBERS: Final = ("e", "p", "q")
-NO_CLIENT: Final = "none"
-"""The OAuth client's id in a deployment that has service accounts only: to make a client takes a consent screen."""
 
 
 class StoredCredentialError(PermanentError):
@@ -44,21 +43,6 @@ class StoredCredentialError(PermanentError):
 
 class NoClientError(ConfigurationError):
     """A refresh token works with the OAuth client that it was given to only, and there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class OAuthClient:
-    """Who we are to the token endpoint, and where it is.
-
-    Attributes:
-        id: The OAuth client's id, or NO_CLIENT.
-        secret: Its secret.
-        token_uri: The token endpoint.
-    """
-
-    id: str
-    secret: str = field(repr=False)
-    token_uri: str
 
 
 @dataclass(frozen=True, slots=True)

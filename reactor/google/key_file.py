@@ -14,7 +14,7 @@ from reactor.core import pasted
 from reactor.core.pasted import PastedKind
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import ServiceAccount
-from reactor.google.token_exchange import TOKEN_URI
+from reactor.google.endpoints import TOKEN_URI
 
 LONGEST: Final = 65_536
 """Bytes; Google's files have about 2,400."""

@@ -42,10 +42,10 @@ from reactor.core.calendar.token_answers import (
 )
 from reactor.core.outcome import Dead, Retry
 from reactor.google.body import with_body
+from reactor.google.endpoints import TOKEN_URI
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
 """The smallest scope that may write events; a service account asks for it, a person's consent contains it."""
-TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105
 TIMEOUT: Final = httpx.Timeout(5.0, read=10.0)
 EXCHANGE_SECONDS: Final = 15.0
 """For a whole request. The time-outs above bound each step; a server that sends a byte now and then meets none."""

@@ -40,7 +40,7 @@ import trio
 from reactor.core.backoff import backoff
 from reactor.core.calendar.token_answers import AccessToken, Answer, GrantType
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.google.errors import TokenUnavailable
+from reactor.errors import ReactorError
 from reactor.google.token_exchange import Account, TokenExchange
 
 EARLY: Final = 300.0
@@ -55,6 +55,18 @@ CAPACITY: Final = 4096
 STOPPED: Final = Retry("the process stops", counts=False, scope=Scope.LANE)
 
 log = structlog.get_logger(__name__)
+
+
+class TokenUnavailable(ReactorError):  # noqa: N818 - a state, named as one
+    """There is no access token; every item of the lane has the same outcome.
+
+    Attributes:
+        outcome: What that means for an item.
+    """
+
+    def __init__(self, outcome: Retry | Dead) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ import trio
 
 from reactor import __version__
 from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
-from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
-from reactor.google.network import client_options, is_loopback, read_url
+from reactor.google.endpoints import checked_url
+from reactor.google.network import client_options
 from reactor.google.wire import WholeTransport
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
@@ -172,19 +172,3 @@ async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
         if size <= _LARGEST_ANSWER:
             body += chunk
     return bytes(body) if size <= _LARGEST_ANSWER else None
-
-
-def checked_url(api_root: str) -> httpx.URL:
-    """Read a URL that secrets are sent to.
-
-    Raises:
-        ConfigurationError: It is not https, nor http on loopback.
-    """
-    root = read_url(api_root if api_root.endswith("/") else f"{api_root}/")
-    if root is None:
-        raise ConfigurationError("The API root is not a URL: give one such as https://www.googleapis.com/.")
-    if root.query or root.fragment or root.userinfo or not root.host:
-        raise ConfigurationError("The API root must have a host, and neither a user, a query nor a fragment.")
-    if root.scheme != "https" and not (root.scheme == "http" and is_loopback(root.host)):
-        raise ConfigurationError("The API root must be https; plain http is accepted for loopback only.")
-    return root

@@ -103,20 +103,25 @@ class Guarded(Observer):
 
     def _tell(self, method: str, *args: object, **kwargs: object) -> None:
         for call in self._calls[method]:
-            with self._guard(call):
+            try:  # for every item, so without a context manager of Python's
                 call(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  # whatever it is
+                self._failed(call, error)
 
     @contextmanager
     def _guard(self, call: _Call) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # noqa: BLE001  # whatever it is
-            now = trio.current_time()
-            if now - self._told.get(call, -TOLD_EVERY) >= TOLD_EVERY:
-                self._told[call] = now
-                self.crashed(error)
-            else:
-                self._stats.crashes += 1
+            self._failed(call, error)
+
+    def _failed(self, call: _Call, error: Exception) -> None:
+        now = trio.current_time()
+        if now - self._told.get(call, -TOLD_EVERY) >= TOLD_EVERY:
+            self._told[call] = now
+            self.crashed(error)
+        else:
+            self._stats.crashes += 1
 
 
 def _own(observers: Sequence[Observer], method: str) -> tuple[_Call, ...]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -113,11 +113,14 @@ class HealthEndpoint:
         return PageResponse(200, self._metrics.text(), CONTENT_TYPE)
 
     def _facts(self) -> HealthFacts:
-        facts = self._known.facts
-        facts.draining = self._known.stop.is_set()
-        facts.listening = self._known.gate is not GateState.DEAF
-        facts.refusals = self._known.watch.refusals.problems(trio.current_time())
-        return facts
+        """What is known now: some of it is a question, and is asked with each page."""
+        known = self._known
+        return replace(
+            known.facts,
+            draining=known.stop.is_set(),
+            listening=known.gate is not GateState.DEAF,
+            refusals=known.watch.refusals.problems(trio.current_time()),
+        )
 
     def _readings(self) -> Iterator[Reading]:
         known, now = self._known, trio.current_time()

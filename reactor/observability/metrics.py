@@ -37,14 +37,8 @@ class CounterMetric:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GaugeMetric:
+class GaugeMetric(CounterMetric):
     """A gauge; attributes as above."""
-
-    name: str
-    help: str
-    value: Value
-    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ class HistogramSample:
     value: Histogram
 
 
-Reading = CounterMetric | GaugeMetric | HistogramSample
+Reading = CounterMetric | HistogramSample
 
 
 class Metrics(Collector):

@@ -45,11 +45,10 @@ from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.core.trials import FREE_LOSSES, TrialDecision, Trials
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres import sweeping
-from reactor.postgres.blame import may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.claiming import Pass, claim, claim_apart
 from reactor.postgres.connection.driver import Row, TrioConnection
-from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.errors import as_ours, may_be_divided
 from reactor.postgres.connection.session import Session, SessionLostError
 from reactor.postgres.order import Order
 from reactor.postgres.reports import ClaimResult, Invariants, Refused, SetAside, SweepResult

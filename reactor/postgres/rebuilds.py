@@ -46,8 +46,7 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.core.calendar.leftovers import SourceFacts
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget, SourceFacts
 from reactor.core.item import Item
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.errors import ClaimLostError

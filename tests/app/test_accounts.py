@@ -16,7 +16,8 @@ from reactor.core.health import HealthFacts
 from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import TransientError
-from reactor.google.credentials import NO_CLIENT, OAuthClient, account_of
+from reactor.google.credentials import account_of
+from reactor.google.endpoints import NO_CLIENT, OAuthClient
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping

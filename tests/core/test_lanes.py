@@ -253,7 +253,7 @@ def test_what_cannot_leave_soon_is_given_back() -> None:
     add(them, 1, 1)
     [batch] = send(them)
     add(them, 1, 2, 3)
-    end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=30.0))
+    end(them, batch, replace(RATE, after=30.0))
     assert [ready.item.seq for ready in them.surrendered()] == [2, 3]
     assert them.surrendered() == []
     them.settled(workspace(1), 0.0)
@@ -425,7 +425,7 @@ def test_lost_claims_are_not_given_back() -> None:
     add(them, 1, 1)
     [batch] = send(them)
     add(them, 1, 2, 3)
-    end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=30.0))
+    end(them, batch, replace(RATE, after=30.0))
     them.clear()
     assert them.surrendered() == []
 
@@ -484,7 +484,7 @@ def test_old_alarms_are_forgotten() -> None:
     for number in range(500):
         add(them, number, 1)
         [batch] = send(them, float(number))
-        end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=86_400.0), float(number))
+        end(them, batch, replace(RATE, after=86_400.0), float(number))
     assert len(list(them)) <= 11
     assert len(them._alarms) <= 2 * 11 + 65
     assert them.alarm_at(500.0) < 1_000 + 86_400

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reactor.core.calendar import ids
-from reactor.core.calendar.leftovers import ListedEvent, SourceFacts, by_source, plan_prune
 from reactor.core.calendar.messages import RemoteEvent
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import ListedEvent, PruneTarget, SourceFacts, by_source, plan_prune
 from reactor.core.payload import Cancel
 from tests.support.dialogues import CALENDAR, KEY, OTHER, SOURCE, WORKSPACE
 

@@ -10,7 +10,7 @@ import pytest
 
 from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import answers
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import AppliedReference, Item, Oversized, Settlement, SourceState, WorkspaceConnection

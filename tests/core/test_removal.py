@@ -8,7 +8,7 @@ import pytest
 from reactor.core.calendar import answers
 from reactor.core.calendar.dialogue import Send
 from reactor.core.calendar.messages import Method, Response
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.outcome import Dead, Done, Retry, Superseded
 from tests.core.test_answers import refusal
 from tests.core.test_calendar_names import remembered

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reactor.cli import app
-from reactor.demo.settings_file import settings_file
+from reactor.demo.options import settings_file
 from reactor.errors import ConfigurationError
 from tests.support.commands import call
 from tests.support.databases import Server, wait_until

@@ -10,12 +10,10 @@ from rich.console import Console
 from calendar_emulator import Emulator, Exchange
 from reactor.demo.figures import Figures, OutboxFigures
 from reactor.demo.google import Google
-from reactor.demo.scene import Scene
-from reactor.demo.schedule import schedules
-from reactor.demo.screen import Screen
+from reactor.demo.sample import schedules
+from reactor.demo.screen import Scene, Screen, line
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
-from reactor.demo.views import line
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import pytest
 
 from reactor.core.payload import parse
 from reactor.demo.application import Application
-from reactor.demo.row import Verb
-from reactor.demo.schedule import schedules
+from reactor.demo.sample import Verb, schedules
 from reactor.demo.story import Story, StoryStep
 from reactor.postgres.connection.session import open_session
 from tests.support.example_database import make_example

@@ -12,7 +12,7 @@ from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, appli
 from reactor.demo import troubles as module
 from reactor.demo.figures import Figures
 from reactor.demo.google import DemoAccount, Google
-from reactor.demo.schedule import schedules
+from reactor.demo.sample import schedules
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
 from reactor.postgres.connection.session import Session, open_session

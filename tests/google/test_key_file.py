@@ -15,14 +15,14 @@ from hypothesis import given, settings, strategies as st
 from reactor.core.calendar.token_answers import GrantType
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import (
-    OAuthClient,
     ServiceAccount,
     StoredCredentialError,
     account_of,
     service_account_in,
 )
+from reactor.google.endpoints import TOKEN_URI, OAuthClient
 from reactor.google.key_file import LONGEST, TOKEN_URIS, read_key_file
-from reactor.google.token_exchange import TOKEN_URI, user_account
+from reactor.google.token_exchange import user_account
 from reactor.vault import TokenCipher
 from tests.core.test_pasted import DOCUMENTS, KINDS, TOKEN
 from tests.support.key_files import ROBOT, key_file, secrets

@@ -33,9 +33,8 @@ from reactor.core.calendar.token_answers import (
 )
 from reactor.core.outcome import Dead, Retry, Scope
 from reactor.google import token_exchange
-from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange, user_account
-from reactor.google.tokens import Rotated, TokenSource
+from reactor.google.tokens import Rotated, TokenSource, TokenUnavailable
 from tests.google.test_tokens import WORKSPACE, together
 from tests.support import key_files
 from tests.support.google_fixtures import USER, GoogleServer

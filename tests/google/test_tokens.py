@@ -13,9 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from reactor.core.calendar.token_answers import BUSY, NO_ANSWER, AccessToken, Answer, GrantType
 from reactor.core.outcome import Dead, FailureCode, Outcome, Retry, Scope
-from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange
-from reactor.google.tokens import Rotated, TokenSource, TokenSources
+from reactor.google.tokens import Rotated, TokenSource, TokenSources, TokenUnavailable
 
 WORKSPACE = UUID("6f1a2b3c-0000-4000-8000-00000000000a")
 REVOKED = Dead(FailureCode.AUTH, "revoked", scope=Scope.LANE, connection_invalid=True)

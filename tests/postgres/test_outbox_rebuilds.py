@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.item import Item, Settlement
 from reactor.core.payload import Rebuild, parse
 from reactor.postgres.connection.session import open_session

@@ -13,8 +13,7 @@ from uuid import UUID, uuid5
 
 import trio
 
-from reactor.core.calendar.leftovers import SourceFacts
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget, SourceFacts
 from reactor.core.item import Item
 from reactor.core.payload import Cancel, Rebuild, source_key
 from reactor.errors import ClaimLostError

@@ -9,7 +9,7 @@ from reactor.core.calendar.token_answers import GrantType
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, Retry
 from reactor.core.payload import parse, source_key
-from reactor.google.errors import TokenUnavailable
+from reactor.google.tokens import TokenUnavailable
 from tests.support.dialogues import WORKSPACE, cancel_json, upsert_json
 from tests.support.google_fixtures import USER
 

@@ -15,11 +15,10 @@ from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, rea
 from reactor.commands.output import note, sentences
 from reactor.errors import ConfigurationError
 from reactor.google.consent import ConsentClient, ask, exchange
-from reactor.google.credentials import NO_CLIENT
-from reactor.google.token_exchange import TOKEN_URI
+from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
 from reactor.postgres.connection.desk import open_desk
-from reactor.settings import AUTH_URI, DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
 
 WHO = "The account that consented"
 REMEDY = (

@@ -10,15 +10,16 @@ import typer
 
 from reactor.commands.access import credentials
 from reactor.commands.access.credentials import Credential
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace, read_dsn
 from reactor.commands.output import at_least, count, note, print_json, print_table, sentences, visible
 from reactor.core.calendar.messages import PRIMARY
 from reactor.errors import ConfigurationError, PermanentError, TransientError
-from reactor.google.credentials import NO_CLIENT, StoredCredentialError, account_of, service_account_in
+from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
+from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
 from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.settings import GoogleSettings, VaultSettings
 from reactor.vault import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
@@ -39,10 +40,6 @@ app = typer.Typer(
 Calendar = Annotated[
     str, typer.Option("--calendar", show_default=False, help="The calendar's id, or `primary` for the account's own.")
 ]
-
-
-def _dsn(given: str | None) -> str:
-    return DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
 
 
 @app.command(
@@ -67,7 +64,7 @@ def list_(
 
     Exit codes: 0 shown; 2 wrong use or no database.
     """
-    with sentences(), open_desk(_dsn(database_url), name="connections list") as desk:
+    with sentences(), open_desk(read_dsn(database_url), name="connections list") as desk:
         if workspace:
             desk.know(workspace)
         found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
@@ -181,7 +178,7 @@ def add(
     with sentences():
         keys = VaultSettings.from_environment()
         google = _google(service_account, verify=verify)
-        dsn = _dsn(database_url)
+        dsn = read_dsn(database_url)
         checked(calendar)
         if service_account is not None:
             given = credentials.service_account(service_account, subject, calendar, google.google_token_uri)
@@ -329,7 +326,7 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 
 
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
-    with sentences(), open_desk(_dsn(database_url), name="connections") as desk:
+    with sentences(), open_desk(read_dsn(database_url), name="connections") as desk:
         if desk.row(SQL["connection"], workspace=workspace) is None:
             raise ConfigurationError(
                 f"Workspace {workspace} has no connection: "

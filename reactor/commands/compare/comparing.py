@@ -21,9 +21,8 @@ from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord
 from reactor.drift.traces import Trace, Waiting, explain
 from reactor.drift.wanted import Unusable, WantedEvent
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, RefusedError, TransientError
-from reactor.google.errors import TokenUnavailable
 from reactor.google.reader import PAGE, Pace, Reader, documents
-from reactor.google.tokens import TokenSource
+from reactor.google.tokens import TokenSource, TokenUnavailable
 from reactor.google.transport import Transport
 from reactor.postgres.connection.desk import AdminSession
 from reactor.postgres.connection.pool import Pool

@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 
 from reactor.core.calendar import reasons
 from reactor.core.calendar.messages import Method, NoResponse, Reply, Response
-from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.core.outcome import Dead, FailureCode, Retry, RetryKind, Scope
 
 _HOUR = 3600.0
 _LONGEST_WAIT = 86_400.0  # a Retry-After beyond a day is taken for a mistake
@@ -168,13 +168,13 @@ SCOPE = _dead(FailureCode.AUTH, "the consent does not cover calendar events", Sc
 READ_ONLY = _dead(FailureCode.FORBIDDEN, "the account may not write this calendar", Scope.LANE)
 FORBIDDEN = _dead(FailureCode.FORBIDDEN, "the account may not write this event")
 
-RATE = Retry("rate limited", counts=False, scope=Scope.LANE)
-QUOTA = Retry("the quota is used up", counts=False, scope=Scope.LANE, after=_HOUR)
+RATE = Retry("rate limited", counts=False, scope=Scope.LANE, kind=RetryKind.RATE)
+QUOTA = Retry("the quota is used up", counts=False, scope=Scope.LANE, after=_HOUR, kind=RetryKind.QUOTA)
 DISABLED = Retry("the Calendar API is disabled for the project", counts=False, scope=Scope.ALL)
 OURS = Retry("Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL)
 POLICY = Retry("a policy at Google forbids it", counts=True, scope=Scope.LANE)
 UNKNOWN = Retry("Google forbids it for a reason that is not known", counts=True, scope=Scope.LANE)
-BAD_QUESTION = Retry("Google refuses a request that carries no content", counts=True)
+BAD_QUESTION = Retry("Google refuses a request that carries no content", counts=True, kind=RetryKind.QUESTION)
 STRANGER = Retry("answered by something that is not Google", counts=True, outage=True)
 SERVER = Retry("Google failed", counts=True, outage=True)
 UNSENT = Retry("the request could not be sent", counts=False, scope=Scope.LANE, outage=True)

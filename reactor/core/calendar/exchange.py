@@ -7,8 +7,8 @@ from reactor.core.calendar import messages
 from reactor.core.calendar.answers import CHANGING, NOBODYS, UNREADABLE
 from reactor.core.calendar.dialogue import Dialogue, Finished, ask
 from reactor.core.calendar.messages import RemoteEvent
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.calendar.removal import cancel, remove_stray
-from reactor.core.calendar.stray import PruneTarget
 from reactor.core.calendar.token_answers import GrantType
 from reactor.core.calendar.upsert import upsert
 from reactor.core.calendar.work import SyncIntent

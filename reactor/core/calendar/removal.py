@@ -21,7 +21,7 @@ from reactor.core.calendar.answers import CHANGING, LEFT_BEHIND, NO_CALENDAR, UN
 from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
 from reactor.core.calendar.messages import EventRef, RemoteEvent
 from reactor.core.calendar.naming import resolved
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from reactor.core.calendar import event, ids
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, is_etag
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.payload import Cancel, Rebuild, Upsert
 
 

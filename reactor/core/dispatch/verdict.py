@@ -9,8 +9,7 @@ again within a minute (`reactor.core.backoff.HOLD_CAP`), whatever time came with
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reactor.core.calendar.answers import RATE
-from reactor.core.outcome import Dead, Outcome, Retry, Scope
+from reactor.core.outcome import Dead, Outcome, Retry, RetryKind, Scope
 
 
 def is_condemned(outcome: Outcome) -> bool:
@@ -49,7 +48,7 @@ class RequestEvidence:
         if isinstance(outcome, Retry):
             self.outage |= outcome.outage
             self.life |= outcome.asked and not outcome.outage and outcome.scope is Scope.ITEM
-            self.throttled |= outcome.reason == RATE.reason
+            self.throttled |= outcome.kind is RetryKind.RATE
             if outcome.scope is Scope.LANE:
                 self.lane_after = _longer(self.lane_after, outcome.after)
             if outcome.outage:

@@ -13,7 +13,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from reactor.errors import ConfigurationError, ReactorError, TransientError
-from reactor.postgres.connection.dsn import refused_parameter
+from reactor.postgres.connection.errors import not_connected
 from reactor.postgres.connection.session_settings import Bounds, connect
 from reactor.postgres.statements import statements
 
@@ -123,12 +123,8 @@ def errors_as_sentences() -> Iterator[None]:
             "`python -m reactor locks`, and try again."
         ) from error
     except psycopg.OperationalError as error:
-        if refused := refused_parameter(str(error)):
-            raise ConfigurationError(refused) from error
-        raise TransientError(
-            f"Cannot connect to the database: {str(error).strip().rstrip('.')}. Look at host, port, name and "
-            "password in DATABASE_URL, and whether the server runs."
-        ) from error
+        advice = "Look at host, port, name and password in DATABASE_URL, and whether the server runs."
+        raise not_connected(error, advice) from error
     except psycopg.Error as error:
         raise TransientError(
             f"The database refused ({error.diag.message_primary or error.sqlstate or 'without a reason'}): run "

@@ -17,8 +17,8 @@ from typing import Any
 
 import psycopg
 
-from reactor.errors import ConfigurationError, TransientError
-from reactor.postgres.connection.dsn import refused_parameter
+from reactor.errors import ConfigurationError
+from reactor.postgres.connection.errors import not_connected
 from reactor.postgres.connection.session_settings import conninfo
 
 _ADVICE = (
@@ -55,9 +55,7 @@ def require_sessions(dsn: str) -> None:
     except psycopg.errors.ProtocolViolation as error:  # statement mode refuses the transaction
         raise ConfigurationError(_ADVICE) from error
     except psycopg.OperationalError as error:
-        if refused := refused_parameter(str(error)):
-            raise ConfigurationError(refused) from error
-        raise TransientError(f"Cannot connect to the database: {str(error).strip()}") from error
+        raise not_connected(error) from error
 
 
 def _pid(connection: Connection) -> int:

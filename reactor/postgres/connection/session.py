@@ -38,6 +38,7 @@ from psycopg.pq import ConnStatus
 
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres.connection.driver import Row, TrioConnection
+from reactor.postgres.connection.errors import unreachable
 from reactor.postgres.connection.session_settings import STATEMENT_TIMEOUT, Bounds, connect, read_anything
 
 T = TypeVar("T")
@@ -287,7 +288,7 @@ async def _connect(dsn: str, name: str, bounds: Bounds) -> psycopg.Connection[Ro
     try:
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
     except psycopg.Error as error:
-        raise SessionLostError(f"Cannot connect to the database: {str(error).strip()}") from error
+        raise SessionLostError(unreachable(error)) from error
     except TransientError as error:
         raise SessionLostError(str(error)) from error
     except trio.Cancelled:

@@ -1,25 +1,97 @@
-"""What a calendar holds under our name and nobody needs: decided from what was listed and what is remembered.
+"""What a calendar holds under our name and nobody needs: what a rebuild finds, and the items that remove it.
 
-Each listed event names its source. One event may be the source's: the one that is remembered, and where that is not
-alive, the one that a write would come upon, the lowest of the ids that follow it. All others are duplicates: two
-attempts of which each believed the other lost, a copy made by hand, an event of a calendar that the source has left.
+*Which events.* Decided from what was listed and what is remembered. Each listed event names its source. One event may
+be the source's: the one that is remembered, and where that is not alive, the one that a write would come upon, the
+lowest of the ids that follow it. All others are duplicates: two attempts of which each believed the other lost, a copy
+made by hand, an event of a calendar that the source has left. Where the source is neither in the current state nor
+remembered, all of its events are to go. The first is left to a cancel of the source, so that whoever makes an event for
+it again meets a tombstone that is known to be ours.
 
-Where the source is neither in the current state nor remembered, all of its events are to go. The first is left to a
-cancel of the source, so that whoever makes an event for it again meets a tombstone that is known to be ours.
+*Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events
+tell: they say which calendar they are in, and two with the same id and the same version are one event. An event that is
+listed twice counts once, in the version that was seen last, and its calendar goes by either name. To take it for
+another calendar's would make a stray of an event that is alive.
 
-A calendar may have two names (`primary` and an address), and is then listed twice. Its events tell: they say which
-calendar they are in, and two with the same id and the same version are one event. An event that is listed twice counts
-once, in the version that was seen last, and its calendar goes by either name. To take it for another calendar's would
-make a stray of an event that is alive.
+*How they are removed.* By an item of its own for each, which only a rebuild makes: a CANCEL_EVENT whose payload names
+the event and the version that was listed, and no source. So it waits for nobody, and no newer state of the source
+supersedes it. It need not know the source's memory either, since the version is its fence: whoever has written the
+event since the list was read (a source that went on to this very id) has made another version, and then the event
+stays. There is no second try with a version that is read later; the next rebuild looks again.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
 from reactor.core.calendar import ids
-from reactor.core.calendar.messages import RemoteEvent
-from reactor.core.calendar.stray import PruneTarget
+from reactor.core.calendar.messages import RemoteEvent, is_etag
 from reactor.core.payload import BadPayloadError, Cancel, Operation, parse, source_key
+
+STRAY = "stray"
+"""The field of the payload that makes it one; what is in it is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneTarget:
+    """Make the calendar not hold this version of an event.
+
+    Attributes:
+        workspace_id: Whose it is.
+        calendar_id: Where it is.
+        event_id: Which it is.
+        etag: The version that was listed.
+        source: The key of the source that the event names; not part of the payload.
+    """
+
+    workspace_id: str
+    calendar_id: str = field(repr=False)
+    event_id: str
+    etag: str
+    source: str | None = field(default=None, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The payload of its item."""
+        return {
+            "operation": Operation.CANCEL_EVENT.value,
+            "workspaceId": self.workspace_id,
+            "calendarId": self.calendar_id,
+            STRAY: {"eventId": self.event_id, "etag": self.etag},
+        }
+
+
+def parse_stray(workspace_id: UUID, payload: Any) -> PruneTarget | None:
+    """The stray that the payload of a rebuild's child is about, None where it is about a source, or cannot be read.
+
+    Args:
+        workspace_id: The row's workspace.
+        payload: The row's payload: JSON text in bytes, or decoded.
+
+    Raises:
+        BadPayloadError: Somebody has changed it.
+    """
+    if isinstance(payload, bytes):
+        payload = _decoded(payload)
+    if not isinstance(payload, dict) or STRAY not in payload:
+        return None
+    found = payload[STRAY] if isinstance(payload[STRAY], dict) else {}
+    wanted = (payload.get("calendarId"), found.get("eventId"), found.get("etag"))
+    match wanted:
+        case (str(calendar_id), str(event_id), str(etag)) if calendar_id and event_id and is_etag(etag):
+            return PruneTarget(str(workspace_id), calendar_id, event_id, etag)
+    raise BadPayloadError([f"{STRAY}: not as a rebuild made it"])
+
+
+def _decoded(payload: bytes) -> Any:
+    """The JSON of a payload that may be a stray's; most children's are not, and are not read twice."""
+    if STRAY.encode() not in payload:
+        return None
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):  # numbers of thousands of digits, no UTF-8; deep nesting
+        return None
+
 
 _GENERATIONS = 16  # as many as a write goes on to
 
