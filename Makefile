@@ -6,6 +6,11 @@ STAMP := .venv/.installed
 TOOLS := .venv/.tools
 ITEMS ?=
 
+# The tests that show every branch of what is pure. No other is traced: tracing takes three times what a test does.
+PURE := tests/core tests/drift tests/google/test_batch.py tests/app/test_vault.py
+# Files with tests that want the machine for themselves.
+ALONE = $(shell grep -rl --include=*.py 'mark\.alone' tests)
+
 .PHONY: demo test check docs bench soak pins format clean
 ifneq ($(shell $(PYTHON) -V), $(shell $(BIN)/python -V 2> /dev/null))
 .PHONY: $(STAMP)
@@ -24,9 +29,9 @@ demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and c
 	$(BIN)/python -m reactor demo $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
 
 test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
-	$(BIN)/python -m pytest -m "not soak and not alone" -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report= --cov-fail-under=0 $(ARGS)
-	$(BIN)/python -m pytest -m "alone and not soak" --cov --cov-append --cov-report= --cov-fail-under=0 $(ARGS)
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest $(PURE) --cov -m "not soak" -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not alone" -n 3 --dist loadfile --no-loadscope-reorder $(PURE:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest -m "alone and not soak" $(ALONE) $(ARGS)
 
 # What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
 $(TOOLS): $(STAMP) requirements/manifests.txt .ci/tools
