@@ -7,7 +7,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,6 @@ from reactor.demo.settings_file import settings_file
 from reactor.errors import ConfigurationError
 from tests.support.commands import call
 from tests.support.databases import Server, wait_until
-
-pytestmark = pytest.mark.alone
 
 COMMAND = (sys.executable, "-m", "reactor", "demo")
 ITEMS = 90
@@ -54,14 +54,12 @@ def finished(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """A directory that everybody can enter: the embedded server may work as another user."""
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
-    made = tmp_path / "t"
-    made.mkdir()
-    made.chmod(0o1777)
-    return made
+def directory() -> Iterator[Path]:
+    """A directory with a short path, for a socket, that everybody can enter: the server may work as another user."""
+    with tempfile.TemporaryDirectory() as made:
+        directory = Path(made)
+        directory.chmod(0o1777)
+        yield directory
 
 
 @embedded
