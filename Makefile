@@ -8,10 +8,13 @@ ITEMS ?=
 
 # The tests that show every branch of what is pure. No other is traced: tracing takes three times what a test does.
 PURE := tests/core tests/drift tests/google/test_batch.py tests/app/test_vault.py
+# Tests that need no server and no process: rules, loop, client, emulator, and a few simulated histories.
+QUICK := tests/core tests/loop tests/drift tests/docs tests/google tests/emulator \
+	tests/simulator/test_simulator.py::test_a_fault_that_is_put_back_is_found_soon
 # Files with tests that want the machine for themselves.
 ALONE = $(shell grep -rl --include=*.py 'mark\.alone' tests)
 
-.PHONY: demo test check docs bench soak pins format clean
+.PHONY: demo test quick check docs bench soak pins format clean
 ifneq ($(shell $(PYTHON) -V), $(shell $(BIN)/python -V 2> /dev/null))
 .PHONY: $(STAMP)
 endif
@@ -32,6 +35,9 @@ test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure part
 	$(BIN)/python -m pytest $(PURE) --cov -m "not soak" -n 2 --dist worksteal $(ARGS)
 	$(BIN)/python -m pytest -m "not soak and not alone" -n 3 --dist loadfile --no-loadscope-reorder $(PURE:%=--ignore=%) $(ARGS)
 	$(BIN)/python -m pytest -m "alone and not soak" $(ALONE) $(ARGS)
+
+quick: $(STAMP)  ## what needs no server, in half a minute
+	$(BIN)/python -m pytest $(QUICK) -m "not soak and not alone" -n 2 --dist worksteal $(ARGS)
 
 # What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
 $(TOOLS): $(STAMP) requirements/manifests.txt .ci/tools

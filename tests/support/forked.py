@@ -29,12 +29,17 @@ class Forked:
         environment: All of its environment.
         log: The file for what it writes to its standard output and standard error.
         program: What it runs instead of `python -m reactor`.
+        errors: Another file for its standard error.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path, program: str = "") -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, program: str = "", *, errors: Path | None = None
+    ) -> None:
         log.touch()
         # As a daemon it does not outlive the process that runs the tests.
-        self._process = _CONTEXT.Process(target=_run, args=(dict(environment), log, program), daemon=True)
+        self._process = _CONTEXT.Process(
+            target=_run, args=(dict(environment), log, errors or log, program), daemon=True
+        )
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -50,12 +55,12 @@ class Forked:
         self._process.kill()
 
 
-def _run(environment: dict[str, str], log: Path, program: str) -> None:
+def _run(environment: dict[str, str], log: Path, errors: Path, program: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    with log.open("wb") as out:
-        os.dup2(out.fileno(), sys.stdout.fileno())
-        os.dup2(out.fileno(), sys.stderr.fileno())
+    for file, stream in ((log, sys.stdout), (errors, sys.stderr)):
+        with file.open("ab") as out:
+            os.dup2(out.fileno(), stream.fileno())
     warnings.simplefilter("error")
     sys.argv = ["reactor"]
     if program:

@@ -130,8 +130,15 @@ class World:
             **more,
         }
 
-    def start(self, program: str = "", *, fork: bool = True, **environment: str) -> Process:
-        """Start a reactor, or a program that makes one in its own way; not as a fork where the start is what counts."""
+    def start(self, program: str = "", **environment: str) -> Process:
+        """Start a reactor, or a program that makes one in its own way."""
+        return self._start(environment, program)
+
+    def start_afresh(self, **environment: str) -> Process:
+        """Start a reactor in an interpreter of its own, where the start itself counts."""
+        return self._start(environment, fork=False)
+
+    def _start(self, environment: dict[str, str], program: str = "", *, fork: bool = True) -> Process:
         log = self._directory / f"reactor-{len(self.processes)}.log"
         process = Process(self.environment(**environment), log, program, fork=fork)
         self.processes.append(process)
