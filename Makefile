@@ -6,7 +6,15 @@ STAMP := .venv/.installed
 TOOLS := .venv/.tools
 ITEMS ?=
 
-.PHONY: demo test check docs bench soak pins format clean
+# The tests that show every branch of what is pure. No other is traced: tracing takes three times what a test does.
+PURE := tests/core tests/drift tests/google/test_batch.py tests/app/test_vault.py
+# Tests that need no server and no process: rules, loop, client, emulator, and a few simulated histories.
+QUICK := tests/core tests/loop tests/drift tests/docs tests/google tests/emulator \
+	tests/simulator/test_simulator.py::test_a_fault_that_is_put_back_is_found_soon
+# Files with tests that want the machine for themselves.
+ALONE = $(shell grep -rl --include=*.py 'mark\.alone' tests)
+
+.PHONY: demo test quick check docs bench soak pins format clean
 ifneq ($(shell $(PYTHON) -V), $(shell $(BIN)/python -V 2> /dev/null))
 .PHONY: $(STAMP)
 endif
@@ -24,9 +32,12 @@ demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and c
 	$(BIN)/python -m reactor demo $(if $(ITEMS),--items $(ITEMS)) $(ARGS)
 
 test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
-	$(BIN)/python -m pytest -m "not soak and not alone" -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report= --cov-fail-under=0 $(ARGS)
-	$(BIN)/python -m pytest -m "alone and not soak" --cov --cov-append --cov-report= --cov-fail-under=0 $(ARGS)
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest $(PURE) --cov -m "not soak" -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not alone" -n 3 --dist loadfile --no-loadscope-reorder $(PURE:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest -m "alone and not soak" $(ALONE) $(ARGS)
+
+quick: $(STAMP)  ## what needs no server, in half a minute
+	$(BIN)/python -m pytest $(QUICK) -m "not soak and not alone" -n 2 --dist worksteal $(ARGS)
 
 # What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
 $(TOOLS): $(STAMP) requirements/manifests.txt .ci/tools

@@ -1,15 +1,16 @@
 """An error that nobody expected: one line of the log with its traceback, no message, exit code 1."""
 
 import json
-import subprocess
-import sys
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from reactor import cli
 from tests.support.commands import inherited
+from tests.support.forked import Forked
 from tests.support.process_world import KEYS
 
 SECRET = "dinner with ada@example.com"
@@ -24,20 +25,24 @@ COMMANDS = sorted(cli.COMMANDS)
 GROUP = "ExceptionGroup('outer', [ExceptionGroup('inner', [error, KeyError('{SECRET}')]), error])"
 
 
-def ended(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+class Ended(NamedTuple):
+    """How a process has ended, and what it said."""
+
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+
+def ended(program: str, *arguments: str, **environment: str) -> Ended:
     """Run a program and `main` after it, as `python -m reactor` does."""
     code = f"import sys\n{program}\nfrom reactor.__main__ import main\nsys.argv = {['reactor', *arguments]!r}\nmain()"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=inherited(**{**ENVIRONMENT, **environment}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as directory:
+        out, errors = Path(directory, "out"), Path(directory, "errors")
+        process = Forked(inherited(**{**ENVIRONMENT, **environment}), out, code, errors=errors)
+        return Ended(process.wait(60), out.read_text(), errors.read_text())
 
 
-def line_of(ended: subprocess.CompletedProcess[str], code: int = 1) -> dict[str, Any]:
+def line_of(ended: Ended, code: int = 1) -> dict[str, Any]:
     assert ended.returncode == code, ended.stderr
     assert SECRET not in ended.stderr
     assert "hunter2" not in ended.stderr

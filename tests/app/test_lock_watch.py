@@ -1,14 +1,12 @@
 """Locks and items that disagree are seen, and said."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import psycopg
 import pytest
 import structlog
 import trio
 
-from reactor.core.holders import LONG, Holder, Holders, Lock
 from reactor.observability import lock_audit
 from reactor.observability.lock_audit import LockAudit
 from reactor.postgres.connection.pool import Pool
@@ -59,44 +57,6 @@ async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database,
         await watch.look(outbox)
     assert (watch.seen.stray_locks, watch.seen.missing_locks) == (1, 0)
     assert [line["event"] for line in lines] == ["locks_disagree"]
-
-
-def holder(lock: Lock = Lock.CLAIM, **more: Any) -> Holder:
-    of = {"pid": 1, "transaction": "2/7", "exclusive": True, "application": "psql", "seconds": None}
-    return Holder(lock, **{**of, **more})
-
-
-def test_a_session_of_somebody_else_is_told_after_a_minute_whatever_its_transactions() -> None:
-    holders = Holders()
-    assert holders.look([holder()], now=0.0) == []
-    assert holders.look([holder(transaction="2/9")], now=LONG - 1) == []
-    [(_, seconds)] = holders.look([holder(transaction="2/11")], now=LONG)
-    assert seconds == LONG
-    assert holders.look([], now=LONG + 1) == []
-    assert holders.look([holder()], now=LONG + 2) == [], "it is another time"
-
-
-def test_replicas_at_their_work_are_never_told() -> None:
-    ours = "calendar-sync-reactor claims"
-    sleeper = holder(Lock.GATE, application="calendar-sync-reactor listen", seconds=9_000.0)
-    holders = Holders()
-    for number in range(5):
-        claims = holder(application=ours, transaction=f"2/{number}", seconds=0.01)
-        assert holders.look([claims, sleeper], now=number * LONG) == []
-        assert not claims.stands_out
-    assert not sleeper.stands_out
-
-
-@pytest.mark.parametrize("lock", [Lock.CLAIM, Lock.GATE])
-def test_one_transaction_of_ours_or_a_writers_is_told_when_it_lasts(lock: Lock) -> None:
-    stuck = holder(lock, exclusive=lock is Lock.CLAIM, application="calendar-sync-reactor claims")
-    holders = Holders()
-    assert holders.look([stuck], now=0.0) == []
-    assert holders.look([stuck], now=LONG) == [(stuck, LONG)]
-    aged = holder(lock, exclusive=False, application="app", seconds=LONG)
-    assert Holders().look([aged], now=0.0) == [(aged, LONG)], "Postgres tells its age"
-    assert aged.stands_out
-    assert not holder(lock, exclusive=False, application="app", seconds=1.0).stands_out
 
 
 HELD = {

@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from reactor.vault import TokenCipher
 from tests.support.databases import Database
 from tests.support.dialogues import cancel_json, upsert_json
+from tests.support.forked import Forked
 from tests.support.google_fixtures import GoogleServer
 from tests.support.outbox_world import IN_HAND
 from tests.support.waiting import until
@@ -30,24 +31,29 @@ UNLIMITED = {"CALENDAR_SYNC_REQUESTS_PER_MINUTE": "0", "CALENDAR_SYNC_LANE_REQUE
 """Without quotas what is claimed leaves at once: with one, a replica that has just started has nothing of it yet."""
 
 
+def _is_read_before_us(environment: dict[str, str]) -> bool:
+    """Whether there is something in it that the interpreter or the loader reads, and that we do not have ourselves."""
+    return any(name.startswith(("PYTHON", "LD_")) and os.environ.get(name) != environment[name] for name in environment)
+
+
+def _started(environment: dict[str, str], log: Path, program: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-W", "error", *(["-c", program] if program else ["-m", "reactor"])]
+    with log.open("wb") as out:
+        return subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+
+
 class Process:
-    """A running reactor.
+    """A running reactor: a fork, where that cannot make a difference (`tests.support.forked`).
 
     Attributes:
         popen: The process.
         url: The health endpoint, once it is up.
     """
 
-    def __init__(self, environment: dict[str, str], log: Path, program: str = "") -> None:
+    def __init__(self, environment: dict[str, str], log: Path, program: str = "", *, fork: bool = True) -> None:
         self._log = log
         self.url = ""
-        with log.open("wb") as out:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-W", "error", *(["-c", program] if program else ["-m", "reactor"])],
-                env=environment,
-                stdout=out,
-                stderr=out,
-            )
+        self.popen = (Forked if fork and not _is_read_before_us(environment) else _started)(environment, log, program)
 
     @property
     def pid(self) -> int:
@@ -92,7 +98,9 @@ class Process:
 
     async def ended(self, seconds: float = 30) -> int:
         await until(lambda: self.popen.poll() is not None, seconds)
-        return int(self.popen.returncode)
+        code = self.popen.poll()
+        assert code is not None
+        return code
 
 
 class World:
@@ -124,8 +132,15 @@ class World:
 
     def start(self, program: str = "", **environment: str) -> Process:
         """Start a reactor, or a program that makes one in its own way."""
+        return self._start(environment, program)
+
+    def start_afresh(self, **environment: str) -> Process:
+        """Start a reactor in an interpreter of its own, where the start itself counts."""
+        return self._start(environment, fork=False)
+
+    def _start(self, environment: dict[str, str], program: str = "", *, fork: bool = True) -> Process:
         log = self._directory / f"reactor-{len(self.processes)}.log"
-        process = Process(self.environment(**environment), log, program)
+        process = Process(self.environment(**environment), log, program, fork=fork)
         self.processes.append(process)
         return process
 

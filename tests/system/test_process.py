@@ -16,7 +16,7 @@ from tests.support.waiting import until
 async def test_a_row_becomes_an_event(world: World) -> None:
     world.connect()
     world.insert(1, "before the start")
-    process = await world.start().ready()
+    process = await world.start_afresh().ready()
     world.insert(2, "after the start")
     await world.all_done(2)
     assert world.titles() == {"before the start": 1, "after the start": 1}

@@ -247,7 +247,7 @@ def _family(parent: int) -> list[int]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.soak)])
 async def test_all_replicas_go_on_after_a_restart_beside_a_backlog(
     restartable: World, server: EmbeddedPostgres, rounds: int
 ) -> None:

@@ -26,8 +26,7 @@ from tests.support.process_world import UNLIMITED, Process, World
 from tests.support.repeating import Connection, Repeating
 from tests.support.waiting import until
 
-HISTORY = 17_000
-WAITING = 3_000
+WAITING = 1_000
 WORKSPACES = [UUID(int=0xA000 + number) for number in range(6)]
 LONGEST_WAIT = 3.0  # seconds for a writer's statement: the migration asks for a lock for 2 s at most
 ENOUGH = 150  # items, to say that a replica works
@@ -72,15 +71,22 @@ def old_release(tmp_path: Path) -> dict[str, str]:
     return release_0_1.environment_of(tmp_path / "release 0.1")
 
 
+@pytest.fixture(params=[4_000, pytest.param(19_000, marks=pytest.mark.soak)])
+def history(request: pytest.FixtureRequest) -> int:
+    """How many items are done."""
+    return int(request.param)
+
+
 @pytest.fixture
 def world(
+    history: int,
     empty_database: str,
     reactor_login: dict[str, str],
     google: GoogleServer,
     old_release: dict[str, str],
     tmp_path: Path,
 ) -> Iterator[World]:
-    """A deployment that adopted release 0.1, with 20,000 items."""
+    """A deployment that adopted release 0.1, with items that are done and items that wait."""
     deploy(empty_database, items=0)
     world = World(Database(empty_database, make_conninfo(empty_database, **reactor_login)), google, tmp_path)
     command(world, "migrate", **old_release)
@@ -94,7 +100,7 @@ def world(
             "payload": Jsonb(upsert_json(calendar_id=google.user)),
             "workspaces": WORKSPACES,
             "count": len(WORKSPACES),
-            "rows": HISTORY + WAITING,
+            "rows": history + WAITING,
             "waiting": WAITING,
         },
     )

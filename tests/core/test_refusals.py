@@ -1,0 +1,54 @@
+"""What the database refuses: when it is told, when it lasts, when it is over or forgotten, and what to do."""
+
+import pytest
+
+from reactor.core.refusals import AGAIN, FORGOTTEN, LASTING, Refusals, RefusedWork, advice
+
+
+def test_a_refusal_is_told_at_once_and_again_each_minute() -> None:
+    refusals = Refusals()
+    told = [now for now in range(130) if refusals.refused(RefusedWork.CLAIM, "42501", float(now))]
+    assert told == [0, AGAIN, 2 * AGAIN]
+    assert refusals.refused(RefusedWork.CLAIM, "25006", 130.0), "another one"
+    assert refusals.refused(RefusedWork.SETTLE, "42501", 130.0), "of other work"
+
+
+def test_it_is_over_with_the_first_success_of_its_kind() -> None:
+    refusals = Refusals()
+    assert refusals.accepted(RefusedWork.CLAIM) is None
+    refusals.refused(RefusedWork.CLAIM, "53100", 1.0)
+    assert refusals.accepted(RefusedWork.SETTLE) is None
+    over = refusals.accepted(RefusedWork.CLAIM)
+    assert over is not None
+    assert (over.kind, over.sqlstate, over.since) == (RefusedWork.CLAIM, "53100", 1.0)
+    assert refusals.standing(1.0) == []
+    assert refusals.refused(RefusedWork.CLAIM, "53100", 2.0), "it is told again"
+
+
+@pytest.mark.parametrize("kind", RefusedWork)
+def test_what_lasts_makes_the_replica_unready_where_nothing_is_done_without_it(kind: RefusedWork) -> None:
+    refusals = Refusals()
+    refusals.refused(kind, "42501", 10.0)
+    refusals.refused(kind, "42P01", 10.0 + LASTING)
+    assert refusals.lasting(9.9 + LASTING) == []
+    assert refusals.problems(9.9 + LASTING) == ()
+    [lasting] = refusals.lasting(10.0 + LASTING)
+    assert (lasting.since, lasting.sqlstate) == (10.0, "42P01")
+    vital = kind in (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
+    assert len(refusals.problems(10.0 + LASTING)) == vital
+    assert refusals.seconds(10.0 + LASTING) == {**{str(each): 0.0 for each in RefusedWork}, str(kind): LASTING}
+
+
+def test_what_is_not_tried_any_more_is_forgotten() -> None:
+    refusals = Refusals()
+    refusals.refused(RefusedWork.REBUILD, "42501", 0.0)
+    assert refusals.standing(FORGOTTEN)
+    assert refusals.standing(FORGOTTEN + 1) == []
+    refusals.refused(RefusedWork.REBUILD, "42501", FORGOTTEN + 2)
+    assert refusals.seconds(FORGOTTEN + 2)["rebuild"] == 0.0
+
+
+def test_advice_is_by_code_by_class_or_the_log() -> None:
+    assert "primary" in advice("25006")
+    assert "trigger" in advice("P0001")
+    assert advice("XX000") == advice("") == "see its log, which says why"
