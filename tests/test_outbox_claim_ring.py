@@ -101,11 +101,11 @@ def test_what_is_set_aside_and_locked_is_not_waited_for(world: World, database: 
 
 
 def test_what_is_outdated_and_ends_is_set_aside_no_more(world: World) -> None:
-    """Nor is it told that it were."""
+    """The workspace is told: something was to be had in it."""
     settled_to_99(world, f"task:{source()}")
     set_aside(world, world.insert(seq=11))
     report = claim(world).report
-    assert (report["superseded"], report["aside"]) == (1, [])
+    assert (report["superseded"], report["tidied"], report["aside"]) == (1, [str(workspace())], [])
     assert world.one("select count(*) from sync_set_aside") == 0
 
 
