@@ -254,13 +254,14 @@ def test_an_outdated_rebuild_bars_nothing(world: World, database: Database) -> N
         assert claim(world).ids == [row]
 
 
-def test_what_was_weighed_before_counts(world: World) -> None:
-    """Each payload weighs some 600 bytes; with the second the bytes are used up."""
-    for n in range(7):
+@pytest.mark.parametrize(("waiting", "cut"), [(7, True), (6, False)])
+def test_what_was_weighed_before_counts(world: World, waiting: int, *, cut: bool) -> None:
+    """Each payload weighs some 600 bytes; the second uses the bytes up. A look that is over cuts nothing."""
+    for n in range(waiting):
         wait(world, f"waits {n}")
     rows = [world.insert(f"s{n}", payload={"pad": "x" * 500}) for n in range(9)]
     found = claim(world, bytes=1_000, due_rows=50)
-    assert (found.ids, found.report["cut"]) == (rows[:2], True)
+    assert (found.ids, found.report["cut"], looked(found)) == (rows[:2], cut, [(True, None, False)])
 
 
 @pytest.mark.parametrize(
