@@ -43,7 +43,7 @@ check: $(STAMP) $(TOOLS)  ## format, lint, types, import contracts, manifests, a
 	$(BIN)/python -m checks
 
 docs: $(STAMP)  ## make the reference in docs/ again from the code
-	$(BIN)/python -m tests.reference
+	$(BIN)/python -m tools.reference
 
 bench: $(STAMP)  ## figures; see docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)

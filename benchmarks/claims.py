@@ -18,11 +18,11 @@ from uuid import UUID
 import psycopg
 import trio
 
-from reactor.core.item import Applied, Binding, Item, Settlement
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.core.item import AppliedReference, Binding, Item, Settlement
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 
 WAITING = int(os.environ.get("CLAIMS_WAITING", "1000000"))
 FEW = int(os.environ.get("CLAIMS_FEW", "10000"))
@@ -86,7 +86,9 @@ def done(item: Item) -> Settlement:
     about = item.source_key.removeprefix("task:")
     memory = replace(item.memory, event_id=about.replace("-", ""), calendar_id="primary", etag='"3500000000000000"')
     binding = Binding(memory.event_id or "", "primary", "task", about, "MILESTONE", "Something", NOON, NOON)
-    return Settlement(item, "COMPLETED", 0, moves_floor=True, memory=memory, applied=Applied.ROW, binding=binding)
+    return Settlement(
+        item, "COMPLETED", 0, moves_floor=True, memory=memory, applied=AppliedReference.ROW, binding=binding
+    )
 
 
 class Measured:

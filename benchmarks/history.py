@@ -24,10 +24,10 @@ import psycopg
 import trio
 
 from benchmarks.claims import CONNECT, TOP_UP, WAIT, done
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.postgres.connection.session import Session, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import Session, open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from reactor.postgres.statements import statements
 
 T = TypeVar("T")

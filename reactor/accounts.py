@@ -21,9 +21,9 @@ from reactor.errors import ConfigurationError
 from reactor.google.credentials import NoClientError, StoredCredentialError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
-from reactor.vault import Vault, VaultError
+from reactor.vault import TokenCipher, TokenCipherError
 
 K = TypeVar("K")
 SQL = statements("connections")
@@ -50,7 +50,7 @@ _DAMAGED = Dead(
 )
 
 
-class Accounts:
+class CredentialStore:
     """Access tokens by workspace and consent.
 
     A changed ciphertext usually means a new consent, but it may be the same token, rotated by Google or encrypted with
@@ -71,7 +71,7 @@ class Accounts:
 
     def __init__(
         self,
-        vault: Vault,
+        vault: TokenCipher,
         pool: Pool,
         exchange: TokenExchange,
         account: Callable[[str], Account],
@@ -100,7 +100,7 @@ class Accounts:
         except NoClientError:
             log.warning("no_access_token", workspace_id=str(workspace_id), reason=_NO_CLIENT.reason)
             return _NO_CLIENT
-        except (VaultError, StoredCredentialError) as error:
+        except (TokenCipherError, StoredCredentialError) as error:
             self.undecipherable += 1
             log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400
             return _NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED
@@ -122,7 +122,7 @@ class Accounts:
         log.warning("rotated_refresh_token_of_a_former_consent", workspace_id=str(rotated.workspace_id))
 
     def _origin(self, workspace_id: UUID, stored: str) -> str:
-        """The text that the account was met with first; raises VaultError where this one cannot be decrypted."""
+        """The text that the account was met with first; raises TokenCipherError where this one cannot be decrypted."""
         origin = self._origins.get(stored)
         if origin is None:
             digest = _digest(workspace_id, self._vault.decrypt(workspace_id, stored))

@@ -7,13 +7,13 @@ from uuid import UUID
 import structlog
 import trio
 
-from reactor.core.health import Facts
-from reactor.core.refusals import Kind
+from reactor.core.health import HealthFacts
+from reactor.core.refusals import RefusedWork
 from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
 from reactor.loop import Observer
-from reactor.postgres.inspection import problems
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.retention import Passed, delete_portion
+from reactor.postgres.setup.inspection import problems
 from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")
@@ -49,7 +49,9 @@ class Housekeeping:
         aside: Items that the server refuses to change, counted up to `COUNTED`, at the last round.
     """
 
-    def __init__(self, pool: Pool, facts: Facts, *, retention_days: int, observer: Observer | None = None) -> None:
+    def __init__(
+        self, pool: Pool, facts: HealthFacts, *, retention_days: int, observer: Observer | None = None
+    ) -> None:
         self.deleted = 0
         self.oldest_due = 0.0
         self.due_workspaces = 0
@@ -79,10 +81,10 @@ class Housekeeping:
                 except ReactorError as error:  # the others are done all the same
                     if isinstance(error, RefusedError):
                         refused = True
-                        self._observer.refused(Kind.HOUSEKEEPING, error.sqlstate)
+                        self._observer.refused(RefusedWork.HOUSEKEEPING, error.sqlstate)
                     log.warning("housekeeping_failed", part=part.__name__, problem=str(error))
             if not refused:
-                self._observer.accepted(Kind.HOUSEKEEPING)
+                self._observer.accepted(RefusedWork.HOUSEKEEPING)
 
     async def verify(self) -> list[str]:
         """Return what the database lacks, and remember whether that is anything.

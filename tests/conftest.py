@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg import sql
 
-from reactor.embedded import embedded_postgres
-from reactor.postgres.migrations import migrate
-from tests.databases import Database, Server, deploy
+from reactor.postgres.setup.embedded import embedded_postgres
+from reactor.postgres.setup.migrations import migrate
+from tests.support.databases import Database, Server, deploy
 
 # Machines are shared: no deadline per example, and a slow first example is not a failure. The suite is run often, so it
 # draws few examples each time, others every time; `make soak` draws many.
@@ -29,8 +29,10 @@ settings.load_profile("suite")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A world's own assertions should say what they found.
-pytest.register_assert_rewrite("tests.history_world", "tests.poisoned_world", "tests.travel_verdict")
-pytest_plugins = ["tests.google_fixtures", "tests.process_world", "tests.collector"]
+pytest.register_assert_rewrite(
+    "tests.support.history_world", "tests.support.poisoned_world", "tests.support.travel_verdict"
+)
+pytest_plugins = ["tests.support.google_fixtures", "tests.support.process_world", "tests.support.collector"]
 
 
 @pytest.hookimpl(trylast=True)

@@ -20,13 +20,13 @@ from uuid import UUID
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.emulator import Emulator, Fault, Service, application, serve
-from reactor.postgres.migrations import migrate
-from tests.databases import Database
-from tests.google_fixtures import USER, GoogleServer
-from tests.process_world import KEYS, Process, World
-from tests.waiting import until
+from calendar_emulator import Emulator, Fault, Service, application, serve
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
+from tests.support.databases import Database
+from tests.support.google_fixtures import USER, GoogleServer
+from tests.support.process_world import KEYS, Process, World
+from tests.support.waiting import until
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
 BEGIN, END = "<!-- tour: begin -->\n", "<!-- tour: end -->"

@@ -14,7 +14,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
 from reactor.commands.output import at_least, note, print_json, print_table, sentences
 from reactor.postgres import brakes
 from reactor.postgres.brakes import CAP, TOP, Stopped
-from reactor.postgres.desk import open_desk
+from reactor.postgres.connection.desk import open_desk
 from reactor.settings import DatabaseSettings
 
 app = typer.Typer(

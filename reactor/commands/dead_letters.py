@@ -22,7 +22,7 @@ from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings
 
@@ -259,7 +259,7 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
-def _ask_the_parser(desk: Desk, fates: list[dict[str, Any]]) -> None:
+def _ask_the_parser(desk: AdminSession, fates: list[dict[str, Any]]) -> None:
     """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
     suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
     ids = list(suspects)
@@ -291,7 +291,7 @@ def _forecast(counts: Counter[str], done: str) -> str:
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])
 
 
-def _put_back(desk: Desk, ids: list[UUID], rate: float) -> int:
+def _put_back(desk: AdminSession, ids: list[UUID], rate: float) -> int:
     """Put them back in portions, each when its time has come; returns how many were."""
     began = desk.one(SQL["now"])["now"]
     portion = max(1, int(rate / PORTIONS))
@@ -305,7 +305,7 @@ def _put_back(desk: Desk, ids: list[UUID], rate: float) -> int:
     return done
 
 
-def _put_back_portion(desk: Desk, ids: list[UUID], began: datetime) -> int:
+def _put_back_portion(desk: AdminSession, ids: list[UUID], began: datetime) -> int:
     """Put some back together, and one by one where the database refuses one of them for what it holds."""
     try:
         return len(desk.rows(SQL["requeue"], ids=ids, began=began))

@@ -14,27 +14,27 @@ from reactor.commands.dead_letters import SQL as LETTERS
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
-from reactor.core.asked import Asked, read as understood
-from reactor.core.causes import Explanation
-from reactor.core.chain import Chain, Hands, Row, Wish
-from reactor.core.explanation import explain as explained
-from reactor.core.ids import event_id
-from reactor.core.messages import Place
+from reactor.core.calendar.ids import event_id
+from reactor.core.calendar.messages import EventRef
+from reactor.core.explain.asked import Asked, read as understood
+from reactor.core.explain.causes import Explanation
+from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence
+from reactor.core.explain.explanation import explain as explained
+from reactor.core.explain.seen import EventPresence
 from reactor.core.payload import LARGEST
-from reactor.core.seen import Sight
 from reactor.errors import ConfigurationError
-from reactor.postgres.chains import RECENT, Reading, read
-from reactor.postgres.desk import Desk, open_desk
-from reactor.postgres.sources import MATCHES, Found, Match, find, workspaces_of
+from reactor.postgres.chains import RECENT, ChainReading, read
+from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.sources import MATCHES, Match, SourceSearch, find, workspaces_of
 from reactor.settings import DatabaseSettings
 
 Document = dict[str, Any]
 _SIGHTS = {
-    Sight.ALIVE: "the event is there",
-    Sight.DELETED: "the event is deleted",
-    Sight.MISSING: "no such event, or no such calendar for this account",
-    Sight.FOREIGN: "an event of another source",
-    Sight.REFUSED: "nothing",
+    EventPresence.ALIVE: "the event is there",
+    EventPresence.DELETED: "the event is deleted",
+    EventPresence.MISSING: "no such event, or no such calendar for this account",
+    EventPresence.FOREIGN: "an event of another source",
+    EventPresence.REFUSED: "nothing",
 }
 
 
@@ -70,7 +70,7 @@ def explain(
     """
     with sentences():
         asked = understood(which)
-        settings = google_event.Settings.from_environment() if google else None
+        settings = google_event.GoogleReadSettings.from_environment() if google else None
         dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
         with open_desk(dsn, name="explain") as desk:
             if workspace:
@@ -92,7 +92,7 @@ def explain(
     raise typer.Exit(0 if explanation.is_well else 1)
 
 
-def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
+def _one(found: SourceSearch, *, show_texts: bool, as_json: bool) -> Match:
     """The one that is meant; otherwise the command ends with exit code 2."""
     matches = found.matches
     for left_out in found.left_out:
@@ -126,31 +126,35 @@ def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
 
 
 def _by_google(
-    desk: Desk, settings: google_event.Settings, asked: Asked, workspace: UUID | None, found: Found
-) -> Found:
+    desk: AdminSession,
+    settings: google_event.GoogleReadSettings,
+    asked: Asked,
+    workspace: UUID | None,
+    found: SourceSearch,
+) -> SourceSearch:
     """Let the event itself say whose it is: what we write is marked."""
     for each in workspaces_of(desk, asked.calendar_id, workspace):
         calendar = asked.calendar_id or _calendar(desk, each)
         if calendar and asked.event_id:
-            seen = google_event.look(desk, settings, each, Place(calendar, asked.event_id))
+            seen = google_event.look(desk, settings, each, EventRef(calendar, asked.event_id))
             if seen.source_key and seen.workspace_id == str(each):
-                return Found([Match(each, seen.source_key)])
+                return SourceSearch([Match(each, seen.source_key)])
     return found
 
 
-def _calendar(desk: Desk, workspace: UUID) -> str | None:
+def _calendar(desk: AdminSession, workspace: UUID) -> str | None:
     connection = desk.row(google_event.SQL["connection"], workspace=workspace)
     return str(connection["calendar"]) if connection else None
 
 
-def _seen(desk: Desk, settings: google_event.Settings, reading: Reading) -> Reading:
+def _seen(desk: AdminSession, settings: google_event.GoogleReadSettings, reading: ChainReading) -> ChainReading:
     """Ask for the event where it is; where it is not known to be, where it would be."""
     chain = reading.chain
     calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
     place = chain.place
     if place is None and calendar:
         generation = chain.memory.generation if chain.memory else 0
-        place = Place(calendar, event_id(str(chain.workspace_id), chain.source, generation))
+        place = EventRef(calendar, event_id(str(chain.workspace_id), chain.source, generation))
     if place is None or chain.connection is None:
         note("Google was not asked: the workspace has no connection.")
         return reading
@@ -158,7 +162,7 @@ def _seen(desk: Desk, settings: google_event.Settings, reading: Reading) -> Read
     return replace(reading, chain=replace(chain, seen=seen))
 
 
-def _sent(desk: Desk, chain: Chain, *, show_texts: bool) -> Document | None:
+def _sent(desk: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
     """What the newest state that waits, or that died, would make of the event."""
     row = chain.row or chain.letter
     letter = desk.row(LETTERS["letter"], id=row.id, most=LARGEST) if row else None
@@ -170,7 +174,7 @@ def _sent(desk: Desk, chain: Chain, *, show_texts: bool) -> Document | None:
 
 
 def _document(
-    reading: Reading, explanation: Explanation, sent: Document | None, item: UUID | None, *, show_texts: bool
+    reading: ChainReading, explanation: Explanation, sent: Document | None, item: UUID | None, *, show_texts: bool
 ) -> Document:
     chain = reading.chain
     return {
@@ -201,11 +205,11 @@ def _short(value: object) -> str:
     return str(value)[:60]
 
 
-def _wanted(reading: Reading, *, show_texts: bool) -> Document:
+def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
     wanted, event = reading.chain.wanted, reading.event or {}
-    if wanted.wish is Wish.UNKNOWN:
+    if wanted.wish is Presence.UNKNOWN:
         return {"view": f"not known: {wanted.problem}"}
-    if wanted.wish is Wish.NO:
+    if wanted.wish is Presence.NO:
         return {"view": "does not have it"}
     texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
     return {
@@ -232,9 +236,9 @@ def _standing(chain: Chain) -> Document:
     }
 
 
-def _when(row: Row) -> str:
+def _when(row: OutboxRow) -> str:
     """What becomes of an open row, and when."""
-    if row.hands is Hands.LOST:
+    if row.hands is Custody.LOST:
         return "its worker is gone"
     if row.hands:
         by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
@@ -248,7 +252,7 @@ def _when(row: Row) -> str:
     return f"{due}{locked}"
 
 
-def _row(row: Row) -> Document:
+def _row(row: OutboxRow) -> Document:
     ended = None if row.status not in ("COMPLETED", "DEAD_LETTER") else row.ended_ago
     return {
         "item": row.id,
@@ -263,7 +267,7 @@ def _row(row: Row) -> Document:
     }
 
 
-def _remembered(reading: Reading) -> Document:
+def _remembered(reading: ChainReading) -> Document:
     memory, binding = reading.chain.memory, reading.chain.binding
     written = clean(reading.synced_at)
     bound = f"event {binding.event_id} in {binding.calendar_id}, written {written}" if binding else "none"
@@ -325,7 +329,5 @@ EPILOG = """Examples:
 
     python -m reactor explain "https://www.google.com/calendar/event?eid=…" --google --json | jq -r .cause"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(explain)
+app = typer.Typer()
+app.command(epilog=EPILOG)(explain)

@@ -7,7 +7,7 @@ import typer
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
 from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
 from reactor.core.holders import Holder
-from reactor.postgres.desk import open_desk
+from reactor.postgres.connection.desk import open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings
@@ -71,7 +71,5 @@ EPILOG = """Examples:
 
     python -m reactor locks --json | jq '.[] | select(.age > 60)'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(locks)
+app = typer.Typer()
+app.command(epilog=EPILOG)(locks)

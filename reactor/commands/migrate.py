@@ -26,7 +26,7 @@ def migrate(
 
     Exit codes: 0 nothing is missing; 1 something is; 2 wrong use, no database, or a schema that cannot be adopted.
     """
-    from reactor.postgres import migrations  # noqa: PLC0415  (yoyo is needed by this command only)
+    from reactor.postgres.setup import migrations  # noqa: PLC0415  (yoyo is needed by this command only)
 
     done: list[str] = []
 
@@ -52,7 +52,5 @@ EPILOG = """Examples:
 
     python -m reactor migrate --check"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(migrate)
+app = typer.Typer()
+app.command(epilog=EPILOG)(migrate)

@@ -11,7 +11,6 @@ import trio
 import typer
 from rich.console import Console
 
-from reactor import logs
 from reactor.demo.demo import Demo, Reactor
 from reactor.demo.options import Options
 from reactor.demo.reactor import reactor
@@ -20,6 +19,7 @@ from reactor.demo.scene import Scene
 from reactor.demo.summary import Summary
 from reactor.demo.views import show_lines, show_screen
 from reactor.errors import ReactorError
+from reactor.observability import logs
 
 DIFFERENT = 1
 BROKEN = 2

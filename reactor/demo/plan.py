@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from reactor.demo.row import Row
+from reactor.demo.row import StoryRow
 from reactor.demo.schedule import Schedule
 
 NewId = Callable[[], UUID]
@@ -14,11 +14,11 @@ _GATES = {"beta 1": "feature freeze", "candidate 1": "release candidate", "final
 _REVIEWS = {"beta 1": "Review of the alphas", "candidate 1": "Review of the betas", "final": "Retrospective"}
 
 
-def rows(schedule: Schedule, workspace: UUID, new_id: NewId) -> Iterator[Row]:
+def rows(schedule: Schedule, workspace: UUID, new_id: NewId) -> Iterator[StoryRow]:
     """All rows of one version, in the order of its releases."""
 
-    def row(table: str, **values: Any) -> Row:
-        return Row(table, new_id(), {"workspace_id": workspace, **values})
+    def row(table: str, **values: Any) -> StoryRow:
+        return StoryRow(table, new_id(), {"workspace_id": workspace, **values})
 
     for release in schedule.releases:
         title = f"Python {schedule.version}.0 {release.name}"
@@ -39,12 +39,12 @@ def rows(schedule: Schedule, workspace: UUID, new_id: NewId) -> Iterator[Row]:
     yield _weekly(row, schedule)
 
 
-def task(row: Callable[..., Row], title: str, due_on: date) -> Row:
+def task(row: Callable[..., StoryRow], title: str, due_on: date) -> StoryRow:
     """A task with a deadline."""
     return row("tasks", title=title, description="None open when the tag is made.", due_on=due_on, done=False)
 
 
-def _weekly(row: Callable[..., Row], schedule: Schedule) -> Row:
+def _weekly(row: Callable[..., StoryRow], schedule: Schedule) -> StoryRow:
     """The release team meets every week from the first beta to the final release, at the same time of day."""
     days = {release.name: release.day for release in schedule.releases}
     weeks = (days["final"] - days["beta 1"]).days // 7
@@ -52,7 +52,7 @@ def _weekly(row: Callable[..., Row], schedule: Schedule) -> Row:
     return _review(row, f"Release team {schedule.version}", start, end, recurrence=[f"RRULE:FREQ=WEEKLY;COUNT={weeks}"])
 
 
-def _review(row: Callable[..., Row], title: str, start: datetime, end: datetime, **more: Any) -> Row:
+def _review(row: Callable[..., StoryRow], title: str, start: datetime, end: datetime, **more: Any) -> StoryRow:
     return row(
         "project_reviews",
         title=title,

@@ -34,7 +34,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class Row:
+class StoryRow:
     """A row as the story remembers it."""
 
     table: str

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from reactor.demo.figures import Figures, Latencies, percentile
-from reactor.demo.google import Account, Google
+from reactor.demo.google import DemoAccount, Google
 from reactor.demo.troubles import Troubles
 
 _EACH = 8.0  # seconds for which one calendar is shown
@@ -31,12 +31,12 @@ class Scene:
     steps: deque[str] = field(default_factory=lambda: deque(maxlen=12))
 
     @property
-    def account(self) -> Account:
+    def account(self) -> DemoAccount:
         """Whose calendar is shown now; each has its turn."""
         accounts = self.google.accounts
         return accounts[int(self.figures.seconds / _EACH) % len(accounts)]
 
-    def events(self, account: Account) -> list[dict[str, Any]]:
+    def events(self, account: DemoAccount) -> list[dict[str, Any]]:
         """What a calendar holds, the latest change first."""
         return sorted(self.google.emulator.events(account.calendar_id), key=lambda e: str(e["updated"]), reverse=True)
 

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt
 from google.oauth2 import service_account
 
+from reactor.core.calendar.token_answers import GrantType
 from reactor.core.pasted import read_json
-from reactor.core.token_answers import Grant
 from reactor.errors import ConfigurationError, PermanentError
 from reactor.google.token_exchange import SCOPES, Account, user_account
 
@@ -93,9 +93,9 @@ class ServiceAccount:
         return json.dumps(document | ({"subject": self.subject} if self.subject else {}))
 
     @property
-    def grant(self) -> Grant:
+    def grant(self) -> GrantType:
         """How it was allowed to write the calendar."""
-        return Grant.SERVICE_ACCOUNT if self.subject is None else Grant.DELEGATION
+        return GrantType.SERVICE_ACCOUNT if self.subject is None else GrantType.DELEGATION
 
     def account(self, token_uri: str) -> Account:
         """The account, to fetch tokens for.

@@ -20,7 +20,7 @@ import httpx
 import trio
 
 from reactor import __version__
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
+from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
 from reactor.errors import ConfigurationError
 from reactor.google.body import with_body
 from reactor.google.network import client_options, is_loopback, read_url
@@ -80,33 +80,33 @@ class Transport:
         self._tls = options["verify"]  # one for all: it is expensive to make
         self._idle: list[_Connection] = []
 
-    async def send(self, request: Request, token: str) -> Reply:
+    async def send(self, request: ApiRequest, token: str) -> Reply:
         """Send one request; whatever goes wrong on the way is a reply too."""
         await self._retire()
         connection = self._idle.pop() if self._idle else self._open()
         try:
             with trio.move_on_after(self._timeouts.whole):
                 return await self._exchange(connection.transport, request, token)
-            return NoAnswer("the answer took too long")
+            return NoResponse("the answer took too long")
         finally:
             # Also after a failure or a cancellation: httpx has closed the broken connection and will open another.
             connection.idle_since = trio.current_time()
             self._idle.append(connection)
 
-    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: Request, token: str) -> Reply:
+    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: ApiRequest, token: str) -> Reply:
         try:
             response = await transport.handle_async_request(self._written(request, token))
             async with _closing(response) as stream:
                 body = await _bounded(stream)
         except _NEVER_SENT:
-            return NoAnswer("no connection", sent=False)
+            return NoResponse("no connection", sent=False)
         except (httpx.RequestError, UnicodeError):
-            return NoAnswer("the connection was lost")
+            return NoResponse("the connection was lost")
         if body is None:
-            return NoAnswer("the answer is too large")
-        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+            return NoResponse("the answer is too large")
+        return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
-    def _written(self, request: Request, token: str) -> httpx.Request:
+    def _written(self, request: ApiRequest, token: str) -> httpx.Request:
         headers = {
             "authorization": f"Bearer {token}",
             "user-agent": f"calendar-sync-reactor/{__version__}",

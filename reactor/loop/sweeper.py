@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import trio
 
-from reactor.core.gate import Found
-from reactor.core.refusals import Kind
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
-from reactor.loop.ports import Observer, Outbox
+from reactor.loop.ports import Observer, OutboxPort
 
 SWEEP = 1.4
 """Seconds between sweeps while anything goes on: what a killed peer had in hand is sent again within two seconds. More
@@ -33,7 +33,7 @@ class Sweeper:
         recovered: Called when items are due again, or their sources free; nobody else announces them.
     """
 
-    def __init__(self, outbox: Outbox, stats: Stats, observer: Observer, recovered: Callable[[], None]) -> None:
+    def __init__(self, outbox: OutboxPort, stats: Stats, observer: Observer, recovered: Callable[[], None]) -> None:
         self._outbox = outbox
         self._stats = stats
         self._observer = observer
@@ -41,13 +41,13 @@ class Sweeper:
         self._active_at = self._looked_at = -math.inf
         self._lively = trio.Event()
 
-    def looked(self, found: Found) -> None:
+    def looked(self, found: LookResult) -> None:
         """Take in a look; one that finds something, or follows another quickly, means that things go on.
 
         Every replica is called when an item is inserted, also those that do not get it.
         """
         now = trio.current_time()
-        if found is not Found.NOTHING or now - self._looked_at < SWEEP:
+        if found is not LookResult.NOTHING or now - self._looked_at < SWEEP:
             self._active_at = now
             self._lively.set()
         self._looked_at = now
@@ -69,10 +69,10 @@ class Sweeper:
             swept = await self._outbox.sweep()
         except TransientError as error:
             if isinstance(error, RefusedError):
-                self._observer.refused(Kind.SWEEP, error.sqlstate)
+                self._observer.refused(RefusedWork.SWEEP, error.sqlstate)
             self._stats.refusals += 1
         else:
-            self._observer.accepted(Kind.SWEEP)
+            self._observer.accepted(RefusedWork.SWEEP)
             self._stats.sweeps += 1
             self._stats.orphans += swept.recovered
             if swept.recovered or swept.dead:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from reactor.core.gate import Found, Look
+from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.item import Item
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimResult:
     """What a claim came to.
 
     Attributes:
@@ -19,13 +19,13 @@ class Claimed:
     """
 
     items: list[Item] = field(default_factory=list)
-    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+    look: Look = field(default_factory=lambda: Look(LookResult.NOTHING))
     superseded: int = 0
     held: list[Item] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep came to.
 
     Attributes:

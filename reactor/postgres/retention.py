@@ -13,8 +13,8 @@ import psycopg
 
 from reactor.errors import ReactorError
 from reactor.postgres.blame import may_be_divided
-from reactor.postgres.driver import Row
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.driver import Row
+from reactor.postgres.connection.errors import as_ours
 from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")

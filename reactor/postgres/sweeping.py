@@ -15,8 +15,8 @@ import psycopg
 
 from reactor.errors import RefusedError
 from reactor.postgres.claiming import set_aside
-from reactor.postgres.driver import Row, TrioConnection
-from reactor.postgres.reports import Swept
+from reactor.postgres.connection.driver import Row, TrioConnection
+from reactor.postgres.reports import SweepResult
 from reactor.postgres.statements import statements
 
 TRIALS = 24
@@ -33,7 +33,9 @@ Run = Callable[..., Awaitable[Any]]
 """Runs a function with the session's connection and some arguments; raises RefusedError where the server refuses."""
 
 
-async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[list[Row]]], ceiling: int) -> Swept:
+async def sweep(
+    run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[list[Row]]], ceiling: int
+) -> SweepResult:
     """Take over all orphans that can be had now.
 
     Args:
@@ -44,7 +46,7 @@ async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaita
     Raises:
         RefusedError: The server refuses a sweep of nothing too.
     """
-    swept, after, trials = Swept(), _FIRST, 0
+    swept, after, trials = SweepResult(), _FIRST, 0
     while orphans := await run(orphans_after, after):
         after = orphans[-1][0] if len(orphans) >= PAGE else _LAST
         pending = portions(orphans)
@@ -58,7 +60,7 @@ async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaita
                 trials += 1
                 pending += await _halves(run, portion, error)
             else:
-                swept = Swept(swept.recovered + recovered, swept.dead + dead)
+                swept = SweepResult(swept.recovered + recovered, swept.dead + dead)
     return swept
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import trio
 
+from calendar_emulator.store.calendars import Write, WriteKind
 from reactor.core.item import Settlement
 from reactor.core.outcome import FailureCode, Outcome, Retry, Scope
-from reactor.emulator.calendars import Write, WriteKind
 from tests.simulator.application import WORKSPACES, Source, calendars_of, key_of, source_id
 from tests.simulator.stored import OPEN, REBUILD, Row
 

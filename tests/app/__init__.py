@@ -1,0 +1,1 @@
+"""What stands around core, loop, postgres and google: settings, secrets, logs, metrics, health."""

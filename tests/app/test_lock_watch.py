@@ -1,0 +1,138 @@
+"""Locks and items that disagree are seen, and said."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+import structlog
+import trio
+
+from reactor.core.holders import LONG, Holder, Holders, Lock
+from reactor.observability import lock_audit
+from reactor.observability.lock_audit import LockAudit
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.session import Session, open_session
+from reactor.postgres.outbox import Outbox
+from reactor.postgres.reports import Invariants
+from tests.support.commands import call, document
+from tests.support.databases import Database
+from tests.support.outbox_world import World
+from tests.support.waiting import until
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    pool = Pool(database.reactor)
+    yield pool
+    await pool.aclose()
+
+
+@pytest.fixture
+async def session(database: Database) -> AsyncIterator[Session]:
+    async with open_session(database.reactor, name="claims") as session:
+        yield session
+
+
+async def test_all_is_well_with_an_item_in_hand(
+    database: Database, session: Session, pool: Pool, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_audit, "INTERVAL", 0.01)
+    world, outbox, watch = World(database), Outbox(session), LockAudit()
+    world.connect()
+    world.insert()
+    assert len((await outbox.claim(slots=10)).items) == 1
+    nursery.start_soon(watch.run, outbox, pool)
+    await until(lambda: watch.seen == Invariants(1, 0, 0, 0, 0))
+    world.close()
+
+
+async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database, session: Session) -> None:
+    """It is under our lease and not in hand."""
+    world, outbox, watch = World(database), Outbox(session), LockAudit()
+    world.connect()
+    world.insert()
+    await outbox.claim(slots=10)
+    outbox._in_flight.clear()
+    world.close()
+    with structlog.testing.capture_logs() as lines:
+        await watch.look(outbox)
+    assert (watch.seen.stray_locks, watch.seen.missing_locks) == (1, 0)
+    assert [line["event"] for line in lines] == ["locks_disagree"]
+
+
+def holder(lock: Lock = Lock.CLAIM, **more: Any) -> Holder:
+    of = {"pid": 1, "transaction": "2/7", "exclusive": True, "application": "psql", "seconds": None}
+    return Holder(lock, **{**of, **more})
+
+
+def test_a_session_of_somebody_else_is_told_after_a_minute_whatever_its_transactions() -> None:
+    holders = Holders()
+    assert holders.look([holder()], now=0.0) == []
+    assert holders.look([holder(transaction="2/9")], now=LONG - 1) == []
+    [(_, seconds)] = holders.look([holder(transaction="2/11")], now=LONG)
+    assert seconds == LONG
+    assert holders.look([], now=LONG + 1) == []
+    assert holders.look([holder()], now=LONG + 2) == [], "it is another time"
+
+
+def test_replicas_at_their_work_are_never_told() -> None:
+    ours = "calendar-sync-reactor claims"
+    sleeper = holder(Lock.GATE, application="calendar-sync-reactor listen", seconds=9_000.0)
+    holders = Holders()
+    for number in range(5):
+        claims = holder(application=ours, transaction=f"2/{number}", seconds=0.01)
+        assert holders.look([claims, sleeper], now=number * LONG) == []
+        assert not claims.stands_out
+    assert not sleeper.stands_out
+
+
+@pytest.mark.parametrize("lock", [Lock.CLAIM, Lock.GATE])
+def test_one_transaction_of_ours_or_a_writers_is_told_when_it_lasts(lock: Lock) -> None:
+    stuck = holder(lock, exclusive=lock is Lock.CLAIM, application="calendar-sync-reactor claims")
+    holders = Holders()
+    assert holders.look([stuck], now=0.0) == []
+    assert holders.look([stuck], now=LONG) == [(stuck, LONG)]
+    aged = holder(lock, exclusive=False, application="app", seconds=LONG)
+    assert Holders().look([aged], now=0.0) == [(aged, LONG)], "Postgres tells its age"
+    assert aged.stands_out
+    assert not holder(lock, exclusive=False, application="app", seconds=1.0).stands_out
+
+
+HELD = {
+    "claim": "select pg_advisory_lock(718300, 0)",
+    "gate": "select pg_advisory_lock(718300, 1)",
+    "gate, shared": "select pg_advisory_xact_lock_shared(718300, 1)",
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+async def test_who_holds_a_lock_of_ours_is_said_by_name(
+    database: Database, session: Session, pool: Pool, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    lock, shared = held.partition(",")[0], "shared" in held
+    watch = LockAudit()
+    with psycopg.connect(database.owner, application_name="forgotten psql", autocommit=not shared) as other:
+        other.execute(HELD[held].encode())
+        pid = other.info.backend_pid
+        monkeypatch.setattr("reactor.core.holders.LONG", 0.0)
+        with structlog.testing.capture_logs() as lines:
+            await watch.look_around(pool)
+        [line] = lines
+        assert (line["event"], line["lock"], line["pid"], line["application"]) == (
+            *("lock_held_for_long", lock, pid),
+            "forgotten psql",
+        )
+        assert watch.held == {"claim": 0, "gate": 0, "item": 0} | {lock: 1}
+        if not shared:
+            said = call(database.reactor, "locks").stdout
+            assert "forgotten psql" in said
+            assert f"the {lock}'s lock" in said
+            [of_status] = document(database, "status")["held"]
+            assert (of_status["lock"], of_status["pid"]) == (lock, pid)
+            assert "forgotten psql" in call(database.reactor, "status").stdout
+    gone = "select not exists (select from pg_stat_activity where application_name = 'forgotten psql')"
+    while await pool.execute(gone) != [(True,)]:  # noqa: ASYNC110
+        await trio.sleep(0.01)
+    await watch.look_around(pool)
+    assert watch.held == {"claim": 0, "gate": 0, "item": 0}

@@ -1,0 +1,1 @@
+"""Commands, called as an operator calls them."""

@@ -1,0 +1,1 @@
+"""The pure core: answers, dialogues, policy, gate, lanes."""

@@ -1,0 +1,95 @@
+"""The demo's story: always the same for a seed, real dates, and exactly as many rows as it says."""
+
+from collections import Counter
+from datetime import date
+from itertools import islice, pairwise
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from reactor.core.payload import parse
+from reactor.demo.application import Application
+from reactor.demo.row import Verb
+from reactor.demo.schedule import schedules
+from reactor.demo.story import Story, StoryStep
+from reactor.postgres.connection.session import open_session
+from tests.support.example_database import make_example
+
+MOST = 50
+
+
+def told(seed: int, steps: int) -> list[StoryStep]:
+    story = Story(schedules(), seed)
+    return [story.step(MOST) for _ in range(steps)]
+
+
+def test_the_schedules_are_those_of_the_documents() -> None:
+    found = {schedule.version: schedule for schedule in schedules()}
+    assert {version: schedule.pep for version, schedule in found.items()} == {
+        "3.11": 664,
+        "3.12": 693,
+        "3.13": 719,
+        "3.14": 745,
+    }
+    assert {version: schedule.releases[-1].day for version, schedule in found.items()} == {
+        "3.11": date(2022, 10, 24),
+        "3.12": date(2023, 10, 2),
+        "3.13": date(2024, 10, 7),
+        "3.14": date(2025, 10, 7),
+    }
+    for schedule in found.values():
+        assert all(one.day < other.day for one, other in pairwise(schedule.releases)), schedule.version
+
+
+def test_a_seed_always_tells_the_same_story() -> None:
+    assert told(7, 200) == told(7, 200)
+    assert told(7, 200) != told(8, 200)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_never_makes_more_rows_than_it_may(seed: int) -> None:
+    story = Story(schedules(), seed)
+    for most in (1, 2, 3) * 200:
+        assert story.step(most).rows <= most
+
+
+def test_everything_happens() -> None:
+    steps = told(0, 600)
+    changes = [change for step in steps for transaction in step.transactions for change in transaction]
+    assert {change.table for change in changes} == {"tasks", "milestones", "gate_runs", "project_reviews"}
+    assert {change.verb for change in changes} == set(Verb)
+    flags = Counter((name, v) for change in changes for name, v in change.values.items() if isinstance(v, bool))
+    for flag in (("done", True), ("cancelled", True), ("done", False), ("cancelled", False)):
+        assert flags[flag] > 0
+    assert any(step.rows == 0 for step in steps), "some edits concern no calendar"
+    assert any(len(step.transactions) > 2 for step in steps), "some rows are edited several times at once"
+
+
+async def test_the_outbox_gets_as_many_rows_as_the_story_says(empty_database: str) -> None:
+    make_example(empty_database)
+    story = Story(schedules(), seed=3)
+    with psycopg.connect(empty_database) as owner:
+        for id_ in story.workspaces:
+            owner.execute("insert into workspaces (id, name) values (%s, 'x')", (id_,))
+            owner.execute(
+                "insert into google_connections (workspace_id, calendar_id, refresh_token_encrypted) "
+                "values (%s, 'a@example.com', '')",
+                (id_,),
+            )
+    committed: list[range] = []
+    expected = 0
+    async with open_session(empty_database, name="test") as session:
+        application = Application(session, lambda seqs, _: committed.append(seqs))
+        for step in islice(iter(lambda: story.step(MOST), None), 300):
+            await application.carry_out(step)
+            expected += step.rows
+            assert sum(map(len, committed)) == expected, step.says
+    with psycopg.connect(empty_database) as owner:
+        rows = owner.execute("select seq, operation, workspace_id, payload from sync_outbox order by seq").fetchall()
+    assert [seq for seq, *_ in rows] == [seq for seqs in committed for seq in seqs]
+    assert {parse(operation, workspace, payload).operation for _, operation, workspace, payload in rows} == {
+        "UPSERT_EVENT",
+        "CANCEL_EVENT",
+    }
+    assert {UUID(str(workspace)) for _, _, workspace, _ in rows} == set(story.workspaces)

@@ -1,0 +1,1 @@
+"""Manifests, alerts, the image, the package."""

@@ -1,0 +1,1 @@
+"""The loop among fakes, under virtual time."""

@@ -1,0 +1,1 @@
+"""The whole: processes, a database and the emulator, and what can happen to them."""
