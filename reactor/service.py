@@ -69,8 +69,9 @@ RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CRASH_FIRST = 1.0  # seconds; an error that nobody expected is seldom over at once
 STEADY = 60.0  # seconds of work without one after which it is
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
+PING_CLAIMS = 10.0  # seconds; each sweep says as much, and while anything is in hand there are two a second
 PING_SETTLES = (
-    30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
+    60.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
 )
 STATEMENT = "3s"  # a claim or a settle takes milliseconds; one that a row keeps longer is done again without that row
 LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
@@ -244,7 +245,11 @@ class Service:
             nursery.start_soon(end_when_told)
             async with (
                 open_session(
-                    self._dsn, name=CLAIMS + mark, statement_timeout=STATEMENT, on_notify=shares.called
+                    self._dsn,
+                    name=CLAIMS + mark,
+                    statement_timeout=STATEMENT,
+                    on_notify=shares.called,
+                    ping_interval=PING_CLAIMS,
                 ) as session,
                 open_session(
                     self._dsn,

@@ -152,7 +152,7 @@ def show(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Show one item: what it died of, what would be sent, and what a requeue would come to.
+    """Show one item: what it died of, what would be sent, and what a requeue would do.
 
     Works for items in every state. Titles, descriptions and places are private: they are shown only with --show-texts.
 

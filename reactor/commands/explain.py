@@ -18,9 +18,10 @@ from reactor.core.calendar.ids import event_id
 from reactor.core.calendar.messages import EventRef
 from reactor.core.explain.asked import Asked, read as understood
 from reactor.core.explain.causes import Explanation
-from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence
+from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
 from reactor.core.explain.explanation import explain as explained
 from reactor.core.explain.seen import EventPresence
+from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import RECENT, ChainReading, read
@@ -36,6 +37,17 @@ _SIGHTS = {
     EventPresence.FOREIGN: "an event of another source",
     EventPresence.REFUSED: "nothing",
 }
+
+_NO_ID = (
+    "no item has this id, and no row, no binding and no remembered event fits it. Name it in another way: the source "
+    "with its workspace, `python -m reactor explain task:UUID --workspace ID`; or the event's link, or its id and "
+    "--workspace, with --google."
+)
+_NO_TITLE = (
+    "no title in the application's view calendar_source_events, in bindings, or in rows that wait or died has these "
+    "words. The view has only what should be in a calendar: look in the application whether the task is open, has a "
+    "date, and is of a connected workspace. Its id says more: `python -m reactor explain task:UUID --workspace ID`."
+)
 
 
 def explain(
@@ -78,7 +90,7 @@ def explain(
             found = find(desk, asked, workspace)
             if settings and asked.event_id and not found.matches:
                 found = _by_google(desk, settings, asked, workspace, found)
-            match = _one(found, show_texts=show_texts, as_json=as_json)
+            match = _one(asked, found, show_texts=show_texts, as_json=as_json)
             reading = read(desk, match.workspace, match.source, match.item)
             if settings:
                 reading = _seen(desk, settings, reading)
@@ -92,16 +104,13 @@ def explain(
     raise typer.Exit(0 if explanation.is_well else 1)
 
 
-def _one(found: SourceSearch, *, show_texts: bool, as_json: bool) -> Match:
+def _one(asked: Asked, found: SourceSearch, *, show_texts: bool, as_json: bool) -> Match:
     """The one that is meant; otherwise the command ends with exit code 2."""
     matches = found.matches
     for left_out in found.left_out:
         note(f"Not all was searched: {left_out}.")
     if not matches:
-        raise ConfigurationError(
-            "No such event is known: no item has this id, and no row, no binding and no event that is remembered fits. "
-            "Name it in another way: the source as type:UUID with --workspace, the event's link with --google."
-        )
+        raise ConfigurationError(f"No such event is known: {_NO_TITLE if asked.title else _NO_ID}")
     if len(matches) > 1:
         shown = [
             {
@@ -237,19 +246,23 @@ def _standing(chain: Chain) -> Document:
 
 
 def _when(row: OutboxRow) -> str:
-    """What becomes of an open row, and when."""
+    """What happens to an open row, and when."""
     if row.hands is Custody.LOST:
         return "its worker is gone"
     if row.hands:
-        by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
-        return f"in hand{by}"
+        by = f" by {_of(row.session)}" if row.session else ""
+        return f"in flight{by}"
     if row.is_aside:
         return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
-    locked = f", locked by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
+    locked = f", locked by {_of(row.session)}" if row.session else ""
     if row.due_in is None:
         return f"never due{locked}"
     due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"
     return f"{due}{locked}"
+
+
+def _of(session: SessionFacts) -> str:
+    return session.text + ("" if session.seconds is None else f" for {duration(session.seconds)}")
 
 
 def _row(row: OutboxRow) -> Document:
@@ -297,13 +310,14 @@ def _google(chain: Chain) -> Document | None:
 
 def _show(document: Document) -> None:
     typer.echo(clean(f"{document['verdict']} {document['remedy']}"))
-    print_facts({name: document[name] for name in ("workspace", "source")}, title="\nThe event")
+    print_facts(_named(document), title="\nThe event")
     print_facts(document["wanted"], title="\nWhat the application wants")
     print_facts(document["standing"], title="\nIts workspace")
     _show_rows(document["waiting"], "\nWhat waits, the newest state first: that one is sent")
-    if document["ahead"]:
-        met = "; ".join(document["ahead"]["met"]) or "nothing"
-        print_facts({"before it": f"{document['ahead']['items']:,} of the workspace", "they met": met})
+    if ahead := document["ahead"]:
+        before = f"{ahead['items']:,} of the workspace" if ahead["items"] else "nothing of the workspace"
+        met = {"they met": "; ".join(ahead["met"])} if ahead["met"] else {}
+        print_facts({"before it": before, **met})
     if document["would_be_sent"]:
         print_facts(document["would_be_sent"], title="\nWould be sent")
     print_facts(document["remembered"], title="\nWhat is remembered")
@@ -311,6 +325,18 @@ def _show(document: Document) -> None:
         print_facts(document["google"], title="\nGoogle")
     _show_rows([*document["dead_letters"], *document["finished"]], "\nWhat is left of its history")
     note(f"\nFinished rows are looked for among the last {RECENT:,}.")
+
+
+def _named(document: Document) -> Document:
+    """What is explained; of an item that was asked for also how it ended, which the verdict may not say."""
+    source = document["source"]
+    named = {"workspace": document["workspace"], "source": source if ":" in source else "none"}
+    rows = (*document["waiting"], *document["dead_letters"], *document["finished"])
+    for row in (row for row in rows if row["item"] == document["item"]):
+        code = f", {row['code']}" if row["code"] else ""
+        overtaken = ": a newer state was there, so it was not sent" if row["code"] == FailureCode.SUPERSEDED else ""
+        named["item"] = f"{row['item']}: {row['status']}{code}{overtaken}"
+    return named
 
 
 def _show_rows(rows: list[Document], title: str) -> None:

@@ -48,7 +48,7 @@ def rebuild(
     """Make a workspace's calendar agree with all that the application says now: starts a REBUILD_ALL.
 
     Events that a person deleted come back, events that the application does not want go, a change of calendar moves
-    them; what others have in the calendar is not touched. What it comes to is said first. Edits made meanwhile win.
+    them; what others have in the calendar is not touched. What it would do is said first. Edits made meanwhile win.
     `status --rebuild ID` shows how far it is.
 
     Exit codes: 0 it is started, or would be; 2 there is no such workspace, it has no connection or has a rebuild that

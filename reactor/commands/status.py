@@ -111,7 +111,7 @@ def _show_outbox(document: Document) -> None:
             "waiting": total,
             "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
             "oldest due": _backlog(backlog),
-            "in hand": f"{at_least(hand['processing'], CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
+            "in flight": f"{at_least(hand['processing'], CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
             f"{hand['of_older_workers']:,} of an older worker",
             "parked": f"{waits} of {workspaces} without a valid connection",
             "connections": f"{at_least(parked['total'], CAP)}, of which {parked['invalid']:,} invalid",

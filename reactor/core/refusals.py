@@ -31,7 +31,7 @@ _VITAL = (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
 
 _DONE = {
     RefusedWork.CLAIM: "to claim items",
-    RefusedWork.SETTLE: "to write what became of items",
+    RefusedWork.SETTLE: "to write the outcome of items",
     RefusedWork.SWEEP: "to take over the items of lost workers",
     RefusedWork.REBUILD: "to expand rebuilds",
     RefusedWork.HOUSEKEEPING: "housekeeping",

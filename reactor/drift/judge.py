@@ -140,7 +140,9 @@ class Judge:
         sights = list(self._alive.pop(source, {}).values())
         seen = tuple(each.event_id for each in sights)
         if isinstance(wanted, Unusable):
-            return DriftFinding(DriftKind.UNUSABLE, source, "", seen, problem=f"{wanted.problem} cannot be used")
+            return DriftFinding(
+                DriftKind.UNUSABLE, source, "", seen, problem=f"the application's {wanted.problem} cannot be used"
+            )
         if len(sights) > 1:
             return DriftFinding(DriftKind.TWICE, source, wanted.calendar_id, seen, problem=_known(seen, memory))
         if sights:

@@ -75,7 +75,7 @@ class Unusable:
 def from_row(row: object) -> WantedEvent | Unusable:
     """Read a row of `calendar_source_events`, as JSON: times in UTC."""
     if not isinstance(row, Mapping):
-        return Unusable("the row")
+        return Unusable("row")
     said = row.get("is_all_day")
     all_day = (
         _TRUTH.get(said.lower() if isinstance(said, str) else said) if isinstance(said, str | bool | None) else None

@@ -117,7 +117,7 @@ class Loop:
         self._settler = Settler(
             outbox, stats, self._observer, self._settled, self._free, waits=self._wait, not_written=self._not_written
         )
-        self._sweeper = Sweeper(outbox, stats, self._observer, self._free)
+        self._sweeper = Sweeper(outbox, stats, self._observer, self._free, wakeups.freed)
 
     def drain(self, seconds: float) -> None:
         """Stop claiming, give what is under way so much time, give back the rest, and let `run` return."""
@@ -189,14 +189,15 @@ class Loop:
         except TransientError as error:
             if isinstance(error, RefusedError):
                 self._observer.refused(RefusedWork.CLAIM, error.sqlstate)
-            self._count_look("REFUSED", LookResult.NOTHING)
-            return Look(LookResult.NOTHING, due_in=REFUSED)
+            refused = Look(LookResult.NOTHING, due_in=REFUSED)
+            self._count_look("REFUSED", refused)
+            return refused
         self._observer.accepted(RefusedWork.CLAIM)
         self.stats.superseded += claimed.superseded
         self._take_in(claimed.items)
         self._hand_back(claimed.held)
         self._pump()
-        self._count_look(claimed.look.found.name, claimed.look.found)
+        self._count_look(claimed.look.found.name, claimed.look)
         again = self._freed and claimed.look.found in (LookResult.NOTHING, LookResult.FULL)
         return Look(LookResult.WORK, left_behind=True) if again else claimed.look
 
@@ -222,10 +223,10 @@ class Loop:
             self.stats.given_back += 1
             self._settler.put(give_back(item), now)
 
-    def _count_look(self, name: str, found: LookResult) -> None:
+    def _count_look(self, name: str, look: Look) -> None:
         self.stats.looks[name] += 1
         self.stats.beats["look"] = trio.current_time()
-        self._sweeper.looked(found)
+        self._sweeper.looked(look, self._wakeups.called_at)
 
     def _free(self) -> None:
         """Have somebody look for what could not be claimed before."""

@@ -53,6 +53,11 @@ class SweptPort(Protocol):
         """Items that are due no more, so that others of their sources may be."""
         ...
 
+    @property
+    def again(self) -> bool:
+        """Whether other replicas have items in hand, or lost some that could not be taken over yet."""
+        ...
+
 
 class OutboxPort(Protocol):
     """Where items come from and where their ends are written."""
@@ -127,6 +132,11 @@ class RebuildsPort(Protocol):
 
 class WakeupsPort(Protocol):
     """Who says when to look."""
+
+    @property
+    def called_at(self) -> float:
+        """When somebody called last, or may have."""
+        ...
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever, one call at a time."""

@@ -17,7 +17,7 @@ from reactor.postgres.reports import Invariants
 def of_the_loop(stats: Stats) -> Iterator[Reading]:
     """Items and requests."""
     yield CounterMetric("items_claimed", "Items claimed.", stats.claimed)
-    ends = "Items whose end was written, by what was asked for and what it came to."
+    ends = "Items whose end was written, by operation and outcome."
     yield CounterMetric("items_processed", ends, stats.processed, ("operation", "outcome"))
     yield CounterMetric(
         "items_settled", "Items whose end was written, by their new status.", stats.settled, ("status",)
@@ -40,7 +40,7 @@ def of_the_loop(stats: Stats) -> Iterator[Reading]:
     yield CounterMetric("requests_crashed", "Requests that ended in an unexpected error.", stats.crashes)
     yield CounterMetric("rate_limited", "Requests that Google refused for a rate.", stats.throttled)
     yield HistogramSample("request_items", "Items per request.", stats.sizes)
-    yield CounterMetric("looks", "Looks at the outbox, by what they came to.", stats.looks, ("found",))
+    yield CounterMetric("looks", "Looks at the outbox, by result.", stats.looks, ("found",))
     yield CounterMetric("settles", "Transactions that wrote ends of items.", stats.settles)
     yield CounterMetric("database_refusals", "Transactions that the database refused.", stats.refusals)
     yield CounterMetric("sweeps", "Sweeps for items of workers that died.", stats.sweeps)
@@ -51,7 +51,7 @@ def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
     what = "Calls of Google's API; a batch is one, and so is each of its parts."
     yield CounterMetric("google_calls", what, calls.counts, ("method", "code"))
     yield HistogramSample("google_request_duration_seconds", "From departure to the whole answer.", calls.seconds)
-    yield CounterMetric("token_refreshes", "Access tokens asked for, by what it came to.", refreshes, ("outcome",))
+    yield CounterMetric("token_refreshes", "Access tokens asked for, by result.", refreshes, ("outcome",))
 
 
 def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
@@ -122,7 +122,9 @@ def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[R
     """Whether locks and items agree, and who else holds locks of ours."""
     held = seen.in_flight - seen.missing_locks + seen.stray_locks
     locks = {"held": held, "stray": seen.stray_locks, "missing": seen.missing_locks}
-    yield GaugeMetric("locks", "Item locks: held, without an item in hand, missing for one.", locks, ("state",))
+    yield GaugeMetric(
+        "locks", "Rows under the lease: held, without an item in flight, missing for one.", locks, ("state",)
+    )
     others = "Locks of ours that another session has held for a minute, by lock."
     yield GaugeMetric("locks_held_by_others", others, by_others, ("lock",))
     yield GaugeMetric("outbox_orphaned_items", "PROCESSING rows whose session is gone.", seen.orphans)

@@ -104,7 +104,9 @@ def _rows(desk: AdminSession, statement: LiteralString, about: dict[str, Any]) -
 
 def _row(found: dict[str, Any]) -> OutboxRow:
     hands, pid, name, seconds = (found.pop(column) for column in ("hands", "pid", "name", "seconds"))
-    session = SessionFacts(pid, name, max(seconds, 0.0)) if found.pop("has_session") else None
+    session = (
+        SessionFacts(pid, name, None if seconds is None else max(seconds, 0.0)) if found.pop("has_session") else None
+    )
     return OutboxRow(**found, hands=hands and Custody(hands), session=session)
 
 
@@ -135,7 +137,7 @@ def _replicas(desk: AdminSession) -> Replicas:
     return Replicas(
         count=sum(each["application"] == CLAIMS for each in sessions),
         sqlstate=next(refused, None),
-        blocker=next((SessionFacts(each.pid, each.application, each.seconds or 0.0) for each in blockers), None),
+        blocker=next((SessionFacts(each.pid, each.application, each.seconds) for each in blockers), None),
     )
 
 

@@ -477,13 +477,14 @@ class Outbox:
         """
         return await sweeping.sweep(self._run, self._orphans, self._ceiling)
 
-    async def _orphans(self, connection: TrioConnection, after: UUID) -> list[Row]:
+    async def _orphans(self, connection: TrioConnection, after: UUID) -> tuple[list[Row], bool]:
         """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
         began = trio.current_time()
         params = {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
         rows = await (await connection.execute(_ORPHANS, params)).fetchall()
-        self._counted(began, *rows[0][:2])
-        return [row[2:] for row in rows if row[2] is not None]
+        divisors, older, in_hand, *_ = rows[0]
+        self._counted(began, divisors, older)
+        return [row[3:] for row in rows if row[3] is not None], in_hand
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
@@ -518,9 +519,10 @@ class Outbox:
 
     async def _invariants(self, connection: TrioConnection) -> Invariants:
         wanted = set(self._in_flight)
-        [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
-        [[orphans]] = await _rows(connection, "orphaned", {})
-        [[doubled]] = await _rows(connection, "doubled", {})
+        async with connection.transaction():
+            [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
+            [[orphans]] = await _rows(connection, "orphaned", {})
+            [[doubled]] = await _rows(connection, "doubled", {})
         # What was settled or claimed while we asked is no disagreement.
         steady, seen = wanted & set(self._in_flight), set(rows)
         missing = len(steady) if steady and not is_held else len(steady - seen)

@@ -31,10 +31,12 @@ class SweepResult:
     Attributes:
         recovered: Items that are due again.
         dead: Items that lost their worker as often as attempts are allowed.
+        again: Whether other replicas have items in hand, or lost some that could not be taken over yet.
     """
 
     recovered: int = 0
     dead: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

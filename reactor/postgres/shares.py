@@ -84,7 +84,9 @@ class Shares:
             SessionLostError: The session is gone.
         """
         while True:
-            await self._wait(self._counted_at + GOOD_FOR / 2 - trio.current_time())
+            wait = self._counted_at + GOOD_FOR / 2 - trio.current_time()
+            if wait > 0 and not await self._wait(wait):
+                continue  # a sweep may have counted meanwhile
             try:
                 await self._adjust(session)
             except RefusedError:
@@ -101,10 +103,12 @@ class Shares:
         await _execute(session, "leave")
         await _execute(session, "call")
 
-    async def _wait(self, seconds: float) -> None:
-        with trio.move_on_after(max(0.0, seconds)):
+    async def _wait(self, seconds: float) -> bool:
+        """Wait; say whether something has happened before the time was over."""
+        with trio.move_on_after(seconds):
             await self._stir.wait()
-        self._stir = trio.Event()
+        stirred, self._stir = self._stir.is_set(), trio.Event()
+        return stirred
 
     async def _adjust(self, session: Session) -> None:
         steps, answer = self._sharing.adjust(), None

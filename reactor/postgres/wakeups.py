@@ -16,11 +16,14 @@ import psycopg
 import trio
 
 from reactor.core.dispatch.gate import Gate, GateAction, GateState, GateStep, LockAttempt, Look, Timings
-from reactor.postgres.connection.session import PING_INTERVAL, PING_TIMEOUT, Session, SessionLostError, open_session
+from reactor.postgres.connection.session import PING_TIMEOUT, Session, SessionLostError, open_session
 from reactor.postgres.statements import statements
 
 SQL = statements("gate")
 
+PING_LISTENS = 30.0
+"""Seconds of silence. TCP's keepalives find a dead peer much sooner (connection/session_settings.py), and the slow poll
+finds rows meanwhile; what a ping alone notices is a pooler that dropped the session and says nothing."""
 _RECONNECT_FIRST = 0.05  # seconds; a terminated session is replaced at once,
 _RECONNECT_CAP = 5.0  # seconds; a database that stays away is asked this often
 
@@ -49,12 +52,13 @@ class Wakeups:
         *,
         name: str = "calendar-sync-reactor listen",
         timings: Timings | None = None,
-        ping_interval: float = PING_INTERVAL,
+        ping_interval: float = PING_LISTENS,
         ping_timeout: float = PING_TIMEOUT,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
         self.heard: Callable[[bool], object] = lambda _: None
+        self._called_at = -math.inf
         self._cause = ""  # of the next look, empty where there was no sleep before it
         self._due_at = math.inf
         self._timings = timings or Timings()
@@ -79,6 +83,11 @@ class Wakeups:
     def state(self) -> GateState:
         """Where the gate is."""
         return self._gate.state
+
+    @property
+    def called_at(self) -> float:
+        """When somebody called last, or may have: while there is no session that listens, that is now."""
+        return trio.current_time() if self._session is None else self._called_at
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever; one call at a time.
@@ -108,6 +117,7 @@ class Wakeups:
     def _notified(self, pid: int) -> None:
         if pid != self._own_pid:  # our own announcements are meant for the others
             self.counts["NOTIFIED"] += 1
+            self._called_at = trio.current_time()
             self._gate.notified(trio.current_time())
             self._wake("notify")
 
@@ -120,7 +130,7 @@ class Wakeups:
                 async with self._open() as session:
                     [[self._own_pid]] = await session.execute(SQL["own_pid"])
                     await session.execute(SQL["listen"])
-                    self._session = session
+                    self._session, self._called_at = session, trio.current_time()
                     self.counts["CONNECTED"] += 1
                     self._gate.connected(trio.current_time())
                     self.heard(True)

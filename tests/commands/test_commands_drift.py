@@ -183,8 +183,8 @@ async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(
     said = await call_beside(world.google, world.database.reactor, *arguments, "--lookups", "0")
     assert said.exit_code == 1
     assert "title: wanted (22 characters), there (13 characters)" in said.output
-    assert "not looked for by itself (--lookups)" in said.output
-    assert "3 missing, 1 unexpected, 1 twice, 3 different, 1 deleted by hand, 1 unusable; 1 on their way" in said.output
+    assert "not asked for on its own: --lookups is used up" in said.output
+    assert "3 missing, 1 unexpected, 1 twice, 3 different, 1 deleted by hand, 1 unusable; 1 on its way" in said.output
     assert SECRET not in said.output
     said = await call_beside(world.google, world.database.reactor, *arguments, "--words")
     assert f"title: wanted Due: {SECRET} 3, there another title" in said.output

@@ -192,7 +192,7 @@ async def test_what_a_replica_meets(
     world.insert(9, workspace=OTHER)
     found = told(world, key(9), "--workspace", str(OTHER))
     assert found["cause"] == Cause.DUE
-    assert "because of: rate limited" in found["verdict"], "also where others met it, and the lane is held back"
+    assert "items met: rate limited" in found["verdict"], "also where others met it, and the lane is held back"
     monkeypatch.setattr(explanation, "HANGS", 0.0)
     assert cause(world, 9, OTHER) == Cause.DELAYED
 

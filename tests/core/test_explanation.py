@@ -52,10 +52,13 @@ def seen(sight: EventPresence) -> Chain:
 
 
 CASES: dict[Cause, tuple[Chain, str]] = {
-    Cause.OUTDATED: (replace(WAITS, memory=SourceState(11)), "its place in the order, 10, is below 11"),
-    Cause.HANGS: (waits(replace(BUSY, session=replace(CLAIMS, seconds=300.0))), "process 4711) has had it in hand for"),
+    Cause.OUTDATED: (
+        replace(WAITS, memory=SourceState(11)),
+        "its place in the order is 10, its source is settled up to 11",
+    ),
+    Cause.HANGS: (waits(replace(BUSY, session=replace(CLAIMS, seconds=300.0))), "process 4711) has been sending it"),
     Cause.IN_HAND: (waits(BUSY), "being sent at this moment, by calendar-sync-reactor claims (process 4711)"),
-    Cause.WORKER_GONE: (waits(replace(BUSY, hands=Custody.LOST, session=None)), "its worker is gone"),
+    Cause.WORKER_GONE: (waits(replace(BUSY, hands=Custody.LOST, session=None)), "the worker that was sending it"),
     Cause.OLDER_WORKER: (waits(replace(BUSY, hands=Custody.OLDER, session=None)), "an older worker"),
     Cause.UNCONNECTED: (replace(WAITS, connection=None), f"connect --workspace {WORKSPACE}"),
     Cause.DISCONNECTED: (replace(WAITS, connection=ConnectionRow(False, CALENDAR)), "marked invalid"),
@@ -66,23 +69,23 @@ CASES: dict[Cause, tuple[Chain, str]] = {
         replace(WAITS, replicas=Replicas(1, None, SessionFacts(7, ""))),
         "without a name (process 7)",
     ),
-    Cause.SET_ASIDE: (waits(replace(ROW, sqlstate="23514", retry_in=200.0)), "tried again in 3 min"),
+    Cause.SET_ASIDE: (waits(replace(ROW, sqlstate="23514", retry_in=200.0)), "tries it again in 3 min"),
     Cause.EARLIER_IN_HAND: (replace(WAITS, rows=(ROW, replace(BUSY, seq=9))), "an earlier state"),
     Cause.REBUILDING: (replace(WAITS, rebuild=replace(BUSY, id=REBUILD)), f"status --rebuild {REBUILD}"),
     Cause.BEHIND_REBUILD: (replace(WAITS, rebuild=replace(ROW, id=REBUILD)), f"rebuild {REBUILD}"),
     Cause.NEVER_DUE: (waits(replace(ROW, due_in=None)), f"where id = '{ITEM}'"),
     Cause.BACKING_OFF: (
         waits(replace(LATER, status="FAILED", attempts=2, error="Google failed (503)")),
-        "2 of 5 attempts failed, the last one because of: Google failed (503); the next one is in 30 s",
+        "2 of at most 5 attempts failed, the last one because of: Google failed (503); the next one is in 30 s",
     ),
     Cause.HELD: (waits(replace(LATER, error="rate limited")), "because of: rate limited; it is due again in 30 s"),
-    Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "not due yet, but in 25 h"),
+    Cause.POSTPONED: (waits(replace(LATER, due_in=90_000.0)), "next_attempt_at lies ahead, so it is due in 25 h"),
     Cause.LOCKED: (
         waits(replace(ROW, session=SessionFacts(8, "psql", 7200.0))),
-        "psql (process 8) has locked its row",
+        "(process 8) has locked its row for 2 h.",
     ),
-    Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "due for 10 min, with 1,200 of its workspace"),
-    Cause.DUE: (WAITS, "a replica takes it in its turn. Ask"),
+    Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "for 10 min, behind 1,200 items of its workspace"),
+    Cause.DUE: (WAITS, "it is due, the next of its workspace, and a replica takes it in its turn. Ask"),
     Cause.AUTH: (replace(IDLE, letters=(replace(LETTER, code="AUTH", error="revoked"),)), "AUTH: revoked. Connect"),
     **{
         Cause[code]: (replace(IDLE, letters=(replace(LETTER, code=code, error="why", attempts=5),)), f" {code}")
@@ -90,12 +93,12 @@ CASES: dict[Cause, tuple[Chain, str]] = {
         if code not in (FailureCode.SUPERSEDED, FailureCode.AUTH)
     },
     Cause.DIED: (replace(IDLE, letters=(LETTER,)), "(no reason was written)"),
-    Cause.STRAY: (replace(IDLE, source=str(ITEM), finished=(DONE,)), "an extra event that a rebuild found"),
+    Cause.STRAY: (replace(IDLE, source=str(ITEM), finished=(DONE,)), "a rebuild found an extra event"),
     Cause.UNREMEMBERED: (
         replace(IDLE, memory=CANCELLED, seen=GoogleReading(EventPresence.ALIVE)),
-        "nothing here remembers",
+        "the database does not remember it",
     ),
-    Cause.REVERSED: (replace(IDLE, memory=CANCELLED, wanted=WANTED), "its view calendar_source_events wants it"),
+    Cause.REVERSED: (replace(IDLE, memory=CANCELLED, wanted=WANTED), "view calendar_source_events has it"),
     Cause.CANCELLED: (replace(IDLE, memory=CANCELLED), "because the application asked for that"),
     Cause.UNWANTED: (replace(THERE, wanted=UNWANTED), "no row has asked for its removal"),
     Cause.ELSEWHERE: (
@@ -108,13 +111,13 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     ),
     Cause.DELETED: (seen(EventPresence.DELETED), "a person removed it in the calendar"),
     Cause.MISSING: (seen(EventPresence.MISSING), "does not show its calendar to this account"),
-    Cause.FOREIGN: (seen(EventPresence.FOREIGN), "something else under the event's id"),
+    Cause.FOREIGN: (seen(EventPresence.FOREIGN), "another event under this event's id"),
     Cause.UNSEEN: (seen(EventPresence.REFUSED), "does not show it now: the quota is used up (403 quotaExceeded)"),
     Cause.STALE: (replace(THERE, seen=GoogleReading(EventPresence.ALIVE, 9)), "an older state of the event, 9, than"),
     Cause.SHOWN: (seen(EventPresence.ALIVE), "Google shows it"),
-    Cause.APPLIED: (THERE, "as far as is remembered"),
-    Cause.GIVEN_UP: (replace(IDLE, memory=SourceState(10)), "the row that said why is gone"),
-    Cause.FORGOTTEN: (replace(IDLE, finished=(DONE,)), "nothing is remembered of an event"),
+    Cause.APPLIED: (THERE, "as far as the database remembers"),
+    Cause.GIVEN_UP: (replace(IDLE, memory=SourceState(10)), "that row is deleted by now"),
+    Cause.FORGOTTEN: (replace(IDLE, finished=(DONE,)), "the database remembers no event of it"),
     Cause.NEVER_CONNECTED: (replace(IDLE, connection=None, wanted=WANTED), "has no connection to Google, and no row"),
     Cause.NEVER_ASKED: (replace(IDLE, wanted=WANTED), f"rebuild --workspace {WORKSPACE}"),
     Cause.NOT_WANTED: (replace(IDLE, wanted=UNWANTED), "does not want this event"),
@@ -147,7 +150,7 @@ def test_the_sentence_says_what_the_calendar_shows_meanwhile() -> None:
     assert says(replace(WAITS, seen=alive)).startswith("The event's newest state is not in the calendar yet: ")
     assert says(replace(WAITS, memory=APPLIED, seen=deleted)).startswith("The event is not in the calendar yet: ")
     letter = replace(LETTER, code="BAD_REQUEST", seq=11)
-    assert "the calendar shows the state before it" in says(replace(THERE, letters=(letter,)))
+    assert "the calendar shows the one before it" in says(replace(THERE, letters=(letter,)))
     assert "was not removed" in says(replace(THERE, letters=(replace(letter, operation="CANCEL_EVENT"),)))
 
 
@@ -174,8 +177,40 @@ def test_a_removal_is_known_by_its_row_where_nothing_is_remembered() -> None:
 
 
 def test_a_lane_that_is_held_back_is_told_by_what_others_met() -> None:
-    met = ("rate limited (403 rateLimitExceeded) (7)", "Google failed (503) (2)")
-    assert says(replace(WAITS, met=met)).endswith("given back because of: " + ", ".join(met) + ".")
+    met = ("rate limited (403 rateLimitExceeded), 7 items", "Google failed (503), 2 items")
+    assert says(replace(WAITS, met=met)).endswith("; its workspace's items met: " + "; ".join(met) + ".")
+
+
+def test_what_google_shows_is_not_said_to_be_missing() -> None:
+    """An answer was lost: the item is tried again or dead, and the event is there all the same."""
+    alive = GoogleReading(EventPresence.ALIVE, seq=10)
+    failed = replace(LATER, status="FAILED", attempts=2, error="no answer came")
+    assert says(waits(failed, seen=alive)).startswith("Google shows the event in its newest state, but its item is not")
+    assert says(waits(replace(failed, seq=11), seen=alive)).startswith(
+        "The event's newest state is not in the calendar"
+    )
+    letter = replace(LETTER, code="EXHAUSTED", error="no answer came")
+    assert explain(replace(IDLE, letters=(letter,), seen=alive)).cause is Cause.UNREMEMBERED
+    assert explain(replace(IDLE, letters=(replace(letter, seq=11),), seen=alive)).cause is Cause.EXHAUSTED
+    gone = replace(letter, operation="CANCEL_EVENT")
+    assert explain(replace(IDLE, letters=(gone,), seen=alive)).cause is Cause.EXHAUSTED
+
+
+def test_an_age_that_the_role_may_not_see_is_not_said() -> None:
+    assert says(waits(replace(ROW, session=SessionFacts(8, "psql", None)))).endswith("(process 8) has locked its row.")
+
+
+def test_a_workspace_without_a_connection_may_be_left_out_of_the_view() -> None:
+    found = explain(replace(IDLE, connection=None, wanted=UNWANTED))
+    assert found.cause is Cause.NEVER_CONNECTED
+    assert "has no connection to Google" in found.verdict
+
+
+def test_an_event_whose_workspace_is_not_connected_any_more_is_not_sent_to_a_rebuild_first() -> None:
+    found = explain(replace(THERE, connection=None, wanted=UNWANTED))
+    assert found.cause is Cause.UNWANTED
+    assert found.remedy.startswith("Delete it in the calendar by hand, or connect the workspace again: ")
+    assert explain(replace(THERE, connection=None, wanted=WANTED)).cause is Cause.APPLIED
 
 
 def test_what_waits_later_lets_others_pass() -> None:
@@ -234,5 +269,5 @@ def test_whatever_is_so_the_sentences_are_whole(chain: Chain) -> None:
     found = explain(chain)
     for sentence in (found.verdict, found.remedy):
         assert re.search(r"[.?]$", sentence)
-        assert not re.search(r"\bNone\b|\(\)|: [.]", sentence), sentence
+        assert not re.search(r"\bNone\b|(?<!now)\(\)|: [.]", sentence), sentence
         assert re.sub(r"\{item\} %s", "", sentence).count("{") == 0, sentence

@@ -199,7 +199,26 @@ def test_a_peer_that_dies_is_noticed(writers: list[Writer], calls: int, seed: in
     timings = Timings(poll=30.0, calls_at_once=calls)
     world = World(writers, 2, timings, seed, dies_at=dies_at)
     world.run(until=20.0)
-    assert max(world.delays(), default=0.0) <= 1.25 * timings.watch + timings.retry_cap + timings.ask + MARGIN
+    longest = timings.watch + dies_at  # a pause is no longer than all before it and the first
+    assert max(world.delays(), default=0.0) <= 1.25 * longest + timings.retry_cap + timings.ask + MARGIN
+
+
+def test_a_peer_that_sleeps_on_is_seen_to_ever_more_rarely() -> None:
+    gate, now, seen = gate_at(GateState.WATCHING), 1.0, [1.0]
+    while len(seen) < 7:
+        step = gate.next(now)
+        if step.do is GateAction.LOOK:
+            gate.looked(Look(LookResult.NOTHING), now)
+        elif step.do is GateAction.SEE_PEER:
+            gate.saw_peer(armed=True, now=now)
+            seen.append(now)
+        else:
+            now = step.until
+    assert [after - before for before, after in itertools.pairwise(seen)] == [1.0, 2.0, 4.0, 6.0, 6.0, 6.0]
+    gate.notified(now)
+    gate.looked(Look(LookResult.NOTHING), now)
+    gate.asked(LockAttempt.PEER, now)
+    assert gate.next(now).until == now + 1.0
 
 
 def test_without_overlapping_writers_a_row_is_seen_at_once() -> None:

@@ -232,7 +232,7 @@ def test_reminders(told: Json, shown: object, expected: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("odd", "the row"),
+        ("odd", "row"),
         (ROW | {"is_all_day": "perhaps"}, "is_all_day"),
         (ROW | {"is_all_day": 7}, "is_all_day"),
         (ROW | {"start_at": "infinity"}, "start_at"),

@@ -74,7 +74,7 @@ def test_kinds() -> None:
     assert gone.problem == "404 notFound"  # type: ignore[union-attr]
     odd = judge.judge("task:odd", Unusable("title"), NOTHING)
     assert what(odd) == ("unusable", (), ())
-    assert odd.problem == "title cannot be used"  # type: ignore[union-attr]
+    assert odd.problem == "the application's title cannot be used"  # type: ignore[union-attr]
     rest = list(judge.rest())
     assert [(what(each), each.calendar_id) for each in rest] == [
         (("unexpected", ("u1",), ()), HOME),

@@ -132,7 +132,7 @@ async def test_an_end_that_is_refused_is_told_as_that(world: World, outbox: Outb
     assert await outbox.settle([Settlement(items[row], "COMPLETED", 0)]) == [SettlementResult.LOST]
     world.connection.execute("update sync_set_aside set retry_at = now()")
     assert (await outbox.sweep()).recovered == 1
-    assert world.row(row)["last_error"] == "The database refuses to write what became of it (SQLSTATE P0001)."
+    assert world.row(row)["last_error"] == "The database refuses to write its outcome (SQLSTATE P0001)."
 
 
 @pytest.mark.usefixtures("holder")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import trio
+from trio.testing import MockClock
 
 from reactor.core.dispatch.gate import GateState, Look, LookResult, Timings
 from reactor.postgres.connection.session import open_session
@@ -24,9 +25,18 @@ async def test_a_writers_call(database: Database, nursery: trio.Nursery) -> None
     nursery.start_soon(wakeups.run, nothing)
     await until(lambda: wakeups.state is GateState.ARMED)
     assert set(wakeups.sources) <= {"connected"}
+    before = wakeups.called_at
     async with open_session(database.owner, name="writer") as writer:
         await writer.execute(INSERT, (1,))
     await until(lambda: wakeups.sources["notify"] == 1)
+    assert wakeups.called_at > before
+
+
+def test_without_a_session_anybody_may_have_called() -> None:
+    async def ask() -> None:
+        assert Wakeups("").called_at == trio.current_time()
+
+    trio.run(ask, clock=MockClock())
 
 
 async def test_room_again(database: Database, nursery: trio.Nursery) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOON = 15.0
 """Seconds within which an innocent's item is settled, from its commit or the end of what befalls everybody."""
 TAKEN_OVER = 12.0
-"""Seconds within which what lost its worker is taken over: an idle replica sweeps every 5 s."""
+"""Seconds within which what lost its worker is taken over: an idle replica sweeps every 9.5 s."""
 FREE = 3
 """Losses in a row that cost nothing."""
 MOST_FREE = 2

@@ -33,6 +33,7 @@ class Swept:
 
     recovered: int = 0
     dead: int = 0
+    again: bool = False
 
 
 class ModelOutbox:
@@ -206,13 +207,16 @@ class ModelOutbox:
 
     async def sweep(self) -> Swept:
         """Take over what lost its worker."""
-        recovered, dead = await self._ask(self._claims, "sweep", self._sweep)
-        return Swept(recovered, dead)
+        swept: Swept = await self._ask(self._claims, "sweep", self._sweep)
+        return swept
 
-    def _sweep(self) -> tuple[int, int]:
-        return self._tables.sweep(
+    def _sweep(self) -> Swept:
+        tables = self._tables
+        recovered, dead = tables.sweep(
             self._server.now(), self._ceiling, lease_no=self.lease_no, held=frozenset(self._in_flight)
         )
+        others = any(r.status == "PROCESSING" and r.lease_no != self.lease_no for r in tables.rows.values())
+        return Swept(recovered, dead, again=others)
 
     async def _ask(self, session: Session, kind: str, effect: Callable[[], Any]) -> Any:
         """Shielded, as the adapter's statements are: an interrupted one would cost the session."""

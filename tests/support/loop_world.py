@@ -1,5 +1,6 @@
 """The world as the loop sees it, in memory: an outbox, a calendar and a gate, under virtual time."""
 
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -92,6 +93,7 @@ class Listener(Observer):
 class FakeSwept:
     recovered: int = 0
     dead: int = 0
+    again: bool = False
 
 
 @dataclass
@@ -110,6 +112,8 @@ class FakeOutbox:
     followed: bool = False
     refuse: int = 0
     most_in_hand: int = 0
+    elsewhere: bool = False
+    """Whether another replica has something in hand."""
     transactions: Counter[str] = field(default_factory=Counter)
     inserted: Callable[[], None] = lambda: None
     _seq: int = 0
@@ -243,7 +247,7 @@ class FakeOutbox:
 
     async def sweep(self) -> FakeSwept:
         await self._transaction("sweep")
-        return FakeSwept()
+        return FakeSwept(again=self.elsewhere)
 
 
 @dataclass
@@ -321,10 +325,12 @@ class FakeWakeups:
         self.gate = Gate(Timings(), jitter)
         self.stir = trio.Event()
         self.looks = 0
+        self.called_at = -math.inf
 
     def inserted(self) -> None:
         """A writer commits: it calls only if the gate is held."""
         if self.gate.state is GateState.ARMED:
+            self.called_at = trio.current_time()
             self.gate.notified(trio.current_time())
             self.stir.set()
 

@@ -321,7 +321,7 @@ def enable(*, workspace: Workspace, as_json: AsJson = False, database_url: Datab
 def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     """Mark a connection invalid: nothing of the workspace is sent, and nothing is lost, until `enable`.
 
-    What is in hand already is finished.
+    What is in flight is finished.
 
     Exit codes: 0 it is invalid; 2 it has no connection, wrong use or no database.
     """

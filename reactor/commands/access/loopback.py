@@ -90,7 +90,7 @@ class Loopback:
             return HTTPStatus.BAD_REQUEST, text, None
         self._state = ""  # one answer
         if "code" in answer:
-            return HTTPStatus.OK, "Thank you. You may close this window; the terminal says what came of it.", answer
+            return HTTPStatus.OK, "Thank you. You may close this window; the terminal shows the result.", answer
         return HTTPStatus.OK, "Consent was not given. You may close this window.", answer
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

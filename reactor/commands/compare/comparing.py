@@ -273,7 +273,7 @@ class _Comparison:
         if self._report.calendars.get(calendar_id, "not read"):
             return found
         if not self._lookups:
-            return replace(found, problem="not looked for by itself (--lookups)")
+            return replace(found, problem="not asked for on its own: --lookups is used up")
         self._lookups -= 1
         said = await reader.event(calendar_id, event_id)
         return judging.again(found, wanted, memory, calendars.read(said.document), words=self._parts.words)

@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from reactor.commands.compare.comparing import MOST, Cost, Report
 from reactor.commands.output import count, duration, note, print_json, print_table
 from reactor.drift.judge import DriftFinding, DriftKind
+from reactor.drift.wanted import Field
 from reactor.errors import ConfigurationError
 
 Document = dict[str, Any]
 
-_ON_ITS_WAY = "on its way, waits in the outbox or was changed meanwhile"
+_ON_ITS_WAY = "on its way: it waits in the outbox, or was changed meanwhile"
 
 
 @dataclass(slots=True)
@@ -73,19 +74,17 @@ class Comparison:
 
 def forecast(cost: Cost, *, rate: float, lookups: int) -> str:
     """Say what it will cost, and whose quota."""
-    if cost.calendars is None:
-        what = f"{count(cost.workspaces, 'workspace')}, about {count(cost.events, 'event')}"
-        whose = "each counts against the quota of its workspace's account and against the project's"
-    else:
-        what = f"{count(cost.calendars, 'calendar')}, about {count(cost.events, 'event')}"
-        whose = "they count against the quota of the workspace's account and against the project's"
-    most = f"and up to {lookups:,} for events that are in no list" + (
-        ", of each workspace" if cost.calendars is None else ""
-    )
+    is_one = cost.calendars is not None
+    what = count(cost.calendars, "calendar") if cost.calendars is not None else count(cost.workspaces, "workspace")
+    each = "" if is_one else " for each workspace"
+    more = f", and up to {lookups:,} more{each} for events that no list has" if lookups else ""
+    whose = "the workspace's account" if is_one else "its workspace's account"
     least = cost.calls / rate
     takes = f" At {rate:g} a second that takes {duration(least)} or more." if least >= 1 else ""
-    calls = count(cost.calls, "call")
-    return f"{what}: about {calls} to Google, {most}; {whose}.{takes} Nothing is changed."
+    return (
+        f"To compare {what} with about {count(cost.events, 'event')} takes about {count(cost.calls, 'call')} to Google"
+        f"{more}. Each counts against the quota of {whose} and against the project's.{takes} Nothing is changed."
+    )
 
 
 def show_cost(cost: Cost, *, as_json: bool) -> None:
@@ -113,7 +112,7 @@ def show(found: Comparison, *, as_json: bool) -> None:
 
 
 def _show_report(report: Report) -> None:
-    for on_its_way, title in ((False, f"{report.workspace} differs"), (True, f"\n{report.workspace}: {_ON_ITS_WAY}")):
+    for on_its_way, title in ((False, f"{report.workspace} differs"), (True, f"\n{report.workspace}, {_ON_ITS_WAY}")):
         rows = [_row(each) for each in report.findings if each.on_its_way is on_its_way]
         if rows:
             print_table(("is", "source", "calendar", "event", "what"), rows, title=title)
@@ -124,10 +123,22 @@ def _show_report(report: Report) -> None:
     note(_say(report))
     for text in report.notes:
         note(f"  {text}")
+    for text in _remedies(report):
+        note(f"  {text}")
+
+
+def _remedies(report: Report) -> Iterator[str]:
     if report.kinds:
-        note(f"  why one differs: `python -m reactor explain SOURCE --workspace {report.workspace} --google`")
+        yield f"to see why one differs: `python -m reactor explain SOURCE --workspace {report.workspace} --google`"
     if set(report.kinds) - {DriftKind.CALENDAR_GONE, DriftKind.UNUSABLE}:
-        note(f"  what mends most kinds: `python -m reactor rebuild --workspace {report.workspace}`")
+        yield f"to correct most kinds: `python -m reactor rebuild --workspace {report.workspace}`"
+    if DriftKind.CALENDAR_GONE in report.kinds:
+        yield (
+            "calendar gone: share the calendar with the account again, or connect another one: "
+            f"`python -m reactor connect --workspace {report.workspace} --calendar …`"
+        )
+    if DriftKind.UNUSABLE in report.kinds:
+        yield "unusable: correct the row in the application"
 
 
 def _row(finding: DriftFinding) -> tuple[str, ...]:
@@ -142,7 +153,13 @@ def _row(finding: DriftFinding) -> tuple[str, ...]:
 
 def _remarks(finding: DriftFinding) -> Iterator[str]:
     for each in finding.fields:
-        yield f"{_words(each.field)}: wanted {each.wanted}, there {each.held}"
+        match each.field:
+            case Field.MARKER:
+                yield "our mark: not there"
+            case Field.EVENT:
+                yield f"event id: remembered {each.wanted}, there {each.held}"
+            case _:
+                yield f"{_words(each.field)}: wanted {each.wanted}, there {each.held}"
     if finding.problem:
         yield finding.problem
     if finding.item and finding.code:
@@ -180,7 +197,7 @@ def _sum(found: Comparison) -> str:
 
 def _differences(kinds: Mapping[DriftKind, int], on_its_way: int) -> str:
     said = ", ".join(f"{kinds[kind]:,} {_words(kind)}" for kind in DriftKind if kinds.get(kind)) or "no differences"
-    return f"{said}; {on_its_way:,} on their way" if on_its_way else said
+    return f"{said}; {on_its_way:,} on {'its' if on_its_way == 1 else 'their'} way" if on_its_way else said
 
 
 def _words(name: str) -> str:

@@ -26,7 +26,12 @@ lost either: it makes the state AWAKE, and from there no path leads to sleep but
 
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
-we notice within `watch`.
+we notice when we see to it: after `watch`, then after twice as long, up to `watch_cap` where nobody calls. So where
+rows come now and then a killed peer is missed within a second or two. After a long silence that may take some seconds,
+in which writers call nobody, unless a replica starts meanwhile. That is the price of asking little: to see to the peer
+each second was more than half of all that an idle replica asked (`python -m benchmarks idle`).
+
+Why a watcher polls less. The slow poll is for rows that no writer calls for, and the armed peer polls for them.
 
 Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once, since
 their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without a token
@@ -129,7 +134,9 @@ class Timings:
         ask: How long asking waits for writers; short, for VACUUM's sake.
         retry: The first pause after a writer refused; it doubles up to `retry_cap`.
         retry_cap: The longest such pause: what a row committed beside a long transaction may have to wait.
-        watch: How often to see whether the armed peer still is.
+        watch: The first pause before we see whether the armed peer still is; it doubles up to `watch_cap`.
+        watch_cap: The longest such pause.
+        watch_polls: So many times rarer is the slow poll where a peer is armed.
         announce: The shortest time between announcements.
         deaf_poll: Between looks while there is no session to listen on.
     """
@@ -142,6 +149,8 @@ class Timings:
     retry: float = 0.05
     retry_cap: float = 0.25
     watch: float = 1.0
+    watch_cap: float = 6.0
+    watch_polls: float = 3.0
     announce: float = 0.25
     deaf_poll: float = 0.25
 
@@ -165,6 +174,7 @@ class Gate:
         self._look_at = -math.inf
         self._ask_at = -math.inf
         self._retry = timings.retry
+        self._watch_pause = timings.watch
         self._busy_pause = timings.awake_poll  # a claim takes milliseconds; the jitter parts two losers
         self._calls = 0.0  # tokens taken, as of `_calls_at`
         self._calls_at = -math.inf
@@ -230,6 +240,7 @@ class Gate:
                 self.state = GateState.ARMED
                 self._look_at = now
             case LockAttempt.PEER:
+                self._watch_pause = self._timings.watch
                 self._watch(now)
             case _:  # WRITER
                 # Whatever it kept silent about is visible when it commits, and only a look finds it.
@@ -242,6 +253,7 @@ class Gate:
         if self.state is not GateState.WATCHING:
             return
         if armed:
+            self._watch_pause = min(2 * self._watch_pause, self._timings.watch_cap)
             self._watch(now)
         else:
             self._go_hungry(now)
@@ -254,7 +266,7 @@ class Gate:
 
     def _watch(self, now: float) -> None:
         self.state = GateState.WATCHING
-        self._ask_at = now + self._timings.watch * (0.75 + 0.5 * self._jitter())
+        self._ask_at = now + self._watch_pause * (0.75 + 0.5 * self._jitter())
 
     def notified(self, now: float) -> None:
         """A writer called."""
@@ -308,4 +320,5 @@ class Gate:
         return self._calls_taken(now) < self._timings.calls_at_once
 
     def _next_poll(self, now: float) -> float:
-        return now + self._timings.poll * (0.75 + 0.5 * self._jitter())
+        poll = self._timings.poll * (self._timings.watch_polls if self.state is GateState.WATCHING else 1)
+        return now + poll * (0.75 + 0.5 * self._jitter())

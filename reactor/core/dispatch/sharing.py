@@ -41,7 +41,7 @@ from typing import NamedTuple
 NOTHING = 2**31 - 1
 """The divisor of a replica that sends nothing: the largest number that a key has room for."""
 GOOD_FOR = 20.0
-"""Seconds after a count for which a part may be used; an idle replica counts with each of its sweeps, every 6 s."""
+"""Seconds after a count for which a part may be used; an idle replica counts with each of its sweeps, every 9.5 s."""
 PATIENCE = GOOD_FOR + 1.0
 """Seconds after which a newcomer does not wait any more for what others publish. The one is for clocks' rates."""
 

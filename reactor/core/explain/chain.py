@@ -40,12 +40,12 @@ class SessionFacts:
     Attributes:
         pid: Its backend's process id, None for a prepared transaction.
         name: Its application_name.
-        seconds: For how long.
+        seconds: For how long; None where Postgres does not show that to this role.
     """
 
     pid: int | None
     name: str
-    seconds: float = 0.0
+    seconds: float | None = 0.0
 
     @property
     def text(self) -> str:
@@ -223,6 +223,11 @@ class Chain:
     def is_shown(self) -> bool:
         """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
         return self.seen.sight is EventPresence.ALIVE if self.seen else self.place is not None
+
+    def shows(self, row: OutboxRow) -> bool:
+        """Whether Google, if it was asked, shows the state of a row, or a newer one."""
+        seen = self.seen
+        return seen is not None and seen.sight is EventPresence.ALIVE and seen.seq is not None and seen.seq >= row.seq
 
     @property
     def is_cancelled(self) -> bool:

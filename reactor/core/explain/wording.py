@@ -1,10 +1,13 @@
 """What the sentences of an explanation name: ids, times and reasons of a chain, never an event's text."""
 
 from collections.abc import Mapping
+from shlex import quote
 
 from reactor.core.explain.chain import Chain
 from reactor.core.payload import Operation
 from reactor.core.refusals import advice
+
+_LONGEST_CALENDAR = 256  # characters; Google's ids have fewer, and a row may hold anything
 
 
 def words(chain: Chain) -> Mapping[str, object]:
@@ -14,11 +17,14 @@ def words(chain: Chain) -> Mapping[str, object]:
     session = row.session if row else None
     return {
         "workspace": chain.workspace_id,
+        "to_connect": f"`python -m reactor connect --workspace {chain.workspace_id} --calendar {_calendar(chain)}`",
+        "to_rebuild": f"`python -m reactor rebuild --workspace {chain.workspace_id}`",
+        "to_show": f"`python -m reactor dead-letters show {letter and letter.id}`",
+        "to_requeue": f"`python -m reactor dead-letters requeue --id {letter and letter.id}`",
         "floor": chain.floor,
         "what": _waiting(chain),
         "fate": _fate(chain),
         "item": row and row.id,
-        "letter": letter and letter.id,
         "seq": row and row.seq,
         "error": (ended and ended.error) or "no reason was written",
         "attempts": ended and ended.attempts,
@@ -30,25 +36,39 @@ def words(chain: Chain) -> Mapping[str, object]:
         "retry": span(row.retry_in if row else 0.0),
         "session": session.text if session else "an unknown session",
         "pid": (session and session.pid) or "pid",
-        "held": span(session.seconds if session else 0.0),
+        "held": span((session and session.seconds) or 0.0),
+        "for_long": f" for {span(session.seconds)}" if session and session.seconds is not None else "",
         "deletes": chain.stop and chain.stop.deletes,
         "events": chain.stop and chain.stop.events,
         "rebuild": chain.rebuild and chain.rebuild.id,
         "refused": chain.replicas.sqlstate,
         "refused_advice": advice(chain.replicas.sqlstate or ""),
         "blocker": blocker and blocker.text,
-        "ahead": f"{chain.ahead:,}",
-        "met": f"; rows of the workspace were given back because of: {', '.join(chain.met)}" if chain.met else "",
+        "blocker_pid": (blocker and blocker.pid) or "pid",
+        "ahead": f"behind {_items(chain.ahead)} of its workspace" if chain.ahead else "the next of its workspace",
+        "met": f"; its workspace's items met: {'; '.join(chain.met)}" if chain.met else "",
         "shown": chain.seen and chain.seen.seq,
         "problem": chain.seen and chain.seen.problem,
         "unread": chain.wanted.problem,
     }
 
 
+def _items(number: int) -> str:
+    return f"{number:,} item{'' if number == 1 else 's'}"
+
+
+def _calendar(chain: Chain) -> str:
+    """The calendar that the workspace is connected to, so that the command can be pasted; … where it is none."""
+    known = chain.connection.calendar_id if chain.connection else ""
+    return quote(known) if 0 < len(known) <= _LONGEST_CALENDAR else "…"
+
+
 def _waiting(chain: Chain) -> str:
     """The beginning of a sentence about a state that waits."""
     if chain.row and chain.row.operation == Operation.CANCEL_EVENT:
         return "The event is not removed yet"
+    if chain.row and chain.shows(chain.row):
+        return "Google shows the event in its newest state, but its item is not done"
     return (
         "The event's newest state is not in the calendar yet"
         if chain.is_shown
@@ -60,8 +80,9 @@ def _fate(chain: Chain) -> str:
     """The beginning of a sentence about a dead letter."""
     if chain.letter and chain.letter.operation == Operation.CANCEL_EVENT:
         return "The event was not removed: that is a dead letter,"
-    shown = "; the calendar shows the state before it" if chain.is_shown else ""
-    return f"The event's newest state was not written{shown}: it is a dead letter,"
+    if chain.is_shown:
+        return "The event's newest state was not written (the calendar shows the one before it): it is a dead letter,"
+    return "The event was not written: it is a dead letter,"
 
 
 def span(seconds: float) -> str:

@@ -60,8 +60,9 @@ class AdminSession:
         """
         if not self.one(_SQL["is_known"], workspace=workspace)["known"]:
             raise ConfigurationError(
-                f"Nothing is known of workspace {workspace}: it has no connection and no open item. See "
-                "`python -m reactor connections list` for those that are known."
+                f"Nothing is known of workspace {workspace}: it has no connection to Google and no open item. If the "
+                f"id is right, connect it: `python -m reactor connect --workspace {workspace} --calendar …`; "
+                "`python -m reactor connections list` shows those that are connected."
             )
 
 

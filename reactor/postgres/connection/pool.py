@@ -12,6 +12,7 @@ A thread is left behind when its task is cancelled. What it does there is bounde
 for a statement, and by TCP's for a peer that is silent.
 """
 
+import select
 from collections.abc import Callable
 from typing import LiteralString, TypeVar
 
@@ -61,7 +62,7 @@ class Pool:
             max_idle=_IDLE,
             reconnect_timeout=_WAIT,
             num_workers=1,
-            check=ConnectionPool.check_connection,
+            check=_check,
             configure=lambda connection: set_up(connection, name, bounds),
             kwargs={"autocommit": True, "prepare_threshold": None},
         )
@@ -96,6 +97,18 @@ class Pool:
         """Close the connections."""
         with trio.CancelScope(shield=True):  # bounded by the pool
             await trio.to_thread.run_sync(self._pool.close, limiter=trio.CapacityLimiter(1))
+
+
+def _check(connection: psycopg.Connection[Row]) -> None:
+    """See that a connection is there, with a statement only where the server has said something.
+
+    The end of a connection can be read from its socket. Where the server is silent a statement of ours learns no more
+    than the caller's own, which comes next.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 def _in(connection: psycopg.Connection[Row], work: Callable[[psycopg.Connection[Row]], T]) -> T:

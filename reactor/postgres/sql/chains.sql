@@ -308,8 +308,8 @@ with page as materialized (
 
 -- name: rows
 -- What is told of a row. Who has it in hand is found by its lease, or by the item's lock (an older worker's); who has
--- locked it, by the transaction that its xmax names (of several that share a lock Postgres tells none). Times without end
--- have no distance.
+-- locked it, by the transaction that its xmax names (of several that share a lock Postgres tells none), with the
+-- age of that transaction, which only a role that may read all statistics sees. Times without end have no distance.
 select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.parent_id is not null as is_child,
        case when o.next_attempt_at = '-infinity' then 0
             when isfinite(o.next_attempt_at)
@@ -325,9 +325,9 @@ select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.par
             when o.lease_no is null and o.claim_no is null then 'older'
             else 'lost' end as hands,
        h.pid is not null or h.is_locker as has_session, h.pid, coalesce(t.application_name, '') as name,
-       coalesce(extract(epoch from clock_timestamp() - case
-         when o.status <> 'PROCESSING' then t.xact_start when isfinite(o.updated_at) then o.updated_at end), 0
-       )::double precision as seconds
+       extract(epoch from clock_timestamp() - case
+         when o.status <> 'PROCESSING' then t.xact_start when isfinite(o.updated_at) then o.updated_at
+       end)::double precision as seconds
   from found as o
   left join public.sync_set_aside as a on a.item_id = o.id
   left join lateral (
@@ -357,7 +357,7 @@ with page as materialized (
 select (select count(*) from page as p
          where p.next_attempt_at < least(
            (select i.next_attempt_at from public.sync_outbox as i where i.id = %(item)s), now()))::integer as ahead,
-       (select array_agg(e.error || ' (' || e.n || ')' order by e.n desc)
+       (select array_agg(e.error || ', ' || e.n || case when e.n = 1 then ' item' else ' items' end order by e.n desc)
           from (select p.error, count(*) as n from page as p where p.error is not null
                  group by 1 order by 2 desc limit 3) as e) as met;
 

@@ -223,26 +223,40 @@ select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
      order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as s on true;
 
 -- name: orphans
--- Items whose worker died: PROCESSING under a lease that no session holds. pg_locks is younger than the statement's
--- snapshot, and a lease never comes back, so what is seen under a dead lease stays an orphan until it is swept, or settled
--- by the session that writes for that worker. Rows under our own lease that we do not have in hand are orphans too.
+-- Whether other replicas have anything in hand, and the items whose worker died: PROCESSING under a lease that no session
+-- holds. pg_locks is younger than the statement's snapshot, and a lease never comes back, so what is seen under a dead lease
+-- stays an orphan until it is swept, or settled by the session that writes for that worker. Rows under our own lease that we
+-- do not have in hand are orphans too.
 --
 -- An older worker's row has no lease and is judged by its item's lock. The polling worker's pool of sessions may lose
 -- locks: its rows, without a claim_no, get ten minutes.
-select o.id, o.lease_no, o.claim_no
-  from public.sync_outbox as o
- where o.status = 'PROCESSING'
-   and case
-     when o.lease_no = %(lease)s then o.id <> all (%(held)s::uuid[])
-     when o.lease_no is not null
-     then (o.lease_no & 2147483647) not in (select h.lease from public.sync_lease_holders() as h)
-     else (o.claim_no is not null or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
-          and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end
-   and not exists (
-     select from public.sync_set_aside as a where a.item_id = o.id and a.retry_at > pg_catalog.clock_timestamp())
-   and o.id > %(after)s
- order by o.id
- limit 1000;
+--
+-- Each list is a subquery, which is looked up by hash: thousands of items in hand, compared one with another, take a tenth
+-- of a second.
+with in_hand as materialized (
+  select o.id, o.lease_no, o.claim_no, o.updated_at,
+         case
+           when o.lease_no = %(lease)s then false
+           when o.lease_no is not null
+           then (o.lease_no & 2147483647) in (select h.lease from public.sync_lease_holders() as h)
+           else public.sync_item_key(o.id) in (select h.key from public.sync_item_holders() as h) end as has_worker
+    from public.sync_outbox as o
+   where o.status = 'PROCESSING'
+     and (o.lease_no is distinct from %(lease)s or o.id not in (select u.id from unnest(%(held)s::uuid[]) as u (id)))
+), orphans as (
+  select o.id, o.lease_no, o.claim_no
+    from in_hand as o
+   where not o.has_worker and o.id > %(after)s
+     and (o.lease_no is not null or o.claim_no is not null
+          or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
+     and not exists (
+       select from public.sync_set_aside as a where a.item_id = o.id and a.retry_at > pg_catalog.clock_timestamp())
+   order by o.id
+   limit 1000
+)
+select others.have, o.id, o.lease_no, o.claim_no
+  from (select exists (select from in_hand as i where i.has_worker)) as others (have)
+  left join orphans as o on true;
 
 -- name: sweep
 -- Take over orphans. Each is looked at once more under its row's lock; what another session has locked is passed by, and an
@@ -297,7 +311,7 @@ with orphans as materialized (
                              then pg_catalog.clock_timestamp() end,
          -- It is set aside where the worker lived, and could not write what became of it.
          last_error = coalesce(
-           (select 'The database refuses to write what became of it (SQLSTATE ' || a.sqlstate || ').'
+           (select 'The database refuses to write its outcome (SQLSTATE ' || a.sqlstate || ').'
               from public.sync_set_aside as a where a.item_id = o.id),
            'The worker was lost with the item in hand.')
     from reachable as r
