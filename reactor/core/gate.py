@@ -9,20 +9,25 @@ holds its share to the end of its transaction. If it cannot, somebody sleeps, an
     AWAKE     look, and look again every few ms                                   nothing, and calls allowed → HUNGRY
     HUNGRY    ask for G                                                           granted → ARMED
                 refused by a silent writer: look, ask again a little later        a peer has it → WATCHING
-    ARMED     G is ours: look once more, then sleep until the next due time       notified, or work found → AWAKE
-              or the slow poll; writers call
+    ARMED     G is ours: look once more, then sleep until the next due time       more work than one look takes, or
+              or the slow poll; writers call, and each call is a look             calls used up → AWAKE
     WATCHING  a peer is armed, so writers call us too: sleep, and now and then    notified → AWAKE
               see whether it still is                                             it is not → HUNGRY
     FULL      no capacity to claim with: sleep; writers keep silent               a slot is freed → AWAKE
 
-Out of every state a lost session leads to DEAF, a look that claimed something to AWAKE, and one without capacity to
-FULL. Whoever leaves ARMED gives G back.
+Out of every state a lost session leads to DEAF, and a look without capacity to FULL; a look that claimed something
+leads to AWAKE, but out of ARMED only where it left something behind. Whoever leaves ARMED gives G back.
 
 Why nothing is missed. ARMED means that G was granted exclusively: every writer that shared it, and so kept silent, has
 ended, and every later one fails its try and notifies us. A row committed in silence is therefore visible to the look
 that follows the grant, and only after that look, if it was complete, do we sleep. A look is complete when it covered
-everything that we could claim; one that met a busy peer was none. A call that arrives while a look is under way is not
-lost either: it makes the state AWAKE, and from there no path leads to sleep but through another look after a grant.
+everything that we could claim; one that met a busy peer was none. For as long as G is ours, all that is committed later
+is called for, and a call is followed by a look that begins after it. So a call that arrives while a look is under way
+is not lost: in ARMED it has the look repeated; out of AWAKE no path leads to sleep but through a look after a grant.
+
+Why G is kept over a call. To give it back, to ask for it again and to look once more after the grant would be three of
+the six questions that a wake asks the database (`python -m benchmarks wake` counts its CPU). They buy silence for the
+writers of the next milliseconds, and where rows come now and then there are none.
 
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
@@ -30,8 +35,8 @@ we notice within `watch`.
 
 Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once, since
 their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without a token
-we stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once; where many writers are
-at work, one sleep costs a call of each, and the next has to wait for the bucket to fill.
+we give G back, stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once; where many
+writers are at work, the bucket is soon empty, and the next sleep has to wait for it to fill.
 
 Why asking waits, and why only shortly. With writers that overlap for ever a mere try would never be granted; a request
 that queues makes newcomers fail their try (so they notify) and is granted when those at work have ended. But a session
@@ -167,16 +172,18 @@ class Gate:
         self._busy_pause = timings.awake_poll  # a claim takes milliseconds; the jitter parts two losers
         self._calls = 0.0  # tokens taken, as of `_calls_at`
         self._calls_at = -math.inf
+        self._called = False  # in ARMED, since the last look began
         self._announce_wanted = False
         self._announce_at = -math.inf
 
     def next(self, now: float) -> Step:
-        """Tell what to do now."""
+        """Tell what to do now; a look is taken to begin at once."""
         if self.holds and self.state is not State.ARMED:
             return Step(Do.RELEASE)
         if self._announce_wanted and self.state is not State.DEAF and now >= self._announce_at:
             return Step(Do.ANNOUNCE)
         if now >= self._look_at:
+            self._called = False
             return Step(Do.LOOK)
         if self.state in (State.HUNGRY, State.WATCHING):
             if now >= self._ask_at:
@@ -190,9 +197,10 @@ class Gate:
         """Take in what a look came to."""
         match look.found:
             case Found.WORK:
-                self._wake(now)
+                if look.left_behind or self.state is not State.ARMED:
+                    self._wake(now)
                 if not look.left_behind:  # the next look would only compete with what this one found
-                    self._look_at = now + self._timings.awake_poll
+                    self._look_at = now if self._called else now + self._timings.awake_poll
             case Found.FULL:
                 self.state = State.DEAF if self.state is State.DEAF else State.FULL
                 self._look_at = self._next_poll(now)
@@ -217,7 +225,7 @@ class Gate:
                 self._go_hungry(now)
                 self._look_at = min(due_at, self._next_poll(now))
             case _:
-                self._look_at = min(due_at, self._next_poll(now))
+                self._look_at = now if self._called else min(due_at, self._next_poll(now))
 
     def asked(self, answer: Answer, now: float) -> None:
         """Take in what became of asking for G."""
@@ -259,7 +267,9 @@ class Gate:
         """A writer called."""
         self._calls = self._calls_taken(now) + 1
         self._calls_at = now
-        if self.state is not State.FULL:
+        if self.state is State.ARMED and self._may_be_called(now):
+            self._called, self._look_at = True, now
+        elif self.state is not State.FULL:
             self._wake(now)
 
     def freed(self, now: float) -> None:

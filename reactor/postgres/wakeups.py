@@ -15,7 +15,7 @@ from functools import partial
 import psycopg
 import trio
 
-from reactor.core.gate import Answer, Do, Gate, Look, State, Step, Timings
+from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Step, Timings
 from reactor.postgres.session import PING_INTERVAL, PING_TIMEOUT, Session, SessionLostError, open_session
 from reactor.postgres.statements import statements
 
@@ -57,6 +57,7 @@ class Wakeups:
         self.heard: Callable[[bool], object] = lambda _: None
         self._cause = ""  # of the next look, empty where there was no sleep before it
         self._due_at = math.inf
+        self._lingers = False  # the last look found work
         self._timings = timings or Timings()
         self._gate = Gate(self._timings, random.random)
         self._session: Session | None = None
@@ -79,6 +80,14 @@ class Wakeups:
     def state(self) -> State:
         """Where the gate is."""
         return self._gate.state
+
+    @property
+    def awake(self) -> bool:
+        """Whether a look begins after this moment in any case, if the one that is under way finds anything.
+
+        So what comes of a look that is under way is to be told as work where something was freed meanwhile.
+        """
+        return self._gate.state is State.AWAKE
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever; one call at a time.
@@ -166,10 +175,11 @@ class Wakeups:
         self._cause, self._due_at = "", math.inf
         found = await look()
         self._due_at = min(self._due_at, trio.current_time() + found.due_in)
+        self._lingers = found.found is Found.WORK
         self._gate.looked(found, trio.current_time())
 
     async def _sleep(self, until: float) -> None:
-        lingers = self._gate.state is State.AWAKE
+        lingers = self._lingers or self._gate.state is State.AWAKE
         with trio.move_on_at(until):
             await self._stir.wait()
         self._stir = trio.Event()
