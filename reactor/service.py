@@ -349,6 +349,10 @@ class _Watched:
         self._looked = looked
         self.freed = wakeups.freed
 
+    @property
+    def awake(self) -> bool:
+        return self._wakeups.awake
+
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         async def watched() -> Look:
             came_to = await look()

@@ -205,10 +205,10 @@ class FakeOutbox:
         self.claimed[row.id] = item
         return item
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
+    async def settle(self, settlements: Sequence[Settlement], *, asks: Callable[[], bool]) -> list[Written]:
         await self._transaction("settle")
         settled = [self._settle(settlement) for settlement in settlements]
-        self.followed = any(map(self._follows, settlements))
+        self.followed = asks() and any(map(self._follows, settlements))
         return settled
 
     def _follows(self, settlement: Settlement) -> bool:
@@ -326,6 +326,10 @@ class FakeWakeups:
         if self.gate.state is State.ARMED:
             self.gate.notified(trio.current_time())
             self.stir.set()
+
+    @property
+    def awake(self) -> bool:
+        return self.gate.state is State.AWAKE
 
     def freed(self) -> None:
         self.gate.freed(trio.current_time())

@@ -55,8 +55,10 @@ class Guarded(Observer):
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written, or was not."""
-        with self._guard("ended"):
+        try:  # for every item, so without a context manager of Python's
             self._observer.ended(settlement, seconds=seconds, written=written)
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            self._failed("ended", error)
 
     def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
         """A breaker changed."""
@@ -89,9 +91,12 @@ class Guarded(Observer):
         try:
             yield
         except Exception as error:  # noqa: BLE001  # whatever it is
-            now = trio.current_time()
-            if now - self._told.get(method, -TOLD_EVERY) >= TOLD_EVERY:
-                self._told[method] = now
-                self.crashed(error)
-            else:
-                self._stats.crashes += 1
+            self._failed(method, error)
+
+    def _failed(self, method: str, error: Exception) -> None:
+        now = trio.current_time()
+        if now - self._told.get(method, -TOLD_EVERY) >= TOLD_EVERY:
+            self._told[method] = now
+            self.crashed(error)
+        else:
+            self._stats.crashes += 1

@@ -70,8 +70,11 @@ class Outbox(Protocol):
         """Claim at most so many items; raises `TransientError` if the database refused."""
         ...
 
-    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Written]:
-        """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again."""
+    async def settle(self, settlements: Sequence[Settlement], *, asks: Callable[[], bool]) -> Sequence[Written]:
+        """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again.
+
+        `asks` is called when they are written, and says whether `followed` is to be found out.
+        """
         ...
 
     async def announce(self) -> None:
@@ -127,6 +130,11 @@ class Wakeups(Protocol):
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever, one call at a time."""
+        ...
+
+    @property
+    def awake(self) -> bool:
+        """Whether a look begins after this moment in any case, if the one that is under way finds anything."""
         ...
 
     def freed(self) -> None:
