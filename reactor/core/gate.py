@@ -9,8 +9,8 @@ holds its share to the end of its transaction. If it cannot, somebody sleeps, an
     AWAKE     look, and look again every few ms                                   nothing, and calls allowed → HUNGRY
     HUNGRY    ask for G                                                           granted → ARMED
                 refused by a silent writer: look, ask again a little later        a peer has it → WATCHING
-    ARMED     G is ours: look once more, then sleep until the next due time       more work than one look takes, or
-              or the slow poll; writers call, and each call is a look             calls used up → AWAKE
+    ARMED     G is ours: look once more, then sleep until the next due time       more work than one look takes, a call
+              or the slow poll; writers call, and a call is a look                during a look, calls used up → AWAKE
     WATCHING  a peer is armed, so writers call us too: sleep, and now and then    notified → AWAKE
               see whether it still is                                             it is not → HUNGRY
     FULL      no capacity to claim with: sleep; writers keep silent               a slot is freed → AWAKE
@@ -22,12 +22,13 @@ Why nothing is missed. ARMED means that G was granted exclusively: every writer 
 ended, and every later one fails its try and notifies us. A row committed in silence is therefore visible to the look
 that follows the grant, and only after that look, if it was complete, do we sleep. A look is complete when it covered
 everything that we could claim; one that met a busy peer was none. For as long as G is ours, all that is committed later
-is called for, and a call is followed by a look that begins after it. So a call that arrives while a look is under way
-is not lost: in ARMED it has the look repeated; out of AWAKE no path leads to sleep but through a look after a grant.
+is called for, and a call that finds us asleep is followed by a look. A call that arrives while a look is under way is
+not lost either: it makes the state AWAKE, and from there no path leads to sleep but through another look after a grant.
 
-Why G is kept over a call. To give it back, to ask for it again and to look once more after the grant would be three of
-the six questions that a wake asks the database (`python -m benchmarks wake` counts its CPU). They buy silence for the
-writers of the next milliseconds, and where rows come now and then there are none.
+Why G is kept over a call that finds us asleep. To give it back, to ask for it again and to look once more after the
+grant would be three of the six questions that a wake asks the database (`python -m benchmarks where` counts its CPU).
+They buy silence for the writers of the next milliseconds, and where rows come now and then there are none. A second
+call before the look is done is a sign of such writers.
 
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
@@ -172,18 +173,22 @@ class Gate:
         self._busy_pause = timings.awake_poll  # a claim takes milliseconds; the jitter parts two losers
         self._calls = 0.0  # tokens taken, as of `_calls_at`
         self._calls_at = -math.inf
-        self._called = False  # in ARMED, since the last look began
+        self._asleep = False
         self._announce_wanted = False
         self._announce_at = -math.inf
 
     def next(self, now: float) -> Step:
-        """Tell what to do now; a look is taken to begin at once."""
+        """Tell what to do now; it is taken to be done at once."""
+        step = self._next(now)
+        self._asleep = step.do is Do.SLEEP
+        return step
+
+    def _next(self, now: float) -> Step:
         if self.holds and self.state is not State.ARMED:
             return Step(Do.RELEASE)
         if self._announce_wanted and self.state is not State.DEAF and now >= self._announce_at:
             return Step(Do.ANNOUNCE)
         if now >= self._look_at:
-            self._called = False
             return Step(Do.LOOK)
         if self.state in (State.HUNGRY, State.WATCHING):
             if now >= self._ask_at:
@@ -200,7 +205,7 @@ class Gate:
                 if look.left_behind or self.state is not State.ARMED:
                     self._wake(now)
                 if not look.left_behind:  # the next look would only compete with what this one found
-                    self._look_at = now if self._called else now + self._timings.awake_poll
+                    self._look_at = now + self._timings.awake_poll
             case Found.FULL:
                 self.state = State.DEAF if self.state is State.DEAF else State.FULL
                 self._look_at = self._next_poll(now)
@@ -225,7 +230,7 @@ class Gate:
                 self._go_hungry(now)
                 self._look_at = min(due_at, self._next_poll(now))
             case _:
-                self._look_at = now if self._called else min(due_at, self._next_poll(now))
+                self._look_at = min(due_at, self._next_poll(now))
 
     def asked(self, answer: Answer, now: float) -> None:
         """Take in what became of asking for G."""
@@ -267,8 +272,8 @@ class Gate:
         """A writer called."""
         self._calls = self._calls_taken(now) + 1
         self._calls_at = now
-        if self.state is State.ARMED and self._may_be_called(now):
-            self._called, self._look_at = True, now
+        if self.state is State.ARMED and self._asleep and self._may_be_called(now):
+            self._asleep, self._look_at = False, now
         elif self.state is not State.FULL:
             self._wake(now)
 
