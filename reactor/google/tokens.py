@@ -160,7 +160,7 @@ class TokenSource:
         if flight is None and (present is None or now >= self._replace_at):
             flight = self._take_off(now)
         if present is not None:
-            await trio.lowlevel.checkpoint_if_cancelled()  # no round of the scheduler: a commit waits for its request
+            await trio.lowlevel.checkpoint()
             return present
         if flight is not None:
             await flight.landed.wait()

@@ -1,35 +1,34 @@
-"""Requests onto the wire and answers off it: connections that are kept, and what goes wrong with them as replies.
+"""Requests onto the wire and answers off it: httpx on Trio, HTTP/1.1 with keep-alive.
 
-Connections are kept on a stack while they are idle. One client for everything is the obvious layout, and the slow one:
-its pool looks at all connections for every request, so that 100 requests in flight over 100 ms of latency came to 90 a
-second where a stack of single connections carries 800 (docs/google.md). The last one put back is the first one taken:
-what is in use stays warm, and what a peak left behind is closed after a while. Nobody waits for a connection: whoever
-calls bounds how many requests are in flight.
+One connection is one `httpx.AsyncHTTPTransport`, kept on a stack while it is idle. One client for everything is the
+obvious layout, and the slow one: its pool looks at all connections for every request, so that 100 requests in flight
+over 100 ms of latency came to 90 a second where a stack of single connections carries 800 (docs/google.md). The last
+one put back is the first one taken: what is in use stays warm, and what a peak left behind is closed after a while.
+Nobody waits for a connection: whoever calls bounds how many requests are in flight.
 
-There is no line in the log with every URL, as httpx writes it: a calendar's id is somebody's e-mail address.
+The transport is used without httpx's client around it: nothing here wants cookies, redirects or a line in the log with
+every URL (a calendar's id is somebody's e-mail address).
 """
 
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import h11
 import httpx
 import trio
 
 from reactor import __version__
-from reactor.core.messages import NoAnswer, Reply, Request
+from reactor.core.messages import Answer, NoAnswer, Reply, Request
 from reactor.errors import ConfigurationError
-from reactor.google.connection import BrokenError, Connection, NotConnectedError, Patience, Target, connect
+from reactor.google.body import with_body
 from reactor.google.network import client_options, is_loopback, read_url
+from reactor.google.wire import WholeTransport
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
-_PORTS = {"https": 443, "http": 80}
-_UNCONNECTED = NoAnswer("no connection", sent=False)
-_BROKEN = NoAnswer("the connection was lost")
-_TOO_LATE = NoAnswer("the answer took too long")
-_TOO_LARGE = NoAnswer("the answer is too large")
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,10 @@ class Timeouts:
     whole: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    connection: Connection
-    since: float
+@dataclass(slots=True)
+class _Connection:
+    transport: httpx.AsyncHTTPTransport
+    idle_since: float = 0.0
 
 
 class Transport:
@@ -67,87 +66,79 @@ class Transport:
     """
 
     def __init__(self, api_root: str, timeouts: Timeouts) -> None:
-        root = checked_url(api_root)
-        options = client_options(str(root))
+        self._root = checked_url(api_root)
         self._timeouts = timeouts
-        self._path = root.raw_path
-        self._headers = [
-            (b"Host", root.netloc),
-            (b"User-Agent", f"calendar-sync-reactor/{__version__}".encode()),
-            (b"Accept-Encoding", b"identity"),
-        ]
-        self._proxy: str | None = options["proxy"]
-        self._target = Target(
-            root.host,
-            root.port or _PORTS[root.scheme],
-            options["verify"] or None,  # one for all: it is expensive to make
-            httpx.Proxy(self._proxy) if self._proxy else None,  # takes its user and password out
-        )
-        self._idle: list[_Idle] = []
+        self._path = self._root.raw_path
+        self._timeout = {
+            "connect": timeouts.connect,
+            "write": timeouts.write,
+            "read": timeouts.read,
+            "pool": timeouts.connect,
+        }
+        options = client_options(str(self._root))
+        self._proxy = options["proxy"]
+        self._tls = options["verify"]  # one for all: it is expensive to make
+        self._idle: list[_Connection] = []
 
     async def send(self, request: Request, token: str) -> Reply:
         """Send one request; whatever goes wrong on the way is a reply too."""
         await self._retire()
-        connection: Connection | None = None
-        with Patience(self._timeouts.whole) as patience:
-            try:
-                head = self._head(request, token)
-                connection = await self._take()
-                if connection is None:
-                    patience.step(self._timeouts.connect)
-                    connection = await self._connect()
-                return await self._exchange(connection, head, request.body, patience)
-            except NotConnectedError:
-                return _UNCONNECTED
-            except (BrokenError, h11.LocalProtocolError, UnicodeError):  # or a token that cannot be a header
-                return _BROKEN
-            finally:
-                if connection is not None:
-                    await self._put_back(connection)
-        if connection is None:
-            return _UNCONNECTED
-        return _TOO_LATE if patience.is_over else _BROKEN
+        connection = self._idle.pop() if self._idle else self._open()
+        try:
+            with trio.move_on_after(self._timeouts.whole):
+                return await self._exchange(connection.transport, request, token)
+            return NoAnswer("the answer took too long")
+        finally:
+            # Also after a failure or a cancellation: httpx has closed the broken connection and will open another.
+            connection.idle_since = trio.current_time()
+            self._idle.append(connection)
 
-    async def _exchange(self, connection: Connection, head: h11.Request, body: bytes, patience: Patience) -> Reply:
-        write, read = self._timeouts.write, self._timeouts.read
-        answer = await connection.exchange(head, body, patience, write=write, read=read, largest=_LARGEST_ANSWER)
-        return _TOO_LARGE if answer is None else answer
+    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: Request, token: str) -> Reply:
+        try:
+            response = await transport.handle_async_request(self._written(request, token))
+            async with _closing(response) as stream:
+                body = await _bounded(stream)
+        except _NEVER_SENT:
+            return NoAnswer("no connection", sent=False)
+        except (httpx.RequestError, UnicodeError):
+            return NoAnswer("the connection was lost")
+        if body is None:
+            return NoAnswer("the answer is too large")
+        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
-    def _head(self, request: Request, token: str) -> h11.Request:
-        headers = [*self._headers, (b"Authorization", b"Bearer " + token.encode("ascii"))]
-        headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()]
-        if request.body:
-            headers.append((b"Content-Length", b"%d" % len(request.body)))
+    def _written(self, request: Request, token: str) -> httpx.Request:
+        headers = {
+            "authorization": f"Bearer {token}",
+            "user-agent": f"calendar-sync-reactor/{__version__}",
+            "accept-encoding": "identity",
+            **request.headers,
+        }
+        # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request. Not
+        # behind a proxy: httpcore gives its CONNECT the request's extensions, and it would ask for the target.
+        url, extensions = self._root, dict[str, Any](timeout=self._timeout)
         target = self._path + request.target.encode("ascii")
-        return h11.Request(method=request.method, target=target, headers=headers)
+        if self._proxy:
+            url = url.copy_with(raw_path=target)
+        else:
+            extensions["target"] = target
+        content = request.body or None
+        return with_body(
+            httpx.Request(request.method, url, headers=headers, content=content, extensions=extensions), content
+        )
 
-    async def _connect(self) -> Connection:
-        return await connect(self._target)
-
-    async def _take(self) -> Connection | None:
-        """The connection that was used last, if the server has not closed it."""
-        while self._idle:
-            connection = self._idle.pop().connection
-            if not connection.is_closed:
-                return connection
-            await connection.aclose()
-        return None
-
-    async def _put_back(self, connection: Connection) -> None:
-        if connection.is_free:
-            self._idle.append(_Idle(connection, trio.current_time()))
-        else:  # it broke, or was cancelled, or the server wants no more
-            await connection.aclose()
+    def _open(self) -> _Connection:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
+        return _Connection(WholeTransport(verify=self._tls, trust_env=False, limits=limits, proxy=self._proxy))
 
     async def _retire(self) -> None:
         """Close what nobody has needed for a while; the oldest lie at the bottom."""
-        while self._idle and trio.current_time() - self._idle[0].since > _IDLE:
-            await self._idle.pop(0).connection.aclose()
+        while self._idle and trio.current_time() - self._idle[0].idle_since > _IDLE:
+            await self._idle.pop(0).transport.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
         while self._idle:
-            await self._idle.pop().connection.aclose()
+            await self._idle.pop().transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -156,6 +147,31 @@ class Transport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+@asynccontextmanager
+async def _closing(response: httpx.Response) -> AsyncIterator[AsyncIterable[bytes]]:
+    """The body of a response as it comes off the wire (nothing but `identity` was asked for); closed afterwards."""
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
+    try:
+        yield stream
+    finally:
+        await stream.aclose()
+
+
+async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
+    """A body that is not too large. The rest of one that is, is read and dropped while time lasts.
+
+    To stop half-way would leave httpx's generators unfinished, and Trio rightly warns about those.
+    """
+    body = bytearray()
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size <= _LARGEST_ANSWER:
+            body += chunk
+    return bytes(body) if size <= _LARGEST_ANSWER else None
 
 
 def checked_url(api_root: str) -> httpx.URL:

@@ -1,4 +1,4 @@
-"""The wire to Google without one: requests, as the client wrote them, go to the emulator in memory.
+"""The wire to Google without one: httpx's requests, as the client wrote them, go to the emulator in memory.
 
 A request that has left is carried out whatever becomes of the client: it has a task of its own. Its answer is damaged
 as the emulator's server would damage it on the wire.
@@ -11,19 +11,17 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
-import h11
+import httpx
 import trio
 
 from reactor.core.backoff import parse_retry_after
-from reactor.core.messages import Answer
 from reactor.core.token_answers import NO_ANSWER, UNREACHABLE, Answer as TokenAnswer, Grant, read_answer
 from reactor.emulator import Service
-from reactor.emulator.calls import Request, parse_query
+from reactor.emulator.calls import Request, parse_query, reason_phrase
 from reactor.emulator.oauth import CLIENT_ID, CLIENT_SECRET
 from reactor.emulator.service import Reply
-from reactor.google import client
+from reactor.google import client, transport
 from reactor.google.client import GoogleCalendar
-from reactor.google.connection import BrokenError, Connection, NotConnectedError, Patience
 from reactor.google.token_exchange import Account
 from reactor.google.transport import Timeouts, Transport
 
@@ -55,11 +53,11 @@ class Wire:
         """Send a request; None where no answer came in time.
 
         Raises:
-            NotConnectedError: No connection came about.
+            httpx.ConnectError: No connection came about.
         """
         if trio.current_time() < self.cut_until:
             await trio.sleep(self._rng.uniform(0.001, 0.5))
-            raise NotConnectedError
+            raise httpx.ConnectError("no route")
         replies: list[Reply] = []
         landed = trio.Event()
         self._nursery.start_soon(self._carry_out, request, replies, landed)
@@ -74,34 +72,57 @@ class Wire:
         landed.set()
 
 
-class _Connection(Connection):
+class _Connection(httpx.AsyncBaseTransport):
     """A connection to the emulator."""
 
-    is_closed = False
-
     def __init__(self, wire: Wire) -> None:
-        self.is_free = True
         self._wire = wire
 
-    async def exchange(
-        self, head: h11.Request, body: bytes, patience: Patience, *, write: float, read: float, largest: int
-    ) -> Answer | None:
-        del patience, write, largest
-        path, _, query = head.target.partition(b"?")
-        headers = {name.decode(): value.decode() for name, value in head.headers}
-        asked = Request(head.method.decode(), path.decode(), parse_query(query.decode()), headers, body)
-        reply = await self._wire.ask(asked, read)
-        if reply is None or reply.effect:  # one that is cut off in the middle, too
-            raise BrokenError
-        answer = reply.answer
-        return Answer(
-            answer.status,
-            {name.lower(): value for name, value in answer.headers.items()} | {"content-type": answer.content_type},
-            answer.body(),
-        )
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]  # ours are async
+        target: bytes = request.extensions.get("target", request.url.raw_path)
+        path, _, query = target.partition(b"?")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        asked = Request(request.method, path.decode(), parse_query(query.decode()), headers, body)
+        reply = await self._wire.ask(asked, request.extensions["timeout"]["read"])
+        if reply is None:
+            raise httpx.ReadTimeout("no answer")
+        return _delivered(reply)
 
-    async def aclose(self) -> None:
-        pass
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, body: bytes, *, whole: bool) -> None:
+        self._pieces = [body]
+        self._whole = whole
+
+    def __aiter__(self) -> "_Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self._pieces:
+            return self._pieces.pop()
+        if not self._whole:
+            raise httpx.RemoteProtocolError("the connection ended in the middle")
+        raise StopAsyncIteration
+
+
+def _delivered(reply: Reply) -> httpx.Response:
+    """What the client's HTTP library sees of a reply."""
+    if reply.effect in ("drop", "malformed"):
+        raise httpx.RemoteProtocolError("not an answer")
+    answer = reply.answer
+    body = answer.body()
+    whole = reply.effect == ""
+    if not whole:
+        body = body[: len(body) // 2]
+    headers = {**answer.headers, "content-type": answer.content_type}
+    return httpx.Response(
+        answer.status,
+        headers=headers,
+        stream=_Stream(body, whole=whole),
+        extensions={"reason_phrase": reason_phrase(answer.status).encode()},
+    )
 
 
 @cache
@@ -117,8 +138,8 @@ class MemoryTransport(Transport):
         self.__dict__.update(_to_emulator().__dict__, _idle=[])
         self._wire = wire
 
-    async def _connect(self) -> Connection:
-        return _Connection(self._wire)
+    def _open(self) -> transport._Connection:
+        return transport._Connection(_Connection(self._wire))  # type: ignore[arg-type]  # any transport of httpx will do
 
 
 def calendar(wire: Wire, parts: int) -> GoogleCalendar:
@@ -148,7 +169,7 @@ class MemoryExchange:
         request = Request("POST", "/token", {}, headers, urlencode(form).encode())
         try:
             reply = await self._wire.ask(request, 15.0)
-        except NotConnectedError:
+        except httpx.ConnectError:
             return UNREACHABLE
         if reply is None or reply.effect:
             return NO_ANSWER

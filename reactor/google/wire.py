@@ -1,0 +1,85 @@
+"""A request leaves in one piece.
+
+httpcore writes a request's head and its body one after the other. Each is a system call, a round of the scheduler and
+a packet, and the server is woken twice: after a sleep, with cold caches, that was an eighth of the time from a commit
+to its request (10.7 and 9.3 ms in turns, on a busy machine). So what is written is kept until somebody wants to read.
+"""
+
+import ssl
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import httpcore
+import httpx
+
+_MOST = 65_536
+"""Bytes that are kept; a batch of 50 has about 40,000."""
+
+
+class WholeStream(httpcore.AsyncNetworkStream):
+    """A stream that writes before it reads.
+
+    Args:
+        stream: The stream beneath.
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._kept = bytearray()
+        self._timeout: float | None = None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Keep it; write where it has become too much."""
+        self._kept += buffer
+        self._timeout = timeout
+        if len(self._kept) > _MOST:
+            await self._write()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Write what was kept, then read."""
+        with suppress(httpcore.WriteError):  # as httpcore does: a server that has closed early may have said why
+            await self._write()
+        return await self._stream.read(max_bytes, timeout)
+
+    async def _write(self) -> None:
+        if self._kept:
+            kept, self._kept = bytes(self._kept), bytearray()
+            await self._stream.write(kept, self._timeout)
+
+    async def aclose(self) -> None:
+        """Close it; what was kept was not sent."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Go on encrypted."""
+        return WholeStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the stream beneath knows."""
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    def __init__(self) -> None:
+        self._trio = httpcore.TrioBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return WholeStream(await self._trio.connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class WholeTransport(httpx.AsyncHTTPTransport):
+    """httpx's transport, on streams that send a request whole."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._pool._network_backend = _Backend()  # noqa: SLF001  (httpcore has a parameter for it, httpx passes none)
