@@ -21,6 +21,7 @@ RUN python -m venv /opt/reactor \
  && /opt/build/bin/python -m pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY reactor reactor
+COPY calendar_emulator calendar_emulator
 COPY db db
 RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/reactor/bin/python -m pip install --no-cache-dir --no-compile --no-deps --no-index dist/*.whl \

@@ -17,12 +17,12 @@ import httpx
 import trio
 
 from benchmarks.stub import running, serve_stub
-from reactor.core.exchange import exchange
+from calendar_emulator import Emulator, Service, application, serve
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.token_answers import GrantType
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done
 from reactor.core.payload import parse, source_key
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
-from reactor.emulator import Emulator, Service, application, serve
 from reactor.google.client import GoogleCalendar
 
 CALENDAR = "bench@example.com"
@@ -47,7 +47,7 @@ def _serve_emulator(pipe: Any, latency: float) -> None:
 
 class _Tokens:
     quota_user = None
-    grant = Grant.USER
+    grant = GrantType.USER
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -60,7 +60,7 @@ class _Tokens:
 _numbers = iter(range(1, 1 << 40))
 
 
-def _work() -> Work:
+def _work() -> SyncIntent:
     number = next(_numbers)
     source = str(UUID(int=(time.time_ns() << 40) % (1 << 120) + number))
     payload = parse(
@@ -81,7 +81,7 @@ def _work() -> Work:
             },
         },
     )
-    return Work(WORKSPACE, source_key("task", source), number, payload)
+    return SyncIntent(WORKSPACE, source_key("task", source), number, payload)
 
 
 async def _ours(url: str, token: str, events: int, in_flight: int, parts: int) -> tuple[float, float]:

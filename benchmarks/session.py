@@ -1,4 +1,4 @@
-"""What a statement costs: psycopg alone, under Trio (reactor/postgres/driver.py), and in a worker thread under Trio.
+"""What a statement costs: psycopg alone, under Trio (postgres/connection/driver.py), and in a worker thread under Trio.
 
 `select 1`, prepared, in turns in one run, in a process that does nothing else. CPU is the process's own.
 """
@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import psycopg
 import trio
 
-from reactor.embedded import embedded_postgres
-from reactor.postgres.session import open_session
+from reactor.postgres.connection.session import open_session
+from reactor.postgres.setup.embedded import embedded_postgres
 
 ROUNDS = 5
 STATEMENTS = 2_000

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
-from reactor.vault import Vault
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
+from reactor.vault import TokenCipher
 
 WORKSPACES = 50
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -92,7 +92,7 @@ def world() -> Iterator[World]:
         with psycopg.connect(server.url(), autocommit=True) as owner:
             owner.execute("create role bench login in role calendar_sync_reactor")
             workspaces = [UUID(int=n) for n in range(1, WORKSPACES + 1)]
-            vault = Vault.from_setting(KEYS)
+            vault = TokenCipher.from_setting(KEYS)
             for workspace in workspaces:
                 owner.execute(_CONNECT, (workspace, vault.encrypt(workspace, "refresh")))
             yield World(server, owner, server.url(user="bench"), workspaces)

@@ -24,10 +24,10 @@ from pathlib import Path
 import psycopg
 import trio
 
-from reactor.core.gate import Found, Look
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
-from reactor.postgres.session import open_session
+from reactor.core.dispatch.gate import Look, LookResult
+from reactor.postgres.connection.session import open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from reactor.postgres.wakeups import Wakeups
 
 ROUNDS = 5
@@ -72,11 +72,11 @@ async def consume(kind: str, dsn: str) -> None:
     async with trio.open_nursery() as nursery, open_session(dsn, name="taker", on_notify=count) as session:
 
         async def look() -> Look:
-            return Look(Found.WORK if await session.execute(TAKE) else Found.NOTHING)
+            return Look(LookResult.WORK if await session.execute(TAKE) else LookResult.NOTHING)
 
         async def poll() -> None:
             while True:
-                if (await look()).found is Found.NOTHING:
+                if (await look()).found is LookResult.NOTHING:
                     await trio.sleep(0.005)
 
         wakeups = Wakeups(dsn)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from checks import manifests, promql, references
 from checks.scrape import scrape
+from checks.structure import structure_problems
 from checks.tools import K8S, MissingToolError
 
 
@@ -46,7 +47,10 @@ def _checks(directory: Path) -> list[tuple[str, Callable[[], list[str]]]]:
         queries, recorded = promql.queries()
         return promql.name_problems([*queries, *promql.panels()], told[0] if told else scrape(), recorded=recorded)
 
-    checks: list[tuple[str, Callable[[], list[str]]]] = [("style", manifests.style_problems)]
+    checks: list[tuple[str, Callable[[], list[str]]]] = [
+        ("folders, lengths and circles of imports", structure_problems),
+        ("style", manifests.style_problems),
+    ]
     for overlay in manifests.OVERLAYS:
         file = directory / f"{overlay}.yaml"
         checks += [

@@ -12,7 +12,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    from reactor import crashes  # noqa: PLC0415  (importing takes a second, in which people change their minds)
+    from reactor.observability import crashes  # noqa: PLC0415  (importing takes time, in which people change their minds)
 
     crashes.watch()
     try:

@@ -21,12 +21,11 @@ from reactor.errors import ConfigurationError
 from reactor.google.credentials import NoClientError, StoredCredentialError
 from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
-from reactor.postgres.pool import Pool
-from reactor.postgres.statements import statements
-from reactor.vault import Vault, VaultError
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.stored_tokens import replace_token, stored_token
+from reactor.vault import TokenCipher, TokenCipherError
 
 K = TypeVar("K")
-SQL = statements("connections")
 
 KEY_PAUSE = 60.0
 """Seconds until a token that the keys cannot decrypt is tried again: the keys change with a restart only, and until
@@ -50,7 +49,7 @@ _DAMAGED = Dead(
 )
 
 
-class Accounts:
+class CredentialStore:
     """Access tokens by workspace and consent.
 
     A changed ciphertext usually means a new consent, but it may be the same token, rotated by Google or encrypted with
@@ -71,7 +70,7 @@ class Accounts:
 
     def __init__(
         self,
-        vault: Vault,
+        vault: TokenCipher,
         pool: Pool,
         exchange: TokenExchange,
         account: Callable[[str], Account],
@@ -100,29 +99,27 @@ class Accounts:
         except NoClientError:
             log.warning("no_access_token", workspace_id=str(workspace_id), reason=_NO_CLIENT.reason)
             return _NO_CLIENT
-        except (VaultError, StoredCredentialError) as error:
+        except (TokenCipherError, StoredCredentialError) as error:
             self.undecipherable += 1
             log.error("token_not_decrypted", workspace_id=str(workspace_id), problem=str(error))  # noqa: TRY400
             return _NO_KEY if isinstance(error, ConfigurationError) else _DAMAGED
 
     async def _store(self, rotated: Rotated) -> None:
         """Store a rotated token where the one that it replaces is still stored; called again if it raises."""
-        workspace = {"workspace_id": rotated.workspace_id}
-        while rows := await self._pool.execute(SQL["stored_token"], workspace):
-            old: str = rows[0][0]
+        while (old := await stored_token(self._pool, rotated.workspace_id)) is not None:
             if self._vault.decrypt(rotated.workspace_id, old) != rotated.used:
                 break
             new = self._vault.encrypt(rotated.workspace_id, rotated.new)
             origin = self._origin(rotated.workspace_id, old)
             _keep(self._origins, new, origin)  # before a claim can find it
             _keep(self._met, _digest(rotated.workspace_id, rotated.new), origin)
-            if await self._pool.execute(SQL["replace_token"], {**workspace, "old": old, "new": new}):
+            if await replace_token(self._pool, rotated.workspace_id, old=old, new=new):
                 log.info("refresh_token_rotated", workspace_id=str(rotated.workspace_id))
                 return
         log.warning("rotated_refresh_token_of_a_former_consent", workspace_id=str(rotated.workspace_id))
 
     def _origin(self, workspace_id: UUID, stored: str) -> str:
-        """The text that the account was met with first; raises VaultError where this one cannot be decrypted."""
+        """The text that the account was met with first; raises TokenCipherError where this one cannot be decrypted."""
         origin = self._origins.get(stored)
         if origin is None:
             digest = _digest(workspace_id, self._vault.decrypt(workspace_id, stored))

@@ -15,15 +15,7 @@ class ConfigurationError(ReactorError):
 
 
 class TransientError(ReactorError):
-    """It did not work now and may work later.
-
-    Attributes:
-        retry_after: Seconds that the other side asked to wait, None when it did not say.
-    """
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    """It did not work now and may work later."""
 
 
 class PermanentError(ReactorError):

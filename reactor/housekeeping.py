@@ -7,16 +7,13 @@ from uuid import UUID
 import structlog
 import trio
 
-from reactor.core.health import Facts
-from reactor.core.refusals import Kind
+from reactor.core.health import HealthFacts
+from reactor.core.refusals import RefusedWork
 from reactor.errors import ConfigurationError, ReactorError, RefusedError, TransientError
 from reactor.loop import Observer
-from reactor.postgres.inspection import problems
-from reactor.postgres.pool import Pool
-from reactor.postgres.retention import Passed, delete_portion
-from reactor.postgres.statements import statements
-
-SQL = statements("housekeeping")
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.retention import Passed, backlog, delete_portion, forget, forget_workspaces
+from reactor.postgres.setup.inspection import problems_in_one_transaction
 
 INTERVAL = 30.0  # seconds between two rounds: a schema that lacks something makes the replica unready so soon
 CLEAN_EVERY = 60  # rounds
@@ -49,7 +46,9 @@ class Housekeeping:
         aside: Items that the server refuses to change, counted up to `COUNTED`, at the last round.
     """
 
-    def __init__(self, pool: Pool, facts: Facts, *, retention_days: int, observer: Observer | None = None) -> None:
+    def __init__(
+        self, pool: Pool, facts: HealthFacts, *, retention_days: int, observer: Observer | None = None
+    ) -> None:
         self.deleted = 0
         self.oldest_due = 0.0
         self.due_workspaces = 0
@@ -79,10 +78,10 @@ class Housekeeping:
                 except ReactorError as error:  # the others are done all the same
                     if isinstance(error, RefusedError):
                         refused = True
-                        self._observer.refused(Kind.HOUSEKEEPING, error.sqlstate)
+                        self._observer.refused(RefusedWork.HOUSEKEEPING, error.sqlstate)
                     log.warning("housekeeping_failed", part=part.__name__, problem=str(error))
             if not refused:
-                self._observer.accepted(Kind.HOUSEKEEPING)
+                self._observer.accepted(RefusedWork.HOUSEKEEPING)
 
     async def verify(self) -> list[str]:
         """Return what the database lacks, and remember whether that is anything.
@@ -94,7 +93,7 @@ class Housekeeping:
         found = None
         try:
             with trio.move_on_after(TIMEOUT):
-                found = await self._pool.run(problems)
+                found = await self._pool.run(problems_in_one_transaction)
         except RefusedError as error:
             if error.sqlstate != "42501":
                 raise
@@ -112,7 +111,7 @@ class Housekeeping:
 
     async def measure(self) -> None:
         """Measure the backlog; what a workspace without a valid connection holds back does not count."""
-        [row] = await self._pool.execute(SQL["backlog"], {"most": COUNTED})
+        row = await backlog(self._pool, most=COUNTED)
         self.oldest_due, self.due_workspaces, self.pending, self.oldest_pending = row[:4]
         self.invalid, self.notify_usage, self.brakes, self.aside = row[4:]
 
@@ -149,16 +148,15 @@ class Housekeeping:
                 pass
 
     async def _portion(self, name: str) -> int:
-        [[rows]] = await self._pool.execute(SQL[name], {"days": self._retention_days, "rows": PORTION})
+        rows = await forget(self._pool, name, days=self._retention_days, rows=PORTION)
         self._beat()
-        return rows or 0
+        return rows
 
     async def _forget_workspaces(self) -> None:
         after: UUID | None = UUID(int=0)
         while after is not None:
-            params = {"after": after, "days": self._retention_days, "rows": PORTION}
-            [[last, *portions]] = await self._pool.execute(SQL["forget_workspaces"], params)
-            if max(portions) < PORTION:
+            last, most = await forget_workspaces(self._pool, after, days=self._retention_days, rows=PORTION)
+            if most < PORTION:
                 after = last
             self._beat()
 

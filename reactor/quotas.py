@@ -3,8 +3,8 @@
 from functools import partial
 
 from reactor.core.brake import Limit
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
 from reactor.settings import Settings
 
 NO_QUOTA = 100_000  # calls a second: more than a process can make

@@ -29,19 +29,18 @@ from uuid import UUID
 
 import structlog
 
-from reactor.core.answers import BAD_QUESTION
 from reactor.core.brake import Limit
+from reactor.core.calendar.prune import ListedEvent, SourceFacts, by_source, plan_prune
 from reactor.core.item import Item
-from reactor.core.leftovers import Known, Listed, by_source, leftovers
-from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry
+from reactor.core.outcome import Dead, Expanded, FailureCode, Outcome, Retry, RetryKind
 from reactor.core.payload import Rebuild
 from reactor.core.policy import AGE_BOUND
-from reactor.core.refusals import Kind
+from reactor.core.refusals import RefusedWork
 from reactor.errors import ClaimLostError, RefusedError, TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.loop import Observer
 from reactor.postgres.brakes import Pulled
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.rebuilds import PORTION, Expansion, UncountedError
 
 log = structlog.get_logger(__name__)
@@ -81,7 +80,7 @@ def tell_pulled(pulled: Pulled) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilds:
+class RebuildService:
     """Carries rebuilds out.
 
     Attributes:
@@ -98,18 +97,18 @@ class Rebuilds:
 
     async def expand(self, item: Item, payload: Rebuild, tokens: AccessTokens) -> Outcome:
         """Turn a rebuild into an item for each event. What it has written stays when it is cancelled."""
-        run = _Run(self, item, payload)
+        run = _RebuildAttempt(self, item, payload)
         try:
             outcome = await run.expand(tokens)
         except ClaimLostError:
             return _LOST
         except RefusedError as error:
             if is_of_the_server(error.sqlstate):
-                self.observer.refused(Kind.REBUILD, error.sqlstate)
+                self.observer.refused(RefusedWork.REBUILD, error.sqlstate)
             return run.refused(error.sqlstate)
         except TransientError:
             return _AWAY
-        self.observer.accepted(Kind.REBUILD)
+        self.observer.accepted(RefusedWork.REBUILD)
         return outcome
 
 
@@ -121,7 +120,7 @@ def is_of_the_server(sqlstate: str) -> bool:
 def _holds_nothing(found: Outcome) -> bool:
     """Whether that is said of a calendar that is gone, or of a name that is no calendar's."""
     if isinstance(found, Retry):
-        return found.reason == BAD_QUESTION.reason
+        return found.kind is RetryKind.QUESTION
     return isinstance(found, Dead) and found.code in _ABSENT
 
 
@@ -149,10 +148,10 @@ def refusal(sqlstate: str, where: str, *, age: float, patience: float) -> Retry:
     return Retry(reason, counts=counts, asked=False)
 
 
-class _Run:
+class _RebuildAttempt:
     """One attempt at one rebuild."""
 
-    def __init__(self, parts: Rebuilds, item: Item, payload: Rebuild) -> None:
+    def __init__(self, parts: RebuildService, item: Item, payload: Rebuild) -> None:
         self._parts = parts
         self._item = item
         self._payload = payload
@@ -215,7 +214,7 @@ class _Run:
         )
         return Expanded(self._made, survey.left_alone)
 
-    async def _list(self, others: list[str], tokens: AccessTokens) -> dict[str, list[Listed]] | Outcome:
+    async def _list(self, others: list[str], tokens: AccessTokens) -> dict[str, list[ListedEvent]] | Outcome:
         """What Google holds, by source."""
         calendars = []
         listed: set[str | None] = set()
@@ -258,8 +257,10 @@ class _Run:
             else:
                 return True
 
-    async def _remove(self, listed: dict[str, list[Listed]], facts: dict[str, Known]) -> None:
+    async def _remove(self, listed: dict[str, list[ListedEvent]], facts: dict[str, SourceFacts]) -> None:
         workspace_id = self._payload.workspace_id
-        removals = (each for key, events in listed.items() for each in leftovers(workspace_id, key, events, facts[key]))
+        removals = (
+            each for key, events in listed.items() for each in plan_prune(workspace_id, key, events, facts[key])
+        )
         while portion := list(islice(removals, PORTION)):
             self._made += await self._run(partial(self._expansion.removals, removals=portion))

@@ -23,7 +23,7 @@ Stop. Not ready; the loop drains and gives back the rest; the session closes, an
 that are still to be stored get a moment; the health endpoint ends last.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from functools import partial
 
@@ -33,34 +33,35 @@ import structlog
 import trio
 
 import reactor
-from reactor.accounts import Accounts
-from reactor.core.gate import Look, State, Timings
-from reactor.core.health import Facts
-from reactor.core.refusals import Kind
+from reactor.accounts import CredentialStore
+from reactor.core.dispatch.gate import GateState, Timings
+from reactor.core.health import HealthFacts
+from reactor.core.refusals import RefusedWork
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
-from reactor.http import Server, application
-from reactor.journal import Journal
 from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
-from reactor.loop import Loop
-from reactor.pages import Known, Told
+from reactor.loop import Loop, Observer
+from reactor.loop.guarded import Guarded
+from reactor.observability.endpoint import HealthEndpoint, RuntimeState
+from reactor.observability.log_observer import LogObserver
+from reactor.observability.refusal_watch import RefusalWatch
+from reactor.observability.server import Server, application
+from reactor.observability.tracing import traces
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.pooler import require_sessions
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.order import Mended, Order
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
-from reactor.postgres.pooler import require_sessions
 from reactor.postgres.reports import SetAside
-from reactor.postgres.session import Session, SessionLostError, open_session
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
 from reactor.quotas import brake, lanes
-from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, Rebuilds, tell_pulled
-from reactor.refusal_watch import RefusalWatch
+from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
 from reactor.settings import Settings, parse_bind
-from reactor.traces import traces
 
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
@@ -68,8 +69,9 @@ RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CRASH_FIRST = 1.0  # seconds; an error that nobody expected is seldom over at once
 STEADY = 60.0  # seconds of work without one after which it is
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
+PING_CLAIMS = 10.0  # seconds; each sweep says as much, and while anything is in hand there are two a second
 PING_SETTLES = (
-    30.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
+    60.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
 )
 STATEMENT = "3s"  # a claim or a settle takes milliseconds; one that a row keeps longer is done again without that row
 LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
@@ -105,14 +107,24 @@ class Service:
         self._pool = Pool(self._dsn)
         self._rebuild_pool = Pool(self._dsn, name="calendar-sync-reactor rebuilds", lock_timeout=REBUILD_LOCK_TIMEOUT)
         days = settings.calendar_sync_retention_days
-        self.facts = Facts({})
+        self.facts = HealthFacts({})
         self._traces = traces()
         watch = RefusalWatch()
-        self._journal = Journal(self._traces, watch)
-        self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=self._journal)
-        self.known = Known(settings, stop, self.facts, lanes(settings), self._housekeeping, watch=watch)
+        self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=watch)
+        self._poll = settings.calendar_sync_poll_interval_ms / 1000
+        self.known = RuntimeState(
+            stop,
+            self.facts,
+            lanes(settings),
+            self._housekeeping,
+            self._poll,
+            settings.calendar_sync_concurrency,
+            watch=watch,
+        )
+        observers = (LogObserver(), watch, _Looks(harmless(self._looked)), *([self._traces] if self._traces else ()))
+        self._observer = Guarded(observers, self.known.stats)
         self.known.order = Order(harmless(_tell_mended))
-        self.told = Told(self.known)
+        self.told = HealthEndpoint(self.known)
         self._server = Server(application(self.told.pages))
         self.known.http_restarts = lambda: self._server.restarts
 
@@ -130,7 +142,8 @@ class Service:
                 measuring.start_soon(kept, "loop_lag", self.known.lag.run)
                 await self._work()
                 measuring.cancel_scope.cancel()
-            await self._traces.aclose()
+            if self._traces is not None:
+                await self._traces.aclose()
             last.set()
         log.info("stopped")
 
@@ -141,7 +154,7 @@ class Service:
             settings.google_api_root,
             batch_parts=settings.calendar_sync_batch_parts,
             calls=self.known.calls,
-            requested=harmless(self._journal.requested),
+            requested=self._observer.requested,
         )
         account = partial(account_of, client=settings.oauth_client)
         async with (
@@ -152,7 +165,7 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             self.known.exchange = exchange = TokenExchange(client)
-            self.known.accounts = accounts = Accounts(self._vault, self._pool, exchange, account, exchanges)
+            self.known.accounts = accounts = CredentialStore(self._vault, self._pool, exchange, account, exchanges)
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(kept, "housekeeping", self._housekeeping.run)
@@ -180,7 +193,7 @@ class Service:
                 "tables. " + " ".join(lacking)
             )
 
-    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
+    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
         """Hold a claims session and work in it; lost, get another."""
         while not self.stop.is_set():
             self._beat("connect")
@@ -206,7 +219,7 @@ class Service:
         self.known.lanes = lanes(self._settings)
         self.facts.crashing, self._crashed_at = True, trio.current_time()
 
-    async def _claim(self, calendar: GoogleCalendar, accounts: Accounts) -> None:
+    async def _claim(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
         settings = self._settings
         loop: Loop | None = None
@@ -232,7 +245,11 @@ class Service:
             nursery.start_soon(end_when_told)
             async with (
                 open_session(
-                    self._dsn, name=CLAIMS + mark, statement_timeout=STATEMENT, on_notify=shares.called
+                    self._dsn,
+                    name=CLAIMS + mark,
+                    statement_timeout=STATEMENT,
+                    on_notify=shares.called,
+                    ping_interval=PING_CLAIMS,
                 ) as session,
                 open_session(
                     self._dsn,
@@ -242,8 +259,7 @@ class Service:
                     ping_interval=PING_SETTLES,
                 ) as writing,
             ):
-                poll = settings.calendar_sync_poll_interval_ms / 1000
-                self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=poll))
+                self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
                 wakeups.counts, wakeups.sources = self.known.wakeups, self.known.sources
                 wakeups.heard = harmless(self._heard)
                 outbox = Outbox(
@@ -262,13 +278,13 @@ class Service:
                 loop = Loop(
                     outbox,
                     calendar,
-                    Rebuilds(self._rebuild_pool, calendar, self._brake, self._journal),
+                    RebuildService(self._rebuild_pool, calendar, self._brake, self._observer),
                     accounts.tokens_of,
-                    _Watched(wakeups, harmless(self._looked)),
+                    wakeups,
                     lanes=self.known.lanes,
                     stats=self.known.stats,
                     ceiling=settings.calendar_sync_max_retries,
-                    observer=self._journal,
+                    observer=self._observer,
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
@@ -284,9 +300,7 @@ class Service:
             nursery.cancel_scope.cancel()
 
     def _looked(self) -> None:
-        """Take note of a look; where the database did not refuse it the sessions are good."""
-        if Kind.CLAIM in {each.kind for each in self.known.watch.refusals.standing(trio.current_time())}:
-            return
+        """Take note of a look that the database did not refuse: the sessions are good."""
         self._pauses.reset()
         self.facts.beats.pop("connect", None)
         if self.facts.crashing and trio.current_time() - self._crashed_at > STEADY:
@@ -302,12 +316,12 @@ class Service:
         self.facts.claiming = False
         self.known.listening = None
         self.known.stats.beats.clear()  # what does not run cannot be late
-        self.known.watch.refusals.accepted(Kind.SETTLE)  # nothing is in hand, so nothing is left to be written
+        self.known.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in hand, so nothing is left to be written
         self._heard(False)
-        harmless(self._traces.abandon)()
+        self._observer.abandoned()
 
     def _is_listening(self) -> bool:
-        return self.known.gate is not State.DEAF
+        return self.known.gate is not GateState.DEAF
 
     def _heard(self, hears: bool) -> None:  # noqa: FBT001  (the wake-ups' protocol)
         if hears:
@@ -341,21 +355,16 @@ async def _rename(session: Session, mark: str) -> None:
         await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS + mark,))
 
 
-class _Watched:
-    """Wake-ups that tell of each look."""
+class _Looks(Observer):
+    """Calls a function after each look that the database did not refuse."""
 
-    def __init__(self, wakeups: Wakeups, looked: Callable[[], None]) -> None:
-        self._wakeups = wakeups
+    def __init__(self, looked: Callable[[], None]) -> None:
         self._looked = looked
-        self.freed = wakeups.freed
 
-    async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
-        async def watched() -> Look:
-            came_to = await look()
+    def accepted(self, kind: RefusedWork) -> None:
+        """Work of a kind was done."""
+        if kind is RefusedWork.CLAIM:
             self._looked()
-            return came_to
-
-        await self._wakeups.run(watched)
 
 
 async def run(

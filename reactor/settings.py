@@ -23,16 +23,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reactor.errors import ConfigurationError
-from reactor.google.credentials import OAuthClient
+from reactor.google.endpoints import API_ROOT, AUTH_URI, TOKEN_URI, OAuthClient, checked_url
 from reactor.google.network import network_problems
-from reactor.google.token_exchange import TOKEN_URI
-from reactor.google.transport import checked_url
-from reactor.postgres.dsn import check_dsn, libpq_problems, missing_dsn
-from reactor.traces import ENDPOINTS, trace_problems
-from reactor.vault import KeySettingError, Vault
+from reactor.observability.otel_variables import ENDPOINTS, trace_problems
+from reactor.postgres.connection.dsn import check_dsn, libpq_problems, missing_dsn
+from reactor.vault import KeySettingError, TokenCipher
 
-API_ROOT = "https://www.googleapis.com/"
-AUTH_URI = "https://accounts.google.com/o/oauth2/v2/auth"
 LEAST_QUOTA = 60  # calls a minute
 
 _MARKDOWN = re.compile(r"`| \(\[.*?\]\(.*?\)\)")
@@ -217,14 +213,14 @@ class GoogleSettings(_FromEnvironment):
 class VaultSettings(_FromEnvironment):
     """What refresh tokens are encrypted with."""
 
-    token_encryption_keys: Annotated[SecretStr, _reads_as(Vault.from_setting)]
+    token_encryption_keys: Annotated[SecretStr, _reads_as(TokenCipher.from_setting)]
     """The keys of the stored refresh tokens, `k2:<base64>,k1:<base64>`: the first encrypts, all decrypt
     ([secrets.md](secrets.md))"""
 
     @property
-    def vault(self) -> Vault:
+    def vault(self) -> TokenCipher:
         """The keys, ready for use."""
-        return Vault.from_setting(self.token_encryption_keys.get_secret_value())
+        return TokenCipher.from_setting(self.token_encryption_keys.get_secret_value())
 
 
 class Settings(VaultSettings, GoogleSettings, DatabaseSettings):

@@ -60,11 +60,11 @@ KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
 TEXT: Final = re.compile(r"v[12]:([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]*={0,2})(?:\.([0-9a-f]*))?")
 
 
-class VaultError(ReactorError):
+class TokenCipherError(ReactorError):
     """A stored token cannot be read, or the keys cannot be used."""
 
 
-class KeySettingError(VaultError, ConfigurationError):
+class KeySettingError(TokenCipherError, ConfigurationError):
     """TOKEN_ENCRYPTION_KEYS is malformed.
 
     Attributes:
@@ -76,27 +76,27 @@ class KeySettingError(VaultError, ConfigurationError):
         self.problems = tuple(problems)
 
 
-class UnknownKeyError(VaultError, ConfigurationError):
+class UnknownKeyError(TokenCipherError, ConfigurationError):
     """The text names a key that is not in the setting: add it behind the first one."""
 
 
-class WrongKeyError(VaultError, ConfigurationError):
+class WrongKeyError(TokenCipherError, ConfigurationError):
     """The key under this id is not the one that the text was written with: give the old one back its id."""
 
 
-class LegacyPlaintextError(VaultError, ConfigurationError):
+class LegacyPlaintextError(TokenCipherError, ConfigurationError):
     """The text is not encrypted by this vault; it may be a token in the clear."""
 
 
-class WrongWorkspaceError(VaultError, PermanentError):
+class WrongWorkspaceError(TokenCipherError, PermanentError):
     """The text is intact and was written for another workspace."""
 
 
-class TruncatedError(VaultError, PermanentError):
+class TruncatedError(TokenCipherError, PermanentError):
     """The end of the text is missing."""
 
 
-class TamperedError(VaultError, PermanentError):
+class TamperedError(TokenCipherError, PermanentError):
     """The text is not what was written."""
 
 
@@ -125,7 +125,7 @@ class _Key:
         return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], workspace)
 
 
-class Vault:
+class TokenCipher:
     """Encrypts with the first key and decrypts with all of them.
 
     Made with `from_setting`. Safe to share between threads. Shows the names of its keys and nothing else.
@@ -138,7 +138,7 @@ class Vault:
         self._first = next(iter(self._keys.values()))
 
     @classmethod
-    def from_setting(cls, text: str) -> "Vault":
+    def from_setting(cls, text: str) -> "TokenCipher":
         """Read `k2:<base64>,k1:<base64>`, the form of TOKEN_ENCRYPTION_KEYS.
 
         Raises:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg import sql
 
-from reactor.embedded import embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.embedded import embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database, Server, deploy
 
 # Machines are shared: no deadline per example, and a slow first example is not a failure. The suite is run often, so it

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-import typer.main
 from pydantic import TypeAdapter
 from typer.cli import get_docs_for_click
 
-from reactor.cli import app
 from reactor.core.payload import Payload
 from reactor.settings import Settings
+from tests.support.commands import whole
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PROGRAM = "python -m reactor"
@@ -36,7 +35,7 @@ def configuration() -> str:
 
 def commands() -> str:
     """Every command with its options, as its own help has it."""
-    command = typer.main.get_command(app)
+    command = whole()
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name=PROGRAM, indent=1, title="Reference")
     for first in _cut_short(command):
         text = re.sub(r"(?m)^\* `[a-z-]+`: .*\.\.\.$", first.replace("\\", r"\\"), text, count=1)

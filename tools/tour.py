@@ -20,9 +20,9 @@ from uuid import UUID
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.emulator import Emulator, Fault, Service, application, serve
-from reactor.postgres.migrations import migrate
+from calendar_emulator import Emulator, Fault, Service, application, serve
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer
 from tests.support.process_world import KEYS, Process, World

@@ -10,12 +10,11 @@ from dataclasses import asdict
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
 from reactor.commands.output import at_least, note, print_json, print_table, sentences
 from reactor.postgres import brakes
 from reactor.postgres.brakes import CAP, TOP, Stopped
-from reactor.postgres.desk import open_desk
-from reactor.settings import DatabaseSettings
+from reactor.postgres.connection.desk import open_desk
 
 app = typer.Typer(
     name="brake", no_args_is_help=True, help="List and release workspaces stopped by the mass-delete brake."
@@ -85,6 +84,6 @@ def _print(found: list[Stopped]) -> None:
 def _database(given: str | None) -> Iterator[brakes.Connection]:
     """A connection; what goes wrong ends the command with exit code 2 and a sentence."""
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
+        dsn = read_dsn(given)
         with open_desk(dsn, name="brake") as desk:
             yield desk.connection

@@ -22,17 +22,17 @@ from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import duration, print_json, print_table
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
-from reactor.google.credentials import NO_CLIENT
+from reactor.google.endpoints import NO_CLIENT
 from reactor.google.network import client_options, why
-from reactor.postgres import schema
-from reactor.postgres.desk import Desk, Row, errors_as_sentences, open_desk
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.desk import AdminSession, Row, errors_as_sentences, open_desk
+from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.lock_holders import holders
-from reactor.postgres.pooler import require_sessions
+from reactor.postgres.setup import schema
 from reactor.postgres.statements import statements
 from reactor.rebuilding import GRANTS
 from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
-from reactor.vault import Vault, VaultError
+from reactor.vault import TokenCipher, TokenCipherError
 
 SQL = statements("check")
 CONNECTIONS = statements("connections")
@@ -57,7 +57,7 @@ REHEARSED = {
 FLEETING = ("40001", "40P01", "55P03", "57014")  # somebody is in the way just now
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -66,15 +66,15 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """A line of the report."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     says: str
 
 
-Findings = Iterator[Finding]
+Findings = Iterator[CheckFinding]
 
 
 def check(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
@@ -89,7 +89,7 @@ def check(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         print_json([asdict(finding) for finding in findings])
     else:
         print_table(("check", "is", "what it says"), [tuple(asdict(finding).values()) for finding in findings])
-    raise typer.Exit(1 if any(finding.verdict is Verdict.FAIL for finding in findings) else 0)
+    raise typer.Exit(1 if any(finding.verdict is CheckVerdict.FAIL for finding in findings) else 0)
 
 
 def _all(database_url: str | None) -> Findings:
@@ -103,25 +103,25 @@ def _settings(database_url: str | None) -> Findings:
         Settings.from_environment(database_url=database_url)
     except ConfigurationError as error:
         for line in str(error).splitlines():
-            yield Finding("settings", Verdict.FAIL, line)
+            yield CheckFinding("settings", CheckVerdict.FAIL, line)
     else:
-        yield Finding("settings", Verdict.OK, "all can be used")
+        yield CheckFinding("settings", CheckVerdict.OK, "all can be used")
     for sentence in unknown_variables():
-        yield Finding("settings", Verdict.WARN, sentence)
+        yield CheckFinding("settings", CheckVerdict.WARN, sentence)
 
 
 def _database(database_url: str | None) -> Findings:
     try:
         dsn = DatabaseSettings.alone(database_url=database_url).database_url.get_secret_value()
     except ConfigurationError:
-        yield Finding("database", Verdict.FAIL, "not looked at: DATABASE_URL is missing or wrong, see above")
+        yield CheckFinding("database", CheckVerdict.FAIL, "not looked at: DATABASE_URL is missing or wrong, see above")
         return
     try:
         require_sessions(dsn)
     except ReactorError as error:
-        yield Finding("database", Verdict.FAIL, str(error))
+        yield CheckFinding("database", CheckVerdict.FAIL, str(error))
         return
-    yield Finding("database", Verdict.OK, "reachable, and connections are sessions")
+    yield CheckFinding("database", CheckVerdict.OK, "reachable, and connections are sessions")
     yield from _guarded("schema", lambda: _schema(dsn))
     try:
         with open_desk(dsn, name="check") as desk:
@@ -135,54 +135,58 @@ def _database(database_url: str | None) -> Findings:
             yield from _keys(desk)
             yield from _client(desk)
     except ReactorError as error:
-        yield Finding("database", Verdict.FAIL, str(error))
+        yield CheckFinding("database", CheckVerdict.FAIL, str(error))
 
 
 def _guarded(name: str, look: Callable[[], Findings]) -> Findings:
     try:
         yield from look()
     except ReactorError as error:
-        yield Finding(name, Verdict.FAIL, str(error))
+        yield CheckFinding(name, CheckVerdict.FAIL, str(error))
 
 
 def _schema(dsn: str) -> Findings:
-    from reactor.postgres.migrations import missing  # noqa: PLC0415  (yoyo takes its time to be imported)
+    from reactor.postgres.setup.migrations import missing  # noqa: PLC0415  (yoyo takes its time to be imported)
 
     lacking = missing(dsn)
     if lacking:
         more = f" And {len(lacking) - 5} more." if len(lacking) > 5 else ""
         advice = " Run `python -m reactor migrate` as the owner of the tables."
-        yield Finding("schema", Verdict.FAIL, " ".join(lacking[:5]) + more + advice)
+        yield CheckFinding("schema", CheckVerdict.FAIL, " ".join(lacking[:5]) + more + advice)
     else:
-        yield Finding("schema", Verdict.OK, "migrations, indexes, triggers and policies are in place")
+        yield CheckFinding("schema", CheckVerdict.OK, "migrations, indexes, triggers and policies are in place")
 
 
-def _server(desk: Desk) -> Findings:
+def _server(desk: AdminSession) -> Findings:
     before = datetime.now(UTC)
     server = desk.one(SQL["server"])
     middle = before + (datetime.now(UTC) - before) / 2
     if server["version"] < OLDEST_SERVER:
-        yield Finding("server", Verdict.FAIL, f"PostgreSQL {server['text']} is too old: 15 or newer is needed")
+        yield CheckFinding(
+            "server", CheckVerdict.FAIL, f"PostgreSQL {server['text']} is too old: 15 or newer is needed"
+        )
     else:
-        yield Finding("server", Verdict.OK, f"PostgreSQL {server['text']}")
+        yield CheckFinding("server", CheckVerdict.OK, f"PostgreSQL {server['text']}")
     yield _clock("clock, database", server["now"] - middle)
     yield _queue(server)
     if server["is_superuser"]:
         advice = "works, and may do far more than it needs; use a login in the role calendar_sync_reactor"
-        yield Finding("role", Verdict.WARN, f"{server['role']} is a superuser: it {advice} (docs/schema.md, Roles)")
+        yield CheckFinding(
+            "role", CheckVerdict.WARN, f"{server['role']} is a superuser: it {advice} (docs/schema.md, Roles)"
+        )
 
 
-def _queue(server: Row) -> Finding:
+def _queue(server: Row) -> CheckFinding:
     share = f"{100 * server['queue']:.0f} % of the server's NOTIFY queue is used"
     advice = "some session listens and leaves a transaction open: end it, or writers' commits will fail"
     if server["queue"] > 0.5:
-        return Finding("notify queue", Verdict.FAIL, f"{share}; {advice}")
+        return CheckFinding("notify queue", CheckVerdict.FAIL, f"{share}; {advice}")
     if server["queue"] > 0.1:
-        return Finding("notify queue", Verdict.WARN, f"{share}; {advice}")
-    return Finding("notify queue", Verdict.OK, share)
+        return CheckFinding("notify queue", CheckVerdict.WARN, f"{share}; {advice}")
+    return CheckFinding("notify queue", CheckVerdict.OK, share)
 
 
-def _lock_table(desk: Desk, dsn: str) -> Findings:
+def _lock_table(desk: AdminSession, dsn: str) -> Findings:
     try:
         batch = Settings.alone(database_url=dsn).calendar_sync_batch_size
     except ConfigurationError:  # said already
@@ -190,17 +194,19 @@ def _lock_table(desk: Desk, dsn: str) -> Findings:
     yield _locks_of_a_claim(batch, desk.one(SQL["lock_table"])["slots"])
 
 
-def _locks_of_a_claim(batch: int, slots: int) -> Finding:
+def _locks_of_a_claim(batch: int, slots: int) -> CheckFinding:
     """Compare the most that the replicas lock together with what the server has room for (docs/scaling.md, Locks)."""
     share = batch / slots
     text = f"a claim locks up to {batch:,} items; the server has room for {slots:,} locks"
     if share <= MANY_LOCKS:
-        return Finding("lock table", Verdict.OK, text)
+        return CheckFinding("lock table", CheckVerdict.OK, text)
     advice = "lower CALENDAR_SYNC_BATCH_SIZE, or raise the server's max_locks_per_transaction"
-    return Finding("lock table", Verdict.FAIL if share > TOO_MANY_LOCKS else Verdict.WARN, f"{text}: {advice}")
+    return CheckFinding(
+        "lock table", CheckVerdict.FAIL if share > TOO_MANY_LOCKS else CheckVerdict.WARN, f"{text}: {advice}"
+    )
 
 
-def _rights(desk: Desk) -> Findings:
+def _rights(desk: AdminSession) -> Findings:
     with errors_as_sentences():
         made = {
             "functions": [name for script in schema.migrations() for name in script.functions],
@@ -209,28 +215,28 @@ def _rights(desk: Desk) -> Findings:
         missing = [row["missing"] for row in desk.rows(SQL["rights"], **made)]
     if missing:
         advice = "use a login in the role calendar_sync_reactor (docs/schema.md, Roles)"
-        yield Finding("rights", Verdict.FAIL, f"the role lacks {'; '.join(missing)}: {advice}")
+        yield CheckFinding("rights", CheckVerdict.FAIL, f"the role lacks {'; '.join(missing)}: {advice}")
     else:
-        yield Finding("rights", Verdict.OK, "the role may do all that the reactor does")
+        yield CheckFinding("rights", CheckVerdict.OK, "the role may do all that the reactor does")
 
 
-def _view(desk: Desk) -> Findings:
+def _view(desk: AdminSession) -> Findings:
     """Whether the application's own state may be read, where there is one to read."""
     found = desk.one(REBUILDS["source"])
     if not found["is_readable"]:
         says = f"calendar_source_events may not be read, so rebuilds wait. Run: {GRANTS[found['kind']]}"
-        yield Finding("rights, view", Verdict.FAIL, says)
+        yield CheckFinding("rights, view", CheckVerdict.FAIL, says)
 
 
-def _rehearsal(desk: Desk) -> Findings:
+def _rehearsal(desk: AdminSession) -> Findings:
     """What the service does is done and taken back."""
     refused = [found for name, what in REHEARSED.items() if (found := _refused(desk, name, what))]
     yield from refused
     if not refused:
-        yield Finding("rehearsal", Verdict.OK, "claims and writes are not refused")
+        yield CheckFinding("rehearsal", CheckVerdict.OK, "claims and writes are not refused")
 
 
-def _refused(desk: Desk, name: str, what: str) -> Finding | None:
+def _refused(desk: AdminSession, name: str, what: str) -> CheckFinding | None:
     try:
         desk.rehearse(SQL[name])
     except psycopg.Error as error:
@@ -240,10 +246,10 @@ def _refused(desk: Desk, name: str, what: str) -> Finding | None:
     if not isinstance(refusal, RefusedError):
         raise refusal
     says = f"the database refuses {what} (SQLSTATE {refusal.sqlstate}): {advice(refusal.sqlstate)}"
-    return Finding("rehearsal", Verdict.WARN if refusal.sqlstate in FLEETING else Verdict.FAIL, says)
+    return CheckFinding("rehearsal", CheckVerdict.WARN if refusal.sqlstate in FLEETING else CheckVerdict.FAIL, says)
 
 
-def _order(desk: Desk) -> Findings:
+def _order(desk: AdminSession) -> Findings:
     """Whether the database is, or was, behind what was sent before: nothing is said where it never was.
 
     Up to `CAP` sources are looked at; the service looks at all of them when it begins.
@@ -254,65 +260,67 @@ def _order(desk: Desk) -> Findings:
         says = (
             "the sequence sync_outbox_seq is behind what was sent before (a restored backup?): the service mends that"
         )
-        yield Finding("order", Verdict.WARN, says)
+        yield CheckFinding("order", CheckVerdict.WARN, says)
     elif found["mended"]:
         says = (
             f"was behind what was sent before, and mended: {found['mended']:,} times in 30 days, last {found['last']}"
         )
         more = "; Google shows states that are not known here: does another database serve the same calendars?"
-        yield Finding("order", Verdict.WARN, says + more * (found["unknown"] > 1))
+        yield CheckFinding("order", CheckVerdict.WARN, says + more * (found["unknown"] > 1))
 
 
-def _replicas(desk: Desk) -> Findings:
+def _replicas(desk: AdminSession) -> Findings:
     """What is wrong now with those that run: nothing is said where nothing is."""
     for row in desk.rows(SQL["refused"]):
         says = f"the database refuses a replica (SQLSTATE {row['code']}): {advice(row['code'])}"
-        yield Finding("replicas", Verdict.FAIL, says)
+        yield CheckFinding("replicas", CheckVerdict.FAIL, says)
     for holder in holders(desk.connection):
         if holder.stands_out:
             session = f"backend {holder.pid}, {holder.application!r}" if holder.pid else holder.application
             says = f"{session} keeps the {holder.lock}'s lock, which is the reactor's: see `python -m reactor locks`"
-            yield Finding("locks", Verdict.FAIL, says)
+            yield CheckFinding("locks", CheckVerdict.FAIL, says)
 
 
-def _keys(desk: Desk) -> Findings:
+def _keys(desk: AdminSession) -> Findings:
     """Stored tokens are decrypted, up to `CAP` of them; only counts come out."""
     try:
         vault = VaultSettings.alone().vault
     except ConfigurationError:
-        yield Finding("tokens", Verdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above")
+        yield CheckFinding(
+            "tokens", CheckVerdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above"
+        )
         return
     counts, advice = _decrypt_all(desk, vault)
     for kind, text in advice.items():
         ours = issubclass(kind, ConfigurationError)
         remedy = "" if ours else "; connect these workspaces again with `python -m reactor connect`"
-        verdict = Verdict.FAIL if ours else Verdict.WARN
-        yield Finding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}{remedy}")
+        verdict = CheckVerdict.FAIL if ours else CheckVerdict.WARN
+        yield CheckFinding("tokens", verdict, f"{counts[kind]:,} of {counts.total():,}: {text}{remedy}")
     if counts["old"]:
         text = f"{counts['old']:,} decrypt, but not with the first key: run `python -m reactor tokens rotate`"
-        yield Finding("tokens, first key", Verdict.WARN, text)
+        yield CheckFinding("tokens, first key", CheckVerdict.WARN, text)
     if not advice:
         which = f"all {counts.total():,}" if counts.total() < CAP else f"the first {CAP:,}"
-        yield Finding("tokens", Verdict.OK, f"{which} stored tokens decrypt")
+        yield CheckFinding("tokens", CheckVerdict.OK, f"{which} stored tokens decrypt")
 
 
-def _client(desk: Desk) -> Findings:
+def _client(desk: AdminSession) -> Findings:
     """Whether there are refresh tokens where there is no OAuth client."""
     if os.environ.get("GOOGLE_CLIENT_ID") == NO_CLIENT and (found := desk.one(CONNECTIONS["of_persons"])["n"]):
         text = f"{found:,} refresh tokens are stored, which need an OAuth client, and GOOGLE_CLIENT_ID is none"
-        yield Finding("tokens, client", Verdict.FAIL, text)
+        yield CheckFinding("tokens, client", CheckVerdict.FAIL, text)
 
 
-def _decrypt_all(desk: Desk, vault: Vault) -> tuple[Counter[object], dict[type[VaultError], str]]:
+def _decrypt_all(desk: AdminSession, vault: TokenCipher) -> tuple[Counter[object], dict[type[TokenCipherError], str]]:
     counts: Counter[object] = Counter()
-    advice: dict[type[VaultError], str] = {}
+    advice: dict[type[TokenCipherError], str] = {}
     after = None
     while counts.total() < CAP and (portion := desk.rows(CONNECTIONS["tokens_after"], after=after, rows=PORTION)):
         for row in portion:
             after = row["workspace"]
             try:
                 vault.decrypt(after, row["stored"])
-            except VaultError as error:
+            except TokenCipherError as error:
                 counts[type(error)] += 1
                 advice.setdefault(type(error), str(error))
             else:
@@ -324,7 +332,7 @@ def _google() -> Findings:
     try:
         settings = GoogleSettings.from_environment()
     except ConfigurationError:
-        yield Finding("google", Verdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
+        yield CheckFinding("google", CheckVerdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
         return
     yield from _reached("google, calendar", "GOOGLE_API_ROOT", lambda: _calendar(settings))
     yield from _reached("google, tokens", "GOOGLE_TOKEN_URI", lambda: _tokens(settings))
@@ -335,7 +343,7 @@ def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
         yield from look()
     except httpx.HTTPError as error:  # its text may hold the address, and no more
         text = f"cannot be reached ({why(error)}): look at the network, at proxies, and at {setting}"
-        yield Finding(name, Verdict.FAIL, text)
+        yield CheckFinding(name, CheckVerdict.FAIL, text)
 
 
 def _asked(method: str, url: str, form: dict[str, str] | None = None) -> httpx.Response:
@@ -347,10 +355,10 @@ def _calendar(settings: GoogleSettings) -> Findings:
     answer = _asked("GET", f"{settings.google_api_root.rstrip('/')}/calendar/v3/calendars/primary/events")
     now = datetime.now(UTC)
     if answer.status_code in (401, 403):
-        yield Finding("google, calendar", Verdict.OK, "reachable; asks for a token, as it should")
+        yield CheckFinding("google, calendar", CheckVerdict.OK, "reachable; asks for a token, as it should")
     else:
         text = f"answers {answer.status_code} where 401 is expected: is GOOGLE_API_ROOT right?"
-        yield Finding("google, calendar", Verdict.FAIL, text)
+        yield CheckFinding("google, calendar", CheckVerdict.FAIL, text)
     with _undated():
         yield _clock("clock, google", parsedate_to_datetime(answer.headers["date"]) - now + timedelta(seconds=0.5))
 
@@ -367,7 +375,9 @@ def _undated() -> Iterator[None]:
 def _tokens(settings: GoogleSettings) -> Findings:
     if settings.google_client_id == NO_CLIENT:
         _asked("POST", settings.google_token_uri)  # whatever it says: it is there
-        yield Finding("google, tokens", Verdict.OK, "reachable; GOOGLE_CLIENT_ID is none, for service accounts only")
+        yield CheckFinding(
+            "google, tokens", CheckVerdict.OK, "reachable; GOOGLE_CLIENT_ID is none, for service accounts only"
+        )
         return
     form = {
         "grant_type": "refresh_token",
@@ -378,14 +388,14 @@ def _tokens(settings: GoogleSettings) -> Findings:
     answer = _asked("POST", settings.google_token_uri, form)
     match _error(answer):
         case "invalid_grant":
-            finding = Verdict.OK, "reachable, and accepts our client id and secret"
+            finding = CheckVerdict.OK, "reachable, and accepts our client id and secret"
         case "invalid_client" | "unauthorized_client" | "deleted_client" | "disabled_client" as error:
             advice = "compare GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET with Google's console"
-            finding = Verdict.FAIL, f"refuses our client ({error}): {advice}"
+            finding = CheckVerdict.FAIL, f"refuses our client ({error}): {advice}"
         case error:
             text = f"answers {answer.status_code} ({error}), which does not tell whether our client is right"
-            finding = Verdict.WARN, f"{text}: try again, and look at GOOGLE_TOKEN_URI"
-    yield Finding("google, tokens", *finding)
+            finding = CheckVerdict.WARN, f"{text}: try again, and look at GOOGLE_TOKEN_URI"
+    yield CheckFinding("google, tokens", *finding)
 
 
 def _error(answer: httpx.Response) -> str:
@@ -397,13 +407,13 @@ def _error(answer: httpx.Response) -> str:
     return error if isinstance(error, str) and error.isidentifier() else "an unknown error"
 
 
-def _clock(name: str, ahead: timedelta) -> Finding:
+def _clock(name: str, ahead: timedelta) -> CheckFinding:
     seconds = abs(ahead.total_seconds())
     if seconds < LATE:
-        return Finding(name, Verdict.OK, "agrees with this machine's")
+        return CheckFinding(name, CheckVerdict.OK, "agrees with this machine's")
     side = "ahead of" if ahead > timedelta() else "behind"
     text = f"{duration(seconds)} {side} this machine's: let NTP set both"
-    return Finding(name, Verdict.FAIL if seconds > WRONG else Verdict.WARN, text)
+    return CheckFinding(name, CheckVerdict.FAIL if seconds > WRONG else CheckVerdict.WARN, text)
 
 
 EPILOG = """Examples:
@@ -412,7 +422,5 @@ EPILOG = """Examples:
 
     python -m reactor check --json | jq '.[] | select(.verdict != "ok")'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(check)
+app = typer.Typer()
+app.command(epilog=EPILOG)(check)

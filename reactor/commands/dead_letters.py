@@ -15,16 +15,15 @@ from uuid import UUID
 import psycopg
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_id, read_number
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_dsn, read_id, read_number
 from reactor.commands.output import at_least, count, note, print_facts, print_json, print_table, progress, sentences
 from reactor.commands.preview import preview
 from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings
 
 SQL = statements("dead_letters")
 CAP = 100_000  # letters that one command looks at
@@ -59,10 +58,6 @@ Ids = Annotated[
     list[UUID] | None,
     typer.Option("--id", parser=read_id, metavar="<UUID>", show_default=False, help="This one; may be repeated."),
 ]
-
-
-def _dsn(given: str | None) -> str:
-    return DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
 
 
 def _filters(
@@ -117,7 +112,7 @@ def list_(
     """
     with sentences():
         filters = _filters(workspace, code, before, age, None)
-        with open_desk(_dsn(database_url), name="dead-letters list") as desk:
+        with open_desk(read_dsn(database_url), name="dead-letters list") as desk:
             if workspace:
                 desk.know(workspace)
             causes = desk.rows(SQL["causes"], **filters, cap=CAP)
@@ -152,14 +147,14 @@ def show(
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Show one item: what it died of, what would be sent, and what a requeue would come to.
+    """Show one item: what it died of, what would be sent, and what a requeue would do.
 
     Works for items in every state. Titles, descriptions and places are private: they are shown only with --show-texts.
 
     Exit codes: 0 shown; 2 there is no such item, wrong use or no database.
     """
     with sentences():
-        with open_desk(_dsn(database_url), name="dead-letters show") as desk:
+        with open_desk(read_dsn(database_url), name="dead-letters show") as desk:
             letter = desk.row(SQL["letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
@@ -236,7 +231,7 @@ def requeue(  # noqa: PLR0913  (options)
         filters = _filters(workspace, code, before, age, ids)
         if not everything and not any(filters.values()):
             raise ConfigurationError("Say which: --workspace, --code, --before, --age or --id; or --all.")
-        with open_desk(_dsn(database_url), name="dead-letters requeue") as desk:
+        with open_desk(read_dsn(database_url), name="dead-letters requeue") as desk:
             if workspace:
                 desk.know(workspace)
             fates = desk.rows(SQL["fates"], **filters, cap=CAP)
@@ -259,7 +254,7 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
-def _ask_the_parser(desk: Desk, fates: list[dict[str, Any]]) -> None:
+def _ask_the_parser(desk: AdminSession, fates: list[dict[str, Any]]) -> None:
     """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
     suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
     ids = list(suspects)
@@ -291,7 +286,7 @@ def _forecast(counts: Counter[str], done: str) -> str:
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])
 
 
-def _put_back(desk: Desk, ids: list[UUID], rate: float) -> int:
+def _put_back(desk: AdminSession, ids: list[UUID], rate: float) -> int:
     """Put them back in portions, each when its time has come; returns how many were."""
     began = desk.one(SQL["now"])["now"]
     portion = max(1, int(rate / PORTIONS))
@@ -305,7 +300,7 @@ def _put_back(desk: Desk, ids: list[UUID], rate: float) -> int:
     return done
 
 
-def _put_back_portion(desk: Desk, ids: list[UUID], began: datetime) -> int:
+def _put_back_portion(desk: AdminSession, ids: list[UUID], began: datetime) -> int:
     """Put some back together, and one by one where the database refuses one of them for what it holds."""
     try:
         return len(desk.rows(SQL["requeue"], ids=ids, began=began))

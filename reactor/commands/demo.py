@@ -57,7 +57,5 @@ EPILOG = """Examples:
 
     python -m reactor demo --settings demo.env    # elsewhere: . ./demo.env; python -m reactor status"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(demo)
+app = typer.Typer()
+app.command(epilog=EPILOG)(demo)

@@ -3,11 +3,9 @@
 from functools import partial
 from typing import Annotated
 
-import trio
 import typer
 
-from reactor.commands.output import sentences
-from reactor.emulator import command
+from reactor.commands.output import note
 
 
 def emulator(
@@ -28,11 +26,17 @@ def emulator(
 
     Exit codes: 0 stopped as asked; 2 wrong use, or the port is taken.
     """
-    with sentences():
+    import trio  # noqa: PLC0415  (no other command needs any of it)
+
+    from calendar_emulator import command  # noqa: PLC0415  (as above)
+
+    try:
         host, port = command.parse_bind(bind, allow_remote=allow_remote)
         trio.run(partial(command.run, host, port, email=email, quota=quota, say=typer.echo))
+    except command.AddressError as error:
+        note(str(error))
+        raise typer.Exit(2) from error
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog="Example: python -m reactor emulator --bind 127.0.0.1:8085")(emulator)
+app = typer.Typer()
+app.command(epilog="Example: python -m reactor emulator --bind 127.0.0.1:8085")(emulator)

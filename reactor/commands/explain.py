@@ -11,31 +11,42 @@ import typer
 
 from reactor.commands import google_event
 from reactor.commands.dead_letters import SQL as LETTERS
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import clean, count, duration, note, print_facts, print_json, print_table, sentences
 from reactor.commands.preview import preview
-from reactor.core.asked import Asked, read as understood
-from reactor.core.causes import Explanation
-from reactor.core.chain import Chain, Hands, Row, Wish
-from reactor.core.explanation import explain as explained
-from reactor.core.ids import event_id
-from reactor.core.messages import Place
+from reactor.core.calendar.ids import event_id
+from reactor.core.calendar.messages import EventRef
+from reactor.core.explain.asked import Asked, read as understood
+from reactor.core.explain.causes import Explanation
+from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
+from reactor.core.explain.explanation import explain as explained
+from reactor.core.explain.seen import EventPresence
+from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST
-from reactor.core.seen import Sight
 from reactor.errors import ConfigurationError
-from reactor.postgres.chains import RECENT, Reading, read
-from reactor.postgres.desk import Desk, open_desk
-from reactor.postgres.sources import MATCHES, Found, Match, find, workspaces_of
-from reactor.settings import DatabaseSettings
+from reactor.postgres.chains import RECENT, ChainReading, read
+from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.sources import MATCHES, Match, SourceSearch, find, workspaces_of
 
 Document = dict[str, Any]
 _SIGHTS = {
-    Sight.ALIVE: "the event is there",
-    Sight.DELETED: "the event is deleted",
-    Sight.MISSING: "no such event, or no such calendar for this account",
-    Sight.FOREIGN: "an event of another source",
-    Sight.REFUSED: "nothing",
+    EventPresence.ALIVE: "the event is there",
+    EventPresence.DELETED: "the event is deleted",
+    EventPresence.MISSING: "no such event, or no such calendar for this account",
+    EventPresence.FOREIGN: "an event of another source",
+    EventPresence.REFUSED: "nothing",
 }
+
+_NO_ID = (
+    "no item has this id, and no row, no binding and no remembered event fits it. Name it in another way: the source "
+    "with its workspace, `python -m reactor explain task:UUID --workspace ID`; or the event's link, or its id and "
+    "--workspace, with --google."
+)
+_NO_TITLE = (
+    "no title in the application's view calendar_source_events, in bindings, or in rows that wait or died has these "
+    "words. The view has only what should be in a calendar: look in the application whether the task is open, has a "
+    "date, and is of a connected workspace. Its id says more: `python -m reactor explain task:UUID --workspace ID`."
+)
 
 
 def explain(
@@ -70,15 +81,15 @@ def explain(
     """
     with sentences():
         asked = understood(which)
-        settings = google_event.Settings.from_environment() if google else None
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        settings = google_event.GoogleReadSettings.from_environment() if google else None
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="explain") as desk:
             if workspace:
                 desk.know(workspace)
             found = find(desk, asked, workspace)
             if settings and asked.event_id and not found.matches:
                 found = _by_google(desk, settings, asked, workspace, found)
-            match = _one(found, show_texts=show_texts, as_json=as_json)
+            match = _one(asked, found, show_texts=show_texts, as_json=as_json)
             reading = read(desk, match.workspace, match.source, match.item)
             if settings:
                 reading = _seen(desk, settings, reading)
@@ -92,16 +103,13 @@ def explain(
     raise typer.Exit(0 if explanation.is_well else 1)
 
 
-def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
+def _one(asked: Asked, found: SourceSearch, *, show_texts: bool, as_json: bool) -> Match:
     """The one that is meant; otherwise the command ends with exit code 2."""
     matches = found.matches
     for left_out in found.left_out:
         note(f"Not all was searched: {left_out}.")
     if not matches:
-        raise ConfigurationError(
-            "No such event is known: no item has this id, and no row, no binding and no event that is remembered fits. "
-            "Name it in another way: the source as type:UUID with --workspace, the event's link with --google."
-        )
+        raise ConfigurationError(f"No such event is known: {_NO_TITLE if asked.title else _NO_ID}")
     if len(matches) > 1:
         shown = [
             {
@@ -126,31 +134,35 @@ def _one(found: Found, *, show_texts: bool, as_json: bool) -> Match:
 
 
 def _by_google(
-    desk: Desk, settings: google_event.Settings, asked: Asked, workspace: UUID | None, found: Found
-) -> Found:
+    desk: AdminSession,
+    settings: google_event.GoogleReadSettings,
+    asked: Asked,
+    workspace: UUID | None,
+    found: SourceSearch,
+) -> SourceSearch:
     """Let the event itself say whose it is: what we write is marked."""
     for each in workspaces_of(desk, asked.calendar_id, workspace):
         calendar = asked.calendar_id or _calendar(desk, each)
         if calendar and asked.event_id:
-            seen = google_event.look(desk, settings, each, Place(calendar, asked.event_id))
+            seen = google_event.look(desk, settings, each, EventRef(calendar, asked.event_id))
             if seen.source_key and seen.workspace_id == str(each):
-                return Found([Match(each, seen.source_key)])
+                return SourceSearch([Match(each, seen.source_key)])
     return found
 
 
-def _calendar(desk: Desk, workspace: UUID) -> str | None:
+def _calendar(desk: AdminSession, workspace: UUID) -> str | None:
     connection = desk.row(google_event.SQL["connection"], workspace=workspace)
     return str(connection["calendar"]) if connection else None
 
 
-def _seen(desk: Desk, settings: google_event.Settings, reading: Reading) -> Reading:
+def _seen(desk: AdminSession, settings: google_event.GoogleReadSettings, reading: ChainReading) -> ChainReading:
     """Ask for the event where it is; where it is not known to be, where it would be."""
     chain = reading.chain
     calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
     place = chain.place
     if place is None and calendar:
         generation = chain.memory.generation if chain.memory else 0
-        place = Place(calendar, event_id(str(chain.workspace_id), chain.source, generation))
+        place = EventRef(calendar, event_id(str(chain.workspace_id), chain.source, generation))
     if place is None or chain.connection is None:
         note("Google was not asked: the workspace has no connection.")
         return reading
@@ -158,7 +170,7 @@ def _seen(desk: Desk, settings: google_event.Settings, reading: Reading) -> Read
     return replace(reading, chain=replace(chain, seen=seen))
 
 
-def _sent(desk: Desk, chain: Chain, *, show_texts: bool) -> Document | None:
+def _sent(desk: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
     """What the newest state that waits, or that died, would make of the event."""
     row = chain.row or chain.letter
     letter = desk.row(LETTERS["letter"], id=row.id, most=LARGEST) if row else None
@@ -170,7 +182,7 @@ def _sent(desk: Desk, chain: Chain, *, show_texts: bool) -> Document | None:
 
 
 def _document(
-    reading: Reading, explanation: Explanation, sent: Document | None, item: UUID | None, *, show_texts: bool
+    reading: ChainReading, explanation: Explanation, sent: Document | None, item: UUID | None, *, show_texts: bool
 ) -> Document:
     chain = reading.chain
     return {
@@ -201,11 +213,11 @@ def _short(value: object) -> str:
     return str(value)[:60]
 
 
-def _wanted(reading: Reading, *, show_texts: bool) -> Document:
+def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
     wanted, event = reading.chain.wanted, reading.event or {}
-    if wanted.wish is Wish.UNKNOWN:
+    if wanted.wish is Presence.UNKNOWN:
         return {"view": f"not known: {wanted.problem}"}
-    if wanted.wish is Wish.NO:
+    if wanted.wish is Presence.NO:
         return {"view": "does not have it"}
     texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
     return {
@@ -232,23 +244,27 @@ def _standing(chain: Chain) -> Document:
     }
 
 
-def _when(row: Row) -> str:
-    """What becomes of an open row, and when."""
-    if row.hands is Hands.LOST:
+def _when(row: OutboxRow) -> str:
+    """What happens to an open row, and when."""
+    if row.hands is Custody.LOST:
         return "its worker is gone"
     if row.hands:
-        by = f" by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
-        return f"in hand{by}"
+        by = f" by {_of(row.session)}" if row.session else ""
+        return f"in flight{by}"
     if row.is_aside:
         return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
-    locked = f", locked by {row.session.text} for {duration(row.session.seconds)}" if row.session else ""
+    locked = f", locked by {_of(row.session)}" if row.session else ""
     if row.due_in is None:
         return f"never due{locked}"
     due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"
     return f"{due}{locked}"
 
 
-def _row(row: Row) -> Document:
+def _of(session: SessionFacts) -> str:
+    return session.text + ("" if session.seconds is None else f" for {duration(session.seconds)}")
+
+
+def _row(row: OutboxRow) -> Document:
     ended = None if row.status not in ("COMPLETED", "DEAD_LETTER") else row.ended_ago
     return {
         "item": row.id,
@@ -263,7 +279,7 @@ def _row(row: Row) -> Document:
     }
 
 
-def _remembered(reading: Reading) -> Document:
+def _remembered(reading: ChainReading) -> Document:
     memory, binding = reading.chain.memory, reading.chain.binding
     written = clean(reading.synced_at)
     bound = f"event {binding.event_id} in {binding.calendar_id}, written {written}" if binding else "none"
@@ -293,13 +309,14 @@ def _google(chain: Chain) -> Document | None:
 
 def _show(document: Document) -> None:
     typer.echo(clean(f"{document['verdict']} {document['remedy']}"))
-    print_facts({name: document[name] for name in ("workspace", "source")}, title="\nThe event")
+    print_facts(_named(document), title="\nThe event")
     print_facts(document["wanted"], title="\nWhat the application wants")
     print_facts(document["standing"], title="\nIts workspace")
     _show_rows(document["waiting"], "\nWhat waits, the newest state first: that one is sent")
-    if document["ahead"]:
-        met = "; ".join(document["ahead"]["met"]) or "nothing"
-        print_facts({"before it": f"{document['ahead']['items']:,} of the workspace", "they met": met})
+    if ahead := document["ahead"]:
+        before = f"{ahead['items']:,} of the workspace" if ahead["items"] else "nothing of the workspace"
+        met = {"they met": "; ".join(ahead["met"])} if ahead["met"] else {}
+        print_facts({"before it": before, **met})
     if document["would_be_sent"]:
         print_facts(document["would_be_sent"], title="\nWould be sent")
     print_facts(document["remembered"], title="\nWhat is remembered")
@@ -307,6 +324,18 @@ def _show(document: Document) -> None:
         print_facts(document["google"], title="\nGoogle")
     _show_rows([*document["dead_letters"], *document["finished"]], "\nWhat is left of its history")
     note(f"\nFinished rows are looked for among the last {RECENT:,}.")
+
+
+def _named(document: Document) -> Document:
+    """What is explained; of an item that was asked for also how it ended, which the verdict may not say."""
+    source = document["source"]
+    named = {"workspace": document["workspace"], "source": source if ":" in source else "none"}
+    rows = (*document["waiting"], *document["dead_letters"], *document["finished"])
+    for row in (row for row in rows if row["item"] == document["item"]):
+        code = f", {row['code']}" if row["code"] else ""
+        overtaken = ": a newer state was there, so it was not sent" if row["code"] == FailureCode.SUPERSEDED else ""
+        named["item"] = f"{row['item']}: {row['status']}{code}{overtaken}"
+    return named
 
 
 def _show_rows(rows: list[Document], title: str) -> None:
@@ -325,7 +354,5 @@ EPILOG = """Examples:
 
     python -m reactor explain "https://www.google.com/calendar/event?eid=…" --google --json | jq -r .cause"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(explain)
+app = typer.Typer()
+app.command(epilog=EPILOG)(explain)

@@ -9,28 +9,30 @@ from uuid import UUID
 import httpx
 import trio
 
-from reactor.core.messages import Place, Reply, get
+from reactor.core.calendar.messages import EventRef, Reply, get
+from reactor.core.calendar.token_answers import AccessToken, Answer
+from reactor.core.explain.seen import GoogleReading, see
 from reactor.core.outcome import Dead, Retry
-from reactor.core.seen import Seen, see
-from reactor.core.token_answers import Answer, Granted
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
-from reactor.postgres.desk import Desk
+from reactor.postgres.connection.desk import AdminSession
 from reactor.postgres.statements import statements
 from reactor.settings import GoogleSettings, VaultSettings
-from reactor.vault import VaultError
+from reactor.vault import TokenCipherError
 
 SQL = statements("connections")
 
 
-class Settings(VaultSettings, GoogleSettings):
+class GoogleReadSettings(VaultSettings, GoogleSettings):
     """What it takes to ask."""
 
 
-def look(desk: Desk, settings: Settings, workspace: UUID, place: Place, source: str | None = None) -> Seen:
+def look(
+    desk: AdminSession, settings: GoogleReadSettings, workspace: UUID, place: EventRef, source: str | None = None
+) -> GoogleReading:
     """Ask for the event at a place.
 
     Args:
@@ -51,22 +53,22 @@ def look(desk: Desk, settings: Settings, workspace: UUID, place: Place, source: 
     text = stored["refresh_token_encrypted"]
     try:
         secret = settings.vault.decrypt(workspace, text)
-    except VaultError as error:
+    except TokenCipherError as error:
         raise ConfigurationError(f"Google cannot be asked: {error}") from error
     answer, reply = trio.run(_ask, settings, secret, place)
-    if isinstance(answer, Granted) and answer.refresh_token not in (None, secret):
+    if isinstance(answer, AccessToken) and answer.refresh_token not in (None, secret):
         renewed = settings.vault.encrypt(workspace, answer.refresh_token)
         desk.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
     return see(reply, str(workspace) if source else None, source)
 
 
-async def _ask(settings: Settings, secret: str, place: Place) -> tuple[Answer, Reply | Retry | Dead]:
+async def _ask(settings: GoogleReadSettings, secret: str, place: EventRef) -> tuple[Answer, Reply | Retry | Dead]:
     account = account_of(secret, settings.oauth_client)
     async with (
         Transport(settings.google_api_root, Timeouts()) as transport,
         httpx.AsyncClient(**client_options(settings.google_token_uri)) as client,
     ):
         answer = await TokenExchange(client, threads=1).refresh(account)
-        if not isinstance(answer, Granted):
+        if not isinstance(answer, AccessToken):
             return answer, answer
         return answer, await transport.send(get(place), answer.access_token)

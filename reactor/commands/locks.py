@@ -4,39 +4,38 @@ from typing import Any
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
 from reactor.core.holders import Holder
-from reactor.postgres.desk import open_desk
+from reactor.postgres.connection.desk import open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings
 
 SQL = statements("locks")
 CAP = 10_000  # items that are shown
 
 
 def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """Show who holds which item: workspace, key, backend, client, age; the longest held first.
+    """Show which session holds which item: workspace, key, backend, client, age; the longest held first.
 
-    After them, who keeps the lock of the claims or of the gate, where that is no replica at its work: a session of
-    another program, or a transaction that has been open for a minute. Its name and process id are there.
+    After them, sessions that keep the lock of the claims or of the gate and are no replica at its work: another
+    program's, or one whose transaction has been open for a minute. Their names and process ids are shown.
 
-    An item in hand takes seconds. One that is held for minutes belongs to a worker that hangs: its backend's process id
-    is there to be looked up in pg_stat_activity, and `select pg_terminate_backend(pid)` frees its items for others. An
-    orphan has lost its worker; the next sweep, within seconds, makes it due again. Items of an older worker that has
-    lost its lock are taken over after ten minutes.
+    An item is in flight for seconds. One that is held for minutes belongs to a worker that hangs: look its backend's
+    process id up in pg_stat_activity; `select pg_terminate_backend(pid)` frees its items for others. An orphan has lost
+    its worker; the next sweep, within seconds, makes it due again. Items of an older worker that has lost its lock are
+    taken over after ten minutes.
 
     Exit codes: 0 shown; 2 wrong use or no database.
     """
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="locks") as desk:
             if workspace:
                 desk.know(workspace)
             found = desk.rows(SQL["locks"], workspace=workspace, cap=CAP)
             if sum(row["item"] is not None for row in found) > CAP:
-                note(f"Over {CAP:,} items are in hand; these are some of them. A --workspace shows all of one.")
+                note(f"Over {CAP:,} items are in flight; these are some of them. A --workspace shows all of one.")
             if not workspace:
                 found += [_of_all(holder) for holder in holders(desk.connection) if holder.stands_out]
     if as_json:
@@ -44,7 +43,7 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
     elif found:
         print_table(("workspace", "item", "source", "key", "pid", "client", "age", "holder"), map(_line, found))
     else:
-        note("No item is in hand.")
+        note("No item is in flight.")
 
 
 def _of_all(holder: Holder) -> dict[str, Any]:
@@ -71,7 +70,5 @@ EPILOG = """Examples:
 
     python -m reactor locks --json | jq '.[] | select(.age > 60)'"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(locks)
+app = typer.Typer()
+app.command(epilog=EPILOG)(locks)

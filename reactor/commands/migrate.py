@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.options import AsJson
+from reactor.commands.options import AsJson, read_dsn
 from reactor.commands.output import note, print_json, sentences
-from reactor.settings import DatabaseSettings
 
 
 def migrate(
@@ -26,7 +25,7 @@ def migrate(
 
     Exit codes: 0 nothing is missing; 1 something is; 2 wrong use, no database, or a schema that cannot be adopted.
     """
-    from reactor.postgres import migrations  # noqa: PLC0415  (yoyo is needed by this command only)
+    from reactor.postgres.setup import migrations  # noqa: PLC0415  (yoyo is needed by this command only)
 
     done: list[str] = []
 
@@ -35,7 +34,7 @@ def migrate(
         (note if as_json else typer.echo)(sentence)
 
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         if not check:
             migrations.migrate(dsn, progress=progress)
         found = migrations.missing(dsn)
@@ -52,7 +51,5 @@ EPILOG = """Examples:
 
     python -m reactor migrate --check"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(migrate)
+app = typer.Typer()
+app.command(epilog=EPILOG)(migrate)

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import typer
 
+from reactor.settings import DatabaseSettings
+
 
 def read_id(text: str | UUID) -> UUID:
     """Read a UUID that somebody has typed."""
@@ -30,6 +32,15 @@ def read_number(least: float, most: float = math.inf) -> Callable[[str | float],
         return number
 
     return read
+
+
+def read_dsn(given: str | None) -> str:
+    """The address of the database: what was given, or DATABASE_URL.
+
+    Raises:
+        ConfigurationError: There is none, or it is wrong.
+    """
+    return DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
 
 
 DatabaseUrl = Annotated[

@@ -58,7 +58,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     fixed = sum(max(map(len, column)) + 2 for column in list(zip(columns, *cells, strict=True))[:-1])
     console = Console(highlight=False)
     width = console.width if console.is_terminal and console.width - fixed >= _FOLDED else _ENDLESS
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    if title:  # not the table's: a narrow table would fold it, and a command in it could not be pasted
+        typer.secho(title, bold=True)
+    table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=width == _ENDLESS or column is not columns[-1], overflow="fold")
     for row in cells:

@@ -10,18 +10,17 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
 from reactor.commands.output import clean, count, note, print_facts, print_json, sentences, visible
 from reactor.core.brake import Limit
-from reactor.core.messages import PAGE
+from reactor.core.calendar.messages import PAGE
 from reactor.core.payload import is_resource_id
 from reactor.errors import ConfigurationError
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.rebuilds import LONGEST_CALENDAR, state_of
 from reactor.postgres.statements import statements
 from reactor.rebuilding import GRANTS
-from reactor.settings import DatabaseSettings
 
 SQL, CONNECTIONS = statements("rebuilds"), statements("connections")
 A_MINUTE = 600
@@ -48,14 +47,14 @@ def rebuild(
     """Make a workspace's calendar agree with all that the application says now: starts a REBUILD_ALL.
 
     Events that a person deleted come back, events that the application does not want go, a change of calendar moves
-    them; what others have in the calendar is not touched. What it comes to is said first. Edits made meanwhile win.
+    them; what others have in the calendar is not touched. What it would do is said first. Edits made meanwhile win.
     `status --rebuild ID` shows how far it is.
 
     Exit codes: 0 it is started, or would be; 2 there is no such workspace, it has no connection or has a rebuild that
     is not done, wrong use or no database.
     """
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="rebuild") as desk:
             desk.know(workspace)
             calendar = _ready(desk, workspace)
@@ -68,7 +67,7 @@ def rebuild(
         _show(document)
 
 
-def _ready(desk: Desk, workspace: UUID) -> Document:
+def _ready(desk: AdminSession, workspace: UUID) -> Document:
     """The workspace's connection.
 
     Raises:
@@ -94,7 +93,7 @@ def _ready(desk: Desk, workspace: UUID) -> Document:
     return connection
 
 
-def _forecast(desk: Desk, workspace: UUID, calendar: str, *, recreate: bool) -> Document:
+def _forecast(desk: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> Document:
     """What a rebuild would come to now.
 
     Raises:
@@ -126,7 +125,7 @@ def _forecast(desk: Desk, workspace: UUID, calendar: str, *, recreate: bool) -> 
     }
 
 
-def _obstacles(desk: Desk, workspace: UUID, *, valid: bool) -> list[str]:
+def _obstacles(desk: AdminSession, workspace: UUID, *, valid: bool) -> list[str]:
     """What it waits for before it begins."""
     stopped = desk.one(BRAKES["is_stopped"], workspace=workspace)["exists"]
     return [
@@ -135,7 +134,7 @@ def _obstacles(desk: Desk, workspace: UUID, *, valid: bool) -> list[str]:
     ]
 
 
-def _start(desk: Desk, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
+def _start(desk: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
     made = desk.row(SQL["ask"], workspace=workspace, calendar=calendar, recreate=recreate)
     if made is None:
         raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
@@ -174,7 +173,5 @@ EPILOG = """Examples:
 
     python -m reactor rebuild --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10 --json | jq -r .rebuild"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(rebuild)
+app = typer.Typer()
+app.command(epilog=EPILOG)(rebuild)

@@ -20,7 +20,8 @@ def run() -> None:
 
     Exit codes: 0 stopped as asked; 1 stopped at once, or failed; 2 a person has to change something.
     """
-    from reactor import logs, service, settings  # noqa: PLC0415  (the other commands need none of it)
+    from reactor import service, settings  # noqa: PLC0415  (the other commands need none of it)
+    from reactor.observability import logs  # noqa: PLC0415  (the other commands need none of it)
 
     try:
         read = settings.Settings.from_environment()
@@ -45,6 +46,5 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(run)
+app = typer.Typer()
+app.command()(run)

@@ -6,14 +6,13 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_id
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn, read_id
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
-from reactor.postgres.desk import Desk, open_desk
+from reactor.postgres.connection.desk import AdminSession, open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings
 
 SQL = statements("status")
 CAP = 10_000  # rows that are counted of anything
@@ -45,7 +44,7 @@ def status(
     Exit codes: 0 shown; 2 wrong use or no database.
     """
     with sentences():
-        dsn = DatabaseSettings.from_environment(database_url=database_url).database_url.get_secret_value()
+        dsn = read_dsn(database_url)
         with open_desk(dsn, name="status") as desk:
             if workspace:
                 desk.know(workspace)
@@ -58,7 +57,7 @@ def status(
         _show_outbox(document)
 
 
-def _outbox(desk: Desk, workspace: UUID | None) -> Document:
+def _outbox(desk: AdminSession, workspace: UUID | None) -> Document:
     where = {"workspace": workspace}
     counts = desk.one(SQL["open_items"], **where, cap=CAP)
     capped, due = counts["open"] > CAP, counts.pop("due")
@@ -82,7 +81,7 @@ def _outbox(desk: Desk, workspace: UUID | None) -> Document:
     }
 
 
-def _backlog_of(desk: Desk, workspace: UUID | None) -> Document:
+def _backlog_of(desk: AdminSession, workspace: UUID | None) -> Document:
     """The workspaces with something due: how many, how long the oldest waits, and the worst of them."""
     due = desk.rows(SQL["due"], workspace=workspace, cap=CAP)
     worst = {row["workspace"]: row["waited"] for row in due[:TOP]}
@@ -95,7 +94,7 @@ def _backlog_of(desk: Desk, workspace: UUID | None) -> Document:
     }
 
 
-def _about(desk: Desk) -> int:
+def _about(desk: AdminSession) -> int:
     found = desk.row(SQL["estimate"])
     return int(found["about"]) if found else 0
 
@@ -111,7 +110,7 @@ def _show_outbox(document: Document) -> None:
             "waiting": total,
             "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
             "oldest due": _backlog(backlog),
-            "in hand": f"{at_least(hand['processing'], CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
+            "in flight": f"{at_least(hand['processing'], CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
             f"{hand['of_older_workers']:,} of an older worker",
             "parked": f"{waits} of {workspaces} without a valid connection",
             "connections": f"{at_least(parked['total'], CAP)}, of which {parked['invalid']:,} invalid",
@@ -209,7 +208,7 @@ def _part(session: Document) -> str:
     return f", 1/{session['quota_divisor']} of the quota" if session["quota_divisor"] else ""
 
 
-def _rebuild(desk: Desk, rebuild: UUID, workspace: UUID | None) -> Document:
+def _rebuild(desk: AdminSession, rebuild: UUID, workspace: UUID | None) -> Document:
     found = desk.row(SQL["rebuild"], id=rebuild)
     if found is None:
         raise ConfigurationError(
@@ -290,7 +289,5 @@ EPILOG = """Examples:
 
     python -m reactor status --rebuild 0f8e2c1d-3b5a-4c6d-8e9f-a1b2c3d4e5f6"""
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog=EPILOG)(status)
+app = typer.Typer()
+app.command(epilog=EPILOG)(status)

@@ -59,7 +59,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from reactor.core.item import Item, Memory
+from reactor.core.item import Item, SourceState
 from reactor.core.payload import Operation
 
 WINDOW = 600.0
@@ -112,6 +112,6 @@ def is_counted(item: Item) -> bool:
     return not item.is_child and item.memory.event_id is not None
 
 
-def is_removal(item: Item, memory: Memory) -> bool:
+def is_removal(item: Item, memory: SourceState) -> bool:
     """Whether an event is gone, and counts, once this is remembered of the item's source."""
     return is_counted(item) and memory.cancelled and memory.event_id is None

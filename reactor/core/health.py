@@ -16,7 +16,7 @@ statements' time-out (10 s) and by that of a connection (5 s for each address of
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeResult:
     """An answer to a probe.
 
     Attributes:
@@ -32,7 +32,7 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Facts:
+class HealthFacts:
     """What is known of the process; kept by whoever wires it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Facts:
     refusals: tuple[str, ...] = ()
 
 
-def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Verdict:
+def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> ProbeResult:
     """Judge whether every loop goes round.
 
     Args:
@@ -64,7 +64,7 @@ def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Ve
         now: The time, by the same clock.
         rest: Seconds that a loop may sleep between two cycles.
     """
-    return Verdict(
+    return ProbeResult(
         tuple(
             f"The {name} loop has not completed a cycle for {now - beat:.0f} s."
             for name, beat in beats.items()
@@ -73,7 +73,7 @@ def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> Ve
     )
 
 
-def readiness(facts: Facts) -> Verdict:
+def readiness(facts: HealthFacts) -> ProbeResult:
     """Judge whether this replica does its work."""
     rules = (
         (facts.draining, "It is stopping."),
@@ -91,9 +91,9 @@ def readiness(facts: Facts) -> Verdict:
             "The database session that listens for new items is not up: `python -m reactor check` says why.",
         ),
     )
-    return Verdict((*(problem for broken, problem in rules if broken), *facts.refusals))
+    return ProbeResult((*(problem for broken, problem in rules if broken), *facts.refusals))
 
 
-def startup(facts: Facts) -> Verdict:
+def startup(facts: HealthFacts) -> ProbeResult:
     """Judge whether this replica has ever been ready."""
-    return Verdict(() if facts.has_been_ready else ("It has not been ready yet.", *readiness(facts).problems))
+    return ProbeResult(() if facts.has_been_ready else ("It has not been ready yet.", *readiness(facts).problems))

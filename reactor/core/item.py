@@ -9,7 +9,7 @@ from reactor.core.outcome import FailureCode
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class SourceState:
     """What is remembered of a source, from `sync_sources`.
 
     Attributes:
@@ -34,7 +34,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class WorkspaceConnection:
     """A workspace's connection to Google.
 
     Attributes:
@@ -90,8 +90,8 @@ class Item:
     max_attempts: int
     age: float
     is_child: bool
-    memory: Memory
-    consent: Consent
+    memory: SourceState
+    consent: WorkspaceConnection
     lease_no: int = 0
     losses: int = 0
 
@@ -124,7 +124,7 @@ class Binding:
 Status = Literal["PENDING", "COMPLETED", "FAILED", "DEAD_LETTER"]
 
 
-class Applied(Enum):
+class AppliedReference(Enum):
     """A payload that is named and not carried."""
 
     ROW = auto()
@@ -162,15 +162,15 @@ class Settlement:
     failure_code: FailureCode | None = None
     last_error: str | None = None
     moves_floor: bool = False
-    memory: Memory | None = None
-    applied: Applied | Any | None = field(default=None, repr=False)
+    memory: SourceState | None = None
+    applied: AppliedReference | Any | None = field(default=None, repr=False)
     binding: Binding | None = None
     unbind: bool = False
     invalid_consent: str | None = None
     newer: int | None = None
 
 
-class Written(Enum):
+class SettlementResult(Enum):
     """What became of a settlement that was to be written."""
 
     WRITTEN = auto()

@@ -41,6 +41,18 @@ class Scope(StrEnum):
     """Everything: Google is not reachable, or the deployment is configured wrongly."""
 
 
+class RetryKind(StrEnum):
+    """What a retry is, where something is decided by it."""
+
+    RATE = auto()
+    """The other side limits the rate: the limits lower theirs."""
+    QUOTA = auto()
+    """A quota is used up: the attempt counts once the item is older than every daily quota."""
+    QUESTION = auto()
+    """A request without content was refused: its address names nothing."""
+    OTHER = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The calendar agrees with the item.
@@ -89,6 +101,7 @@ class Retry:
         after: Seconds to wait at least, None to use the backoff.
         outage: Whether it is evidence that the other side is down (what a circuit breaker counts).
         asked: Whether the other side was asked at all; what failed before says nothing of it, good or bad.
+        kind: What is decided by it beside all that.
         said: The codes of the refusal, for the row and the log. They decide nothing more, so they compare equal.
     """
 
@@ -98,6 +111,7 @@ class Retry:
     after: float | None = None
     outage: bool = False
     asked: bool = True
+    kind: RetryKind = RetryKind.OTHER
     said: str = field(default="", compare=False)
 
     @property

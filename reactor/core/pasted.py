@@ -27,7 +27,7 @@ _ASSIGNMENT: Final = re.compile(r"(export\s+)?([A-Za-z_]\w*\s*[=:]\s*[\"']?1//|[
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PastedKind:
     """Something that is no refresh token.
 
     Attributes:
@@ -47,45 +47,51 @@ class Kind:
 _TOKEN_IS: Final = "a refresh token is one word that begins with 1//"  # noqa: S105  (a sentence)
 _FROM_CONNECT: Final = "`python -m reactor connect` gets one from a person's consent"
 
-QUOTED: Final = Kind("a text in quotation marks", "take them away")
-ESCAPED: Final = Kind(
+QUOTED: Final = PastedKind("a text in quotation marks", "take them away")
+ESCAPED: Final = PastedKind(
     "a text that is still escaped, as for a URL (%2F), in JSON (\\/) or in HTML (&#x2F;)", "give the text itself"
 )
-ACCESS_TOKEN: Final = Kind("an access token, which works for an hour", "a refresh token begins with 1//")
-CODE: Final = Kind("an authorization code, which works once and for some minutes", _FROM_CONNECT)
-ID_TOKEN: Final = Kind("an id token (a JWT), which says who a person is and opens no calendar", _FROM_CONNECT)
-API_KEY: Final = Kind("an API key, which opens no calendar of a person's", _FROM_CONNECT)
-CLIENT_SECRET: Final = Kind("an OAuth client's secret", "it belongs into GOOGLE_CLIENT_SECRET")
-CLIENT_ID: Final = Kind("an OAuth client's id", "it belongs into GOOGLE_CLIENT_ID")
-SEALED: Final = Kind("a token that is already encrypted, as the database holds it", "give the token in the clear")
-BASE64: Final = Kind("a refresh token in base64", "decode it: `base64 -d`")
-URL: Final = Kind("the address of a page", _FROM_CONNECT)
-ADDRESS: Final = Kind("an e-mail address or a calendar's id", _TOKEN_IS)
-WORKSPACE: Final = Kind("a UUID", f"it belongs behind --workspace; {_TOKEN_IS}")
-ASSIGNMENT: Final = Kind("a line with a name before the value", "give the value alone")
-HEADER: Final = Kind("an Authorization header", "what stands in it is an access token; a refresh token begins with 1//")
-PEM: Final = Kind(
+ACCESS_TOKEN: Final = PastedKind("an access token, which works for an hour", "a refresh token begins with 1//")
+CODE: Final = PastedKind("an authorization code, which works once and for some minutes", _FROM_CONNECT)
+ID_TOKEN: Final = PastedKind("an id token (a JWT), which says who a person is and opens no calendar", _FROM_CONNECT)
+API_KEY: Final = PastedKind("an API key, which opens no calendar of a person's", _FROM_CONNECT)
+CLIENT_SECRET: Final = PastedKind("an OAuth client's secret", "it belongs into GOOGLE_CLIENT_SECRET")
+CLIENT_ID: Final = PastedKind("an OAuth client's id", "it belongs into GOOGLE_CLIENT_ID")
+SEALED: Final = PastedKind("a token that is already encrypted, as the database holds it", "give the token in the clear")
+BASE64: Final = PastedKind("a refresh token in base64", "decode it: `base64 -d`")
+URL: Final = PastedKind("the address of a page", _FROM_CONNECT)
+ADDRESS: Final = PastedKind("an e-mail address or a calendar's id", _TOKEN_IS)
+WORKSPACE: Final = PastedKind("a UUID", f"it belongs behind --workspace; {_TOKEN_IS}")
+ASSIGNMENT: Final = PastedKind("a line with a name before the value", "give the value alone")
+HEADER: Final = PastedKind(
+    "an Authorization header", "what stands in it is an access token; a refresh token begins with 1//"
+)
+PEM: Final = PastedKind(
     "a key or a certificate (PEM)", "a service account's key is the whole JSON file: --service-account FILE"
 )
-P12: Final = Kind("a file that is no text, perhaps a P12 key", "have Google's console make a key of the type JSON")
-TOKEN: Final = Kind("a refresh token", "pipe it in, without --service-account")
+P12: Final = PastedKind(
+    "a file that is no text, perhaps a P12 key", "have Google's console make a key of the type JSON"
+)
+TOKEN: Final = PastedKind("a refresh token", "pipe it in, without --service-account")
 
-KEY_FILE: Final = Kind("a service account's key file", "pass it with --service-account FILE")
-AUTHORIZED_USER: Final = Kind(
+KEY_FILE: Final = PastedKind("a service account's key file", "pass it with --service-account FILE")
+AUTHORIZED_USER: Final = PastedKind(
     "an authorized_user file, which holds a person's refresh token",
     "the token is its field `refresh_token`, and works with the OAuth client that it names",
 )
-CLIENT_FILE: Final = Kind(
+CLIENT_FILE: Final = PastedKind(
     "an OAuth client's file", "its fields belong into GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET; it holds no token"
 )
-TOKEN_ANSWER: Final = Kind("an answer of a token endpoint", "the token is its field `refresh_token`, if it has one")
-EXTERNAL: Final = Kind("a configuration of workload identity or impersonation, which holds no key", _FROM_CONNECT)
-IAM_ANSWER: Final = Kind(
+TOKEN_ANSWER: Final = PastedKind(
+    "an answer of a token endpoint", "the token is its field `refresh_token`, if it has one"
+)
+EXTERNAL: Final = PastedKind("a configuration of workload identity or impersonation, which holds no key", _FROM_CONNECT)
+IAM_ANSWER: Final = PastedKind(
     "an answer of Google's IAM", "its field `privateKeyData` is the key file in base64; decode it: `base64 -d`"
 )
-PUBLIC_KEYS: Final = Kind("a file of public keys, which sign nothing", _FROM_CONNECT)
-OTHER_JSON: Final = Kind("JSON that holds no credential of Google's", _TOKEN_IS)
-BROKEN_JSON: Final = Kind("JSON that is cut off or damaged", "take the whole file, unchanged")
+PUBLIC_KEYS: Final = PastedKind("a file of public keys, which sign nothing", _FROM_CONNECT)
+OTHER_JSON: Final = PastedKind("JSON that holds no credential of Google's", _TOKEN_IS)
+BROKEN_JSON: Final = PastedKind("JSON that is cut off or damaged", "take the whole file, unchanged")
 
 _STARTS: Final = (
     ("-----BEGIN", PEM),
@@ -120,7 +126,7 @@ _JSON_FIELDS: Final = (
 )
 
 
-def kind_of(text: str) -> Kind | None:
+def kind_of(text: str) -> PastedKind | None:
     """Recognise a text that is no refresh token.
 
     Args:
@@ -130,7 +136,7 @@ def kind_of(text: str) -> Kind | None:
         What it is; None where it may be a refresh token, for all that can be seen.
     """
     if text.lower() in _NO_VALUES:
-        return Kind(f"{text!r}, which stands for an empty value", "look at the program that wrote it")
+        return PastedKind(f"{text!r}, which stands for an empty value", "look at the program that wrote it")
     if text[:1] in _QUOTES and text[1:2] not in ("", " "):
         return QUOTED
     if text[:1] in ("{", "["):
@@ -140,7 +146,7 @@ def kind_of(text: str) -> Kind | None:
     return _shape(text)
 
 
-def document_kind(document: object) -> Kind:
+def document_kind(document: object) -> PastedKind:
     """Recognise a JSON document, KEY_FILE among others."""
     if not isinstance(document, dict):
         return OTHER_JSON
@@ -158,12 +164,12 @@ def read_json(text: str) -> Any:
         return None
 
 
-def _json(text: str) -> Kind:
+def _json(text: str) -> PastedKind:
     document = read_json(text)
     return BROKEN_JSON if document is None else document_kind(document)
 
 
-def _shape(text: str) -> Kind | None:
+def _shape(text: str) -> PastedKind | None:
     """Recognise a text by the whole of it."""
     for matches, kind in (
         ("\x00" in text or "\ufffd" in text, P12),

@@ -2,11 +2,11 @@
 
 *Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
 everybody says nothing about the item: a failure that an outage explains counts only where another item was answered
-meanwhile (`reactor.core.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key
-that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either: the
-lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing else of
-its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts and
-replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
+meanwhile (`reactor.core.dispatch.evidence`), and rate limits, requests that were never sent, a wrong client secret and
+a key that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either:
+the lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing
+else of its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts
+and replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
 edits.
 
 *A quota is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar that
@@ -17,7 +17,8 @@ workspace that was stopped for two days would pay for the next minute of an outa
 Google cannot digest, and which is the only one of its deployment, is tried once a minute until another comes.
 
 *A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
-that could be charged for an outage travels alone (`reactor.core.lane.together`), and pays for nothing but itself.
+that could be charged for an outage travels alone (`reactor.core.dispatch.lane.together`), and pays for nothing but
+itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
 best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away. A
@@ -40,20 +41,16 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from reactor.core.answers import QUOTA
-from reactor.core.backoff import ITEM_CAP, REBUILD_CAP, backoff
-from reactor.core.evidence import Answered
-from reactor.core.item import Applied, Binding, Item, Memory, Settlement
-from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
+from reactor.core.backoff import HOLD_CAP, ITEM_CAP, REBUILD_CAP, backoff
+from reactor.core.calendar.prune import PruneTarget, parse_stray
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.evidence import Answered
+from reactor.core.item import AppliedReference, Binding, Item, Settlement, SourceState
+from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, RetryKind, Scope, Superseded
 from reactor.core.payload import BadPayloadError, Cancel, Operation, Rebuild, Upsert, is_resource_id, parse
-from reactor.core.stray import Stray, parse_stray
-from reactor.core.work import Work
 
 AGE_BOUND = 86_400.0
 """Seconds; most items this old have seen every daily quota be refilled."""
-HOLD_CAP = 60.0
-"""Seconds; the longest that an item waits for what a person has to mend for the whole deployment. The loop asks with a
-single request then, and nobody wants to wait an hour after the mending."""
 LONGEST_ERROR = 500
 """Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
 STUMBLED = "its handling met an unexpected error; the log has it"
@@ -62,7 +59,7 @@ STUMBLED = "its handling met an unexpected error; the log has it"
 _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
 
 
-def prepare(item: Item) -> Work | Settlement:
+def prepare(item: Item) -> SyncIntent | Settlement:
     """Say what is wanted from Google for an item, or what becomes of it without asking Google."""
     stray = None
     try:
@@ -72,7 +69,7 @@ def prepare(item: Item) -> Work | Settlement:
     except BadPayloadError as error:
         return _dead(item, FailureCode.BAD_PAYLOAD, "; ".join(error.problems)[:LONGEST_ERROR])
     memory = item.memory
-    return Work(
+    return SyncIntent(
         workspace_id=payload.workspace_id,
         source_key=item.source_key,
         seq=item.seq,
@@ -91,7 +88,7 @@ def prepare(item: Item) -> Work | Settlement:
 
 def settle(
     item: Item,
-    work: Work,
+    work: SyncIntent,
     outcome: Outcome,
     *,
     answered: Answered = Answered.NOBODY,
@@ -131,7 +128,7 @@ def settle(
             return _again(item, work, outcome, answered=answered, random=random, ceiling=ceiling)
 
 
-def stumble(item: Item, work: Work | None, *, random: float, ceiling: int) -> Settlement:
+def stumble(item: Item, work: SyncIntent | None, *, random: float, ceiling: int) -> Settlement:
     """Say what becomes of an item whose handling met an error that nobody expected: it costs an attempt.
 
     An error that always comes back ends so, after some tries, in a dead letter that a person sees, and one that came by
@@ -152,16 +149,16 @@ def stumble(item: Item, work: Work | None, *, random: float, ceiling: int) -> Se
     return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 
-def hold(item: Item, work: Work) -> Settlement:
+def hold(item: Item, work: SyncIntent) -> Settlement:
     """Give back an item that was sent, or may have been: nobody learned what came of it, and it is nobody's fault."""
     return Settlement(item, "PENDING", item.attempts, memory=_noted(item, work))
 
 
-def _done(item: Item, work: Work, done: Done) -> Settlement:
+def _done(item: Item, work: SyncIntent, done: Done) -> Settlement:
     if not isinstance(work.payload, Cancel | Upsert):
         return Settlement(item, "COMPLETED", item.attempts)
     if isinstance(work.payload, Cancel):
-        memory = Memory(item.memory.floor_seq, done.generation, cancelled=True)
+        memory = SourceState(item.memory.floor_seq, done.generation, cancelled=True)
         return Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=memory, unbind=True)
     return Settlement(
         item,
@@ -169,10 +166,10 @@ def _done(item: Item, work: Work, done: Done) -> Settlement:
         item.attempts,
         moves_floor=True,
         last_error=done.note or None,
-        memory=Memory(
+        memory=SourceState(
             item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag, strays=done.strays
         ),
-        applied=Applied.ROW,
+        applied=AppliedReference.ROW,
         binding=_binding(work.payload, done),
     )
 
@@ -201,7 +198,7 @@ def _iso(moment: date, zone: str | None) -> str:
         return moment.replace(tzinfo=UTC).isoformat()
 
 
-def _died(item: Item, work: Work, dead: Dead) -> Settlement:
+def _died(item: Item, work: SyncIntent, dead: Dead) -> Settlement:
     settlement = _dead(item, dead.code, dead.text)
     if dead.written is not None:
         done = _done(item, work, dead.written)
@@ -216,7 +213,7 @@ def _died(item: Item, work: Work, dead: Dead) -> Settlement:
     )
 
 
-def _unseen(item: Item, work: Work, dead: Dead) -> Memory | None:
+def _unseen(item: Item, work: SyncIntent, dead: Dead) -> SourceState | None:
     """The memory after a calendar could not be seen: a cancel writes nothing, but may have removed something."""
     if not isinstance(work.payload, Cancel):
         return _noted(item, work) if dead.scope is Scope.ITEM else None
@@ -235,7 +232,9 @@ def _dead(item: Item, code: FailureCode, reason: str) -> Settlement:
     )
 
 
-def _again(item: Item, work: Work, retry: Retry, *, answered: Answered, random: float, ceiling: int) -> Settlement:
+def _again(
+    item: Item, work: SyncIntent, retry: Retry, *, answered: Answered, random: float, ceiling: int
+) -> Settlement:
     memory = _noted(item, work)
     after = min(retry.after or 0.0, HOLD_CAP) if retry.scope is Scope.ALL else retry.after
     cap = REBUILD_CAP if isinstance(work.payload, Rebuild) else ITEM_CAP
@@ -252,15 +251,15 @@ def _again(item: Item, work: Work, retry: Retry, *, answered: Answered, random: 
 
 
 def _counts(item: Item, retry: Retry, answered: Answered) -> bool:
-    if retry.reason == QUOTA.reason:
+    if retry.kind is RetryKind.QUOTA:
         return item.age > AGE_BOUND
     return retry.counts and (not retry.outage or answered.suffices(retry.scope))
 
 
-def _noted(item: Item, work: Work) -> Memory | None:
+def _noted(item: Item, work: SyncIntent) -> SourceState | None:
     """The memory with a note of an attempt whose outcome nobody learned; None where it says so already."""
     memory = item.memory
-    if isinstance(work.payload, Rebuild | Stray):
+    if isinstance(work.payload, Rebuild | PruneTarget):
         return None
     calendar_id = work.payload.calendar_id
     strays = memory.strays if calendar_id in memory.strays else (*memory.strays, calendar_id)

@@ -17,7 +17,7 @@ FORGOTTEN = 120.0
 it; the longest pause of what is tried regularly is 40 s."""
 
 
-class Kind(StrEnum):
+class RefusedWork(StrEnum):
     """Kinds of work that the database may refuse."""
 
     CLAIM = "claim"
@@ -27,14 +27,14 @@ class Kind(StrEnum):
     HOUSEKEEPING = "housekeeping"
 
 
-_VITAL = (Kind.CLAIM, Kind.SETTLE, Kind.SWEEP)
+_VITAL = (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
 
 _DONE = {
-    Kind.CLAIM: "to claim items",
-    Kind.SETTLE: "to write what became of items",
-    Kind.SWEEP: "to take over the items of lost workers",
-    Kind.REBUILD: "to expand rebuilds",
-    Kind.HOUSEKEEPING: "housekeeping",
+    RefusedWork.CLAIM: "to claim items",
+    RefusedWork.SETTLE: "to write the outcome of items",
+    RefusedWork.SWEEP: "to take over the items of lost workers",
+    RefusedWork.REBUILD: "to expand rebuilds",
+    RefusedWork.HOUSEKEEPING: "housekeeping",
 }
 
 # By SQLSTATE, or by its class.
@@ -70,7 +70,7 @@ class Refusal:
         last: When it was refused last.
     """
 
-    kind: Kind
+    kind: RefusedWork
     sqlstate: str
     since: float
     last: float
@@ -80,10 +80,10 @@ class Refusals:
     """The refusals that stand."""
 
     def __init__(self) -> None:
-        self._standing: dict[Kind, Refusal] = {}
-        self._told: dict[tuple[Kind, str], float] = {}
+        self._standing: dict[RefusedWork, Refusal] = {}
+        self._told: dict[tuple[RefusedWork, str], float] = {}
 
-    def refused(self, kind: Kind, sqlstate: str, now: float) -> bool:
+    def refused(self, kind: RefusedWork, sqlstate: str, now: float) -> bool:
         """Take in a refusal; say whether to tell of it."""
         self._forget(now)
         before = self._standing.get(kind, Refusal(kind, sqlstate, now, now))
@@ -94,7 +94,7 @@ class Refusals:
         self._told[kind, sqlstate] = now
         return True
 
-    def accepted(self, kind: Kind) -> Refusal | None:
+    def accepted(self, kind: RefusedWork) -> Refusal | None:
         """Take in that work of a kind was done, or that there is none left; return the refusal that is over with it."""
         over = self._standing.pop(kind, None)
         if over is not None:
@@ -112,7 +112,9 @@ class Refusals:
 
     def seconds(self, now: float) -> dict[str, float]:
         """Return for every kind of work for how long it has been refused; 0 where it is not."""
-        return dict.fromkeys(map(str, Kind), 0.0) | {each.kind.value: now - each.since for each in self.standing(now)}
+        return dict.fromkeys(map(str, RefusedWork), 0.0) | {
+            each.kind.value: now - each.since for each in self.standing(now)
+        }
 
     def problems(self, now: float) -> tuple[str, ...]:
         """Return why a replica does not do its work, a sentence each."""

@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from reactor.core.calendar.messages import Method, Reply, Response
 from reactor.core.item import Settlement
-from reactor.core.messages import Answer, Reply, Step
 from reactor.core.outcome import FailureCode
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3600.0, 86_400.0)
@@ -47,7 +47,7 @@ class Stats:
     """Counters, from the start of the process.
 
     Attributes:
-        looks: Looks at the outbox, by what they came to (`Found`'s names, and "REFUSED" by the database).
+        looks: Looks at the outbox, by what they came to (`LookResult`'s names, and "REFUSED" by the database).
         claimed: Items claimed.
         settled: Items whose end was written, by status.
         processed: The same, by operation and outcome.
@@ -134,15 +134,15 @@ class Calls:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: Histogram = field(default_factory=lambda: Histogram(ANSWERS))
 
-    def part(self, step: Step, reply: Reply) -> str:
+    def part(self, step: Method, reply: Reply) -> str:
         """Count a call; return its code, as a label."""
         code = "none"
-        if isinstance(reply, Answer):
+        if isinstance(reply, Response):
             code = str(reply.status) if reply.status in KNOWN_CODES else "other"
         self.counts[step.value, code] += 1
         return code
 
-    def request(self, step: Step, reply: Reply, seconds: float) -> str:
+    def request(self, step: Method, reply: Reply, seconds: float) -> str:
         """Count a call that travelled as a request of its own."""
         self.seconds.observe(seconds)
         return self.part(step, reply)

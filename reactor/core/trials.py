@@ -28,7 +28,7 @@ AGAIN = 10.0
 """Seconds until a workspace is tried again where nothing was to be claimed: the item's row is locked."""
 
 
-class Turn(Enum):
+class TrialDecision(Enum):
     """What a claim is to do."""
 
     WORK = auto()
@@ -57,7 +57,7 @@ class Trials:
             if workspace not in self._not_before:
                 self._waiting.setdefault(workspace, now)
 
-    def next(self, now: float, excluded: Collection[UUID], *, busy: bool, trying: bool) -> Turn | UUID:
+    def next(self, now: float, excluded: Collection[UUID], *, busy: bool, trying: bool) -> TrialDecision | UUID:
         """Say what the next claim is to do; a workspace means a trial there.
 
         Args:
@@ -67,14 +67,14 @@ class Trials:
             trying: Whether a trial is.
         """
         if trying:
-            return Turn.WAIT if now < self._alone_until else Turn.WORK
+            return TrialDecision.WAIT if now < self._alone_until else TrialDecision.WORK
         workspace = next((w for w in self._waiting if w not in excluded), None)
         if workspace is None:
-            return Turn.WORK
+            return TrialDecision.WORK
         waited = now - self._waiting[workspace]
         if not busy or waited >= PATIENCE + DRAIN:
             return workspace
-        return Turn.WAIT if waited >= PATIENCE else Turn.WORK
+        return TrialDecision.WAIT if waited >= PATIENCE else TrialDecision.WORK
 
     def begin(self, workspace: UUID) -> None:
         """Take in that a trial is about to be claimed; what it leaves out comes by `left_out`."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from psycopg import sql
 
-from reactor.demo.row import Change, Verb
-from reactor.demo.story import Step
-from reactor.postgres.driver import TrioConnection
-from reactor.postgres.session import Session
+from reactor.demo.sample import Change, Verb
+from reactor.demo.story import StoryStep
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session
 
 Committed = Callable[[range, float], None]
 
@@ -34,7 +34,7 @@ class Application:
         self._before = before
         self._last_seq = -1
 
-    async def carry_out(self, step: Step) -> None:
+    async def carry_out(self, step: StoryStep) -> None:
         """Do what a step says, one transaction after the other."""
         for changes in step.transactions:
             self._before()

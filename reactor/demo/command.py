@@ -1,9 +1,12 @@
 """`python -m reactor demo`: chooses a view, passes signals on, turns the end into an exit code."""
 
+import io
 import json
 import os
 import signal
 import sys
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TextIO, cast
 
@@ -11,15 +14,38 @@ import trio
 import typer
 from rich.console import Console
 
-from reactor import logs
+from reactor import service
 from reactor.demo.demo import Demo, Reactor
 from reactor.demo.options import Options
-from reactor.demo.reactor import reactor
-from reactor.demo.recent import Recent
-from reactor.demo.scene import Scene
+from reactor.demo.screen import Scene, show_lines, show_screen
 from reactor.demo.summary import Summary
-from reactor.demo.views import show_lines, show_screen
 from reactor.errors import ReactorError
+from reactor.observability import logs
+from reactor.settings import Settings
+
+_LINES = 30
+
+
+class Recent(io.TextIOBase):
+    """A text stream that remembers its last lines."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_LINES)
+
+    def write(self, text: str) -> int:
+        """Take text; the handlers of logging write whole lines."""
+        self._lines.extend(text.splitlines())
+        return len(text)
+
+    def text(self) -> str:
+        """What is remembered."""
+        return "\n".join(self._lines)
+
+
+async def reactor(variables: dict[str, str], stop: trio.Event, ready: Callable[[], object]) -> None:
+    """Run the service until `stop` is set."""
+    await service.run(Settings.from_environment(**variables), stop=stop, ready=lambda _: ready())
+
 
 DIFFERENT = 1
 BROKEN = 2

@@ -21,7 +21,7 @@ select workspace_id, calendar_id, source_type, source_id, title, description, lo
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ViewRow:
     """A row of `calendar_source_events`, with the columns of `QUERY` in their order."""
 
     workspace_id: object
@@ -45,7 +45,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Disagreement:
     """One disagreement.
 
     Attributes:
@@ -63,8 +63,8 @@ class Difference:
 
 
 def differences(
-    wanted: Iterable[Wanted], held: Mapping[str, Sequence[Json]], foreign: Mapping[str, Sequence[Json]]
-) -> list[Difference]:
+    wanted: Iterable[ViewRow], held: Mapping[str, Sequence[Json]], foreign: Mapping[str, Sequence[Json]]
+) -> list[Disagreement]:
     """Compare the application's state with what the calendars hold.
 
     Args:
@@ -72,7 +72,7 @@ def differences(
         held: The live events of every calendar.
         foreign: The events that are not ours, by calendar, as they must still be.
     """
-    found: list[Difference] = []
+    found: list[Disagreement] = []
     ours: dict[tuple[str, str, str], list[Json]] = defaultdict(list)
     for calendar_id, events in held.items():
         others = [event for event in events if _name(calendar_id, event) is None]
@@ -83,8 +83,8 @@ def differences(
     for row in wanted:
         events = ours.pop(row.name, [])
         problems = ["missing"] if not events else ["held twice"] if len(events) > 1 else _fields(row, events[0])
-        found += [Difference(row.calendar_id, row.name[2], problem) for problem in problems]
-    found += [Difference(calendar, source, "unexpected") for calendar, _, source in ours]
+        found += [Disagreement(row.calendar_id, row.name[2], problem) for problem in problems]
+    found += [Disagreement(calendar, source, "unexpected") for calendar, _, source in ours]
     return found
 
 
@@ -96,16 +96,18 @@ def _name(calendar_id: str, event: Json) -> tuple[str, str, str] | None:
     return calendar_id, private["reactorWorkspace"], private.get("reactorSource", "")
 
 
-def _foreign(calendar_id: str, held: Sequence[Json], before: Sequence[Json]) -> list[Difference]:
+def _foreign(calendar_id: str, held: Sequence[Json], before: Sequence[Json]) -> list[Disagreement]:
     old = {event["id"]: event for event in before}
     new = {event["id"]: event for event in held}
-    found = [Difference(calendar_id, id_, "unexpected") for id_ in new.keys() - old.keys()]
-    found += [Difference(calendar_id, id_, "missing") for id_ in old.keys() - new.keys()]
-    found += [Difference(calendar_id, id_, "changed by us") for id_ in old.keys() & new.keys() if old[id_] != new[id_]]
+    found = [Disagreement(calendar_id, id_, "unexpected") for id_ in new.keys() - old.keys()]
+    found += [Disagreement(calendar_id, id_, "missing") for id_ in old.keys() - new.keys()]
+    found += [
+        Disagreement(calendar_id, id_, "changed by us") for id_ in old.keys() & new.keys() if old[id_] != new[id_]
+    ]
     return found
 
 
-def _fields(row: Wanted, event: Json) -> list[str]:
+def _fields(row: ViewRow, event: Json) -> list[str]:
     """The names of the fields in which an event is not what its row says."""
     wanted = {
         "title": row.title,

@@ -10,11 +10,11 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from reactor.embedded import embedded_postgres
 from reactor.errors import ConfigurationError
-from reactor.postgres import schema
-from reactor.postgres.migrations import migrate
-from reactor.postgres.session_settings import Bounds, connect
+from reactor.postgres.connection.session_settings import Bounds, connect
+from reactor.postgres.setup import schema
+from reactor.postgres.setup.embedded import embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 
 _BOUNDS = Bounds(statement="0", lock="0")  # a database is copied, and dropped with whoever uses it
 

@@ -14,21 +14,20 @@ from typing import TypeVar
 
 import trio
 
+from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.demo.application import Application
-from reactor.demo.comparison import QUERY, Difference, Wanted, differences
+from reactor.demo.comparison import QUERY, Disagreement, ViewRow, differences
 from reactor.demo.database import Database, demo_database
 from reactor.demo.figures import Figures
 from reactor.demo.google import Google
-from reactor.demo.options import Options
-from reactor.demo.scene import Scene
-from reactor.demo.schedule import schedules
-from reactor.demo.settings_file import settings_file
+from reactor.demo.options import Options, settings_file
+from reactor.demo.sample import schedules
+from reactor.demo.screen import Scene
 from reactor.demo.story import Story
 from reactor.demo.summary import Summary
 from reactor.demo.troubles import Troubles
-from reactor.emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.errors import ReactorError
-from reactor.postgres.session import Session, open_session
+from reactor.postgres.connection.session import Session, open_session
 
 T = TypeVar("T")
 
@@ -79,7 +78,7 @@ class Demo:
                 open_session(database.owner, name="demo onlooker") as onlooker,
                 trio.open_nursery() as nursery,
             ):
-                run = await _Run.start(self, writer, onlooker, nursery)
+                run = await _DemoRun.start(self, writer, onlooker, nursery)
                 await run.with_reactor(database.reactor)
                 summary = await run.summary()
                 nursery.cancel_scope.cancel()
@@ -99,7 +98,7 @@ class Demo:
         return None if self.stop.is_set() else database
 
 
-class _Run:
+class _DemoRun:
     """A run whose database and Google are there."""
 
     def __init__(self, demo: Demo, scene: Scene, story: Story, application: Application, onlooker: Session) -> None:
@@ -110,7 +109,7 @@ class _Run:
         self._settled = False
 
     @classmethod
-    async def start(cls, demo: Demo, writer: Session, onlooker: Session, nursery: trio.Nursery) -> "_Run":
+    async def start(cls, demo: Demo, writer: Session, onlooker: Session, nursery: trio.Nursery) -> "_DemoRun":
         seed = demo.options.seed
         emulator = Emulator(rng=Random(seed), keep=100)
         story, figures = Story(schedules(), seed), Figures()
@@ -218,10 +217,10 @@ class _Run:
         await self._figures.look(self._onlooker)
         emulator = self._google.emulator
         held = {account.calendar_id: emulator.events(account.calendar_id) for account in self._google.accounts}
-        found: list[Difference] = []
+        found: list[Disagreement] = []
         if not self._demo.stop.is_set():
             rows = await self._onlooker.execute(QUERY)
-            found = differences([Wanted(*row) for row in rows], held, self._google.foreign)
+            found = differences([ViewRow(*row) for row in rows], held, self._google.foreign)
         foreign = sum(map(len, self._google.foreign.values()))
         return Summary(
             figures=self._figures,

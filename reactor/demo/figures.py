@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from reactor.core.event import SEQ
-from reactor.emulator import Exchange
-from reactor.postgres.session import Session
+from calendar_emulator import Exchange
+from reactor.core.calendar.event import SEQ
+from reactor.postgres.connection.session import Session
 
 _REMEMBERED = 20_000  # commits whose request did not come yet; a superseded row's never comes
 _RECENT = 300  # latencies that the live figures are about
@@ -29,7 +29,7 @@ select count(*) filter (where status = 'COMPLETED' and failure_code is null),
 
 
 @dataclass(frozen=True, slots=True)
-class Outbox:
+class OutboxFigures:
     """How many items are in which state, and how many attempts were counted against them."""
 
     done: int = 0
@@ -88,7 +88,7 @@ class Figures:
     def __init__(self) -> None:
         self.rows = 0
         self.requests = 0
-        self.outbox = Outbox()
+        self.outbox = OutboxFigures()
         self.wakes = Latencies()
         self.latencies = Latencies()
         self.per_second: deque[int] = deque(maxlen=_SECONDS)
@@ -176,7 +176,7 @@ class Figures:
         """Ask the outbox."""
         with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
             [row] = await owner.execute(_OUTBOX)
-        self.outbox = Outbox(*map(int, row))
+        self.outbox = OutboxFigures(*map(int, row))
         now = time.monotonic()
         if now - self._second >= 1:
             self.per_second.append(self.outbox.settled - self._settled_before)

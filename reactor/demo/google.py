@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from reactor.demo.schedule import Schedule
-from reactor.emulator import Emulator, Fault
-from reactor.postgres.session import Session
-from reactor.vault import Vault
+from calendar_emulator import Emulator, Fault
+from reactor.demo.sample import Schedule
+from reactor.postgres.connection.session import Session
+from reactor.vault import TokenCipher
 
 _LATENCY = 0.04  # seconds; what Google usually takes, once for a batch
 _FOREIGN = (
@@ -26,7 +26,7 @@ _FOREIGN = (
 
 
 @dataclass(slots=True)
-class Account:
+class DemoAccount:
     """A workspace's connection to Google.
 
     Attributes:
@@ -54,7 +54,7 @@ class Google:
         self.emulator = emulator
         emulator.fault(Fault(in_batch=False, latency=_LATENCY))
         self.keys = f"demo:{base64.b64encode(os.urandom(32)).decode()}"
-        self._vault = Vault.from_setting(self.keys)
+        self._vault = TokenCipher.from_setting(self.keys)
         self.accounts = [_account(emulator, id_, schedule.version) for id_, schedule in workspaces.items()]
         self.foreign = {account.calendar_id: _foreign(emulator, account) for account in self.accounts}
 
@@ -70,7 +70,7 @@ class Google:
                 (account.workspace_id, account.calendar_id, self._sealed(account)),
             )
 
-    async def reconnect(self, owner: Session, account: Account) -> None:
+    async def reconnect(self, owner: Session, account: DemoAccount) -> None:
         """Store a new consent, as an administrator would who was told that the old one was revoked."""
         account.refresh_token = self.emulator.oauth.grant(account.calendar_id)
         await owner.execute(
@@ -78,16 +78,16 @@ class Google:
             (self._sealed(account), account.workspace_id),
         )
 
-    def _sealed(self, account: Account) -> str:
+    def _sealed(self, account: DemoAccount) -> str:
         return self._vault.encrypt(account.workspace_id, account.refresh_token)
 
 
-def _account(emulator: Emulator, workspace_id: UUID, version: str) -> Account:
+def _account(emulator: Emulator, workspace_id: UUID, version: str) -> DemoAccount:
     address = f"python-{version}@example.org"
-    return Account(workspace_id, f"Python {version}", address, emulator.add_user(address))
+    return DemoAccount(workspace_id, f"Python {version}", address, emulator.add_user(address))
 
 
-def _foreign(emulator: Emulator, account: Account) -> list[dict[str, Any]]:
+def _foreign(emulator: Emulator, account: DemoAccount) -> list[dict[str, Any]]:
     calendar = emulator.calendar(account.calendar_id)
     now = datetime.now(UTC).timestamp()
     return [

@@ -1,15 +1,90 @@
-"""The demo on a terminal: figures, what goes wrong, what people do, what one calendar holds.
+"""What there is to see of a running demo, and two ways to show it: a live screen, and plain lines.
 
-It fills the terminal: 24 lines have room for everything, and what there is more shows more steps and more events.
+The screen fills the terminal: 24 lines have room for everything, and what there is more shows more steps and events.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import trio
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reactor.demo.scene import Scene, facts, when
+from reactor.demo.figures import Figures, Latencies, percentile
+from reactor.demo.google import DemoAccount, Google
+from reactor.demo.troubles import Troubles
+
+_EACH = 8.0  # seconds for which one calendar is shown
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything that a view reads.
+
+    Attributes:
+        items: After how many rows the demo ends, None for never.
+        phase: What the demo is doing.
+        steps: What the people at the application did last, newest first.
+    """
+
+    items: int | None
+    figures: Figures
+    google: Google
+    troubles: Troubles
+    phase: str = ""
+    steps: deque[str] = field(default_factory=lambda: deque(maxlen=12))
+
+    @property
+    def account(self) -> DemoAccount:
+        """Whose calendar is shown now; each has its turn."""
+        accounts = self.google.accounts
+        return accounts[int(self.figures.seconds / _EACH) % len(accounts)]
+
+    def events(self, account: DemoAccount) -> list[dict[str, Any]]:
+        """What a calendar holds, the latest change first."""
+        return sorted(self.google.emulator.events(account.calendar_id), key=lambda e: str(e["updated"]), reverse=True)
+
+
+def when(event: dict[str, Any]) -> str:
+    """When an event is, for people: a day, or a day and a time."""
+    start = event["start"]
+    if "date" in start:
+        return str(start["date"])
+    return datetime.fromisoformat(start["dateTime"]).strftime("%Y-%m-%d %H:%M")
+
+
+def facts(scene: Scene) -> Iterator[tuple[str, str]]:
+    """The figures with their names, in the order of their importance."""
+    figures, outbox = scene.figures, scene.figures.outbox
+    yield "rows", f"{figures.rows}" + (f" of {scene.items}" if scene.items else "")
+    yield "wake", _latency(figures.wakes)
+    yield "done", f"{outbox.done}"
+    yield "all rows", _latency(figures.latencies)
+    yield "superseded", f"{outbox.superseded}"
+    yield "requests", f"{figures.requests}"
+    yield "in flight", f"{outbox.in_flight}"
+    yield "retries", f"{outbox.attempts}"
+    yield "waiting", f"{outbox.waiting}"
+    yield "dead letters", f"{outbox.dead}"
+
+
+def _latency(latencies: Latencies) -> str:
+    recent = sorted(latencies.recent)
+    return f"p50 {milliseconds(recent, 0.5)}, p95 {milliseconds(recent, 0.95)}"
+
+
+def milliseconds(ordered: list[float], part: float) -> str:
+    """A percentile of latencies for people."""
+    seconds = percentile(ordered, part)
+    return "-" if seconds is None else f"{seconds * 1000:.0f} ms" if seconds >= 0.0995 else f"{seconds * 1000:.1f} ms"
+
 
 _BARS = "▁▂▃▄▅▆▇█"
 _COLORS = {"5": "yellow", "9": "blue", "10": "green", "11": "red"}  # Google's palette, as far as a terminal has it
@@ -88,3 +163,37 @@ class Screen:
 
 def _panel(content: Group | Text | Table, title: str) -> Panel:
     return Panel(content, title=title, title_align="left", box=box.ROUNDED, border_style="dim", padding=(0, 1))
+
+
+_FRAME = 0.125  # seconds
+_LINE = 1.0  # seconds
+
+
+def line(scene: Scene) -> str:
+    """The figures in one line."""
+    parts = [f"{name} {value}" for name, value in facts(scene)]
+    trouble = scene.troubles.current
+    return " | ".join([scene.phase, *parts, *([f"trouble: {trouble}"] if trouble else [])])
+
+
+async def show_lines(scene: Scene, say: Callable[[str], object]) -> None:
+    """Say a line every second, and whenever a trouble comes or goes, until cancelled."""
+    last, until = None, 0.0
+    while True:
+        seen = (scene.phase, scene.troubles.current)
+        if seen != last or trio.current_time() >= until:
+            say(line(scene))
+            last, until = seen, trio.current_time() + _LINE
+        await trio.sleep(_FRAME)
+
+
+async def show_screen(scene: Scene, console: Console) -> None:
+    """Redraw the terminal until cancelled, and give it back as it was.
+
+    The terminal may be slow or stopped (Ctrl-S), so it is written to in a thread.
+    """
+    live = Live(Screen(scene), console=console, screen=True, auto_refresh=False, transient=True)
+    with live:
+        while True:
+            await trio.to_thread.run_sync(live.refresh)
+            await trio.sleep(_FRAME)

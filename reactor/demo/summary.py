@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from reactor.demo.comparison import Difference
+from reactor.demo.comparison import Disagreement
 from reactor.demo.figures import Figures, Latencies, percentile
 
 _SHOWN = 10  # differences
@@ -33,7 +33,7 @@ class Summary:
     healed: Mapping[str, int]
     calls_met: int
     events: int
-    differences: Sequence[Difference]
+    differences: Sequence[Disagreement]
 
     @property
     def equal(self) -> bool:

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from reactor.demo.google import Account, Google
-from reactor.emulator import Exchange, Fault
-from reactor.postgres.session import Session
+from calendar_emulator import Exchange, Fault
+from reactor.demo.google import DemoAccount, Google
+from reactor.postgres.connection.session import Session
 
 _LONGEST = 4.0  # seconds
 _LOOK = 0.02  # seconds
@@ -31,7 +31,7 @@ class Troubles:
         self._google = google
         self._owner = owner
         self._random = random.Random(seed)
-        self._coming: list[Callable[[Account], Awaitable[None]]] = []
+        self._coming: list[Callable[[DemoAccount], Awaitable[None]]] = []
         self.current = ""
         self.met = 0
         self.healed: Counter[str] = Counter()
@@ -43,15 +43,15 @@ class Troubles:
             self._random.shuffle(self._coming)
         await self._coming.pop()(self._random.choice(self._google.accounts))
 
-    async def _rate_limit(self, account: Account) -> None:
+    async def _rate_limit(self, account: DemoAccount) -> None:
         fault = Fault(calendar=account.calendar_id, effect="error", reason="rateLimitExceeded", times=3)
         await self._faults("rate limit", f"{account.name}: Google says 403 rateLimitExceeded", [fault])
 
-    async def _unavailable(self, account: Account) -> None:
+    async def _unavailable(self, account: DemoAccount) -> None:
         del account  # everybody is concerned
         await self._faults("503", "Google answers 503", [Fault(effect="error", status=503, times=6)])
 
-    async def _lost_answers(self, account: Account) -> None:
+    async def _lost_answers(self, account: DemoAccount) -> None:
         """The server does its work and the answer gets lost; of a batch, some parts were carried out."""
         faults = [
             Fault(operation=name, calendar=account.calendar_id, in_batch=False, effect="drop", commit=1.0, times=1)
@@ -60,13 +60,13 @@ class Troubles:
         batch = Fault(operation="batch", effect="drop", commit=0.5, times=1)
         await self._faults("lost answers", "answers get lost after Google did the work", [*faults, batch], enough=2)
 
-    async def _slow(self, account: Account) -> None:
+    async def _slow(self, account: DemoAccount) -> None:
         del account
         await self._faults(
             "slow answers", "Google takes 0.4 s to answer", [Fault(latency=0.4, in_batch=False, times=8)]
         )
 
-    async def _revoked(self, account: Account) -> None:
+    async def _revoked(self, account: DemoAccount) -> None:
         """Somebody revokes the consent; an administrator is told, and connects again."""
         self.current = f"{account.name}: consent revoked"
         self._google.emulator.oauth.revoke(account.refresh_token)
@@ -79,7 +79,7 @@ class Troubles:
         await self._google.reconnect(self._owner, account)
         self._over("consent revoked")
 
-    async def _valid(self, account: Account) -> bool:
+    async def _valid(self, account: DemoAccount) -> bool:
         with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
             [(valid,)] = await self._owner.execute(
                 "select is_valid from google_connections where workspace_id = %s", (account.workspace_id,)

@@ -13,7 +13,7 @@ _NOT_SHARED = frozenset({"forbidden", "requiredAccessLevel"})
 _CODE = re.compile(r"[A-Za-z_]{1,64}")
 
 
-class Means(Enum):
+class DriftAnswer(Enum):
     """What follows from an answer."""
 
     FOUND = auto()
@@ -30,7 +30,7 @@ class Means(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ReadAnswer:
     """An answer that was read.
 
     Attributes:
@@ -39,32 +39,32 @@ class Said:
         codes: The status and Google's reasons, for people.
     """
 
-    means: Means
+    means: DriftAnswer
     document: dict[str, Any] = field(default_factory=dict, repr=False)
     codes: str = ""
 
 
-def read(status: int, body: bytes) -> Said:
+def read(status: int, body: bytes) -> ReadAnswer:
     """Read an answer."""
     document = _document(body)
     if document is None:
-        return Said(Means.LATER, codes=f"{status} without Google's JSON")
+        return ReadAnswer(DriftAnswer.LATER, codes=f"{status} without Google's JSON")
     if status < 300:
-        return Said(Means.FOUND, document)
+        return ReadAnswer(DriftAnswer.FOUND, document)
     reasons = list(dict.fromkeys(_reasons(document.get("error"))))
-    return Said(_means(status, frozenset(reasons)), codes=" ".join([str(status), *reasons]))
+    return ReadAnswer(_means(status, frozenset(reasons)), codes=" ".join([str(status), *reasons]))
 
 
-def _means(status: int, reasons: frozenset[str]) -> Means:
+def _means(status: int, reasons: frozenset[str]) -> DriftAnswer:
     if status == 401:
-        return Means.RENEW
+        return DriftAnswer.RENEW
     if status in (404, 410) or (status == 403 and reasons and reasons <= _NOT_SHARED):
-        return Means.ABSENT
+        return DriftAnswer.ABSENT
     if reasons & _LIMITED_FOR_LONG:
-        return Means.REFUSED
+        return DriftAnswer.REFUSED
     if status == 429 or (status == 403 and reasons & _LIMITS):
-        return Means.LIMITED
-    return Means.LATER if status >= 500 or status == 408 else Means.REFUSED
+        return DriftAnswer.LIMITED
+    return DriftAnswer.LATER if status >= 500 or status == 408 else DriftAnswer.REFUSED
 
 
 def _document(body: bytes) -> dict[str, Any] | None:

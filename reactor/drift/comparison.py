@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reactor.drift import points
-from reactor.drift.held import Held
-from reactor.drift.wanted import WORDS, Field, Wanted
+from reactor.drift.held import CalendarEvent
+from reactor.drift.wanted import WORDS, Field, WantedEvent
 
 DESCRIPTION_KEPT = 8_000
 """Characters of HTML after which a description is cut (docs/google.md)."""
@@ -17,7 +17,7 @@ _LONGEST_ENTITY = len("&quot;")  # none is cut in two, so this much less may be 
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FieldDifference:
     """One field in which an event is not what is wanted.
 
     Attributes:
@@ -31,7 +31,7 @@ class Difference:
     held: str
 
 
-def differences(wanted: Wanted, held: Held, *, words: bool = False) -> tuple[Difference, ...]:
+def differences(wanted: WantedEvent, held: CalendarEvent, *, words: bool = False) -> tuple[FieldDifference, ...]:
     """Compare an event with what is wanted of it.
 
     Args:
@@ -40,7 +40,7 @@ def differences(wanted: Wanted, held: Held, *, words: bool = False) -> tuple[Dif
         words: Whether texts are told, and not their lengths.
     """
     return tuple(
-        Difference(name, shown(name, value, words=words), shown(name, held.fields[name], words=words))
+        FieldDifference(name, shown(name, value, words=words), shown(name, held.fields[name], words=words))
         for name, value in wanted.fields.items()
         if not _AGREE.get(name, _is_equal)(value, held.fields[name], wanted.fields)
     )

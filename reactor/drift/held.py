@@ -21,7 +21,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CalendarEvent:
     """An event in a calendar.
 
     Attributes:
@@ -43,13 +43,13 @@ class Held:
     fields: Mapping[Field, Any] = field(repr=False)
 
 
-def read(event: object) -> Held | None:
+def read(event: object) -> CalendarEvent | None:
     """Read an event; None where there is none that could be told from others."""
     if not isinstance(event, Mapping) or not isinstance(event.get("id"), str):
         return None
     owner, private = _part(event, "organizer"), _part(_part(event, "extendedProperties"), "private")
     start = event.get("start")
-    return Held(
+    return CalendarEvent(
         event_id=event["id"],
         identity=(event["id"], text(owner.get("email")) or text(event.get("etag"))),
         workspace=text(private.get(MARK)),

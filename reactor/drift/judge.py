@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from reactor.drift.comparison import Difference, differences
-from reactor.drift.held import Held
-from reactor.drift.wanted import Field, Unusable, Wanted
+from reactor.drift.comparison import FieldDifference, differences
+from reactor.drift.held import CalendarEvent
+from reactor.drift.wanted import Field, Unusable, WantedEvent
 
 _TOO_LATE = "it was not wanted yet when its calendar was read"
 
 
-class Kind(StrEnum):
+class DriftKind(StrEnum):
     """In which way calendar and application differ."""
 
     MISSING = "missing"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DriftFinding:
     """One disagreement.
 
     Attributes:
@@ -55,11 +55,11 @@ class Finding:
         code: What that item died of.
     """
 
-    kind: Kind
+    kind: DriftKind
     source: str
     calendar_id: str = field(repr=False)
     events: tuple[str, ...] = ()
-    fields: tuple[Difference, ...] = field(default=(), repr=False)
+    fields: tuple[FieldDifference, ...] = field(default=(), repr=False)
     problem: str = ""
     on_its_way: bool = False
     item: str = ""
@@ -68,7 +68,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class SourceRecord:
     """What the database remembers of a source.
 
     Attributes:
@@ -85,10 +85,10 @@ class Memory:
 
 
 @dataclass(slots=True)
-class _Sight:
+class _Observed:
     event_id: str
     calendars: tuple[str, ...]
-    fields: tuple[Difference, ...] | None
+    fields: tuple[FieldDifference, ...] | None
 
 
 class Judge:
@@ -108,7 +108,7 @@ class Judge:
         self.occurrences = 0
         self._workspace = workspace
         self._words = words
-        self._alive: dict[str, dict[tuple[str, str], _Sight]] = {}
+        self._alive: dict[str, dict[tuple[str, str], _Observed]] = {}
         self._dead: set[tuple[str | None, str | None]] = set()  # calendar and event
         self._gone: dict[str, str] = {}
 
@@ -116,11 +116,11 @@ class Judge:
         """Take note that a calendar cannot be read."""
         self._gone[calendar_id] = reason
 
-    def is_ours(self, held: Held) -> bool:
+    def is_ours(self, held: CalendarEvent) -> bool:
         """Whether an event is alive, a whole event, and marked as this workspace's."""
         return not held.is_deleted and not held.is_instance and held.workspace == self._workspace
 
-    def see(self, calendar_id: str, held: Held, wanted: Wanted | Unusable | None) -> None:
+    def see(self, calendar_id: str, held: CalendarEvent, wanted: WantedEvent | Unusable | None) -> None:
         """See an event in a calendar, beside what is wanted of its source."""
         if held.is_instance:
             self.occurrences += 1
@@ -132,72 +132,74 @@ class Judge:
                 known.calendars = (*known.calendars, calendar_id)
                 return
             self.events += 1
-            found = differences(wanted, held, words=self._words) if isinstance(wanted, Wanted) else None
-            sights[held.identity] = _Sight(held.event_id, (calendar_id,), found)
+            found = differences(wanted, held, words=self._words) if isinstance(wanted, WantedEvent) else None
+            sights[held.identity] = _Observed(held.event_id, (calendar_id,), found)
 
-    def judge(self, source: str, wanted: Wanted | Unusable, memory: Memory) -> Finding | None:
+    def judge(self, source: str, wanted: WantedEvent | Unusable, memory: SourceRecord) -> DriftFinding | None:
         """Judge a source that is wanted; None where all is well. Each source once, when all calendars were read."""
         sights = list(self._alive.pop(source, {}).values())
         seen = tuple(each.event_id for each in sights)
         if isinstance(wanted, Unusable):
-            return Finding(Kind.UNUSABLE, source, "", seen, problem=f"{wanted.problem} cannot be used")
+            return DriftFinding(
+                DriftKind.UNUSABLE, source, "", seen, problem=f"the application's {wanted.problem} cannot be used"
+            )
         if len(sights) > 1:
-            return Finding(Kind.TWICE, source, wanted.calendar_id, seen, problem=_known(seen, memory))
+            return DriftFinding(DriftKind.TWICE, source, wanted.calendar_id, seen, problem=_known(seen, memory))
         if sights:
             return _one(source, wanted, sights[0], memory)
         if (reason := self._gone.get(wanted.calendar_id)) is not None:
-            return Finding(Kind.CALENDAR_GONE, source, wanted.calendar_id, problem=reason)
+            return DriftFinding(DriftKind.CALENDAR_GONE, source, wanted.calendar_id, problem=reason)
         if memory.event_id and (memory.calendar_id, memory.event_id) in self._dead and not memory.removed:
-            return Finding(Kind.DELETED_BY_HAND, source, wanted.calendar_id, (memory.event_id,))
-        return Finding(Kind.MISSING, source, wanted.calendar_id)
+            return DriftFinding(DriftKind.DELETED_BY_HAND, source, wanted.calendar_id, (memory.event_id,))
+        return DriftFinding(DriftKind.MISSING, source, wanted.calendar_id)
 
-    def rest(self) -> Iterator[Finding]:
+    def rest(self) -> Iterator[DriftFinding]:
         """What was seen and is not wanted."""
         while self._alive:
             source, sights = self._alive.popitem()
             for each in sights.values():
-                yield Finding(Kind.UNEXPECTED, source, each.calendars[0], (each.event_id,))
+                yield DriftFinding(DriftKind.UNEXPECTED, source, each.calendars[0], (each.event_id,))
 
 
-def asks(finding: Finding, memory: Memory) -> bool:
+def asks(finding: DriftFinding, memory: SourceRecord) -> bool:
     """Whether a question for the event that is remembered could change a finding: lists leave much out.
 
     Google promises no more of a tombstone than its id, and an older worker's event has no mark to be found by.
     """
-    return finding.kind is Kind.MISSING and memory.event_id is not None
+    return finding.kind is DriftKind.MISSING and memory.event_id is not None
 
 
 def again(
-    finding: Finding, wanted: Wanted, memory: Memory, held: Held | None, *, words: bool = False
-) -> Finding | None:
+    finding: DriftFinding, wanted: WantedEvent, memory: SourceRecord, held: CalendarEvent | None, *, words: bool = False
+) -> DriftFinding | None:
     """Judge a source that was missing again, with the event that is remembered, if Google knows it."""
     if held is None or (held.is_deleted and memory.removed):
         return finding
     found = replace(finding, events=(held.event_id,))
     if held.is_deleted:
-        return replace(found, kind=Kind.DELETED_BY_HAND)
+        return replace(found, kind=DriftKind.DELETED_BY_HAND)
     fields = differences(wanted, held, words=words)
     if wanted.calendar_id not in ("primary", memory.calendar_id, held.identity[1]):
-        fields = (Difference(Field.CALENDAR, wanted.calendar_id, memory.calendar_id or ""), *fields)
+        fields = (FieldDifference(Field.CALENDAR, wanted.calendar_id, memory.calendar_id or ""), *fields)
     if memory.marked and not held.fields[Field.MARKER]:
-        fields = (Difference(Field.MARKER, "yes", "no"), *fields)
-    return replace(found, kind=Kind.DIFFERENT, fields=fields) if fields else None
+        fields = (FieldDifference(Field.MARKER, "yes", "no"), *fields)
+    return replace(found, kind=DriftKind.DIFFERENT, fields=fields) if fields else None
 
 
-def _one(source: str, wanted: Wanted, sight: _Sight, memory: Memory) -> Finding | None:
+def _one(source: str, wanted: WantedEvent, sight: _Observed, memory: SourceRecord) -> DriftFinding | None:
     if sight.fields is None:
-        return Finding(
-            Kind.DIFFERENT, source, wanted.calendar_id, (sight.event_id,), problem=_TOO_LATE, on_its_way=True
+        return DriftFinding(
+            DriftKind.DIFFERENT, source, wanted.calendar_id, (sight.event_id,), problem=_TOO_LATE, on_its_way=True
         )
     fields = sight.fields
     if wanted.calendar_id not in sight.calendars:
-        fields = (Difference(Field.CALENDAR, wanted.calendar_id, sight.calendars[0]), *fields)
+        fields = (FieldDifference(Field.CALENDAR, wanted.calendar_id, sight.calendars[0]), *fields)
     if memory.event_id not in (None, sight.event_id):
-        fields = (Difference(Field.EVENT, memory.event_id or "", sight.event_id), *fields)
+        fields = (FieldDifference(Field.EVENT, memory.event_id or "", sight.event_id), *fields)
     if not fields:
         return None
-    return Finding(Kind.DIFFERENT, source, sight.calendars[0], (sight.event_id,), fields)
+    return DriftFinding(DriftKind.DIFFERENT, source, sight.calendars[0], (sight.event_id,), fields)
 
 
-def _known(seen: tuple[str, ...], memory: Memory) -> str:
+def _known(seen: tuple[str, ...], memory: SourceRecord) -> str:
     return f"{memory.event_id} is the one that is remembered" if memory.event_id in seen else "none is remembered"

@@ -7,10 +7,10 @@ waited longer than one is patient is a fault all the same.
 
 from dataclasses import dataclass, replace
 
-from reactor.drift.judge import Finding, Kind
+from reactor.drift.judge import DriftFinding, DriftKind
 
-_MENDED_BY_AN_ITEM = frozenset({Kind.MISSING, Kind.UNEXPECTED, Kind.DIFFERENT, Kind.TWICE})
-_MENDED_BY_A_REBUILD = _MENDED_BY_AN_ITEM | {Kind.DELETED_BY_HAND}
+_MENDED_BY_AN_ITEM = frozenset({DriftKind.MISSING, DriftKind.UNEXPECTED, DriftKind.DIFFERENT, DriftKind.TWICE})
+_MENDED_BY_A_REBUILD = _MENDED_BY_AN_ITEM | {DriftKind.DELETED_BY_HAND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Trace:
     code: str = ""
 
 
-def explain(finding: Finding, trace: Trace, rebuild: Waiting | None, patience: float) -> Finding:
+def explain(finding: DriftFinding, trace: Trace, rebuild: Waiting | None, patience: float) -> DriftFinding:
     """Say of a finding what the outbox says.
 
     Args:

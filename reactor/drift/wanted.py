@@ -49,7 +49,7 @@ WORDS = frozenset({Field.TITLE, Field.DESCRIPTION, Field.LOCATION})
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedEvent:
     """An event that the application wants.
 
     Attributes:
@@ -72,10 +72,10 @@ class Unusable:
     problem: str
 
 
-def from_row(row: object) -> Wanted | Unusable:
+def from_row(row: object) -> WantedEvent | Unusable:
     """Read a row of `calendar_source_events`, as JSON: times in UTC."""
     if not isinstance(row, Mapping):
-        return Unusable("the row")
+        return Unusable("row")
     said = row.get("is_all_day")
     all_day = (
         _TRUTH.get(said.lower() if isinstance(said, str) else said) if isinstance(said, str | bool | None) else None
@@ -89,7 +89,7 @@ def from_row(row: object) -> Wanted | Unusable:
     return _wanted(document, start, end, all_day=all_day)
 
 
-def from_payload(payload: object) -> Wanted | Unusable:
+def from_payload(payload: object) -> WantedEvent | Unusable:
     """Read the payload of an UPSERT_EVENT."""
     event = payload.get("event") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(event, Mapping):
@@ -102,15 +102,15 @@ def from_payload(payload: object) -> Wanted | Unusable:
     return _wanted({**event, "calendarId": payload.get("calendarId")}, start, end, all_day=all_day)
 
 
-def from_binding(binding: object) -> Wanted | Unusable:
+def from_binding(binding: object) -> WantedEvent | Unusable:
     """Read a binding: the event of an older worker, of which no more than a title is known."""
     calendar, title = (binding.get(n) if isinstance(binding, Mapping) else None for n in ("calendar_id", "event_title"))
     if not isinstance(calendar, str):
         return Unusable("calendar_id")
-    return Wanted(calendar, {Field.TITLE: title} if isinstance(title, str) else {})
+    return WantedEvent(calendar, {Field.TITLE: title} if isinstance(title, str) else {})
 
 
-def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> Wanted | Unusable:
+def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> WantedEvent | Unusable:
     calendar, title, zone = event.get("calendarId"), _said(event.get("title")), event.get("timeZone")
     if not isinstance(calendar, str) or not calendar:
         return Unusable("calendar_id")
@@ -137,7 +137,7 @@ def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> Wanted |
         fields[Field.COLOR] = color
     if isinstance(event.get("reminders"), Mapping):
         fields[Field.REMINDERS] = reminders(event["reminders"])
-    return Wanted(calendar, fields)
+    return WantedEvent(calendar, fields)
 
 
 def reminders(told: object) -> frozenset[tuple[str, str]] | None:

@@ -14,7 +14,7 @@ Bodies are JSON as `messages` writes it, without a raw line break, so no boundar
 import re
 from collections.abc import Mapping, Sequence
 
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
+from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
 from reactor.errors import TransientError
 
 PATH = "batch/calendar/v3"
@@ -29,14 +29,14 @@ _HEAD_END = re.compile(rb"\r?\n(?:\r?\n|\Z)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?: [^\r\n]*)?\r?\n")
 _HEADER = re.compile(r"^([^:\r\n]+):([^\r\n]*)", re.MULTILINE)
 _LENGTH = re.compile(r"[0-9]{1,9}")
-_MISSING = NoAnswer("the batch's answer does not speak of it")
+_MISSING = NoResponse("the batch's answer does not speak of it")
 
 
 class BatchAnswerError(TransientError):
     """The answer to a batch is not one; nothing is known about any of its parts."""
 
 
-def write(requests: Sequence[Request], boundary: str) -> tuple[str, bytes]:
+def write(requests: Sequence[ApiRequest], boundary: str) -> tuple[str, bytes]:
     """Write requests into one body.
 
     Args:
@@ -50,7 +50,7 @@ def write(requests: Sequence[Request], boundary: str) -> tuple[str, bytes]:
     return f"multipart/mixed; boundary={boundary}", b"".join(parts) + f"--{boundary}--\r\n".encode()
 
 
-def _part(name: int, request: Request, boundary: str) -> bytes:
+def _part(name: int, request: ApiRequest, boundary: str) -> bytes:
     headers = "".join(f"{key}: {value}\r\n" for key, value in request.headers.items())
     length = f"content-length: {len(request.body)}\r\n" if request.body else ""
     head = (
@@ -132,7 +132,7 @@ def _whole(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """The answer, if its body is as long as it says; what follows the body belongs to the framing."""
     announced = headers.get("content-length", "")
     if not _LENGTH.fullmatch(announced):
-        return Answer(status, headers, body)
+        return Response(status, headers, body)
     if len(body) < int(announced):
         return _MISSING
-    return Answer(status, headers, body[: int(announced)])
+    return Response(status, headers, body[: int(announced)])

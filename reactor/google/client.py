@@ -14,22 +14,22 @@ from typing import Protocol, Self, TypeVar
 
 import trio
 
-from reactor.core.answers import Means, meaning
-from reactor.core.dialogue import Ask
-from reactor.core.exchange import exchange, inventory
-from reactor.core.messages import Answer, NoAnswer, Remote, Reply, Request, Step
+from reactor.core.calendar.answers import AnswerKind, classify
+from reactor.core.calendar.dialogue import Send
+from reactor.core.calendar.exchange import exchange, inventory
+from reactor.core.calendar.messages import ApiRequest, Method, NoResponse, RemoteEvent, Reply, Response
+from reactor.core.calendar.rounds import DialogueRunner
+from reactor.core.calendar.token_answers import GrantType
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
-from reactor.core.rounds import Rounds
 from reactor.core.stats import Calls
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 from reactor.google import batch
-from reactor.google.errors import TokenUnavailable
+from reactor.google.tokens import TokenUnavailable
 from reactor.google.transport import Timeouts, Transport
 
 T = TypeVar("T")
 Report = Callable[[int, Outcome], None]
-_UNREADABLE = NoAnswer("the answer to the batch cannot be read")
+_UNREADABLE = NoResponse("the answer to the batch cannot be read")
 
 
 QUOTA_USER = "x-goog-quota-user"
@@ -45,7 +45,7 @@ class AccessTokens(Protocol):
         ...
 
     @property
-    def grant(self) -> Grant:
+    def grant(self) -> GrantType:
         """How consent was given."""
         ...
 
@@ -82,7 +82,7 @@ class GoogleCalendar:
         batch_parts: int = batch.MOST_PARTS,
         timeouts: Timeouts | None = None,
         calls: Calls | None = None,
-        requested: Callable[[Step, str, float], object] = lambda *_: None,
+        requested: Callable[[Method, str, float], object] = lambda *_: None,
     ) -> None:
         self._transport = Transport(api_root, timeouts or Timeouts())
         self._calls = calls or Calls()
@@ -90,7 +90,9 @@ class GoogleCalendar:
         self._parts = max(1, min(batch_parts, batch.MOST_PARTS))
         self._turn = trio.Lock()
 
-    async def send(self, works: Sequence[Work], tokens: AccessTokens, report: Report | None = None) -> list[Outcome]:
+    async def send(
+        self, works: Sequence[SyncIntent], tokens: AccessTokens, report: Report | None = None
+    ) -> list[Outcome]:
         """Make Google agree with some items of one lane.
 
         Args:
@@ -103,15 +105,15 @@ class GoogleCalendar:
         """
         if len(works) > 1:
             await self._take_turn()
-        rounds = Rounds([exchange(work, tokens.grant) for work in works], report)
+        rounds = DialogueRunner([exchange(work, tokens.grant) for work in works], report)
         await self._hold(rounds, tokens)
         return rounds.results
 
     async def list_events(
         self, calendar_id: str, workspace_id: str, tokens: AccessTokens
-    ) -> list[Remote] | Superseded | Retry | Dead:
+    ) -> list[RemoteEvent] | Superseded | Retry | Dead:
         """List what a calendar holds of a workspace, or say why it cannot be listed."""
-        rounds = Rounds([inventory(calendar_id, workspace_id, tokens.grant)])
+        rounds = DialogueRunner([inventory(calendar_id, workspace_id, tokens.grant)])
         await self._hold(rounds, tokens)
         return rounds.results[0]
 
@@ -127,7 +129,7 @@ class GoogleCalendar:
     ) -> None:
         await self.aclose()
 
-    async def _hold(self, rounds: Rounds[T], tokens: AccessTokens) -> None:
+    async def _hold(self, rounds: DialogueRunner[T], tokens: AccessTokens) -> None:
         sent_with: dict[int, str] = {}
         try:
             while not rounds.over:
@@ -140,7 +142,9 @@ class GoogleCalendar:
         except TokenUnavailable as unavailable:
             rounds.abandon(unavailable.outcome)
 
-    async def _carry(self, rounds: Rounds[T], group: dict[int, Ask], token: str, quota_user: str | None) -> None:
+    async def _carry(
+        self, rounds: DialogueRunner[T], group: dict[int, Send], token: str, quota_user: str | None
+    ) -> None:
         """Send one group and hand out the replies."""
         requests = [ask.request for ask in group.values()]
         if len(group) > 1:
@@ -163,7 +167,7 @@ class GoogleCalendar:
             async with self._turn:  # also a free lock makes its new owner wait for the scheduler's next round
                 pass
 
-    async def _request(self, request: Request, token: str, quota_user: str | None) -> Reply:
+    async def _request(self, request: ApiRequest, token: str, quota_user: str | None) -> Reply:
         """Send one request, and tell. The parts of a batch count against the quota that the batch names."""
         if quota_user is not None:
             request = replace(request, headers={**request.headers, QUOTA_USER: quota_user})
@@ -173,18 +177,20 @@ class GoogleCalendar:
         self._requested(request.step, self._calls.request(request.step, reply, seconds), seconds)
         return reply
 
-    async def _batch(self, requests: Sequence[Request], token: str, quota_user: str | None) -> Sequence[Reply | None]:
+    async def _batch(
+        self, requests: Sequence[ApiRequest], token: str, quota_user: str | None
+    ) -> Sequence[Reply | None]:
         """Send requests as one; None stands for a request that has to be sent alone.
 
         What makes the batch fail for reasons of its own (a limit, an outage, the token) is the reply of each part. Any
         other refusal says nothing about the parts: they are asked one by one.
         """
         content_type, body = batch.write(requests, f"batch{secrets.token_hex(16)}")
-        outer = Request(Step.BATCH, "POST", batch.PATH, {"content-type": content_type}, body)
+        outer = ApiRequest(Method.BATCH, "POST", batch.PATH, {"content-type": content_type}, body)
         reply = await self._request(outer, token, quota_user)
         await self._take_turn()
-        means = meaning(Step.BATCH, reply)
-        if means is Means.SUCCESS and isinstance(reply, Answer):
+        means = classify(Method.BATCH, reply)
+        if means is AnswerKind.SUCCESS and isinstance(reply, Response):
             try:
                 parts = batch.read(reply.headers.get("content-type", ""), reply.body, len(requests))
             except batch.BatchAnswerError:
@@ -193,11 +199,11 @@ class GoogleCalendar:
                 if part is not None:
                     self._calls.part(request.step, part)
             return parts
-        if means is Means.UNAUTHORIZED or isinstance(means, Retry):
+        if means is AnswerKind.UNAUTHORIZED or isinstance(means, Retry):
             return [reply] * len(requests)
         return [None] * len(requests)
 
 
-def _rejected(group: dict[int, Ask], sent_with: dict[int, str]) -> str | None:
+def _rejected(group: dict[int, Send], sent_with: dict[int, str]) -> str | None:
     """The token that was refused to anyone in the group."""
     return next((sent_with[place] for place, ask in group.items() if ask.renew), None)

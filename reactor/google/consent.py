@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 
 import httpx
 
+from reactor.core.calendar.token_answers import GrantType, read_answer, refusal
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import Grant, read_answer, refusal
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.network import client_options, why
 from reactor.google.token_exchange import SCOPES
@@ -27,7 +27,7 @@ _TIMEOUT: Final = httpx.Timeout(10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ConsentClient:
     """Who asks, and whom.
 
     Attributes:
@@ -44,7 +44,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ConsentQuestion:
     """What a person is asked, once.
 
     Attributes:
@@ -61,14 +61,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class ConsentResult:
     """What came of it."""
 
     refresh_token: str = field(repr=False)
     access_token: str = field(repr=False)
 
 
-def ask(client: Client, redirect_uri: str) -> Question:
+def ask(client: ConsentClient, redirect_uri: str) -> ConsentQuestion:
     """Make a question."""
     verifier, state = secrets.token_urlsafe(64), secrets.token_urlsafe(32)
     digest = hashlib.sha256(verifier.encode()).digest()
@@ -83,10 +83,10 @@ def ask(client: Client, redirect_uri: str) -> Question:
         "access_type": "offline",
         "prompt": "consent",
     }
-    return Question(f"{client.auth_uri}?{urlencode(query)}", redirect_uri, state, verifier)
+    return ConsentQuestion(f"{client.auth_uri}?{urlencode(query)}", redirect_uri, state, verifier)
 
 
-def exchange(client: Client, question: Question, code: str) -> Granted:
+def exchange(client: ConsentClient, question: ConsentQuestion, code: str) -> ConsentResult:
     """Turn the code into tokens.
 
     Raises:
@@ -105,7 +105,7 @@ def exchange(client: Client, question: Question, code: str) -> Granted:
     answer = _send("POST", client.token_uri, data=form)
     read = _read(answer)
     if answer.status_code != httpx.codes.OK:
-        raise _refused(read.get("error"), read_answer(answer.status_code, answer.content, Grant.USER))
+        raise _refused(read.get("error"), read_answer(answer.status_code, answer.content, GrantType.USER))
     granted = str(read.get("scope", "")).split()
     if not set(SCOPES) <= set(granted):
         raise PermanentError(
@@ -119,7 +119,7 @@ def exchange(client: Client, question: Question, code: str) -> Granted:
             "Google gave no refresh token. Take the application's access away at "
             "https://myaccount.google.com/permissions and do it again."
         )
-    return Granted(refresh_token, access_token)
+    return ConsentResult(refresh_token, access_token)
 
 
 def _send(method: str, url: str, **parts: object) -> httpx.Response:

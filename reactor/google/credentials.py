@@ -27,15 +27,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt
 from google.oauth2 import service_account
 
+from reactor.core.calendar.token_answers import GrantType
 from reactor.core.pasted import read_json
-from reactor.core.token_answers import Grant
 from reactor.errors import ConfigurationError, PermanentError
+from reactor.google.endpoints import NO_CLIENT, OAuthClient
 from reactor.google.token_exchange import SCOPES, Account, user_account
 
 SERVICE_ACCOUNT: Final = "service_account"
 _NUMBERS: Final = ("e", "p", "q")
-NO_CLIENT: Final = "none"
-"""The OAuth client's id in a deployment that has service accounts only: to make a client takes a consent screen."""
 
 
 class StoredCredentialError(PermanentError):
@@ -44,21 +43,6 @@ class StoredCredentialError(PermanentError):
 
 class NoClientError(ConfigurationError):
     """A refresh token works with the OAuth client that it was given to only, and there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class OAuthClient:
-    """Who we are to the token endpoint, and where it is.
-
-    Attributes:
-        id: The OAuth client's id, or NO_CLIENT.
-        secret: Its secret.
-        token_uri: The token endpoint.
-    """
-
-    id: str
-    secret: str = field(repr=False)
-    token_uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +77,9 @@ class ServiceAccount:
         return json.dumps(document | ({"subject": self.subject} if self.subject else {}))
 
     @property
-    def grant(self) -> Grant:
+    def grant(self) -> GrantType:
         """How it was allowed to write the calendar."""
-        return Grant.SERVICE_ACCOUNT if self.subject is None else Grant.DELEGATION
+        return GrantType.SERVICE_ACCOUNT if self.subject is None else GrantType.DELEGATION
 
     def account(self, token_uri: str) -> Account:
         """The account, to fetch tokens for.

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from reactor.core import pasted
-from reactor.core.pasted import Kind
+from reactor.core.pasted import PastedKind
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import ServiceAccount
-from reactor.google.token_exchange import TOKEN_URI
+from reactor.google.endpoints import TOKEN_URI
 
 LONGEST: Final = 65_536
 """Bytes; Google's files have about 2,400."""
@@ -69,10 +69,10 @@ def read_key_file(
         raise ConfigurationError(f"{name} is a service account's key file, but {error}: {_MAKE_ONE}.") from None
 
 
-def _kind(text: str) -> Kind:
+def _kind(text: str) -> PastedKind:
     if not text:
-        return Kind("empty", "")
-    unknown = pasted.TOKEN if text.startswith("1/") else Kind("no JSON", "")
+        return PastedKind("empty", "")
+    unknown = pasted.TOKEN if text.startswith("1/") else PastedKind("no JSON", "")
     return pasted.kind_of(text) or unknown
 
 

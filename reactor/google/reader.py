@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 import trio
 
 from reactor.core.backoff import backoff, parse_retry_after
-from reactor.core.messages import NoAnswer, Request, Step
+from reactor.core.calendar.messages import ApiRequest, Method, NoResponse
 from reactor.drift import answers
-from reactor.drift.answers import Means, Said
+from reactor.drift.answers import DriftAnswer, ReadAnswer
 from reactor.drift.held import FIELDS, MARK
 from reactor.errors import PermanentError, TransientError
 from reactor.google.client import AccessTokens
@@ -73,7 +73,7 @@ class Reader:
         self._pace = pace
         self._more = {"quotaUser": quota_user} if quota_user else {}
 
-    async def page(self, calendar_id: str, workspace_id: str, token: str | None = None) -> Said:
+    async def page(self, calendar_id: str, workspace_id: str, token: str | None = None) -> ReadAnswer:
         """Ask for a page of what a calendar holds of a workspace, with tombstones as far as Google knows their mark.
 
         Raises:
@@ -87,38 +87,38 @@ class Reader:
         }
         return await self._ask(_events(calendar_id), query | ({"pageToken": token} if token else {}))
 
-    async def event(self, calendar_id: str, event_id: str) -> Said:
+    async def event(self, calendar_id: str, event_id: str) -> ReadAnswer:
         """Ask for one event, alive or deleted; raises as `page`."""
         return await self._ask(f"{_events(calendar_id)}/{_segment(event_id)}", {"fields": FIELDS})
 
-    async def _ask(self, path: str, query: Mapping[str, str]) -> Said:
-        request = Request(Step.GET, "GET", f"{path}?{urlencode({**query, **self._more})}")
+    async def _ask(self, path: str, query: Mapping[str, str]) -> ReadAnswer:
+        request = ApiRequest(Method.GET, "GET", f"{path}?{urlencode({**query, **self._more})}")
         refused: str | None = None
-        said = Said(Means.LATER)
+        said = ReadAnswer(DriftAnswer.LATER)
         for tries in range(1, TRIES + 1):
             await self._pace.turn()
             token = await self._tokens.token(refused)
             reply = await self._transport.send(request, token)
-            if isinstance(reply, NoAnswer):
-                said, wanted = Said(Means.LATER, codes=reply.reason), None
+            if isinstance(reply, NoResponse):
+                said, wanted = ReadAnswer(DriftAnswer.LATER, codes=reply.reason), None
             else:
                 said = answers.read(reply.status, reply.body)
                 wanted = parse_retry_after(reply.headers.get("retry-after"), datetime.now(UTC))
             match said.means:
-                case Means.FOUND | Means.ABSENT:
+                case DriftAnswer.FOUND | DriftAnswer.ABSENT:
                     return said
-                case Means.REFUSED:
+                case DriftAnswer.REFUSED:
                     raise PermanentError(
                         f"Google refuses to show the calendar ({said.codes}): docs/google.md says what that means."
                     )
-                case Means.RENEW if refused is not None:
+                case DriftAnswer.RENEW if refused is not None:
                     raise PermanentError(
                         f"Google refuses the access token ({said.codes}): connect the workspace again."
                     )
-                case Means.RENEW:
+                case DriftAnswer.RENEW:
                     refused = token
                     continue
-                case Means.LIMITED:
+                case DriftAnswer.LIMITED:
                     self._pace.too_fast()
             pause = backoff(tries, random=random.random(), cap=LONGEST_PAUSE, retry_after=wanted)
             if tries == TRIES or pause > 2 * LONGEST_PAUSE:
@@ -137,7 +137,7 @@ def _segment(text: str) -> str:
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 
-def documents(said: Said) -> list[Any]:
+def documents(said: ReadAnswer) -> list[Any]:
     """The events of a page."""
     items = said.document.get("items")
     return items if isinstance(items, list) else []

@@ -4,10 +4,10 @@ google-auth is synchronous. Its `Credentials.refresh` builds the form, signs the
 keeps the tokens; all of that runs in a thread. The transport that it is given carries the request back to Trio, where
 one `httpx.AsyncClient` sends it, under the deadlines and the cancellation of the task that waits for the thread.
 
-google-auth sees nothing but answers that grant a token. All others are decided here (`core/token_answers.py`) and
-leave its code as our own exception, for three reasons: on 408, 5xx and some 400s it would sleep in the thread and try
-again on its own; its `RefreshError` contains the body of the answer, sometimes as one argument and sometimes as two;
-and an answer 200 without the expected fields ends there in whatever `TypeError` comes of it. A granting answer is
+google-auth sees nothing but answers that grant a token. All others are decided here (`core/calendar/token_answers.py`)
+and leave its code as our own exception, for three reasons: on 408, 5xx and some 400s it would sleep in the thread and
+try again on its own; its `RefreshError` contains the body of the answer, sometimes as one argument and sometimes as
+two; and an answer 200 without the expected fields ends there in whatever `TypeError` comes of it. A granting answer is
 handed on as what was read from it, so that `"refresh_token": null` cannot erase the refresh token.
 
 Only `refresh` is called. `before_request` may ask other endpoints about regional restrictions, `google.auth.aio` and
@@ -30,22 +30,22 @@ from google.auth import transport
 from google.oauth2 import credentials as user, service_account
 
 from reactor.core.backoff import parse_retry_after
-from reactor.core.outcome import Dead, Retry
-from reactor.core.token_answers import (
+from reactor.core.calendar.token_answers import (
     BROKEN,
     NO_ANSWER,
     NO_THREAD,
     UNREACHABLE,
+    AccessToken,
     Answer,
-    Grant,
-    Granted,
+    GrantType,
     read_answer,
 )
+from reactor.core.outcome import Dead, Retry
 from reactor.google.body import with_body
+from reactor.google.endpoints import TOKEN_URI
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
 """The smallest scope that may write events; a service account asks for it, a person's consent contains it."""
-TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105
 TIMEOUT: Final = httpx.Timeout(5.0, read=10.0)
 EXCHANGE_SECONDS: Final = 15.0
 """For a whole request. The time-outs above bound each step; a server that sends a byte now and then meets none."""
@@ -73,7 +73,7 @@ class Account:
     """
 
     credentials: Credentials = field(repr=False)
-    grant: Grant
+    grant: GrantType
     refresh_token: str | None = field(default=None, repr=False)
 
 
@@ -88,7 +88,7 @@ def user_account(refresh_token: str, *, client_id: str, client_secret: str, toke
     credentials = user.Credentials(  # type: ignore[no-untyped-call]  # google-auth is typed in part only
         None, refresh_token=refresh_token, token_uri=token_uri, client_id=client_id, client_secret=client_secret
     )
-    return Account(credentials, Grant.USER, refresh_token)
+    return Account(credentials, GrantType.USER, refresh_token)
 
 
 class TokenExchange:
@@ -128,7 +128,7 @@ class TokenExchange:
 
 
 def _outcome(answer: Answer) -> str:
-    if isinstance(answer, Granted):
+    if isinstance(answer, AccessToken):
         return "granted"
     return "refused" if isinstance(answer, Dead) else "failed"
 
@@ -144,7 +144,7 @@ class _RefusedError(Exception):
 class _Response(transport.Response):
     """A granting answer, in the form that google-auth reads."""
 
-    def __init__(self, granted: Granted) -> None:
+    def __init__(self, granted: AccessToken) -> None:
         content: dict[str, Any] = {"access_token": granted.access_token, "expires_in": int(granted.lifetime)}
         if granted.refresh_token is not None:
             content["refresh_token"] = granted.refresh_token
@@ -166,10 +166,10 @@ class _Response(transport.Response):
 class _TrioRequest(transport.Request):
     """google-auth's transport, for one exchange: called in the thread, sends on Trio."""
 
-    def __init__(self, client: httpx.AsyncClient, grant: Grant) -> None:
+    def __init__(self, client: httpx.AsyncClient, grant: GrantType) -> None:
         self._client = client
         self._grant = grant
-        self.granted: Granted | None = None
+        self.granted: AccessToken | None = None
 
     def __call__(
         self,
@@ -181,7 +181,7 @@ class _TrioRequest(transport.Request):
         **_: object,
     ) -> _Response:
         answer = trio.from_thread.run(self._send, url, method, body, headers)
-        if not isinstance(answer, Granted):
+        if not isinstance(answer, AccessToken):
             raise _RefusedError(answer)
         self.granted = answer
         return _Response(answer)

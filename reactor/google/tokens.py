@@ -38,9 +38,9 @@ import structlog
 import trio
 
 from reactor.core.backoff import backoff
+from reactor.core.calendar.token_answers import AccessToken, Answer, GrantType
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import Answer, Grant, Granted
-from reactor.google.errors import TokenUnavailable
+from reactor.errors import ReactorError
 from reactor.google.token_exchange import Account, TokenExchange
 
 EARLY: Final = 300.0
@@ -55,6 +55,18 @@ CAPACITY: Final = 4096
 STOPPED: Final = Retry("the process stops", counts=False, scope=Scope.LANE)
 
 log = structlog.get_logger(__name__)
+
+
+class TokenUnavailable(ReactorError):  # noqa: N818 - a state, named as one
+    """There is no access token; every item of the lane has the same outcome.
+
+    Attributes:
+        outcome: What that means for an item.
+    """
+
+    def __init__(self, outcome: Retry | Dead) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.landed = trio.Event()
-        self.result: Granted | _Failure = _Failure(STOPPED, 0.0)
+        self.result: AccessToken | _Failure = _Failure(STOPPED, 0.0)
 
 
 class TokenSource:
@@ -127,7 +139,7 @@ class TokenSource:
         store: Store,
         nursery: trio.Nursery,
     ) -> None:
-        self.quota_user = None if account.grant is Grant.USER else str(workspace_id)
+        self.quota_user = None if account.grant is GrantType.USER else str(workspace_id)
         self.grant = account.grant
         self._workspace_id = workspace_id
         self._account = account
@@ -164,11 +176,11 @@ class TokenSource:
             return present
         if flight is not None:
             await flight.landed.wait()
-            result: Granted | _Failure | None = flight.result
+            result: AccessToken | _Failure | None = flight.result
         else:
             await trio.lowlevel.checkpoint()
             result = self._failure
-        if isinstance(result, Granted):
+        if isinstance(result, AccessToken):
             return result.access_token
         assert result is not None  # noqa: S101  # no flight takes off only while a failure is remembered
         raise result.tell(trio.current_time())
@@ -196,7 +208,7 @@ class TokenSource:
         """Take in the answer and wake who waits; return the refresh token to store."""
         self._flight = None
         rotated = None
-        if isinstance(answer, Granted):
+        if isinstance(answer, AccessToken):
             flight.result = answer
             rotated = self._accept(answer, started)
         else:
@@ -204,7 +216,7 @@ class TokenSource:
         flight.landed.set()
         return rotated
 
-    def _accept(self, granted: Granted, started: float) -> Rotated | None:
+    def _accept(self, granted: AccessToken, started: float) -> Rotated | None:
         end = started + granted.lifetime
         self._token = granted.access_token
         self._replace_at = end - min(EARLY, granted.lifetime / 4)

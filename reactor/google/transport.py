@@ -20,10 +20,10 @@ import httpx
 import trio
 
 from reactor import __version__
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
-from reactor.errors import ConfigurationError
+from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
 from reactor.google.body import with_body
-from reactor.google.network import client_options, is_loopback, read_url
+from reactor.google.endpoints import checked_url
+from reactor.google.network import client_options
 from reactor.google.wire import WholeTransport
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
@@ -80,33 +80,33 @@ class Transport:
         self._tls = options["verify"]  # one for all: it is expensive to make
         self._idle: list[_Connection] = []
 
-    async def send(self, request: Request, token: str) -> Reply:
+    async def send(self, request: ApiRequest, token: str) -> Reply:
         """Send one request; whatever goes wrong on the way is a reply too."""
         await self._retire()
         connection = self._idle.pop() if self._idle else self._open()
         try:
             with trio.move_on_after(self._timeouts.whole):
                 return await self._exchange(connection.transport, request, token)
-            return NoAnswer("the answer took too long")
+            return NoResponse("the answer took too long")
         finally:
             # Also after a failure or a cancellation: httpx has closed the broken connection and will open another.
             connection.idle_since = trio.current_time()
             self._idle.append(connection)
 
-    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: Request, token: str) -> Reply:
+    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: ApiRequest, token: str) -> Reply:
         try:
             response = await transport.handle_async_request(self._written(request, token))
             async with _closing(response) as stream:
                 body = await _bounded(stream)
         except _NEVER_SENT:
-            return NoAnswer("no connection", sent=False)
+            return NoResponse("no connection", sent=False)
         except (httpx.RequestError, UnicodeError):
-            return NoAnswer("the connection was lost")
+            return NoResponse("the connection was lost")
         if body is None:
-            return NoAnswer("the answer is too large")
-        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+            return NoResponse("the answer is too large")
+        return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
-    def _written(self, request: Request, token: str) -> httpx.Request:
+    def _written(self, request: ApiRequest, token: str) -> httpx.Request:
         headers = {
             "authorization": f"Bearer {token}",
             "user-agent": f"calendar-sync-reactor/{__version__}",
@@ -172,19 +172,3 @@ async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
         if size <= _LARGEST_ANSWER:
             body += chunk
     return bytes(body) if size <= _LARGEST_ANSWER else None
-
-
-def checked_url(api_root: str) -> httpx.URL:
-    """Read a URL that secrets are sent to.
-
-    Raises:
-        ConfigurationError: It is not https, nor http on loopback.
-    """
-    root = read_url(api_root if api_root.endswith("/") else f"{api_root}/")
-    if root is None:
-        raise ConfigurationError("The API root is not a URL: give one such as https://www.googleapis.com/.")
-    if root.query or root.fragment or root.userinfo or not root.host:
-        raise ConfigurationError("The API root must have a host, and neither a user, a query nor a fragment.")
-    if root.scheme != "https" and not (root.scheme == "http" and is_loopback(root.host)):
-        raise ConfigurationError("The API root must be https; plain http is accepted for loopback only.")
-    return root

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import httpx
 import trio
 
-from reactor.core.answers import NO_CALENDAR, Means, meaning
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar.answers import NO_CALENDAR, AnswerKind, classify
+from reactor.core.calendar.messages import Method, Response
+from reactor.core.calendar.token_answers import OTHERS_TOKEN, AccessToken, GrantType
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import OTHERS_TOKEN, Grant, Granted
 from reactor.errors import ConfigurationError, PermanentError, ReactorError, TransientError
 from reactor.google.network import client_options, why
 from reactor.google.token_exchange import Account, TokenExchange
@@ -64,8 +64,8 @@ def try_credential(account: Account, candidate: Candidate, token_uri: str) -> st
     async def attempt() -> str | None:
         async with _client(token_uri) as client:
             answer = await TokenExchange(client).refresh(account)
-        if not isinstance(answer, Granted):
-            raise _refused(answer, MISTYPED if account.grant is Grant.USER else "")
+        if not isinstance(answer, AccessToken):
+            raise _refused(answer, MISTYPED if account.grant is GrantType.USER else "")
         if not answer.may_write:
             raise PermanentError(
                 f"{candidate.who} did not allow calendar events to be written: its consent is for something else. "
@@ -101,9 +101,9 @@ async def _look(access_token: str, candidate: Candidate) -> None:
             f"Google's calendars cannot be reached ({why(error)}): look at the network and at "
             f"GOOGLE_API_ROOT. {UNTRIED}"
         ) from None  # the request holds the token
-    answer = Answer(found.status_code, {name.lower(): value for name, value in found.headers.items()}, found.content)
-    means = meaning(Step.LIST, answer)
-    if means is not Means.SUCCESS:
+    answer = Response(found.status_code, {name.lower(): value for name, value in found.headers.items()}, found.content)
+    means = classify(Method.LIST, answer)
+    if means is not AnswerKind.SUCCESS:
         raise _refused_there(means, found.status_code, candidate)
     role = _role(found)
     if role is None:

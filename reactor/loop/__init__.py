@@ -1,6 +1,27 @@
 """The loop and the ports that it declares."""
 
 from reactor.loop.loop import Loop
-from reactor.loop.ports import Calendar, Claimed, Observer, Outbox, Rebuilds, Swept, Tokens, TokensOf, Wakeups
+from reactor.loop.ports import (
+    CalendarPort,
+    ClaimedPort,
+    Observer,
+    OutboxPort,
+    RebuildsPort,
+    SweptPort,
+    Tokens,
+    TokensOf,
+    WakeupsPort,
+)
 
-__all__ = ["Calendar", "Claimed", "Loop", "Observer", "Outbox", "Rebuilds", "Swept", "Tokens", "TokensOf", "Wakeups"]
+__all__ = [
+    "CalendarPort",
+    "ClaimedPort",
+    "Loop",
+    "Observer",
+    "OutboxPort",
+    "RebuildsPort",
+    "SweptPort",
+    "Tokens",
+    "TokensOf",
+    "WakeupsPort",
+]

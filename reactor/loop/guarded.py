@@ -1,44 +1,61 @@
-"""An observer that cannot hurt: nothing depends on what it does, so nothing may fail with it.
+"""Observers that cannot hurt: nothing depends on what they do, so nothing may fail with it.
 
-It is called for every item, and what fails once often fails always; so of each of its methods one failure a minute is
-told, and all are counted.
+They are called for every item, and what fails once often fails always; so of each method of each of them one failure a
+minute is told, and all are counted. An observer is asked for nothing that it does not do: a method that it has from
+`Observer` is not called.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import Any
 from uuid import UUID
 
 import trio
 
-from reactor.core.breaker import State
+from reactor.core.calendar.messages import Method
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.item import Item, Settlement
-from reactor.core.refusals import Kind
+from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.loop.ports import Observer
 
 TOLD_EVERY = 60.0
 """Seconds between two failures of one method that are told."""
 
+_Call = Callable[..., Any]
+
 
 class Guarded(Observer):
-    """An observer behind a guard.
+    """Several observers behind a guard; one that fails costs the others nothing.
 
     Args:
-        observer: Who is told what happens, and how it failed at that.
-        stats: Counts.
+        observers: Who is told what happens, one after another, and how any of them failed at that.
+        stats: Counts failures.
     """
 
-    def __init__(self, observer: Observer, stats: Stats) -> None:
-        self._observer = observer
+    def __init__(self, observers: Sequence[Observer], stats: Stats) -> None:
         self._stats = stats
-        self._told: dict[str, float] = {}
+        self._told: dict[_Call, float] = {}
+        self._calls = {name: _own(observers, name) for name in vars(Observer) if not name.startswith("_")}
+
+    def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
+        """A request is about to leave."""
+        return self._sending(items) if self._calls["sending"] else nullcontext()
 
     @contextmanager
     def _sending(self, items: Sequence[tuple[Item, float]]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for call in self._calls["sending"]:
+                stack.enter_context(self._entered(call, items))
+            yield
+
+    @contextmanager
+    def _entered(self, call: _Call, items: Sequence[tuple[Item, float]]) -> Iterator[None]:
+        """Enter what one observer returns, and leave it; neither hurts."""
         entered: AbstractContextManager[object] | None = None
-        with self._guard("sending"):
-            manager = self._observer.sending(items)
+        with self._guard(call):
+            manager = call(items)
             manager.__enter__()
             entered = manager
         try:
@@ -46,52 +63,69 @@ class Guarded(Observer):
         finally:
             if entered is not None:
                 error = sys.exc_info()
-                with self._guard("sending"):
+                with self._guard(call):
                     entered.__exit__(*error)
 
-    def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
-        """A request is about to leave."""
-        return self._sending(items)
+    def requested(self, step: Method, code: str, seconds: float) -> None:
+        """A request was answered, or was not."""
+        self._tell("requested", step, code, seconds)
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written, or was not."""
-        with self._guard("ended"):
-            self._observer.ended(settlement, seconds=seconds, written=written)
+        self._tell("ended", settlement, seconds=seconds, written=written)
 
-    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+    def abandoned(self) -> None:
+        """The claims session is over."""
+        self._tell("abandoned")
+
+    def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         """A breaker changed."""
-        with self._guard("breaker"):
-            self._observer.breaker(workspace_id, before, after)
+        self._tell("breaker", workspace_id, before, after)
 
     def everybody_held(self, problem: str) -> None:
         """Nothing leaves for a while."""
-        with self._guard("everybody_held"):
-            self._observer.everybody_held(problem)
+        self._tell("everybody_held", problem)
 
-    def refused(self, kind: Kind, sqlstate: str) -> None:
+    def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """The database refused a kind of work."""
-        with self._guard("refused"):
-            self._observer.refused(kind, sqlstate)
+        self._tell("refused", kind, sqlstate)
 
-    def accepted(self, kind: Kind) -> None:
+    def accepted(self, kind: RefusedWork) -> None:
         """The database accepts a kind of work."""
-        with self._guard("accepted"):
-            self._observer.accepted(kind)
+        self._tell("accepted", kind)
 
     def crashed(self, error: Exception) -> None:
         """Something met what it did not expect."""
         self._stats.crashes += 1
-        with suppress(Exception):
-            self._observer.crashed(error)
+        for call in self._calls["crashed"]:
+            with suppress(Exception):
+                call(error)
+
+    def _tell(self, method: str, *args: object, **kwargs: object) -> None:
+        for call in self._calls[method]:
+            try:  # for every item, so without a context manager of Python's
+                call(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  # whatever it is
+                self._failed(call, error)
 
     @contextmanager
-    def _guard(self, method: str) -> Iterator[None]:
+    def _guard(self, call: _Call) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # noqa: BLE001  # whatever it is
-            now = trio.current_time()
-            if now - self._told.get(method, -TOLD_EVERY) >= TOLD_EVERY:
-                self._told[method] = now
-                self.crashed(error)
-            else:
-                self._stats.crashes += 1
+            self._failed(call, error)
+
+    def _failed(self, call: _Call, error: Exception) -> None:
+        now = trio.current_time()
+        if now - self._told.get(call, -TOLD_EVERY) >= TOLD_EVERY:
+            self._told[call] = now
+            self.crashed(error)
+        else:
+            self._stats.crashes += 1
+
+
+def _own(observers: Sequence[Observer], method: str) -> tuple[_Call, ...]:
+    """A method of those observers that have one of their own."""
+    return tuple(
+        getattr(each, method) for each in observers if getattr(type(each), method) is not vars(Observer)[method]
+    )

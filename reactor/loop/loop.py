@@ -5,10 +5,10 @@
                      └────────────── room in hand ◀──────────────────┘
 
 One task looks (the gate calls it), one keeps time for the lanes, one sweeps, one settles; a task per request sends.
-What is decided is decided in `reactor.core.lanes` and `reactor.core.policy`, synchronously, between two checkpoints:
-whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment at which
-something could leave and nobody knows, and no task that has to be woken to find out: the first item after a wake is on
-its way in the step in which its claim returns.
+What is decided is decided in `reactor.core.dispatch.lanes` and `reactor.core.policy`, synchronously, between two
+checkpoints: whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment
+at which something could leave and nobody knows, and no task that has to be woken to find out: the first item after a
+wake is on its way in the step in which its claim returns.
 
 *A look must not miss what opens while it is under way.* The gate takes the answer of a look for the state of things
 and forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is
@@ -37,20 +37,19 @@ from contextlib import suppress
 
 import trio
 
-from reactor.core.gate import Found, Look
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.gate import Look, LookResult
+from reactor.core.dispatch.lane import Batch, QueuedItem
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.verdict import RequestEvidence, is_condemned
 from reactor.core.item import Item, Settlement
-from reactor.core.lane import Batch, Ready
-from reactor.core.lanes import Lanes
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
 from reactor.core.policy import STUMBLED, blame_one, give_back, hold, prepare, settle, stumble
-from reactor.core.refusals import Kind
+from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
-from reactor.core.verdict import Verdict, is_condemned
-from reactor.core.work import Work
 from reactor.errors import RefusedError, TransientError
-from reactor.loop.guarded import Guarded
-from reactor.loop.ports import Calendar, Observer, Outbox, Rebuilds, TokensOf, Wakeups
+from reactor.loop.ports import CalendarPort, Observer, OutboxPort, RebuildsPort, TokensOf, WakeupsPort
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
 
@@ -83,16 +82,16 @@ class Loop:
         lanes: Outlive the session: what they have learnt of Google stays true.
         stats: Outlive it too.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
-        observer: Told what happens.
+        observer: Told what happens; whatever it does must come to nothing here (`reactor.loop.guarded`).
     """
 
     def __init__(  # noqa: PLR0913 - four ports, and what outlives a session
         self,
-        outbox: Outbox,
-        calendar: Calendar,
-        rebuilds: Rebuilds,
+        outbox: OutboxPort,
+        calendar: CalendarPort,
+        rebuilds: RebuildsPort,
         tokens_of: TokensOf,
-        wakeups: Wakeups,
+        wakeups: WakeupsPort,
         *,
         lanes: Lanes,
         stats: Stats,
@@ -107,7 +106,7 @@ class Loop:
         self._wakeups = wakeups
         self._lanes = lanes
         self._ceiling = ceiling
-        self._observer = Guarded(observer or Observer(), stats)
+        self._observer = observer or Observer()
         self._stop = trio.Event()
         self._deadline = math.inf
         self._looking = trio.Lock()
@@ -118,7 +117,7 @@ class Loop:
         self._settler = Settler(
             outbox, stats, self._observer, self._settled, self._free, waits=self._wait, not_written=self._not_written
         )
-        self._sweeper = Sweeper(outbox, stats, self._observer, self._free)
+        self._sweeper = Sweeper(outbox, stats, self._observer, self._free, wakeups.freed)
 
     def drain(self, seconds: float) -> None:
         """Stop claiming, give what is under way so much time, give back the rest, and let `run` return."""
@@ -175,7 +174,7 @@ class Loop:
     async def look(self) -> Look:
         """Claim what there is room for, and send it; one call at a time."""
         if self._stop.is_set():
-            return Look(Found.FULL)
+            return Look(LookResult.FULL)
         self._looking.acquire_nowait()  # free, and so not worth a round of the scheduler: only a drain waits for it
         try:
             return await self._look()
@@ -189,17 +188,18 @@ class Loop:
             claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
         except TransientError as error:
             if isinstance(error, RefusedError):
-                self._observer.refused(Kind.CLAIM, error.sqlstate)
-            self._count_look("REFUSED", Found.NOTHING)
-            return Look(Found.NOTHING, due_in=REFUSED)
-        self._observer.accepted(Kind.CLAIM)
+                self._observer.refused(RefusedWork.CLAIM, error.sqlstate)
+            refused = Look(LookResult.NOTHING, due_in=REFUSED)
+            self._count_look("REFUSED", refused)
+            return refused
+        self._observer.accepted(RefusedWork.CLAIM)
         self.stats.superseded += claimed.superseded
         self._take_in(claimed.items)
         self._hand_back(claimed.held)
         self._pump()
-        self._count_look(claimed.look.found.name, claimed.look.found)
-        again = self._freed and claimed.look.found in (Found.NOTHING, Found.FULL)
-        return Look(Found.WORK, left_behind=True) if again else claimed.look
+        self._count_look(claimed.look.found.name, claimed.look)
+        again = self._freed and claimed.look.found in (LookResult.NOTHING, LookResult.FULL)
+        return Look(LookResult.WORK, left_behind=True) if again else claimed.look
 
     def _take_in(self, items: Sequence[Item]) -> None:
         now = trio.current_time()
@@ -223,10 +223,10 @@ class Loop:
             self.stats.given_back += 1
             self._settler.put(give_back(item), now)
 
-    def _count_look(self, name: str, found: Found) -> None:
+    def _count_look(self, name: str, look: Look) -> None:
         self.stats.looks[name] += 1
         self.stats.beats["look"] = trio.current_time()
-        self._sweeper.looked(found)
+        self._sweeper.looked(look, self._wakeups.called_at)
 
     def _free(self) -> None:
         """Have somebody look for what could not be claimed before."""
@@ -315,20 +315,20 @@ class Loop:
             end = self._decide(entry, outcome)
         self._settler.put(end, entry.claimed_at)
 
-    def _decide(self, ready: Ready, outcome: Outcome) -> Settlement:
+    def _decide(self, ready: QueuedItem, outcome: Outcome) -> Settlement:
         item, work, chance = ready.item, ready.work, random.random()
         try:
             return settle(item, work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out
             return self._stumbled(item, work, error)
 
-    def _hold(self, item: Item, work: Work) -> Settlement:
+    def _hold(self, item: Item, work: SyncIntent) -> Settlement:
         try:
             return hold(item, work)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out
             return self._stumbled(item, work, error)
 
-    def _stumbled(self, item: Item, work: Work | None, error: Exception) -> Settlement:
+    def _stumbled(self, item: Item, work: SyncIntent | None, error: Exception) -> Settlement:
         """Say what becomes of an item whose handling has just met an error that nobody expected."""
         self._observer.crashed(error)
         with suppress(Exception):  # the note of what it may have left behind may be what fails
@@ -349,7 +349,7 @@ class Loop:
         """Draw the conclusions from a request that is over."""
         batch = sending.batch
         outcomes = [outcome for outcome in sending.outcomes if outcome is not None]
-        verdict = Verdict.of(outcomes)
+        verdict = RequestEvidence.of(outcomes)
         self.stats.throttled += verdict.throttled
         breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.whole.breaker))
         before = [breaker.state for _, breaker in breakers]

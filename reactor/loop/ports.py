@@ -5,17 +5,18 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
-from reactor.core.breaker import State
-from reactor.core.gate import Look
-from reactor.core.item import Item, Settlement, Written
+from reactor.core.calendar.messages import Method
+from reactor.core.calendar.token_answers import GrantType
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import BreakerState
+from reactor.core.dispatch.gate import Look
+from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
-from reactor.core.refusals import Kind
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
+from reactor.core.refusals import RefusedWork
 
 
-class Claimed(Protocol):
+class ClaimedPort(Protocol):
     """What a claim came to."""
 
     @property
@@ -39,7 +40,7 @@ class Claimed(Protocol):
         ...
 
 
-class Swept(Protocol):
+class SweptPort(Protocol):
     """What a sweep came to."""
 
     @property
@@ -52,8 +53,13 @@ class Swept(Protocol):
         """Items that are due no more, so that others of their sources may be."""
         ...
 
+    @property
+    def again(self) -> bool:
+        """Whether other replicas have items in hand, or lost some that could not be taken over yet."""
+        ...
 
-class Outbox(Protocol):
+
+class OutboxPort(Protocol):
     """Where items come from and where their ends are written."""
 
     @property
@@ -66,11 +72,11 @@ class Outbox(Protocol):
         """Whether something that is due has waited for the items that were settled last."""
         ...
 
-    async def claim(self, *, slots: int, excluded: Collection[UUID]) -> Claimed:
+    async def claim(self, *, slots: int, excluded: Collection[UUID]) -> ClaimedPort:
         """Claim at most so many items; raises `TransientError` if the database refused."""
         ...
 
-    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Written]:
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementResult]:
         """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again."""
         ...
 
@@ -78,7 +84,7 @@ class Outbox(Protocol):
         """Have the other replicas look; raises `TransientError` if the database refused."""
         ...
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> SweptPort:
         """Take over what lost its worker; raises `TransientError` if the database refused."""
         ...
 
@@ -92,7 +98,7 @@ class Tokens(Protocol):
         ...
 
     @property
-    def grant(self) -> Grant:
+    def grant(self) -> GrantType:
         """How consent was given."""
         ...
 
@@ -106,15 +112,17 @@ TokensOf = Callable[[Item], Tokens | Retry | Dead]
 """The tokens of an item's connection, or why there can be none (a key that cannot decrypt)."""
 
 
-class Calendar(Protocol):
+class CalendarPort(Protocol):
     """Who makes Google agree."""
 
-    async def send(self, works: Sequence[Work], tokens: Tokens, report: Report | None = None) -> Sequence[Outcome]:
+    async def send(
+        self, works: Sequence[SyncIntent], tokens: Tokens, report: Report | None = None
+    ) -> Sequence[Outcome]:
         """Make Google agree with some items; tell each outcome as soon as it is known."""
         ...
 
 
-class Rebuilds(Protocol):
+class RebuildsPort(Protocol):
     """Who carries rebuilds out."""
 
     async def expand(self, item: Item, payload: Rebuild, tokens: Tokens) -> Outcome:
@@ -122,8 +130,13 @@ class Rebuilds(Protocol):
         ...
 
 
-class Wakeups(Protocol):
+class WakeupsPort(Protocol):
     """Who says when to look."""
+
+    @property
+    def called_at(self) -> float:
+        """When somebody called last, or may have."""
+        ...
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever, one call at a time."""
@@ -135,7 +148,7 @@ class Wakeups(Protocol):
 
 
 class Observer:
-    """Who is told what happens; nothing depends on it. This one keeps it to itself."""
+    """Is told what happens; nothing depends on it. An observer overrides what it is interested in."""
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
         """A request is about to leave, with these items, each claimed so many seconds ago; until its answer."""
@@ -145,16 +158,22 @@ class Observer:
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written so many seconds after its claim, or was not: the claim was lost."""
 
-    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+    def requested(self, step: Method, code: str, seconds: float) -> None:
+        """A request to Google was answered, or was not, after so many seconds; a batch is one, and so is each part."""
+
+    def abandoned(self) -> None:
+        """The claims session is over: how the items that are left of it end is not told."""
+
+    def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         """A workspace's breaker, or the process's, changed with an answer."""
 
     def everybody_held(self, problem: str) -> None:
         """Nothing leaves for a while, since every workspace would be refused: what was said, a fixed phrase."""
 
-    def refused(self, kind: Kind, sqlstate: str) -> None:
+    def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """The database refused work of a kind; it is tried again."""
 
-    def accepted(self, kind: Kind) -> None:
+    def accepted(self, kind: RefusedWork) -> None:
         """Work of a kind was done, or none is left of it; called each time."""
 
     def crashed(self, error: Exception) -> None:

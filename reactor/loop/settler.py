@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 import trio
 
 from reactor.core.backoff import backoff
-from reactor.core.item import Settlement, Written
-from reactor.core.refusals import Kind
+from reactor.core.item import Settlement, SettlementResult
+from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
-from reactor.loop.ports import Observer, Outbox
+from reactor.loop.ports import Observer, OutboxPort
 
 AT_MOST = 500
 """Items per transaction: more makes a transaction of more than 50 ms, and what waits behind it gets old."""
@@ -47,7 +47,7 @@ class Settler:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: OutboxPort,
         stats: Stats,
         observer: Observer,
         settled: Callable[[Sequence[Settlement]], None],
@@ -114,14 +114,14 @@ class Settler:
                 written = await self._outbox.settle([settlement for settlement, _ in ends])
             except TransientError as error:
                 if isinstance(error, RefusedError):
-                    self._observer.refused(Kind.SETTLE, error.sqlstate)
+                    self._observer.refused(RefusedWork.SETTLE, error.sqlstate)
                 self._stats.refusals += 1
                 failures += 1
                 await trio.sleep(backoff(failures, random=random.random(), cap=LONGEST_PAUSE))
                 ours = {(item.id, item.claim_no) for item in self._outbox.in_flight}
                 gone = [end for end in ends if (end[0].item.id, end[0].item.claim_no) not in ours]
                 ends = [end for end in ends if (end[0].item.id, end[0].item.claim_no) in ours]
-                self._off_our_hands(gone, [Written.LOST] * len(gone))
+                self._off_our_hands(gone, [SettlementResult.LOST] * len(gone))
             except Exception as error:  # noqa: BLE001  # a bug that one of them brings out
                 await self._write_halves(ends, error)
                 return
@@ -130,7 +130,7 @@ class Settler:
                 if self._outbox.followed:
                     self._followed()
                 break
-        self._observer.accepted(Kind.SETTLE)
+        self._observer.accepted(RefusedWork.SETTLE)
 
     async def _write_halves(self, ends: list[End], error: Exception) -> None:
         """Write halves, until what brings the error out is alone, and of that something that is easier to write."""
@@ -141,10 +141,10 @@ class Settler:
             for half in (ends[: len(ends) // 2], ends[len(ends) // 2 :]):
                 await self._write(half)
 
-    def _take_in(self, ends: list[End], written: Sequence[Written]) -> None:
-        waiting = [end for end, is_written in zip(ends, written, strict=True) if is_written is Written.WAITING]
+    def _take_in(self, ends: list[End], written: Sequence[SettlementResult]) -> None:
+        waiting = [end for end, is_written in zip(ends, written, strict=True) if is_written is SettlementResult.WAITING]
         self._keep_apart(waiting)
-        others = [(end, each) for end, each in zip(ends, written, strict=True) if each is not Written.WAITING]
+        others = [(end, each) for end, each in zip(ends, written, strict=True) if each is not SettlementResult.WAITING]
         self._off_our_hands([end for end, _ in others], [each for _, each in others])
 
     def _keep_apart(self, waiting: list[End]) -> None:
@@ -161,12 +161,12 @@ class Settler:
             pause = backoff(self._tries, random=random.random(), cap=LONGEST_PAUSE) / 2
             self._again_at = trio.current_time() + pause
 
-    def _off_our_hands(self, ends: list[End], written: Sequence[Written]) -> None:
+    def _off_our_hands(self, ends: list[End], written: Sequence[SettlementResult]) -> None:
         now = trio.current_time()
         stats = self._stats
         stats.settles += 1
         for (settlement, claimed_at), each in zip(ends, written, strict=True):
-            is_written = each is Written.WRITTEN
+            is_written = each is SettlementResult.WRITTEN
             if settlement.item.claim_no in self._deferred:
                 self._deferred.remove(settlement.item.claim_no)
                 self._waits(settlement, False)

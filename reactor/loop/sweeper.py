@@ -1,4 +1,28 @@
-"""Takes over what lost its worker: now and then, and often while anything goes on."""
+"""Takes over what lost its worker: often while anything is in hand anywhere, and seldom else.
+
+*Why it polls.* The server says nothing when a session ends. A replica that wants to be told has to wait for a lock of
+that session, and a session that waits for a lock within a statement holds back VACUUM in the whole database for as long
+(core/dispatch/gate.py). So a killed replica is noticed by the next sweep: one look at the small index of what is in
+hand, and at the leases.
+
+*When it is worth it.* Only what is in hand elsewhere can lose its worker. So a sweep that sees such items, or items
+that were lost and could not be had yet, is followed by another one soon, and so is every sign that another replica may
+have claimed something since the last one:
+
+    a writer called                      every replica is called, also those that do not get the item
+    a look met a busy peer, or found     that peer is claiming; where there is something for one, there may be
+    something, or there is no room       something for another
+    an item fell due                     a peer knew that as well, and nobody is called for it
+
+Without such a sign, and with nothing in hand anywhere, things are quiet, and sweeps become rare at once. When things
+become quiet this replica looks once more: what failed in another's hands is due again at a time that was not known
+when it looked before, and now it is. So a retry that another replica claims is a sign too. (What is in hand here keeps
+sweeps frequent for another reason: they are what shows that the session, and so the lease, is there.)
+
+*What is left to the rare sweep.* Items that a peer claims without any of this: a slow poll of the peer's found them
+because no trigger had fired, or the peer alone was free to claim them (its lane had opened, ours had not). If that peer
+is killed too, before anything else happens, they wait for `SWEEP_IDLE`.
+"""
 
 import math
 import random
@@ -6,21 +30,22 @@ from collections.abc import Callable
 
 import trio
 
-from reactor.core.gate import Found
-from reactor.core.refusals import Kind
+from reactor.core.dispatch.gate import Look, LookResult
+from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
-from reactor.loop.ports import Observer, Outbox
+from reactor.loop.ports import Observer, OutboxPort
 
-SWEEP = 1.4
-"""Seconds between sweeps while anything goes on: what a killed peer had in hand is sent again within two seconds. More
-often buys little, and sweeps are half of all transactions in the minute after an item."""
+SWEEP = 0.45
+"""Seconds between sweeps while anything is in hand, and from a sign to the next sweep. What a killed peer had in hand
+is claimed again so much later, and a few milliseconds."""
+SWEEP_IDLE = 9.5
+"""Seconds between sweeps while things are quiet. Below the 10 s after which a replica counts the others by itself
+(reactor/postgres/shares.py): a sweep counts too, and nothing else has to be asked."""
+SHARE = 10
+"""Times as long as the last sweep took is the pause at least: with thousands of items in hand it takes some ms."""
 JITTER = 0.05
-"""Part of it by which a pause may be longer or shorter, so that replicas do not stay in step."""
-SWEEP_IDLE = 5.0
-"""Seconds between sweeps while nothing goes on; an idle replica has one or two transactions a second in all."""
-LIVELY = 60.0
-"""Seconds after the last sign of work anywhere for which things go on: a peer may have an item in hand for as long."""
+"""Part of it by which a pause may be shorter, so that replicas do not stay in step; an idle one may be longer too."""
 
 
 class Sweeper:
@@ -31,50 +56,65 @@ class Sweeper:
         stats: Counts.
         observer: Told what the database refuses.
         recovered: Called when items are due again, or their sources free; nobody else announces them.
+        quiet: Called when nothing is in hand any more: what failed may be due again, at a time that is not known here.
     """
 
-    def __init__(self, outbox: Outbox, stats: Stats, observer: Observer, recovered: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        outbox: OutboxPort,
+        stats: Stats,
+        observer: Observer,
+        recovered: Callable[[], None],
+        quiet: Callable[[], None],
+    ) -> None:
         self._outbox = outbox
         self._stats = stats
         self._observer = observer
         self._recovered = recovered
-        self._active_at = self._looked_at = -math.inf
-        self._lively = trio.Event()
+        self._quiet = quiet
+        self._soon = trio.Event()
+        self._is_full = False
+        self._took = 0.0
+        self._due_at = math.inf
+        self._called_at = -math.inf
 
-    def looked(self, found: Found) -> None:
-        """Take in a look; one that finds something, or follows another quickly, means that things go on.
-
-        Every replica is called when an item is inserted, also those that do not get it.
-        """
+    def looked(self, look: Look, called_at: float) -> None:
+        """Take in a look, and when somebody has called last."""
         now = trio.current_time()
-        if found is not Found.NOTHING or now - self._looked_at < SWEEP:
-            self._active_at = now
-            self._lively.set()
-        self._looked_at = now
+        self._is_full = look.found is LookResult.FULL
+        if look.found is not LookResult.NOTHING or called_at > self._called_at or now >= self._due_at:
+            self._soon.set()
+        self._called_at = called_at
+        self._due_at = now + look.due_in
 
     async def run(self) -> None:
         """Sweep for ever."""
         while True:
-            if trio.current_time() - self._active_at < LIVELY:
-                await trio.sleep(SWEEP * random.uniform(1 - JITTER, 1 + JITTER))
-            else:
-                self._lively = trio.Event()
-                with trio.move_on_after(SWEEP_IDLE * random.uniform(0.75, 1.25)):
-                    await self._lively.wait()
+            with trio.move_on_after(SWEEP_IDLE * random.uniform(1 - JITTER, 1 + JITTER)):
+                await self._soon.wait()
+                await trio.sleep(max(SWEEP * random.uniform(1 - JITTER, 1), SHARE * self._took))
             await self.sweep()
 
     async def sweep(self) -> None:
         """Sweep once."""
+        began, was_lively, self._soon = trio.current_time(), self._soon.is_set(), trio.Event()
+        again = was_lively
         try:
             swept = await self._outbox.sweep()
         except TransientError as error:
             if isinstance(error, RefusedError):
-                self._observer.refused(Kind.SWEEP, error.sqlstate)
+                self._observer.refused(RefusedWork.SWEEP, error.sqlstate)
             self._stats.refusals += 1
         else:
-            self._observer.accepted(Kind.SWEEP)
+            self._observer.accepted(RefusedWork.SWEEP)
             self._stats.sweeps += 1
             self._stats.orphans += swept.recovered
+            again = swept.again or bool(self._outbox.in_flight)
             if swept.recovered or swept.dead:
                 self._recovered()
+        if again or self._is_full:
+            self._soon.set()
+        elif was_lively and not self._soon.is_set():
+            self._quiet()
+        self._took = trio.current_time() - began
         self._stats.beats["sweep"] = trio.current_time()

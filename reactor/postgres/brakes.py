@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 
 from reactor.core.brake import WINDOW, Limit, deletes
 from reactor.core.item import Item
-from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 SQL = statements("brakes")
@@ -56,7 +56,7 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CancelCount:
     """What counting came to.
 
     Attributes:
@@ -88,7 +88,7 @@ class Brakes:
         """The workspaces whose cancels are to be counted, and how many were claimed of each."""
         return Counter() if self._limit.is_off else deletes(items)
 
-    async def count(self, connection: TrioConnection, suspects: Counter[UUID]) -> Counted:
+    async def count(self, connection: TrioConnection, suspects: Counter[UUID]) -> CancelCount:
         """Count what was claimed, and stop the workspaces for which it is too much."""
         stopped, pulled = set(), []
         cursor = await connection.execute(SQL["claimed"], {"workspaces": list(suspects), "window": WINDOW})
@@ -110,9 +110,9 @@ class Brakes:
                     stopped.add(workspace_id)
                 if is_pulled:
                     pulled.append(Pulled(workspace_id, "BURST", going, events))
-        return Counted(frozenset(stopped), pulled)
+        return CancelCount(frozenset(stopped), pulled)
 
-    def take_in(self, counted: Counted) -> None:
+    def take_in(self, counted: CancelCount) -> None:
         """Remember what was stopped, and tell."""
         self.stopped |= counted.stopped
         for each in counted.pulled:

@@ -1,4 +1,4 @@
-"""Reads all that is known of one source's event (`reactor.core.chain`), and finds the source that a person names.
+"""Reads all that is known of one source's event (`core/explain/chain.py`), and finds the source that a person names.
 
 Nothing is written and no row is locked. What the application's view takes is the application's affair, so it is given a
 few seconds, and where it fails the rest is told without it.
@@ -12,11 +12,21 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.core.chain import Chain, Connection, Hands, Replicas, Row, Session, Stop, Wanted, Wish
+from reactor.core.calendar.messages import EventRef
+from reactor.core.explain.chain import (
+    BrakeStop,
+    Chain,
+    ConnectionRow,
+    Custody,
+    OutboxRow,
+    Presence,
+    Replicas,
+    SessionFacts,
+    ViewState,
+)
 from reactor.core.holders import Lock
-from reactor.core.item import Memory
-from reactor.core.messages import Place
-from reactor.postgres.desk import Desk
+from reactor.core.item import SourceState
+from reactor.postgres.connection.desk import AdminSession
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 
@@ -38,7 +48,7 @@ CLAIMS = "calendar-sync-reactor claims"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ChainReading:
     """What was read.
 
     Attributes:
@@ -54,7 +64,7 @@ class Reading:
     synced_at: Any = None
 
 
-def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> Reading:
+def read(desk: AdminSession, workspace: UUID, source: str, item: UUID | None = None) -> ChainReading:
     """Read a source's chain.
 
     Args:
@@ -73,8 +83,8 @@ def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> 
         workspace_id=workspace,
         source=source,
         wanted=wanted,
-        connection=Connection(place["is_valid"], place["calendar"]) if place["is_connected"] else None,
-        stop=Stop(place["deletes"], place["events"]) if place["is_stopped"] else None,
+        connection=ConnectionRow(place["is_valid"], place["calendar"]) if place["is_connected"] else None,
+        stop=BrakeStop(place["deletes"], place["events"]) if place["is_stopped"] else None,
         rebuild=next(iter(_rows(desk, SQL["open_rebuild"], about)), None),
         rows=rows,
         ahead=ahead.get("ahead", 0),
@@ -85,23 +95,25 @@ def read(desk: Desk, workspace: UUID, source: str, item: UUID | None = None) -> 
         binding=_binding(known),
         replicas=_replicas(desk),
     )
-    return Reading(chain, event, known["updated_at"], known["last_synced_at"])
+    return ChainReading(chain, event, known["updated_at"], known["last_synced_at"])
 
 
-def _rows(desk: Desk, statement: LiteralString, about: dict[str, Any]) -> tuple[Row, ...]:
+def _rows(desk: AdminSession, statement: LiteralString, about: dict[str, Any]) -> tuple[OutboxRow, ...]:
     return tuple(_row(found) for found in desk.rows(statement + " " + SQL["rows"], **about))
 
 
-def _row(found: dict[str, Any]) -> Row:
+def _row(found: dict[str, Any]) -> OutboxRow:
     hands, pid, name, seconds = (found.pop(column) for column in ("hands", "pid", "name", "seconds"))
-    session = Session(pid, name, max(seconds, 0.0)) if found.pop("has_session") else None
-    return Row(**found, hands=hands and Hands(hands), session=session)
+    session = (
+        SessionFacts(pid, name, None if seconds is None else max(seconds, 0.0)) if found.pop("has_session") else None
+    )
+    return OutboxRow(**found, hands=hands and Custody(hands), session=session)
 
 
-def _memory(found: dict[str, Any]) -> Memory | None:
+def _memory(found: dict[str, Any]) -> SourceState | None:
     if not found["is_remembered"]:
         return None
-    return Memory(
+    return SourceState(
         found["floor_seq"],
         found["generation"],
         found["google_event_id"],
@@ -113,37 +125,37 @@ def _memory(found: dict[str, Any]) -> Memory | None:
     )
 
 
-def _binding(found: dict[str, Any]) -> Place | None:
+def _binding(found: dict[str, Any]) -> EventRef | None:
     event, calendar = found["bound_event_id"], found["bound_calendar_id"]
-    return Place(calendar, event) if event and calendar else None
+    return EventRef(calendar, event) if event and calendar else None
 
 
-def _replicas(desk: Desk) -> Replicas:
+def _replicas(desk: AdminSession) -> Replicas:
     sessions = desk.rows(STATUS["replicas"], cap=IN_HAND)
     refused = (code for each in sessions for code in (each["refused"] or "").split())
     blockers = [each for each in holders(desk.connection) if each.lock is Lock.CLAIM and each.stands_out]
     return Replicas(
         count=sum(each["application"] == CLAIMS for each in sessions),
         sqlstate=next(refused, None),
-        blocker=next((Session(each.pid, each.application, each.seconds or 0.0) for each in blockers), None),
+        blocker=next((SessionFacts(each.pid, each.application, each.seconds) for each in blockers), None),
     )
 
 
-def _wanted(desk: Desk, workspace: UUID, source: str) -> tuple[Wanted, dict[str, Any] | None]:
+def _wanted(desk: AdminSession, workspace: UUID, source: str) -> tuple[ViewState, dict[str, Any] | None]:
     """What the application's view says of a source, and the event as it is there."""
     source_type, _, source_id = source.partition(":")
     found, problem = view_rows(desk, source_id, source_type, workspace)
     if problem:
-        return Wanted(problem=problem), None
+        return ViewState(problem=problem), None
     if not found:
-        return Wanted(Wish.NO), None
+        return ViewState(Presence.NO), None
     event = found[0]["event"]
     calendar = event.get("calendar_id") if isinstance(event, dict) else None
-    return Wanted(Wish.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
+    return ViewState(Presence.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
 
 
 def view_rows(
-    desk: Desk, source_id: str, source_type: str | None, workspace: UUID | None
+    desk: AdminSession, source_id: str, source_type: str | None, workspace: UUID | None
 ) -> tuple[list[dict[str, Any]], str]:
     """What the application's view has of a source; or why that is not known."""
     kind, problem = _view(desk)
@@ -158,7 +170,9 @@ def view_rows(
     return _ask_view(desk, SQL[statement], id=source_id, type=source_type or None, workspace=workspace, matches=STATES)
 
 
-def titles_in_view(desk: Desk, title: str, workspace: UUID | None, matches: int) -> tuple[list[dict[str, Any]], str]:
+def titles_in_view(
+    desk: AdminSession, title: str, workspace: UUID | None, matches: int
+) -> tuple[list[dict[str, Any]], str]:
     """What the application's view has with these words in its title; or why that is not known."""
     kind, problem = _view(desk)
     if problem or kind == "function":
@@ -166,7 +180,7 @@ def titles_in_view(desk: Desk, title: str, workspace: UUID | None, matches: int)
     return _ask_view(desk, SQL["view_of_title"], title=title, workspace=workspace, matches=matches)
 
 
-def _view(desk: Desk) -> tuple[str, str]:
+def _view(desk: AdminSession) -> tuple[str, str]:
     """Which of a view and a function there is; or why neither can be read."""
     found = desk.one(REBUILDS["source"])
     if found["kind"] == "memory":
@@ -174,7 +188,7 @@ def _view(desk: Desk) -> tuple[str, str]:
     return found["kind"], "" if found["is_readable"] else "calendar_source_events may not be read by this role"
 
 
-def _ask_view(desk: Desk, statement: LiteralString, **params: Any) -> tuple[list[dict[str, Any]], str]:
+def _ask_view(desk: AdminSession, statement: LiteralString, **params: Any) -> tuple[list[dict[str, Any]], str]:
     try:
         with _hurry(desk):
             return desk.rows(statement, **params), ""
@@ -187,7 +201,7 @@ def _ask_view(desk: Desk, statement: LiteralString, **params: Any) -> tuple[list
 
 
 @contextmanager
-def _hurry(desk: Desk) -> Iterator[None]:
+def _hurry(desk: AdminSession) -> Iterator[None]:
     with desk.connection.transaction(force_rollback=True):
         desk.rows(SQL["hurry"], milliseconds=f"{VIEW_SECONDS * 1000:.0f}")
         yield

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import psycopg
 
-from reactor.core.item import Consent, Item, Memory, Oversized
+from reactor.core.item import Item, Oversized, SourceState, WorkspaceConnection
 from reactor.core.payload import LARGEST
-from reactor.postgres.driver import Row, TrioConnection
+from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
@@ -110,7 +110,7 @@ def _item(row: Row, lease_no: int) -> Item:
         max_attempts=most,
         age=age,
         is_child=is_child,
-        memory=Memory(floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays)),
+        memory=SourceState(floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays)),
         consent=_consent(token),
         lease_no=lease_no,
         losses=losses,
@@ -118,5 +118,5 @@ def _item(row: Row, lease_no: int) -> Item:
 
 
 @lru_cache(maxsize=256)  # the items of a workspace share it
-def _consent(token: str) -> Consent:
-    return Consent(token, hashlib.md5(token.encode(), usedforsecurity=False).hexdigest())
+def _consent(token: str) -> WorkspaceConnection:
+    return WorkspaceConnection(token, hashlib.md5(token.encode(), usedforsecurity=False).hexdigest())

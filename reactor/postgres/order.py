@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")

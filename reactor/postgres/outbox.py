@@ -40,20 +40,19 @@ import trio
 
 from reactor.core.backoff import backoff
 from reactor.core.brake import Limit
-from reactor.core.gate import Found, Look
-from reactor.core.item import Item, Settlement, Written
-from reactor.core.trials import FREE_LOSSES, Trials, Turn
+from reactor.core.dispatch.gate import Look, LookResult
+from reactor.core.item import Item, Settlement, SettlementResult
+from reactor.core.trials import FREE_LOSSES, TrialDecision, Trials
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres import sweeping
-from reactor.postgres.blame import may_be_divided
 from reactor.postgres.brakes import Brakes, Pulled
 from reactor.postgres.claiming import Pass, claim, claim_apart
-from reactor.postgres.driver import Row, TrioConnection
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.driver import Row, TrioConnection
+from reactor.postgres.connection.errors import as_ours, may_be_divided
+from reactor.postgres.connection.session import Session, SessionLostError
 from reactor.postgres.order import Order
-from reactor.postgres.reports import Claimed, Invariants, Refused, SetAside, Swept
+from reactor.postgres.reports import ClaimResult, Invariants, Refused, SetAside, SweepResult
 from reactor.postgres.ring import Ring
-from reactor.postgres.session import Session, SessionLostError
 from reactor.postgres.settling import by_workspace, is_bound, settle, transactions
 from reactor.postgres.shares import with_census
 from reactor.postgres.statements import statements
@@ -140,7 +139,7 @@ class Outbox:
 
     # Claiming
 
-    async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
+    async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> ClaimResult:
         """Claim items that are due.
 
         Args:
@@ -157,7 +156,7 @@ class Outbox:
         excluded = frozenset(excluded) | self._barred.keys()
         barred = excluded | self._brakes.stopped
         turn = self._turn(barred)
-        if slots <= 0 or self._cut or turn is Turn.WAIT:
+        if slots <= 0 or self._cut or turn is TrialDecision.WAIT:
             return await self._full(barred)
         if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
             return claimed
@@ -167,7 +166,7 @@ class Outbox:
             and found.items
         ):
             self._take_in(found, began=None)
-            return await self._braked(found.items, Look(Found.WORK, left_behind=True), found.report["superseded"])
+            return await self._braked(found.items, Look(LookResult.WORK, left_behind=True), found.report["superseded"])
         ring.begin()
         read = False
         while True:
@@ -179,32 +178,32 @@ class Outbox:
                 turn = self._turn(barred)  # it may just have been found out that nothing but a suspect is left
                 if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
                     return claimed
-                return Claimed(look=Look(Found.NOTHING, due_in=self._due_in(barred)))
+                return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
             found = await self._pass(self._spread(slots, window), window, barred)
             if found.is_busy:
-                return Claimed(look=Look(Found.BUSY))
+                return ClaimResult(look=Look(LookResult.BUSY))
             read = read or not window
             superseded = found.report["superseded"]
             if found.items or superseded or stopped - self._brakes.stopped:  # released: it was not looked at
-                look = Look(Found.WORK, left_behind=ring.has_due(barred))
+                look = Look(LookResult.WORK, left_behind=ring.has_due(barred))
                 return await self._braked(found.items, look, superseded)
             if trio.current_time() - began > IN_VAIN:
-                return Claimed(look=Look(Found.NOTHING, due_in=IN_VAIN))
+                return ClaimResult(look=Look(LookResult.NOTHING, due_in=IN_VAIN))
 
     def _spread(self, slots: int, window: Collection[UUID]) -> int:
         """How many items to take from some workspaces, or from a ring that is read anew."""
         return int(min(slots, self.each * max(1, len(window) or self._ring.due)))
 
-    async def _tried(self, workspace: UUID) -> Claimed | None:
+    async def _tried(self, workspace: UUID) -> ClaimResult | None:
         """Claim one item alone that lost its worker three times; None where there is none."""
         self._trials.begin(workspace)
         found = await self._pass(1, [workspace], (), trial=True)
         if found.is_busy:
-            return Claimed(look=Look(Found.BUSY))
+            return ClaimResult(look=Look(LookResult.BUSY))
         self._trials.tried(workspace, trio.current_time(), found=bool(found.items))
         if not found.items:
             return None
-        return await self._braked(found.items, Look(Found.FULL, left_behind=True), found.report["superseded"])
+        return await self._braked(found.items, Look(LookResult.FULL, left_behind=True), found.report["superseded"])
 
     def _due_in(self, barred: Collection[UUID]) -> float:
         """Seconds until there may be something to claim without anybody's call."""
@@ -223,7 +222,7 @@ class Outbox:
         until = trio.current_time() + backoff(refusals, random=0, cap=BARRED_AT_MOST)
         self._barred[workspace] = _Bar(refusals, until, trial)
 
-    async def _braked(self, items: list[Item], look: Look, superseded: int) -> Claimed:
+    async def _braked(self, items: list[Item], look: Look, superseded: int) -> ClaimResult:
         """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
         suspects = self._brakes.suspects(items)
         barred = frozenset(suspects)
@@ -240,14 +239,14 @@ class Outbox:
                 barred = counted.stopped
         kept = [item for item in items if item.workspace_id not in barred]
         held = [item for item in items if item.workspace_id in barred]
-        return Claimed(kept, look, superseded, held)
+        return ClaimResult(kept, look, superseded, held)
 
     @property
     def _is_busy(self) -> bool:
         """Whether anything is in flight that may still end this worker: what waits to be written does not."""
         return self._in_flight.keys() > self._unwritten
 
-    def _turn(self, excluded: Collection[UUID]) -> Turn | UUID:
+    def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:
         trying = any(self._in_flight[each].losses >= FREE_LOSSES for each in self._in_flight.keys() - self._unwritten)
         return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
 
@@ -357,14 +356,14 @@ class Outbox:
         rows = await self._run(_rows, "ring", {})
         self._ring.fill(((w, first, then) for w, first, then in rows), began=began, now=trio.current_time())
 
-    async def _full(self, excluded: Collection[UUID]) -> Claimed:
+    async def _full(self, excluded: Collection[UUID]) -> ClaimResult:
         if self._ring.is_stale(trio.current_time()):
             await self._read_ring()
-        return Claimed(look=Look(Found.FULL, left_behind=self._ring.has_due(excluded)))
+        return ClaimResult(look=Look(LookResult.FULL, left_behind=self._ring.has_due(excluded)))
 
     # Settling
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[SettlementResult]:
         """Write what becomes of items.
 
         Returns:
@@ -376,25 +375,29 @@ class Outbox:
         """
         # What is said of an item that is not in hand must not end it: it may be ours again, under another claim.
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
-        results: dict[UUID, Written] = {}
+        results: dict[UUID, SettlementResult] = {}
         self.followed = False
         still_blocked = 0
         for transaction in self._transactions(ours.values(), results):
             if still_blocked >= BLOCKED_TRIALS:
-                results |= dict.fromkeys((each.item.id for each in transaction.settlements), Written.WAITING)
+                results |= dict.fromkeys((each.item.id for each in transaction.settlements), SettlementResult.WAITING)
                 continue
             write = settle if transaction.blocked is None else by_workspace
             written = await self._ask(self._writing, write, transaction.settlements)
             results |= written.results
             still_blocked += transaction.blocked in written.blocked
             self._note_blocked(transaction.blocked, written.blocked)
-            self._unwritten |= {item_id for item_id, each in written.results.items() if each is Written.WAITING}
-            await self._end([item_id for item_id, each in written.results.items() if each is not Written.WAITING])
-        lost = Written.LOST
+            self._unwritten |= {
+                item_id for item_id, each in written.results.items() if each is SettlementResult.WAITING
+            }
+            await self._end(
+                [item_id for item_id, each in written.results.items() if each is not SettlementResult.WAITING]
+            )
+        lost = SettlementResult.LOST
         return [results.get(each.item.id, lost) if ours.get(each.item.id) is each else lost for each in settlements]
 
     def _transactions(
-        self, settlements: Iterable[Settlement], results: dict[UUID, Written]
+        self, settlements: Iterable[Settlement], results: dict[UUID, SettlementResult]
     ) -> "Iterable[_Transaction]":
         """Divide into what is written together; what is known to wait for a lock comes last, or not at all for now."""
         now, free, apart = trio.current_time(), [], dict[UUID, list[Settlement]]()
@@ -405,7 +408,7 @@ class Outbox:
             elif until <= now:
                 apart.setdefault(each.item.workspace_id, []).append(each)
             else:
-                results[each.item.id] = Written.WAITING
+                results[each.item.id] = SettlementResult.WAITING
         for group in transactions(free):
             yield _Transaction(group)
         for workspace, blocked in apart.items():
@@ -447,7 +450,7 @@ class Outbox:
         held = self._in_flight.get(item.id)
         return held is not None and held.claim_no == item.claim_no
 
-    async def give_back(self, items: Iterable[Item]) -> list[Written]:
+    async def give_back(self, items: Iterable[Item]) -> list[SettlementResult]:
         """Make items PENDING again, their attempts as they were: nothing was sent for them. As `settle`."""
         return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
 
@@ -462,7 +465,7 @@ class Outbox:
 
     # Taking over
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> SweepResult:
         """Take over what lost its worker; it may have had any effect.
 
         Items that are due again because of that were announced to nobody: look for them.
@@ -473,13 +476,14 @@ class Outbox:
         """
         return await sweeping.sweep(self._run, self._orphans, self._ceiling)
 
-    async def _orphans(self, connection: TrioConnection, after: UUID) -> list[Row]:
+    async def _orphans(self, connection: TrioConnection, after: UUID) -> tuple[list[Row], bool]:
         """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
         began = trio.current_time()
         params = {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
         rows = await (await connection.execute(_ORPHANS, params)).fetchall()
-        self._counted(began, *rows[0][:2])
-        return [row[2:] for row in rows if row[2] is not None]
+        divisors, older, in_hand, *_ = rows[0]
+        self._counted(began, divisors, older)
+        return [row[3:] for row in rows if row[3] is not None], in_hand
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
@@ -514,9 +518,10 @@ class Outbox:
 
     async def _invariants(self, connection: TrioConnection) -> Invariants:
         wanted = set(self._in_flight)
-        [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
-        [[orphans]] = await _rows(connection, "orphaned", {})
-        [[doubled]] = await _rows(connection, "doubled", {})
+        async with connection.transaction():
+            [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
+            [[orphans]] = await _rows(connection, "orphaned", {})
+            [[doubled]] = await _rows(connection, "doubled", {})
         # What was settled or claimed while we asked is no disagreement.
         steady, seen = wanted & set(self._in_flight), set(rows)
         missing = len(steady) if steady and not is_held else len(steady - seen)

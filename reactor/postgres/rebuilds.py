@@ -46,13 +46,12 @@ from uuid import UUID
 
 import psycopg
 
+from reactor.core.calendar.prune import PruneTarget, SourceFacts
 from reactor.core.item import Item
-from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
-from reactor.core.stray import Stray
 from reactor.errors import ClaimLostError
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.driver import Row
+from reactor.postgres.connection.driver import Row
 from reactor.postgres.statements import statements
 
 _SQL = statements("rebuilds")
@@ -133,10 +132,10 @@ class Expansion:
         self._uncancelled = survey.cancels
         return survey
 
-    def facts(self, connection: Connection, keys: Iterable[str]) -> dict[str, Known]:
+    def facts(self, connection: Connection, keys: Iterable[str]) -> dict[str, SourceFacts]:
         """What is known of some sources."""
         rows = self._read(connection, _SQL["facts"], keys=list(keys))
-        return {key: Known(*of_key) for key, *of_key in rows}
+        return {key: SourceFacts(*of_key) for key, *of_key in rows}
 
     def is_stopped(self, connection: Connection, *, deletes: int, events: int, least: int) -> bool:
         """Pull the brake, unless it was released for this; say whether the workspace is stopped."""
@@ -159,7 +158,7 @@ class Expansion:
         self._uncancelled -= made
         return last, made
 
-    def removals(self, connection: Connection, removals: Sequence[Cancel | Stray]) -> int:
+    def removals(self, connection: Connection, removals: Sequence[Cancel | PruneTarget]) -> int:
         """Write a portion of what was found in calendars; return how many are new."""
         document = json.dumps([_removal(each) for each in removals])
         _, made = self._portion(connection, "removals", removals=document)
@@ -205,8 +204,8 @@ def state_of(source: str) -> LiteralString:
     return _SQL["state_of_view" if source == "view" else "state_of_function"] + _SQL["state_of_application"]
 
 
-def _removal(removal: Cancel | Stray) -> dict[str, Any]:
-    if isinstance(removal, Stray):
+def _removal(removal: Cancel | PruneTarget) -> dict[str, Any]:
+    if isinstance(removal, PruneTarget):
         name = f"{removal.calendar_id} {removal.event_id}"
         return {"name": name, "key": None, "about": removal.source, "payload": removal.as_json()}
     key = source_key(removal.source_type, removal.source_id)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from reactor.core.gate import Found, Look
+from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.item import Item
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimResult:
     """What a claim came to.
 
     Attributes:
@@ -19,22 +19,24 @@ class Claimed:
     """
 
     items: list[Item] = field(default_factory=list)
-    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+    look: Look = field(default_factory=lambda: Look(LookResult.NOTHING))
     superseded: int = 0
     held: list[Item] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep came to.
 
     Attributes:
         recovered: Items that are due again.
         dead: Items that lost their worker as often as attempts are allowed.
+        again: Whether other replicas have items in hand, or lost some that could not be taken over yet.
     """
 
     recovered: int = 0
     dead: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""Deletes what was settled long ago, the oldest first, a portion in a transaction.
+"""What housekeeping asks of the database: how large the backlog is, and to delete what is old, in portions.
 
-The server may refuse a row: a table of the application's refers to it, a trigger raises. Then its portion stays, a
-smaller one is tried, and at last the row is passed by, alone; so is one that a trigger keeps in silence. It is met
-again the next time.
+What was settled long ago goes the oldest first, a portion in a transaction. The server may refuse a row: a table of the
+application's refers to it, a trigger raises. Then its portion stays, a smaller one is tried, and at last the row is
+passed by, alone; so is one that a trigger keeps in silence. It is met again the next time.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from uuid import UUID
 import psycopg
 
 from reactor.errors import ReactorError
-from reactor.postgres.blame import may_be_divided
-from reactor.postgres.driver import Row
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.driver import Row
+from reactor.postgres.connection.errors import as_ours, may_be_divided
+from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
 
 SQL = statements("housekeeping")
@@ -77,3 +77,32 @@ def delete_portion(connection: psycopg.Connection[Row], *, days: int, rows: int,
             raise
         return Portion(len(found), found, as_ours(error))
     return Portion(len(found), [row for row in found if row[0] not in gone])
+
+
+async def backlog(pool: Pool, *, most: int) -> Row:
+    """Measure the backlog; counts go up to `most`. Raises what `Pool.execute` raises."""
+    [row] = await pool.execute(SQL["backlog"], {"most": most})
+    return row
+
+
+async def forget(pool: Pool, what: str, *, days: int, rows: int) -> int:
+    """Delete a portion of what is not needed any more; return how many rows it was, 0 where nothing is left.
+
+    Args:
+        pool: Connections to the database.
+        what: The statement's name: `forget_aside`, `forget_brakes` or `forget_departures`.
+        days: How old it is at least.
+        rows: As many as that at most.
+    """
+    [[done]] = await pool.execute(SQL[what], {"days": days, "rows": rows})
+    return int(done or 0)
+
+
+async def forget_workspaces(pool: Pool, after: UUID, *, days: int, rows: int) -> tuple[UUID | None, int]:
+    """Forget what is remembered for workspaces that are gone, those that follow `after` in the order of their ids.
+
+    Returns:
+        The last one that was looked at, None where there is no further one; and the rows of the largest portion.
+    """
+    [[last, *portions]] = await pool.execute(SQL["forget_workspaces"], {"after": after, "days": days, "rows": rows})
+    return last, max(portions)

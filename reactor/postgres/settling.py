@@ -43,10 +43,10 @@ import trio
 from psycopg import errors
 
 from reactor.core.brake import is_removal
-from reactor.core.item import Applied, Settlement, Written
+from reactor.core.item import AppliedReference, Settlement, SettlementResult
 from reactor.core.outcome import FailureCode
 from reactor.postgres.claiming import set_aside
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.order import mend
 from reactor.postgres.statements import statements
 
@@ -57,7 +57,7 @@ _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connect
 
 
 @dataclass(slots=True)
-class Result:
+class SettleResult:
     """What was written.
 
     Attributes:
@@ -65,10 +65,10 @@ class Result:
         blocked: Workspaces whose bindings wait for a lock that shows only when it is met.
     """
 
-    results: dict[UUID, Written] = field(default_factory=dict)
+    results: dict[UUID, SettlementResult] = field(default_factory=dict)
     blocked: set[UUID] = field(default_factory=set)
 
-    def add(self, other: "Result") -> None:
+    def add(self, other: "SettleResult") -> None:
         """Take in another."""
         self.results |= other.results
         self.blocked |= other.blocked
@@ -88,7 +88,7 @@ def is_bound(settlement: Settlement) -> bool:
     return settlement.binding is not None
 
 
-async def settle(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def settle(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     """Write one of the `transactions`; where data or a lock is in the way, in smaller ones.
 
     Args:
@@ -112,12 +112,12 @@ async def settle(connection: TrioConnection, settlements: list[Settlement]) -> R
     return await _one_by_one(connection, settlements, refusal)
 
 
-async def _one_by_one(connection: TrioConnection, settlements: list[Settlement], error: psycopg.Error) -> Result:
+async def _one_by_one(connection: TrioConnection, settlements: list[Settlement], error: psycopg.Error) -> SettleResult:
     """Write each by itself, in any order: what there is no time for now comes again."""
     if connection.closed:
         raise error
     await connection.execute(_SQL["settle"], {"input": "[]"})  # refused without any item, it is not for an item's sake
-    result, until = Result(), trio.current_time() + _APART_FOR
+    result, until = SettleResult(), trio.current_time() + _APART_FOR
     for each in random.sample(settlements, len(settlements)):
         if trio.current_time() < until:
             result.add(await _alone(connection, each))
@@ -126,7 +126,7 @@ async def _one_by_one(connection: TrioConnection, settlements: list[Settlement],
     return result
 
 
-async def _alone(connection: TrioConnection, settlement: Settlement) -> Result:
+async def _alone(connection: TrioConnection, settlement: Settlement) -> SettleResult:
     """Write one; where that is refused without its binding, then without its payload; at last set it aside."""
     refusal: psycopg.Error
     try:
@@ -146,16 +146,16 @@ async def _alone(connection: TrioConnection, settlement: Settlement) -> Result:
                 raise
             refusal = error
     await set_aside(connection, settlement.item.id, refusal)
-    return Result({settlement.item.id: Written.LOST})
+    return SettleResult({settlement.item.id: SettlementResult.LOST})
 
 
-async def _hurried(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def _hurried(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     async with connection.transaction():
         await connection.execute(_SQL["hurry"])
         return await _together(connection, settlements)
 
 
-async def _past_locks(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def _past_locks(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     """Write what is not locked; where a lock shows only when it is met, one workspace after another."""
     async with connection.transaction():
         await connection.execute(_SQL["open_tables"])
@@ -170,12 +170,12 @@ async def _past_locks(connection: TrioConnection, settlements: list[Settlement])
         return await by_workspace(connection, settlements)
 
 
-async def by_workspace(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def by_workspace(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     """Write one workspace after another, as a lock is in the way that shows only when it is met.
 
     Arguments and errors as for `settle`.
     """
-    result, unbound, until = Result(), list[Settlement](), trio.current_time() + _APART_FOR
+    result, unbound, until = SettleResult(), list[Settlement](), trio.current_time() + _APART_FOR
     workspaces = dict.fromkeys(each.item.workspace_id for each in settlements)
     for workspace in random.sample(list(workspaces), len(workspaces)):
         own = [each for each in settlements if each.item.workspace_id == workspace]
@@ -200,16 +200,16 @@ async def _bindings_are_open(connection: TrioConnection) -> bool:
     return True
 
 
-async def _unbound(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def _unbound(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     if not settlements:
-        return Result()
+        return SettleResult()
     try:
         return await _free(connection, settlements)
     except errors.LockNotAvailable as error:
         return await _one_by_one(connection, settlements, error)
 
 
-async def _free(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def _free(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     """Write what no other session has locked, as far as can be seen beforehand."""
     try:
         async with connection.transaction():
@@ -231,12 +231,12 @@ def _about(settlement: Settlement) -> dict[str, Any]:
     return {"workspace_id": str(settlement.item.workspace_id), "source_key": settlement.item.source_key}
 
 
-def _waiting(settlements: list[Settlement], *, blocked: bool = False) -> Result:
+def _waiting(settlements: list[Settlement], *, blocked: bool = False) -> SettleResult:
     workspaces = {each.item.workspace_id for each in settlements if blocked and is_bound(each)}
-    return Result(dict.fromkeys((each.item.id for each in settlements), Written.WAITING), workspaces)
+    return SettleResult(dict.fromkeys((each.item.id for each in settlements), SettlementResult.WAITING), workspaces)
 
 
-async def _together(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def _together(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     if settlements[0].newer is not None:
         async with connection.transaction():
             return await _write(connection, await _in_order(connection, settlements))
@@ -300,12 +300,15 @@ def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
     )
 
 
-async def _write(connection: TrioConnection, settlements: list[Settlement]) -> Result:
+async def _write(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     document = json.dumps([_input(settlement) for settlement in settlements])
     cursor = await connection.execute(_SQL["settle"], {"input": document})
     written = {item_id for (item_id,) in await cursor.fetchall()}
-    outcome = {each.item.id: Written.WRITTEN if each.item.id in written else Written.LOST for each in settlements}
-    return Result(outcome)
+    outcome = {
+        each.item.id: SettlementResult.WRITTEN if each.item.id in written else SettlementResult.LOST
+        for each in settlements
+    }
+    return SettleResult(outcome)
 
 
 def _input(settlement: Settlement) -> dict[str, Any]:
@@ -336,7 +339,7 @@ def _input(settlement: Settlement) -> dict[str, Any]:
             "strays": [_text(stray) for stray in memory.strays],
             "removed": is_removal(item, memory),
         }
-    if settlement.applied is Applied.ROW:
+    if settlement.applied is AppliedReference.ROW:
         entry["applied"] = "row"
     elif settlement.applied is not None:
         entry |= {"applied": "given", "applied_payload": settlement.applied}

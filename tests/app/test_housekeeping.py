@@ -10,15 +10,15 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from reactor import housekeeping
-from reactor.core.health import Facts
-from reactor.core.item import Settlement, Written
+from reactor.core.health import HealthFacts
+from reactor.core.item import Settlement, SettlementResult
 from reactor.errors import RefusedError, TransientError
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.migrations import migrate
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
 from reactor.postgres.retention import Passed, delete_portion
-from reactor.postgres.session import open_session
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database
 from tests.support.outbox_world import World as Rows, workspace
 
@@ -32,7 +32,7 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def rounds(database: Database, pool: Pool) -> Housekeeping:
-    return Housekeeping(pool, Facts({}), retention_days=30)
+    return Housekeeping(pool, HealthFacts({}), retention_days=30)
 
 
 def execute(database: Database, statement: str) -> None:
@@ -148,7 +148,7 @@ async def test_deleting_waits_for_nobody_and_holds_up_nobody(database: Database,
             outbox = Outbox(session)
             [item] = (await outbox.claim(slots=5)).items
             assert item.id == item_id
-            assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [Written.WRITTEN]
+            assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [SettlementResult.WRITTEN]
         deleting.commit()
         assert rows.one("select count(*) from sync_outbox where id = any(%s)", list(locked or ())) == 1
     assert rows.status(item_id) == ("COMPLETED", 0, None)
@@ -272,7 +272,7 @@ async def test_a_workspace_that_is_deleted_leaves_nothing(
         )
     pool = Pool(database.reactor)
     monkeypatch.setattr(housekeeping, "PORTION", 7)
-    rounds = Housekeeping(pool, Facts({}), retention_days=30)
+    rounds = Housekeeping(pool, HealthFacts({}), retention_days=30)
     await rounds.clean()
     assert (memories(world, "deleted"), memories(world, "lives")) == (20, 20)
     world.connection.execute("delete from workspaces where id = %s", (workspace("deleted"),))

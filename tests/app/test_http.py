@@ -11,9 +11,10 @@ import httpx
 import pytest
 import trio
 
-from reactor import http_connection, lifecycle
+from reactor import lifecycle
 from reactor.errors import ConfigurationError
-from reactor.http import MOST, Page, Server, application
+from reactor.observability import http_connection
+from reactor.observability.server import MOST, PageResponse, Server, application
 from reactor.settings import parse_bind
 from tests.support.waiting import until
 
@@ -144,11 +145,11 @@ async def polling(running: Running, *, kept: bool) -> AsyncIterator[Polls]:
 
 
 PAGES = {
-    "/livez": lambda: Page(200, "alive\n"),
-    "/readyz": lambda: Page(503, "It is stopping.\n"),
-    "/large": lambda: Page(200, "x" * 1_000_000),
-    "/full": lambda: Page(200, "x" * 60_000),
-    "/broken": lambda: Page(200, str(1 // 0)),
+    "/livez": lambda: PageResponse(200, "alive\n"),
+    "/readyz": lambda: PageResponse(503, "It is stopping.\n"),
+    "/large": lambda: PageResponse(200, "x" * 1_000_000),
+    "/full": lambda: PageResponse(200, "x" * 60_000),
+    "/broken": lambda: PageResponse(200, str(1 // 0)),
 }
 
 

@@ -6,30 +6,28 @@ from typing import Any
 import pytest
 import structlog
 
-from reactor.core.breaker import State
+from reactor.core.calendar.messages import Method
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.item import Binding, Settlement
-from reactor.core.messages import Step
 from reactor.core.outcome import FailureCode
-from reactor.journal import Journal
-from reactor.refusal_watch import RefusalWatch
-from reactor.traces import Traces
+from reactor.observability.log_observer import LogObserver
 from tests.core.test_stats import item
 
 ABOUT = {"workspace_id": str(item().workspace_id), "item_id": str(item().id), "operation": "UPSERT_EVENT"}
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal(Traces(), RefusalWatch())
+def journal() -> LogObserver:
+    return LogObserver()
 
 
-def told(journal: Journal, settlement: Settlement, *, written: bool = True) -> list[dict[str, Any]]:
+def told(journal: LogObserver, settlement: Settlement, *, written: bool = True) -> list[dict[str, Any]]:
     with structlog.testing.capture_logs() as lines:
         journal.ended(settlement, seconds=0.25, written=written)
     return [dict(line) for line in lines]
 
 
-def test_a_dead_letter_is_a_warning_with_all_that_finds_it(journal: Journal) -> None:
+def test_a_dead_letter_is_a_warning_with_all_that_finds_it(journal: LogObserver) -> None:
     dead = Settlement(
         item(), "DEAD_LETTER", 1, failure_code=FailureCode.FORBIDDEN, last_error="the calendar is read-only"
     )
@@ -42,7 +40,7 @@ def test_a_dead_letter_is_a_warning_with_all_that_finds_it(journal: Journal) -> 
     }
 
 
-def test_a_consent_that_does_not_work_is_a_warning_of_its_own(journal: Journal) -> None:
+def test_a_consent_that_does_not_work_is_a_warning_of_its_own(journal: LogObserver) -> None:
     dead = Settlement(item(), "DEAD_LETTER", 0, failure_code=FailureCode.AUTH, invalid_consent="version")
     assert [(line["event"], line["log_level"]) for line in told(journal, dead)] == [
         ("connection_invalid", "warning"),
@@ -50,37 +48,37 @@ def test_a_consent_that_does_not_work_is_a_warning_of_its_own(journal: Journal) 
     ]
 
 
-def test_nobody_is_woken_for_what_heals(journal: Journal) -> None:
+def test_nobody_is_woken_for_what_heals(journal: LogObserver) -> None:
     ends = [Settlement(item(), "FAILED", 1), Settlement(item(), "FAILED", 0), Settlement(item(), "PENDING", 0)]
     levels = [(line["event"], line["log_level"]) for end in ends for line in told(journal, end)]
     assert levels == [("item_failed", "info"), ("item_failed", "debug"), ("item_given_back", "debug")]
 
 
-def test_what_was_done_is_told_to_who_asks(journal: Journal) -> None:
+def test_what_was_done_is_told_to_who_asks(journal: LogObserver) -> None:
     [line] = told(journal, Settlement(replace(item(), age=2.0), "COMPLETED", 0))
     assert (line["event"], line["log_level"], line["seconds"]) == ("item_completed", "debug", 2.25)
     with structlog.testing.capture_logs() as lines:
-        journal.requested(Step.INSERT, "200", 0.1)
+        journal.requested(Method.INSERT, "200", 0.1)
     assert (lines[0]["event"], lines[0]["log_level"]) == ("google_answered", "debug")
 
 
-def test_an_event_that_may_be_left_behind_is_a_warning(journal: Journal) -> None:
+def test_an_event_that_may_be_left_behind_is_a_warning(journal: LogObserver) -> None:
     binding = Binding("e", "primary", "task", "s", "MILESTONE", "Title", "2026-12-01", "2026-12-02")
     done = Settlement(item(), "COMPLETED", 0, binding=binding, last_error="made anew")
     [line] = told(journal, done)
     assert line == ABOUT | {"event": "event_left_behind", "log_level": "warning", "problem": "made anew"}
 
 
-def test_a_lost_claim_is_a_warning(journal: Journal) -> None:
+def test_a_lost_claim_is_a_warning(journal: LogObserver) -> None:
     [line] = told(journal, Settlement(item(), "COMPLETED", 0), written=False)
     assert line == ABOUT | {"event": "claim_lost", "log_level": "warning"}
 
 
-def test_breakers_are_told_when_they_change(journal: Journal) -> None:
+def test_breakers_are_told_when_they_change(journal: LogObserver) -> None:
     with structlog.testing.capture_logs() as lines:
-        journal.breaker(None, State.CLOSED, State.OPEN)
-        journal.breaker(item().workspace_id, State.HALF_OPEN, State.OPEN)
-        journal.breaker(None, State.HALF_OPEN, State.CLOSED)
+        journal.breaker(None, BreakerState.CLOSED, BreakerState.OPEN)
+        journal.breaker(item().workspace_id, BreakerState.HALF_OPEN, BreakerState.OPEN)
+        journal.breaker(None, BreakerState.HALF_OPEN, BreakerState.CLOSED)
         journal.everybody_held("refused (403 CONSUMER_SUSPENDED)")
         journal.crashed(ValueError())
     assert [(line["event"], line["log_level"], line.get("scope")) for line in lines] == [

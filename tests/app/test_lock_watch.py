@@ -7,12 +7,12 @@ import pytest
 import structlog
 import trio
 
-from reactor import lock_watch
-from reactor.lock_watch import LockWatch
+from reactor.observability import lock_audit
+from reactor.observability.lock_audit import LockAudit
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.session import Session, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
 from reactor.postgres.reports import Invariants
-from reactor.postgres.session import Session, open_session
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import World
@@ -35,8 +35,8 @@ async def session(database: Database) -> AsyncIterator[Session]:
 async def test_all_is_well_with_an_item_in_hand(
     database: Database, session: Session, pool: Pool, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_watch, "INTERVAL", 0.01)
-    world, outbox, watch = World(database), Outbox(session), LockWatch()
+    monkeypatch.setattr(lock_audit, "INTERVAL", 0.01)
+    world, outbox, watch = World(database), Outbox(session), LockAudit()
     world.connect()
     world.insert()
     assert len((await outbox.claim(slots=10)).items) == 1
@@ -47,7 +47,7 @@ async def test_all_is_well_with_an_item_in_hand(
 
 async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database, session: Session) -> None:
     """It is under our lease and not in hand."""
-    world, outbox, watch = World(database), Outbox(session), LockWatch()
+    world, outbox, watch = World(database), Outbox(session), LockAudit()
     world.connect()
     world.insert()
     await outbox.claim(slots=10)
@@ -71,7 +71,7 @@ async def test_who_holds_a_lock_of_ours_is_said_by_name(
     database: Database, session: Session, pool: Pool, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
     lock, shared = held.partition(",")[0], "shared" in held
-    watch = LockWatch()
+    watch = LockAudit()
     with psycopg.connect(database.owner, application_name="forgotten psql", autocommit=not shared) as other:
         other.execute(HELD[held].encode())
         pid = other.info.backend_pid

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from reactor import logs
+from reactor.observability import logs
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import time
 import pytest
 import trio
 
-from reactor import loop_lag
-from reactor.loop_lag import LoopLag
+from reactor.observability import loop_lag
+from reactor.observability.loop_lag import LoopLag
 from tests.support.waiting import until
 
 

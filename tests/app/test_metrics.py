@@ -9,12 +9,12 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from reactor.core.gate import Found
-from reactor.core.messages import Step
+from reactor.core.calendar.messages import Method
+from reactor.core.dispatch.gate import LookResult
 from reactor.core.outcome import FailureCode
 from reactor.core.stats import KNOWN_CODES, Histogram
-from reactor.http import LARGEST_ANSWER
-from reactor.metrics import Counted, Distribution, Gauged, Metrics, Reading
+from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Metrics, Reading
+from reactor.observability.server import LARGEST_ANSWER
 from reactor.service import Service
 from reactor.settings import Settings
 from tests.app.test_settings import GIVEN
@@ -35,10 +35,10 @@ def test_numbers_are_told_as_they_are() -> None:
     for value in (0.1, 0.7, 0.8, 9.0):
         histogram.observe(value)
     readings: list[Reading] = [
-        Counted("things", "Things.", 3),
-        Counted("ends", "Ends.", {"B": 2, "A": 1}, ("status",)),
-        Gauged("level", "Level.", 1.5),
-        Distribution("size_items", "Sizes.", histogram),
+        CounterMetric("things", "Things.", 3),
+        CounterMetric("ends", "Ends.", {"B": 2, "A": 1}, ("status",)),
+        GaugeMetric("level", "Level.", 1.5),
+        HistogramSample("size_items", "Sizes.", histogram),
     ]
     assert samples(Metrics("1.2.3", lambda: readings).text()) == {
         ("reactor_build_info", "1.2.3"): 1,
@@ -74,10 +74,10 @@ async def test_everything_filled_to_the_brim_fits_an_answer() -> None:
     operations = ("UPSERT_EVENT", "CANCEL_EVENT", "REBUILD_ALL", "other")
     outcomes = ("applied", "superseded", "retried", "given_back", "dead")
     stats.processed.update(dict.fromkeys(itertools.product(operations, outcomes), many))
-    stats.looks.update(dict.fromkeys([*(found.name for found in Found), "REFUSED"], many))
+    stats.looks.update(dict.fromkeys([*(found.name for found in LookResult), "REFUSED"], many))
     stats.settled.update(dict.fromkeys(("PENDING", "COMPLETED", "FAILED", "DEAD_LETTER"), many))
     codes = [*map(str, KNOWN_CODES), "other", "none"]
-    known.calls.counts.update(dict.fromkeys(itertools.product(map(str, Step), codes), many))
+    known.calls.counts.update(dict.fromkeys(itertools.product(map(str, Method), codes), many))
     known.sources.update(dict.fromkeys(("notify", "due", "freed", "poll", "linger", "connected"), many))
     for histogram in (stats.seconds, stats.waits, stats.sizes, known.calls.seconds):
         histogram.counts[:] = [many] * len(histogram.counts)

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings, strategies as st
 from pydantic import ValidationError
 
 from reactor.errors import ConfigurationError
+from reactor.observability.tracing import traces
 from reactor.settings import Settings, parse_bind, unknown_variables
-from reactor.traces import traces
 
 SECRET = "hunter2hunter2"
 KEY = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -161,7 +161,7 @@ def test_what_no_library_will_read_is_let_be(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_opentelemetry_alone_knows_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**COLLECTOR, "OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET}"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("reactor.traces._exported", lambda: 1 / 0)
+    monkeypatch.setattr("reactor.observability.tracing._exported", lambda: 1 / 0)
     with pytest.raises(ConfigurationError) as refused:
         traces()
     assert "one of OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: unset them" in str(refused.value)

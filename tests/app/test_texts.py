@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
-import typer.main
 from pydantic_core.core_schema import ErrorType
 
 import reactor
-from reactor.cli import app
-from reactor.core.explanation import explain
-from reactor.core.health import Facts, readiness
+from reactor.core.explain.explanation import explain
+from reactor.core.health import HealthFacts, readiness
 from reactor.core.payload import BadPayloadError, Cancel, Rebuild, Upsert, parse
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
 from reactor.settings import Settings
 from tests.app.test_settings import GIVEN, OF_LIBRARIES
 from tests.core.test_explanation import CASES
-from tests.support.commands import call
+from tests.support.commands import call, whole
 from tests.support.dialogues import WORKSPACE, cancel_json, upsert_json
 
 SOURCE = Path(reactor.__file__).parent
@@ -47,7 +45,7 @@ VAGUE = re.compile(
 """A noun says who; "because" is no date; what is said of a thing has words of its own."""
 TYPES = set(get_args(ErrorType))
 MESSAGES = re.compile(r"Input should|Field required|valid (?:string|dictionary|list)|String should")
-GROUPS = typer.main.get_command(app)
+GROUPS = whole()
 
 
 class Text(NamedTuple):
@@ -79,8 +77,7 @@ def texts(file: Path) -> Iterator[Text]:
 
 def modules() -> list[Path]:
     """The product's, without what is beside it."""
-    beside = {"emulator", "demo"}
-    return [file for file in sorted(SOURCE.rglob("*.py")) if not beside & set(file.relative_to(SOURCE).parts)]
+    return [file for file in sorted(SOURCE.rglob("*.py")) if "demo" not in file.relative_to(SOURCE).parts]
 
 
 def spoken() -> list[Text]:
@@ -136,7 +133,7 @@ def test_every_explanation_refusal_and_unready_page_says_what_to_do() -> None:
     remedies = [explain(chain).remedy for chain, _ in CASES.values()]
     refusals = [advice(state) for state in ("25006", "42501", "53100", "53200", "55P03", "57014", "22003", "23514")]
     refusals += [advice(state) for state in ("40001", "42P01", "53400", "P0001", "XX000")]
-    unready = readiness(Facts({}, crashing=True)).problems
+    unready = readiness(HealthFacts({}, crashing=True)).problems
     said = [
         each
         for each in (*remedies, *refusals, *unready)
@@ -157,7 +154,7 @@ def test_every_command_that_a_text_or_a_page_names_is_there() -> None:
     found = [(file, words.split()) for file, text in named for words in COMMAND.findall(text)]
     assert len(found) > 150
     assert [each for each in found if not exists(each[1])] == []
-    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")  # type: ignore[attr-defined]
+    short = re.compile(rf"`(?:{'|'.join(GROUPS.commands)})(?: [^`]*)?`")
     assert [each for each in SPOKEN if each.file not in ("--help", "cli.py") and short.search(each.text)] == []
 
 
@@ -272,6 +269,15 @@ def test_what_is_typed_wrongly_is_said_in_our_words() -> None:
         ("check",),
         ("migrate", "--check"),
         ("run",),
+        ("status",),
+        ("locks",),
+        ("explain", "Quarterly review"),
+        ("drift", "--all"),
+        ("brake", "list"),
+        ("connections", "list"),
+        ("dead-letters", "list"),
+        ("rebuild", "--workspace", WORKSPACE),
+        ("tokens", "rotate"),
     ],
     ids=" ".join,
 )

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from reactor.errors import ConfigurationError, TransientError
-from reactor.tracebacks import described
+from reactor.observability.tracebacks import described
 
 SECRET = "dinner with ada@example.com"
 

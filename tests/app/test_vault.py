@@ -17,10 +17,10 @@ from reactor.vault import (
     KeySettingError,
     LegacyPlaintextError,
     TamperedError,
+    TokenCipher,
+    TokenCipherError,
     TruncatedError,
     UnknownKeyError,
-    Vault,
-    VaultError,
     WrongKeyError,
     WrongWorkspaceError,
 )
@@ -35,8 +35,8 @@ def setting(**keys: bytes) -> str:
     return ",".join(f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in keys.items())
 
 
-def vault(**keys: bytes) -> Vault:
-    return Vault.from_setting(setting(**(keys or {"k1": K1})))
+def vault(**keys: bytes) -> TokenCipher:
+    return TokenCipher.from_setting(setting(**(keys or {"k1": K1})))
 
 
 def by_another_program(key: bytes, secret: bytes, workspace: UUID = OURS, key_id: str = "k1") -> str:
@@ -111,7 +111,7 @@ def test_a_text_is_truncated_wherever_it_was_cut(length: int) -> None:
 
 def test_a_text_that_lost_just_its_check_is_still_authentic() -> None:
     assert vault().decrypt(OURS, BARE) == SECRET
-    with pytest.raises(VaultError):
+    with pytest.raises(TokenCipherError):
         vault().decrypt(OTHER, BARE)
 
 
@@ -137,7 +137,7 @@ def flips(text: str, start: int, end: int) -> list[str]:
 def test_every_single_bit_flip_is_refused() -> None:
     ring = vault(k1=K1, k0=K2, k3=K3)  # flips of the key id may meet another key
     for text in flips(TEXT, 0, len(TEXT)):
-        with pytest.raises(VaultError):
+        with pytest.raises(TokenCipherError):
             ring.decrypt(OURS, text)
 
 
@@ -146,7 +146,7 @@ def test_every_single_bit_flip_of_a_text_without_a_check_is_refused() -> None:
     text = by_another_program(K1, SECRET.encode())
     assert text.endswith("=")  # so that the last digit has unused bits
     for changed in flips(text, 0, len(text)):
-        with pytest.raises(VaultError):
+        with pytest.raises(TokenCipherError):
             ring.decrypt(OURS, changed)
 
 
@@ -156,7 +156,7 @@ def test_any_other_text_is_refused(data: st.DataObject) -> None:
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(TEXT))] * 2)))
     text = TEXT[:start] + data.draw(st.text() | st.text(alphabet="0123456789abcdefAB:.=/+v1k")) + TEXT[end:]
     if text not in (TEXT, BARE):
-        with pytest.raises(VaultError):
+        with pytest.raises(TokenCipherError):
             vault().decrypt(OURS, text)
 
 
@@ -184,13 +184,13 @@ def test_what_is_authentic_but_no_text_is_not_shown() -> None:
 
 @pytest.mark.parametrize("error", [KeySettingError, UnknownKeyError, WrongKeyError, LegacyPlaintextError])
 def test_what_an_operator_can_mend_is_a_configuration_error(error: type[Exception]) -> None:
-    assert issubclass(error, VaultError)
+    assert issubclass(error, TokenCipherError)
     assert issubclass(error, ConfigurationError)
 
 
 @pytest.mark.parametrize("error", [WrongWorkspaceError, TruncatedError, TamperedError])
 def test_what_only_a_new_connection_mends_is_permanent(error: type[Exception]) -> None:
-    assert issubclass(error, VaultError)
+    assert issubclass(error, TokenCipherError)
     assert issubclass(error, PermanentError)
 
 
@@ -207,10 +207,10 @@ def test_a_newer_version_is_what_releases_before_it_refuse(workspace: UUID, secr
 def test_the_version_is_part_of_what_is_authentic() -> None:
     text = vault().encrypt(OURS, SECRET, version=NEWER)
     for changed in ("v1" + text[2:], "v2" + TEXT[2:], "v3" + text[2:]):
-        with pytest.raises(VaultError):
+        with pytest.raises(TokenCipherError):
             vault().decrypt(OURS, changed)
     for changed in flips(text, 0, len(text)):
-        with pytest.raises(VaultError):
+        with pytest.raises(TokenCipherError):
             vault(k1=K1, k0=K2, k3=K3).decrypt(OURS, changed)
 
 
@@ -256,7 +256,9 @@ def test_rotation_adds_the_check_that_another_program_left_out() -> None:
     [(SECRET, LegacyPlaintextError), (vault(k1=K2).encrypt(OURS, "x"), WrongKeyError)],
     ids=["plain", "another key"],
 )
-def test_what_cannot_be_read_needs_rotation_and_says_why_when_it_is_tried(text: str, error: type[VaultError]) -> None:
+def test_what_cannot_be_read_needs_rotation_and_says_why_when_it_is_tried(
+    text: str, error: type[TokenCipherError]
+) -> None:
     assert vault().needs_rotation(text)
     with pytest.raises(error):
         vault().rotate(OURS, text)
@@ -289,25 +291,25 @@ def test_rotation_does_not_carry_a_token_into_another_workspace() -> None:
 )
 def test_a_malformed_setting_is_explained(text: str, problem: str) -> None:
     with pytest.raises(KeySettingError) as caught:
-        Vault.from_setting(text)
+        TokenCipher.from_setting(text)
     assert problem in str(caught.value)
 
 
 def test_every_problem_of_the_setting_is_named_at_once() -> None:
     with pytest.raises(KeySettingError) as caught:
-        Vault.from_setting(f"k1:short,{setting(k2=K2)},,k2:AAAA")
+        TokenCipher.from_setting(f"k1:short,{setting(k2=K2)},,k2:AAAA")
     assert [problem.split()[1] for problem in caught.value.problems] == ["1", "3", "4"]
 
 
 def test_spaces_around_entries_do_not_matter() -> None:
-    assert repr(Vault.from_setting(f" {setting(k2=K2)} , {setting(k1=K1)}\n")) == "Vault(keys=['k2', 'k1'])"
+    assert repr(TokenCipher.from_setting(f" {setting(k2=K2)} , {setting(k1=K1)}\n")) == "Vault(keys=['k2', 'k1'])"
 
 
 @given(st.lists(st.sampled_from(["k1", "k2", "", ":", ",", *map(str, range(3))]), max_size=9), st.binary(max_size=64))
 def test_no_problem_shows_a_part_of_a_key(parts: list[str], noise: bytes) -> None:
     key = base64.b64encode(K3 + noise).decode()
     try:
-        shown = repr(Vault.from_setting(key.join(parts)))
+        shown = repr(TokenCipher.from_setting(key.join(parts)))
     except KeySettingError as error:
         shown = f"{error} {error!r}"
     assert key[:8] not in shown

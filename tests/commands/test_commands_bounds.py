@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.commands import brake, check, connections, dead_letters, locks, status
+from reactor.commands import brake, check, dead_letters, locks, status
+from reactor.commands.access import connections
 from reactor.postgres import brakes
 from reactor.postgres.statements import statements
 from tests.support.commands import call, document
@@ -154,7 +155,7 @@ def test_what_is_not_counted_to_its_end_is_said(busy: Database) -> None:
     assert "Over 10 connections" in call(busy.reactor, "connections", "list").stderr
     assert len(document(busy, "connections", "list")) == 10
     assert "over 5 in all" in call(busy.reactor, "dead-letters", "list").stderr
-    assert "Over 5 items are in hand" in call(busy.reactor, "locks").stderr
+    assert "Over 5 items are in flight" in call(busy.reactor, "locks").stderr
     forecast = call(busy.reactor, "dead-letters", "requeue", "--all", "--dry-run").stderr
     assert "5 dead letters would be put back (run it again for the rest)" in forecast
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from reactor.commands import check
-from reactor.postgres.desk import open_desk
-from reactor.vault import NEWER, Vault
+from reactor.postgres.connection.desk import open_desk
+from reactor.vault import NEWER, TokenCipher
 from tests.docs.test_docs_commands import pasted
 from tests.support.commands import call, call_beside
 from tests.support.databases import Database
@@ -108,10 +108,10 @@ async def test_a_client_that_google_does_not_know(google: GoogleServer, database
 
 
 async def test_a_deployment_with_service_accounts_only(google: GoogleServer, database: Database, rows: Rows) -> None:
-    rows.connect("robot", Vault.from_setting(KEYS).encrypt(workspace("robot"), "{}", version=NEWER))
+    rows.connect("robot", TokenCipher.from_setting(KEYS).encrypt(workspace("robot"), "{}", version=NEWER))
     found = await findings(google, database.reactor, GOOGLE_CLIENT_ID="none", GOOGLE_CLIENT_SECRET="none")
     assert found["google, tokens"] == ("ok", "reachable; GOOGLE_CLIENT_ID is none, for service accounts only")
-    rows.connect("person", Vault.from_setting(KEYS).encrypt(workspace("person"), "1//x"))
+    rows.connect("person", TokenCipher.from_setting(KEYS).encrypt(workspace("person"), "1//x"))
     found = await findings(google, database.reactor, 1, GOOGLE_CLIENT_ID="none", GOOGLE_CLIENT_SECRET="none")
     assert found["tokens, client"] == (
         "fail",
@@ -163,7 +163,7 @@ def test_every_right_that_is_granted_is_asked_for(database: Database) -> None:
             if name not in OF_THE_APPLICATION:
                 assert name in finding.says, f"without {wanted} the service does not work"
         [finding] = check._rights(desk)
-        assert finding.verdict is check.Verdict.OK
+        assert finding.verdict is check.CheckVerdict.OK
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_the_applications_state_that_may_not_be_read(database: Database, made: s
         assert list(check._view(desk)) == [], "there is none"
         owner.execute(f"{made}; {taken}")
         [finding] = check._view(desk)
-        assert finding.verdict is check.Verdict.FAIL
+        assert finding.verdict is check.CheckVerdict.FAIL
         assert finding.says == f"calendar_source_events may not be read, so rebuilds wait. Run: {grant}"
         owner.execute(grant)
         assert list(check._view(desk)) == []

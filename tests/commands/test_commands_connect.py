@@ -14,12 +14,12 @@ import psycopg
 import pytest
 import trio
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google import consent
 from reactor.google.token_exchange import SCOPES
-from reactor.postgres.migrations import migrate
-from reactor.vault import Vault
+from reactor.postgres.setup.migrations import migrate
+from reactor.vault import TokenCipher
 from tests.support.commands import call, call_beside, inherited, settings_of
 from tests.support.databases import Database, deploy
 from tests.support.google_fixtures import GoogleServer
@@ -118,7 +118,7 @@ async def test_a_consent_is_stored_and_works(google: GoogleServer, database: Dat
     }
     [(workspace, calendar, valid, stored)] = connections(database)
     assert (workspace, calendar, valid) == (WORKSPACE, google.user, True)
-    token = Vault.from_setting(KEYS).decrypt(WORKSPACE, stored)
+    token = TokenCipher.from_setting(KEYS).decrypt(WORKSPACE, stored)
     form = {"grant_type": "refresh_token", "refresh_token": token}
     client = {"client_id": google.client_id, "client_secret": google.client_secret}
     async with httpx.AsyncClient() as http:
@@ -233,7 +233,7 @@ def test_all_that_is_missing_is_said_before_anybody_is_asked() -> None:
     ]
 
 
-CLIENT = consent.Client("id", "hush", "https://a.example/auth", "https://a.example/token")
+CLIENT = consent.ConsentClient("id", "hush", "https://a.example/auth", "https://a.example/token")
 GOOD = {"access_token": "at", "refresh_token": "rt", "scope": f"openid {SCOPES[0]}"}
 
 
@@ -278,9 +278,9 @@ def test_what_the_consent_page_refuses_with_is_said(code: str, kind: type[Except
 
 def test_secrets_are_in_no_repr_and_no_error() -> None:
     question = consent.ask(CLIENT, "http://127.0.0.1:1")
-    closed = consent.Client("id", "hush", "", "http://127.0.0.1:1/token")
+    closed = consent.ConsentClient("id", "hush", "", "http://127.0.0.1:1/token")
     with pytest.raises(TransientError, match="Google cannot be reached") as failed:
         consent.exchange(closed, question, "the code")
-    for text in (repr(CLIENT), repr(question), str(failed.value), repr(consent.Granted("rt", "at"))):
+    for text in (repr(CLIENT), repr(question), str(failed.value), repr(consent.ConsentResult("rt", "at"))):
         assert not {"hush", question.verifier, "the code", "'rt'"} & set(text.replace("=", " ").split())
         assert question.verifier not in text

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from reactor.commands import tokens
-from reactor.vault import Vault
+from reactor.commands.access import tokens
+from reactor.vault import TokenCipher
 from tests.support.commands import call, document
 from tests.support.databases import Database, deploy
 from tests.support.outbox_world import World as Rows, workspace
@@ -42,7 +42,7 @@ def stored(rows: Rows, name: str = "w") -> str:
 
 def test_a_token_from_standard_input_is_stored_encrypted(database: Database, rows: Rows) -> None:
     add(database)
-    assert Vault.from_setting(KEYS).decrypt(workspace(), stored(rows)) == TOKEN
+    assert TokenCipher.from_setting(KEYS).decrypt(workspace(), stored(rows)) == TOKEN
     assert TOKEN not in stored(rows)
     shown = call(database.reactor, "connections", "list")
     assert (str(workspace()) in shown.stdout, CALENDAR in shown.stdout, "k1" in shown.stdout) == (True, True, True)
@@ -149,7 +149,7 @@ def test_tokens_are_encrypted_with_the_first_key(
     assert rotate(database, "--dry-run")["rotated"] == 5
     assert stored(rows, "a") == before
     assert rotate(database)["rotated"] == 5
-    assert [Vault.from_setting(NEW_KEY).decrypt(workspace(n), stored(rows, n)) for n in names] == [
+    assert [TokenCipher.from_setting(NEW_KEY).decrypt(workspace(n), stored(rows, n)) for n in names] == [
         f"1//{n}" for n in names
     ]
     assert rotate(database) == {
@@ -166,17 +166,17 @@ def test_a_token_that_is_replaced_meanwhile_is_not_lost(
     database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(database)
-    real = Vault.rotate
-    newer = Vault.from_setting(KEYS).encrypt(workspace(), "1//of a person who came back")
+    real = TokenCipher.rotate
+    newer = TokenCipher.from_setting(KEYS).encrypt(workspace(), "1//of a person who came back")
 
-    def slow(vault: Vault, workspace_id: UUID, text: str) -> str:
+    def slow(vault: TokenCipher, workspace_id: UUID, text: str) -> str:
         if text != newer:
             rows.connection.execute("update google_connections set refresh_token_encrypted = %s", (newer,))
         return real(vault, workspace_id, text)
 
-    monkeypatch.setattr(Vault, "rotate", slow)
+    monkeypatch.setattr(TokenCipher, "rotate", slow)
     assert rotate(database)["rotated"] == 1
-    assert Vault.from_setting(NEW_KEY).decrypt(workspace(), stored(rows)) == "1//of a person who came back"
+    assert TokenCipher.from_setting(NEW_KEY).decrypt(workspace(), stored(rows)) == "1//of a person who came back"
 
 
 def test_what_cannot_be_decrypted_is_named_and_left(database: Database, rows: Rows) -> None:

@@ -35,7 +35,7 @@ SECRET = "the secret plan"
 @pytest.fixture(autouse=True)
 def _leave_logging_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A command sets it up for a process of its own."""
-    monkeypatch.setattr("reactor.logs.configure", lambda *_, **__: None)
+    monkeypatch.setattr("reactor.observability.logs.configure", lambda *_, **__: None)
     with capture_logs():
         yield
 
@@ -183,8 +183,8 @@ async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(
     said = await call_beside(world.google, world.database.reactor, *arguments, "--lookups", "0")
     assert said.exit_code == 1
     assert "title: wanted (22 characters), there (13 characters)" in said.output
-    assert "not looked for by itself (--lookups)" in said.output
-    assert "3 missing, 1 unexpected, 1 twice, 3 different, 1 deleted by hand, 1 unusable; 1 on their way" in said.output
+    assert "not asked for on its own: --lookups is used up" in said.output
+    assert "3 missing, 1 unexpected, 1 twice, 3 different, 1 deleted by hand, 1 unusable; 1 on its way" in said.output
     assert SECRET not in said.output
     said = await call_beside(world.google, world.database.reactor, *arguments, "--words")
     assert f"title: wanted Due: {SECRET} 3, there another title" in said.output
@@ -200,7 +200,7 @@ async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(
     mended = await drift(world, code=0)
     assert (mended["wanted"], mended["on_its_way"]) == (13, 0)
 
-    for place in ("reactor.google.reader.PAGE", "reactor.comparing.ROWS"):
+    for place in ("reactor.google.reader.PAGE", "reactor.commands.compare.comparing.ROWS"):
         monkeypatch.setattr(place, 3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tasks.are_edited)
@@ -267,7 +267,11 @@ class Remembered:
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch, google: GoogleServer) -> None:
     """Pages and portions of two, and an empty page now and then, as Google allows itself."""
-    for place in ("reactor.google.reader.PAGE", "reactor.comparing.PAGE", "reactor.comparing.ROWS"):
+    for place in (
+        "reactor.google.reader.PAGE",
+        "reactor.commands.compare.comparing.PAGE",
+        "reactor.commands.compare.comparing.ROWS",
+    ):
         monkeypatch.setattr(place, 2)
     google.emulator.settings.empty_pages = True
 

@@ -8,7 +8,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from reactor.errors import ConfigurationError
-from reactor.postgres.pooler import require_sessions
+from reactor.postgres.connection.pooler import require_sessions
 from tests.support.commands import call
 from tests.support.databases import Database, Server
 

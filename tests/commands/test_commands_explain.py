@@ -12,9 +12,9 @@ import trio
 from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
-from reactor.core import explanation
-from reactor.core.causes import WELL, Cause
-from reactor.emulator import Fault
+from calendar_emulator import Fault
+from reactor.core.explain import explanation
+from reactor.core.explain.causes import WELL, Cause
 from tests.support.commands import call, call_beside
 from tests.support.dialogues import upsert_json
 from tests.support.google_fixtures import USER
@@ -192,7 +192,7 @@ async def test_what_a_replica_meets(
     world.insert(9, workspace=OTHER)
     found = told(world, key(9), "--workspace", str(OTHER))
     assert found["cause"] == Cause.DUE
-    assert "because of: rate limited" in found["verdict"], "also where others met it, and the lane is held back"
+    assert "items met: rate limited" in found["verdict"], "also where others met it, and the lane is held back"
     monkeypatch.setattr(explanation, "HANGS", 0.0)
     assert cause(world, 9, OTHER) == Cause.DELAYED
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import psycopg
 import pytest
 
-from reactor.core.ids import event_id
+from reactor.core.calendar.ids import event_id
 from reactor.postgres import chains, sources
 from tests.support.commands import call, document
 from tests.support.databases import Database

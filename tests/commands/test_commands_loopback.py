@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reactor.commands.loopback import Loopback
+from reactor.commands.access.loopback import Loopback
 from reactor.errors import PermanentError
 
 DENIED = b"GET /?error=access_denied&state=ours HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from reactor.core.health import Facts
+from reactor.core.health import HealthFacts
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.migrations import migrate
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.setup.migrations import migrate
 from tests.support.commands import call
 from tests.support.databases import Database, Server, deploy
 from tests.support.odd_rows import KINDS, draw, insert, loosen
@@ -100,7 +100,7 @@ def test_a_dead_letter_that_the_table_refuses_is_left_alone(world: World, databa
 
 async def test_the_gauges_are_measured_whatever_times_rows_hold(poisoned: Database) -> None:
     pool = Pool(poisoned.reactor)
-    rounds = Housekeeping(pool, Facts({}), retention_days=30)
+    rounds = Housekeeping(pool, HealthFacts({}), retention_days=30)
     await rounds.measure()
     await rounds.clean()
     await pool.aclose()

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from reactor.commands import status
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import World as Rows, workspace
@@ -68,6 +68,7 @@ def test_what_waits_and_for_whom(database: Database, rows: Rows) -> None:
     shown = call(database.reactor, "status").stdout
     assert "1 h" in shown
     assert "2 items of 2 workspaces without a valid connection" in shown
+    assert "\nParked: connect them again with `python -m reactor connect`\n" in shown, "a command is not folded"
 
 
 def test_who_is_stopped_by_the_brake(database: Database, rows: Rows) -> None:
@@ -144,7 +145,7 @@ def test_locks_of_every_kind(database: Database, rows: Rows) -> None:
     assert "lock without item" not in shown
     rows.connection.execute("select pg_advisory_unlock_all()")
     rows.connection.execute("delete from sync_outbox")
-    assert call(database.reactor, "locks").stderr == "No item is in hand.\n"
+    assert call(database.reactor, "locks").stderr == "No item is in flight.\n"
 
 
 def rebuild_of(rows: Rows, **columns: Any) -> UUID:

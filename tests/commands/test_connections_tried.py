@@ -10,9 +10,9 @@ import pytest
 import trio
 from typer.testing import Result
 
-from reactor.emulator import EVENTS_SCOPE, Fault
-from reactor.emulator.oauth import Grant
-from reactor.vault import Vault
+from calendar_emulator import EVENTS_SCOPE, Fault
+from calendar_emulator.oauth.endpoints import Grant
+from reactor.vault import TokenCipher
 from tests.core.test_pasted import DOCUMENTS, KINDS
 from tests.support.commands import call_beside
 from tests.support.databases import Database
@@ -30,14 +30,14 @@ READONLY = "https://www.googleapis.com/auth/calendar.readonly"
 def rows(database: Database) -> Iterator[Rows]:
     """A workspace whose connection works, and must not be replaced by what does not."""
     rows = Rows(database)
-    rows.connect("w", Vault.from_setting(KEYS).encrypt(workspace(), WORKS))
+    rows.connect("w", TokenCipher.from_setting(KEYS).encrypt(workspace(), WORKS))
     yield rows
     rows.close()
 
 
 def stored(rows: Rows) -> str:
     text = rows.one("select refresh_token_encrypted from google_connections where workspace_id = %s", workspace())
-    return Vault.from_setting(KEYS).decrypt(workspace(), str(text))
+    return TokenCipher.from_setting(KEYS).decrypt(workspace(), str(text))
 
 
 async def add(

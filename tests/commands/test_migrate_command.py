@@ -103,11 +103,13 @@ def test_the_installed_package_brings_its_sql(installed_python: Path, empty_data
             check=True,
         ).stdout
 
-    where = run("-c", "import reactor.postgres.schema as s; print(s.__file__, s.directory())")
+    where = run("-c", "import reactor.postgres.setup.schema as s; print(s.__file__, s.directory())")
     assert all(Path(path).is_relative_to(installed_python.parent.parent) for path in where.split())
     assert run("-m", "reactor", "migrate").startswith("Applying 0001_enums.\n")
     assert run("-m", "reactor", "migrate", "--check") == "Nothing is missing.\n"
-    assert run("-c", "import reactor.postgres.schema as s; print(*[script.id for script in s.examples()])").split() == [
+    assert run(
+        "-c", "import reactor.postgres.setup.schema as s; print(*[script.id for script in s.examples()])"
+    ).split() == [
         "01_tables",
         "02_calendar_events",
         "03_enqueue",

@@ -8,39 +8,39 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core import answers, reasons
-from reactor.core.answers import TABLE, Means, meaning, read_complaint, row
-from reactor.core.messages import Answer, NoAnswer, Step
+from calendar_emulator.errors import ApiError
+from reactor.core.calendar import answers, reasons
+from reactor.core.calendar.answers import TABLE, AnswerKind, classify, read_complaint, row
+from reactor.core.calendar.messages import Method, NoResponse, Response
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
-from reactor.emulator.errors import ApiError
 
-EVERYWHERE = [step for step in Step if step is not Step.BATCH]
+EVERYWHERE = [step for step in Method if step is not Method.BATCH]
 
 
 def refusal(
     status: int, reason: str = "", message: str = "m", *, front_end: bool = False, headers: dict[str, str] | None = None
-) -> Answer:
+) -> Response:
     """An error as Google writes it; the front end names its reasons in `details`."""
     error: dict[str, Any] = {"code": status, "message": message}
     if front_end:
         error |= {"status": "PERMISSION_DENIED", "details": [info(reason)]}
     else:
         error["errors"] = [{"domain": "global", "reason": reason, "message": message}]
-    return Answer(status, headers or {}, json.dumps({"error": error}).encode())
+    return Response(status, headers or {}, json.dumps({"error": error}).encode())
 
 
 def info(reason: str, domain: str = "googleapis.com") -> dict[str, Any]:
     return {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": domain, "metadata": {}}
 
 
-def beside(reason: str, status: int = 403, coarse: str = "forbidden", domain: str = "googleapis.com") -> Answer:
+def beside(reason: str, status: int = 403, coarse: str = "forbidden", domain: str = "googleapis.com") -> Response:
     """An ErrorInfo beside a reason that says less."""
     error = {"code": status, "message": "m", "errors": [{"domain": "global", "reason": coarse, "message": "m"}]}
-    return Answer(status, {}, json.dumps({"error": error | {"details": [info(reason, domain)]}}).encode())
+    return Response(status, {}, json.dumps({"error": error | {"details": [info(reason, domain)]}}).encode())
 
 
-def page(status: int) -> Answer:
-    return Answer(status, {"content-type": "text/html"}, b"<html>Error</html>")
+def page(status: int) -> Response:
+    return Response(status, {"content-type": "text/html"}, b"<html>Error</html>")
 
 
 def retry(means: object) -> Retry:
@@ -53,104 +53,104 @@ def dead(means: object) -> Dead:
     return means
 
 
-@pytest.mark.parametrize("step", Step)
-def test_success(step: Step) -> None:
-    assert meaning(step, Answer(200)) is meaning(step, Answer(204)) is Means.SUCCESS
+@pytest.mark.parametrize("step", Method)
+def test_success(step: Method) -> None:
+    assert classify(step, Response(200)) is classify(step, Response(204)) is AnswerKind.SUCCESS
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("step", Method)
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
-def test_server_error(step: Step, status: int) -> None:
-    for answer in (page(status), refusal(status, "backendError"), Answer(status)):
-        means = retry(meaning(step, answer))
+def test_server_error(step: Method, status: int) -> None:
+    for answer in (page(status), refusal(status, "backendError"), Response(status)):
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.outage, means.after) == (True, Scope.ITEM, True, None)
 
 
 @pytest.mark.parametrize("status", [403, 429])
 @pytest.mark.parametrize("reason", sorted(reasons.QUOTAS))
 def test_quota_used_up(status: int, reason: str) -> None:
-    for step in Step:
-        means = retry(meaning(step, refusal(status, reason)))
+    for step in Method:
+        means = retry(classify(step, refusal(status, reason)))
         assert (means.counts, means.scope, means.after) == (False, Scope.LANE, 3600.0)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_rate_limit_429(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_rate_limit_429(step: Method) -> None:
     for answer in (refusal(429, "rateLimitExceeded"), page(429)):
-        means = retry(meaning(step, answer))
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.outage) == (False, Scope.LANE, False)
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("step", Method)
 @pytest.mark.parametrize("status", [100, 302, 400, 401, 403, 404, 407, 409, 410, 412])
-def test_not_google(step: Step, status: int) -> None:
+def test_not_google(step: Method, status: int) -> None:
     """A proxy's page costs no connection, deletes nothing and calls nothing gone."""
-    for answer in (page(status), Answer(status), Answer(status, {}, b'{"error":"access_denied"}')):
-        means = retry(meaning(step, answer))
+    for answer in (page(status), Response(status), Response(status, {}, b'{"error":"access_denied"}')):
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.outage) == (True, Scope.ITEM, True)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_rate_limit_403(step: Step) -> None:
-    assert meaning(step, refusal(403, "userRateLimitExceeded")) == answers.RATE
-    assert meaning(step, refusal(403, "rateLimitExceeded")) == answers.RATE
-    assert meaning(step, refusal(403, "RATE_LIMIT_EXCEEDED", front_end=True)) == answers.RATE
+@pytest.mark.parametrize("step", Method)
+def test_rate_limit_403(step: Method) -> None:
+    assert classify(step, refusal(403, "userRateLimitExceeded")) == answers.RATE
+    assert classify(step, refusal(403, "rateLimitExceeded")) == answers.RATE
+    assert classify(step, refusal(403, "RATE_LIMIT_EXCEEDED", front_end=True)) == answers.RATE
 
 
-@pytest.mark.parametrize("step", Step)
-def test_api_disabled(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_api_disabled(step: Method) -> None:
     for answer in (
         refusal(403, "accessNotConfigured"),
         refusal(403, "SERVICE_DISABLED", front_end=True),
         refusal(403, "BILLING_DISABLED", front_end=True),
     ):
-        means = retry(meaning(step, answer))
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.after, means.outage) == (False, Scope.ALL, None, False)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_insufficient_scope(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_insufficient_scope(step: Method) -> None:
     for answer in (
         refusal(403, "insufficientPermissions"),
         refusal(403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", front_end=True),
     ):
-        means = dead(meaning(step, answer))
+        means = dead(classify(step, answer))
         assert (means.code, means.scope, means.connection_invalid) == (FailureCode.AUTH, Scope.LANE, True)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_deployment_refused(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_deployment_refused(step: Method) -> None:
     """Everybody would meet the same, and no item is to blame."""
     suspended = [beside("CONSUMER_SUSPENDED"), refusal(403, "CONSUMER_SUSPENDED", front_end=True)]
     for answer in (*suspended, beside("API_KEY_INVALID", 400, "badRequest"), refusal(403, "ipRefererBlocked")):
-        means = retry(meaning(step, answer))
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.outage) == (False, Scope.ALL, False)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_account_unusable(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_account_unusable(step: Method) -> None:
     """One dead letter parks the workspace: whatever else is sent for it would meet the same."""
     for answer in (
         refusal(403, "notACalendarUser"),
         beside("USER_BLOCKED_BY_ADMIN"),
         beside("ACCOUNT_STATE_INVALID", 401, "authError"),
     ):
-        means = dead(meaning(step, answer))
+        means = dead(classify(step, answer))
         assert (means.code, means.scope, means.connection_invalid) == (FailureCode.AUTH, Scope.LANE, True)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_refused_by_policy(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_refused_by_policy(step: Method) -> None:
     for answer in (beside("ORG_RESTRICTION_VIOLATION"), beside("LOCATION_ORG_POLICY_VIOLATED", 400, "badRequest")):
-        means = retry(meaning(step, answer))
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.outage) == (True, Scope.LANE, False)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_unknown_403(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_unknown_403(step: Method) -> None:
     """It holds its lane: the next item leaves alone, after a pause, and not the whole backlog at once."""
     for answer in (refusal(403, "unheardOf"), refusal(403), beside("UNHEARD_OF", domain="example.com", coarse="new")):
-        means = retry(meaning(step, answer))
+        means = retry(classify(step, answer))
         assert (means.counts, means.scope, means.outage) == (True, Scope.LANE, False)
 
 
@@ -204,7 +204,7 @@ def test_every_reason_of_googles_front_end_has_a_row() -> None:
     for name, words in ROWS_OF_REASONS.items():
         for reason in filter(str.isupper, words):
             domain = POLICY_DOMAINS.get(reason, "googleapis.com")
-            for step in Step:
+            for step in Method:
                 for status, coarse in ((400, "badRequest"), (401, "authError"), (403, "forbidden"), (404, "notFound")):
                     assert row(step, beside(reason, status, coarse, domain)).name == name, reason
                 assert row(step, beside(reason, 403, "requiredAccessLevel", domain)).name == name, reason
@@ -214,7 +214,7 @@ def test_every_reason_that_all_apis_share_has_a_row() -> None:
     assert set(SHARED) <= set().union(*ROWS_OF_REASONS.values())
     for name, words in ROWS_OF_REASONS.items():
         for reason in words:
-            assert {row(step, refusal(status, reason)).name for step in Step for status in (400, 402, 403)} == {name}
+            assert {row(step, refusal(status, reason)).name for step in Method for status in (400, 402, 403)} == {name}
 
 
 def test_a_reason_is_about_one_thing() -> None:
@@ -227,150 +227,150 @@ def test_the_emulator_knows_every_reason() -> None:
     rows = {reason: name for name, words in ROWS_OF_REASONS.items() for reason in words if reason.isupper()}
     for reason in PROTO:
         error = ApiError(reason)
-        answer = Answer(error.status, {}, json.dumps(error.body()).encode())
+        answer = Response(error.status, {}, json.dumps(error.body()).encode())
         assert read_complaint(answer.body).words[0] == reason
         expected = "rate_limit_429" if reason == "RATE_LIMIT_EXCEEDED" else rows[reason]
-        assert {row(step, answer).name for step in Step} == {expected}, reason
+        assert {row(step, answer).name for step in Method} == {expected}, reason
         [found] = error.body()["error"]["details"]
         assert found["domain"] == POLICY_DOMAINS.get(reason, "googleapis.com")
 
 
 def test_the_finer_reason_decides() -> None:
     """What stands beside an ErrorInfo blames nobody; in another domain the same word means something else."""
-    assert row(Step.UPDATE, beside("CONSUMER_SUSPENDED", domain="example.com")).name == "forbidden"
-    assert row(Step.UPDATE, beside("CONSUMER_SUSPENDED", domain="googleapis.com.example.com")).name == "forbidden"
-    assert row(Step.UPDATE, beside("RATE_LIMIT_EXCEEDED", coarse="quotaExceeded")).name == "rate_limit_403"
-    assert row(Step.UPDATE, beside("UNHEARD_OF", coarse="rateLimitExceeded")).name == "rate_limit_403"
+    assert row(Method.UPDATE, beside("CONSUMER_SUSPENDED", domain="example.com")).name == "forbidden"
+    assert row(Method.UPDATE, beside("CONSUMER_SUSPENDED", domain="googleapis.com.example.com")).name == "forbidden"
+    assert row(Method.UPDATE, beside("RATE_LIMIT_EXCEEDED", coarse="quotaExceeded")).name == "rate_limit_403"
+    assert row(Method.UPDATE, beside("UNHEARD_OF", coarse="rateLimitExceeded")).name == "rate_limit_403"
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("step", Method)
 @pytest.mark.parametrize(
     ("status", "coarse"),
     [(400, "badRequest"), (402, "user402"), (403, "forbidden"), (403, "requiredAccessLevel"), (404, "notFound")],
 )
-def test_unknown_in_front(step: Step, status: int, coarse: str) -> None:
+def test_unknown_in_front(step: Method, status: int, coarse: str) -> None:
     """No content is blamed for it, nothing is called absent, and it holds its lane as any unknown 403 does."""
     for domain in ("googleapis.com", "googleapis.com/policies/unheardOf"):
-        means = retry(meaning(step, beside("UNHEARD_OF", status, coarse, domain)))
+        means = retry(classify(step, beside("UNHEARD_OF", status, coarse, domain)))
         assert means == answers.UNKNOWN
         assert "UNHEARD_OF" in means.said
     assert (answers.UNKNOWN.counts, answers.UNKNOWN.scope, answers.UNKNOWN.outage) == (True, Scope.LANE, False)
 
 
-@pytest.mark.parametrize("step", Step)
-def test_token_refused(step: Step) -> None:
+@pytest.mark.parametrize("step", Method)
+def test_token_refused(step: Method) -> None:
     """As a 401 whatever the status is: another access token may do."""
     for status in (400, 401, 403):
-        assert meaning(step, beside("ACCESS_TOKEN_EXPIRED", status)) is Means.UNAUTHORIZED
-        assert meaning(step, beside("JWT_TOKEN_INVALID", status)) is Means.UNAUTHORIZED
+        assert classify(step, beside("ACCESS_TOKEN_EXPIRED", status)) is AnswerKind.UNAUTHORIZED
+        assert classify(step, beside("JWT_TOKEN_INVALID", status)) is AnswerKind.UNAUTHORIZED
 
 
-@pytest.mark.parametrize("step", Step)
-def test_unauthorized(step: Step) -> None:
-    assert meaning(step, refusal(401, "authError")) is Means.UNAUTHORIZED
-    assert meaning(step, refusal(401, "required")) is Means.UNAUTHORIZED
+@pytest.mark.parametrize("step", Method)
+def test_unauthorized(step: Method) -> None:
+    assert classify(step, refusal(401, "authError")) is AnswerKind.UNAUTHORIZED
+    assert classify(step, refusal(401, "required")) is AnswerKind.UNAUTHORIZED
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 412, 413, 415])
 def test_batch_refused(status: int) -> None:
-    assert meaning(Step.BATCH, refusal(status, "badRequest")) is Means.SINGLY
+    assert classify(Method.BATCH, refusal(status, "badRequest")) is AnswerKind.SINGLY
 
 
 @pytest.mark.parametrize("step", EVERYWHERE)
-def test_conflict(step: Step) -> None:
-    assert meaning(step, refusal(409, "conflict")) is Means.CONFLICT
+def test_conflict(step: Method) -> None:
+    assert classify(step, refusal(409, "conflict")) is AnswerKind.CONFLICT
 
 
 def test_insert_duplicate() -> None:
-    assert meaning(Step.INSERT, refusal(409, "duplicate")) is Means.TAKEN
-    assert meaning(Step.INSERT, refusal(409)) is Means.TAKEN
+    assert classify(Method.INSERT, refusal(409, "duplicate")) is AnswerKind.TAKEN
+    assert classify(Method.INSERT, refusal(409)) is AnswerKind.TAKEN
 
 
 def test_insert_without_calendar() -> None:
-    means = dead(meaning(Step.INSERT, refusal(404, "notFound")))
+    means = dead(classify(Method.INSERT, refusal(404, "notFound")))
     assert (means.code, means.scope, means.connection_invalid) == (FailureCode.CALENDAR_GONE, Scope.LANE, False)
 
 
 def test_list_without_calendar() -> None:
-    assert meaning(Step.LIST, refusal(404, "notFound")) == answers.NO_CALENDAR
+    assert classify(Method.LIST, refusal(404, "notFound")) == answers.NO_CALENDAR
 
 
 def test_delete_of_nothing() -> None:
-    assert meaning(Step.DELETE, refusal(404, "notFound")) is Means.ABSENT
-    assert meaning(Step.DELETE, refusal(410, "deleted")) is Means.ABSENT
+    assert classify(Method.DELETE, refusal(404, "notFound")) is AnswerKind.ABSENT
+    assert classify(Method.DELETE, refusal(410, "deleted")) is AnswerKind.ABSENT
 
 
 def test_revive_of_nothing() -> None:
-    assert meaning(Step.REVIVE, refusal(404, "notFound")) is Means.UNUSABLE
-    assert meaning(Step.REVIVE, refusal(410, "deleted")) is Means.UNUSABLE
+    assert classify(Method.REVIVE, refusal(404, "notFound")) is AnswerKind.UNUSABLE
+    assert classify(Method.REVIVE, refusal(410, "deleted")) is AnswerKind.UNUSABLE
 
 
 def test_revive_refused() -> None:
-    assert meaning(Step.REVIVE, refusal(403, "forbidden")) is Means.UNUSABLE
-    assert meaning(Step.REVIVE, refusal(403, "requiredAccessLevel")) is Means.UNUSABLE
+    assert classify(Method.REVIVE, refusal(403, "forbidden")) is AnswerKind.UNUSABLE
+    assert classify(Method.REVIVE, refusal(403, "requiredAccessLevel")) is AnswerKind.UNUSABLE
 
 
-@pytest.mark.parametrize("step", [Step.UPDATE, Step.GET])
-def test_event_missing(step: Step) -> None:
-    assert meaning(step, refusal(404, "notFound")) is Means.MISSING
+@pytest.mark.parametrize("step", [Method.UPDATE, Method.GET])
+def test_event_missing(step: Method) -> None:
+    assert classify(step, refusal(404, "notFound")) is AnswerKind.MISSING
 
 
-@pytest.mark.parametrize("step", [Step.UPDATE, Step.GET])
-def test_event_deleted(step: Step) -> None:
-    assert meaning(step, refusal(410, "deleted")) is Means.GONE
+@pytest.mark.parametrize("step", [Method.UPDATE, Method.GET])
+def test_event_deleted(step: Method) -> None:
+    assert classify(step, refusal(410, "deleted")) is AnswerKind.GONE
 
 
-@pytest.mark.parametrize("step", [Step.UPDATE, Step.REVIVE, Step.DELETE])
-def test_stale_etag(step: Step) -> None:
-    assert meaning(step, refusal(412, "conditionNotMet")) is Means.STALE
+@pytest.mark.parametrize("step", [Method.UPDATE, Method.REVIVE, Method.DELETE])
+def test_stale_etag(step: Method) -> None:
+    assert classify(step, refusal(412, "conditionNotMet")) is AnswerKind.STALE
 
 
-@pytest.mark.parametrize("step", [step for step in EVERYWHERE if step is not Step.REVIVE])
-def test_read_only_calendar(step: Step) -> None:
-    means = dead(meaning(step, refusal(403, "requiredAccessLevel")))
+@pytest.mark.parametrize("step", [step for step in EVERYWHERE if step is not Method.REVIVE])
+def test_read_only_calendar(step: Method) -> None:
+    means = dead(classify(step, refusal(403, "requiredAccessLevel")))
     assert (means.code, means.scope, means.connection_invalid) == (FailureCode.FORBIDDEN, Scope.LANE, False)
 
 
 @pytest.mark.parametrize("reason", sorted(reasons.EVENT))
 def test_forbidden(reason: str) -> None:
-    for step in (Step.INSERT, Step.UPDATE, Step.DELETE, Step.GET, Step.LIST):
-        means = dead(meaning(step, refusal(403, reason)))
+    for step in (Method.INSERT, Method.UPDATE, Method.DELETE, Method.GET, Method.LIST):
+        means = dead(classify(step, refusal(403, reason)))
         assert (means.code, means.scope, means.connection_invalid) == (FailureCode.FORBIDDEN, Scope.ITEM, False)
 
 
-@pytest.mark.parametrize("step", [Step.UPDATE, Step.REVIVE])
-def test_bad_sequence(step: Step) -> None:
-    assert meaning(step, refusal(400, "invalid", "Invalid sequence value.")) is Means.BAD_SEQUENCE
+@pytest.mark.parametrize("step", [Method.UPDATE, Method.REVIVE])
+def test_bad_sequence(step: Method) -> None:
+    assert classify(step, refusal(400, "invalid", "Invalid sequence value.")) is AnswerKind.BAD_SEQUENCE
 
 
 @pytest.mark.parametrize("reason", ["invalid", "badRequest", "required", "parseError", "timeRangeEmpty"])
-@pytest.mark.parametrize("step", [Step.INSERT, Step.UPDATE, Step.REVIVE])
-def test_bad_request(step: Step, reason: str) -> None:
-    means = dead(meaning(step, refusal(400, reason)))
+@pytest.mark.parametrize("step", [Method.INSERT, Method.UPDATE, Method.REVIVE])
+def test_bad_request(step: Method, reason: str) -> None:
+    means = dead(classify(step, refusal(400, reason)))
     assert (means.code, means.scope) == (FailureCode.BAD_REQUEST, Scope.ITEM)
 
 
-@pytest.mark.parametrize("step", [Step.GET, Step.LIST, Step.DELETE])
-def test_bad_question(step: Step) -> None:
+@pytest.mark.parametrize("step", [Method.GET, Method.LIST, Method.DELETE])
+def test_bad_question(step: Method) -> None:
     """What carries no content cannot have bad content."""
-    means = retry(meaning(step, refusal(400, "invalid")))
+    means = retry(classify(step, refusal(400, "invalid")))
     assert (means.counts, means.scope, means.outage) == (True, Scope.ITEM, False)
 
 
 def test_anything_else() -> None:
     for answer in (refusal(418, "teapot"), refusal(451)):
-        means = retry(meaning(Step.UPDATE, answer))
+        means = retry(classify(Method.UPDATE, answer))
         assert (means.counts, means.scope, means.outage) == (True, Scope.ITEM, False)
-    assert meaning(Step.LIST, refusal(410, "fullSyncRequired")) == answers.UNEXPECTED
+    assert classify(Method.LIST, refusal(410, "fullSyncRequired")) == answers.UNEXPECTED
 
 
 def test_never_sent() -> None:
-    means = retry(meaning(Step.INSERT, NoAnswer("no connection", sent=False)))
+    means = retry(classify(Method.INSERT, NoResponse("no connection", sent=False)))
     assert (means.counts, means.scope, means.outage) == (False, Scope.LANE, True)
 
 
 def test_no_answer() -> None:
-    means = retry(meaning(Step.INSERT, NoAnswer("timeout")))
+    means = retry(classify(Method.INSERT, NoResponse("timeout")))
     assert (means.counts, means.scope, means.outage) == (True, Scope.ITEM, True)
 
 
@@ -386,7 +386,7 @@ def test_every_row_can_be_reached() -> None:
     words += ["IAM_PERMISSION_DENIED", "JWT_TOKEN_INVALID"]
     candidates = [
         (step, answer)
-        for step in Step
+        for step in Method
         for status in (302, 400, 401, 403, 404, 409, 410, 412, 418, 429, 503)
         for answer in (
             page(status),
@@ -415,21 +415,23 @@ def test_every_row_can_be_reached() -> None:
 )
 def test_retry_after_is_honoured(headers: dict[str, str], after: float | None) -> None:
     for answer in (refusal(429, "rateLimitExceeded", headers=headers), refusal(503, "backendError", headers=headers)):
-        assert retry(meaning(Step.INSERT, answer)).after == after
+        assert retry(classify(Method.INSERT, answer)).after == after
 
 
 def test_the_longer_wait_wins() -> None:
-    assert retry(meaning(Step.INSERT, refusal(403, "quotaExceeded", headers={"retry-after": "5"}))).after == 3600.0
-    assert retry(meaning(Step.INSERT, refusal(403, "quotaExceeded", headers={"retry-after": "7200"}))).after == 7200.0
+    assert retry(classify(Method.INSERT, refusal(403, "quotaExceeded", headers={"retry-after": "5"}))).after == 3600.0
+    assert (
+        retry(classify(Method.INSERT, refusal(403, "quotaExceeded", headers={"retry-after": "7200"}))).after == 7200.0
+    )
 
 
 def test_messages_of_errors_are_not_in_a_repr() -> None:
     assert "text-of-an-event" not in repr(read_complaint(refusal(400, "invalid", "text-of-an-event").body))
 
 
-@given(st.sampled_from(Step), st.integers(100, 999), st.binary(max_size=40) | st.just(b"[" * 100_000))
-def test_any_answer_means_something(step: Step, status: int, body: bytes) -> None:
-    assert isinstance(meaning(step, Answer(status, {}, body)), Means | Retry | Dead)
+@given(st.sampled_from(Method), st.integers(100, 999), st.binary(max_size=40) | st.just(b"[" * 100_000))
+def test_any_answer_means_something(step: Method, status: int, body: bytes) -> None:
+    assert isinstance(classify(step, Response(status, {}, body)), AnswerKind | Retry | Dead)
 
 
 NAMES = st.sampled_from(["error", "errors", "details", "reason", "message", "code"])
@@ -439,8 +441,8 @@ ERRORS = st.recursive(
 )
 
 
-@given(st.sampled_from(Step), st.sampled_from([400, 401, 403, 404, 409, 410, 412, 429, 500]), ERRORS)
-def test_any_json_means_something(step: Step, status: int, found: Any) -> None:
+@given(st.sampled_from(Method), st.sampled_from([400, 401, 403, 404, 409, 410, 412, 429, 500]), ERRORS)
+def test_any_json_means_something(step: Method, status: int, found: Any) -> None:
     for body in (found, {"error": found}):
-        means = meaning(step, Answer(status, {"retry-after": "x"}, json.dumps(body).encode()))
-        assert isinstance(means, Means | Retry | Dead)
+        means = classify(step, Response(status, {"retry-after": "x"}, json.dumps(body).encode()))
+        assert isinstance(means, AnswerKind | Retry | Dead)

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from reactor.core import event
-from reactor.core.asked import Asked, read
-from reactor.core.ids import digest_of, event_id
-from reactor.core.messages import Answer, NoAnswer, Reply
+from reactor.core.calendar import event
+from reactor.core.calendar.ids import digest_of, event_id
+from reactor.core.calendar.messages import NoResponse, Reply, Response
+from reactor.core.explain.asked import Asked, read
+from reactor.core.explain.seen import EventPresence, GoogleReading, see
 from reactor.core.outcome import Dead, FailureCode, Retry
-from reactor.core.seen import Seen, Sight, see
 from reactor.errors import ConfigurationError
 
 SOURCE = "0b8e7f52-91f5-4d0e-8a43-5b2f6f1c9d11"
@@ -68,9 +68,9 @@ def test_the_hash_of_an_id() -> None:
         assert digest_of(strange) is None
 
 
-def answer(**fields: object) -> Answer:
+def answer(**fields: object) -> Response:
     found = {"id": OURS, "etag": '"1"', "status": "confirmed", **fields}
-    return Answer(200, body=json.dumps(found).encode())
+    return Response(200, body=json.dumps(found).encode())
 
 
 def marked(workspace: str = "w", source: str = "task:1") -> dict[str, object]:
@@ -84,29 +84,33 @@ REVOKED = Dead(FailureCode.AUTH, "the consent is gone", said="400 invalid_grant"
 @pytest.mark.parametrize(
     ("reply", "sight", "problem"),
     [
-        (answer(**marked()), Sight.ALIVE, ""),
-        (answer(), Sight.ALIVE, ""),
-        (answer(**marked("w", "task:2")), Sight.FOREIGN, ""),
-        (answer(**marked("v")), Sight.FOREIGN, ""),
-        (answer(status="cancelled"), Sight.DELETED, ""),
-        (Answer(410, body=b'{"error": {"code": 410}}'), Sight.DELETED, ""),
-        (Answer(404, body=b'{"error": {"code": 404}}'), Sight.MISSING, ""),
-        (Answer(200, body=b"<html>"), Sight.REFUSED, "its answer cannot be read"),
-        (Answer(401, body=b'{"error": {"code": 401}}'), Sight.REFUSED, "even a fresh access token is refused"),
+        (answer(**marked()), EventPresence.ALIVE, ""),
+        (answer(), EventPresence.ALIVE, ""),
+        (answer(**marked("w", "task:2")), EventPresence.FOREIGN, ""),
+        (answer(**marked("v")), EventPresence.FOREIGN, ""),
+        (answer(status="cancelled"), EventPresence.DELETED, ""),
+        (Response(410, body=b'{"error": {"code": 410}}'), EventPresence.DELETED, ""),
+        (Response(404, body=b'{"error": {"code": 404}}'), EventPresence.MISSING, ""),
+        (Response(200, body=b"<html>"), EventPresence.REFUSED, "its answer cannot be read"),
         (
-            Answer(409, body=b'{"error": {"errors": [{"reason": "conflict"}]}}'),
-            Sight.REFUSED,
+            Response(401, body=b'{"error": {"code": 401}}'),
+            EventPresence.REFUSED,
+            "even a fresh access token is refused",
+        ),
+        (
+            Response(409, body=b'{"error": {"errors": [{"reason": "conflict"}]}}'),
+            EventPresence.REFUSED,
             "an answer that does not belong to the request",
         ),
-        (Answer(503), Sight.REFUSED, "Google failed (503)"),
-        (NoAnswer("no connection", sent=False), Sight.REFUSED, "the request could not be sent"),
-        (REVOKED, Sight.REFUSED, "the consent is gone (400 invalid_grant)"),
+        (Response(503), EventPresence.REFUSED, "Google failed (503)"),
+        (NoResponse("no connection", sent=False), EventPresence.REFUSED, "the request could not be sent"),
+        (REVOKED, EventPresence.REFUSED, "the consent is gone (400 invalid_grant)"),
     ],
 )
-def test_what_google_holds(reply: Reply | Retry | Dead, sight: Sight, problem: str) -> None:
+def test_what_google_holds(reply: Reply | Retry | Dead, sight: EventPresence, problem: str) -> None:
     found = see(reply, "w", "task:1")
     assert (found.sight, found.problem) == (sight, problem)
 
 
 def test_an_event_says_whose_it_is() -> None:
-    assert see(answer(**marked())) == Seen(Sight.ALIVE, 41, "w", "task:1")
+    assert see(answer(**marked())) == GoogleReading(EventPresence.ALIVE, 41, "w", "task:1")

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 from reactor.core.brake import WINDOW, Limit, deletes, is_removal
-from reactor.core.item import Item, Memory
+from reactor.core.item import Item, SourceState
 from tests.core.test_policy import item
 from tests.simulator.stored import Row, Source
 from tests.simulator.tables import Tables
 from tests.support.dialogues import cancel_json, upsert_json
 
 SPACE, OTHER = UUID(int=1), UUID(int=2)
-BOUND = Memory(event_id="event1")
-GONE = Memory(cancelled=True)
+BOUND = SourceState(event_id="event1")
+GONE = SourceState(cancelled=True)
 
 
 def cancel(workspace_id: UUID = SPACE, **fields: Any) -> Item:
@@ -46,7 +46,7 @@ def test_what_waits_is_counted_when_a_few_have_come_and_then_now_and_then() -> N
 
 
 def test_cancels_are_counted_by_workspace_and_what_deletes_nothing_is_not() -> None:
-    others = [item(upsert_json(), memory=BOUND), cancel(is_child=True), cancel(memory=Memory())]
+    others = [item(upsert_json(), memory=BOUND), cancel(is_child=True), cancel(memory=SourceState())]
     assert deletes([*others, cancel(), cancel(), cancel(OTHER)]) == {SPACE: 2, OTHER: 1}
 
 
@@ -56,11 +56,11 @@ def test_cancels_are_counted_by_workspace_and_what_deletes_nothing_is_not() -> N
         (cancel(), GONE, True),
         (cancel(), BOUND, False),
         (cancel(is_child=True), GONE, False),
-        (cancel(memory=Memory()), GONE, False),
-        (item(upsert_json(), memory=BOUND), Memory(), False),
+        (cancel(memory=SourceState()), GONE, False),
+        (item(upsert_json(), memory=BOUND), SourceState(), False),
     ],
 )
-def test_a_removal_is_of_an_event_that_was_known(before: Item, after: Memory, removes: bool) -> None:  # noqa: FBT001
+def test_a_removal_is_of_an_event_that_was_known(before: Item, after: SourceState, removes: bool) -> None:  # noqa: FBT001
     assert is_removal(before, after) == removes
 
 
@@ -79,7 +79,7 @@ class Fleet:
     def make(self, number: int) -> None:
         """Make events."""
         for _ in range(number):
-            self.tables.sources[SPACE, f"task:{self.made}"] = Source(Memory(event_id="e"))
+            self.tables.sources[SPACE, f"task:{self.made}"] = Source(SourceState(event_id="e"))
             self.made += 1
 
     @property

@@ -5,7 +5,7 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from reactor.core.breaker import Breaker, Permit, State
+from reactor.core.dispatch.breaker import Breaker, BreakerState, Permit
 
 
 def opened(*, threshold: int = 3, now: float = 0.0, cap: float = 60.0) -> Breaker:
@@ -16,7 +16,7 @@ def opened(*, threshold: int = 3, now: float = 0.0, cap: float = 60.0) -> Breake
     return breaker
 
 
-def state_of(breaker: Breaker) -> State:
+def state_of(breaker: Breaker) -> BreakerState:
     return breaker.state  # through a function, since mypy believes that an attribute stays what it was
 
 
@@ -31,10 +31,10 @@ def test_it_opens_after_the_threshold_and_not_before() -> None:
     permit = admitted(breaker, 0)
     breaker.failed(permit, 0, random=0)
     breaker.failed(permit, 0, random=0)
-    assert state_of(breaker) is State.CLOSED
+    assert state_of(breaker) is BreakerState.CLOSED
     assert breaker.admit(0) == permit
     breaker.failed(permit, 0, random=0)
-    assert state_of(breaker) is State.OPEN
+    assert state_of(breaker) is BreakerState.OPEN
     assert breaker.admit(0.99) is None
 
 
@@ -44,21 +44,21 @@ def test_one_answer_in_between_starts_the_count_again() -> None:
     breaker.failed(permit, 0, random=0)
     breaker.succeeded(permit)
     breaker.failed(permit, 0, random=0)
-    assert state_of(breaker) is State.CLOSED
+    assert state_of(breaker) is BreakerState.CLOSED
 
 
 def test_a_probe_is_single() -> None:
     breaker = opened()
     assert breaker.ready_at(0) == 1
     admitted(breaker, 1)
-    assert state_of(breaker) is State.HALF_OPEN
+    assert state_of(breaker) is BreakerState.HALF_OPEN
     assert [breaker.admit(1), breaker.admit(30.9)] == [None, None]
 
 
 def test_an_answered_probe_closes_it() -> None:
     breaker = opened()
     breaker.succeeded(admitted(breaker, 1))
-    assert state_of(breaker) is State.CLOSED
+    assert state_of(breaker) is BreakerState.CLOSED
     assert breaker.ready_at(1) == 1
 
 
@@ -98,10 +98,10 @@ def test_calls_from_before_the_opening_neither_close_it_nor_lengthen_the_pause()
     assert breaker.ready_at(5) == 6
     probe = admitted(breaker, 6)
     breaker.succeeded(burst[0])
-    assert state_of(breaker) is State.HALF_OPEN
+    assert state_of(breaker) is BreakerState.HALF_OPEN
     breaker.succeeded(probe)
     breaker.failed(burst[0], 7, random=0.0)
-    assert state_of(breaker) is State.CLOSED
+    assert state_of(breaker) is BreakerState.CLOSED
 
 
 def test_a_lost_probe_is_replaced_and_its_late_report_dropped() -> None:
@@ -110,9 +110,9 @@ def test_a_lost_probe_is_replaced_and_its_late_report_dropped() -> None:
     assert breaker.ready_at(2) == 31
     probe = admitted(breaker, 31)
     breaker.failed(lost, 32, random=0.0)
-    assert state_of(breaker) is State.HALF_OPEN
+    assert state_of(breaker) is BreakerState.HALF_OPEN
     breaker.succeeded(probe)
-    assert state_of(breaker) is State.CLOSED
+    assert state_of(breaker) is BreakerState.CLOSED
 
 
 def test_an_abandoned_probe_frees_its_place_at_once() -> None:
@@ -127,7 +127,7 @@ def test_an_abandoned_probe_frees_its_place_at_once() -> None:
 def test_abandoning_an_ordinary_call_changes_nothing() -> None:
     breaker = Breaker()
     breaker.abandon(admitted(breaker, 0), 0)
-    assert state_of(breaker) is State.CLOSED
+    assert state_of(breaker) is BreakerState.CLOSED
 
 
 class BreakerModel(RuleBasedStateMachine):
@@ -148,12 +148,12 @@ class BreakerModel(RuleBasedStateMachine):
 
     @rule()
     def admit(self) -> None:
-        before = self._probes() if self.breaker.state is State.HALF_OPEN else []
+        before = self._probes() if self.breaker.state is BreakerState.HALF_OPEN else []
         ready = self.breaker.ready_at(self.now)
         permit = self.breaker.admit(self.now)
         assert (permit is not None) == (ready <= self.now)
         if permit is not None:
-            probe = self.breaker.state is State.HALF_OPEN
+            probe = self.breaker.state is BreakerState.HALF_OPEN
             assert not (probe and before), "a second probe while one is out"
             self.calls.append((permit, self.now, probe))
 
@@ -180,12 +180,12 @@ class BreakerModel(RuleBasedStateMachine):
         slack = 3 * 50  # every step of the clock backwards
         assert self.breaker.ready_at(self.now) <= self.now + longest + slack
 
-    @precondition(lambda self: self.breaker.state is not State.CLOSED)
+    @precondition(lambda self: self.breaker.state is not BreakerState.CLOSED)
     @rule()
     def a_good_probe_recovers_it(self) -> None:
         self.now = max(self.now, self.breaker.ready_at(self.now))
         self.breaker.succeeded(admitted(self.breaker, self.now))
-        assert state_of(self.breaker) is State.CLOSED
+        assert state_of(self.breaker) is BreakerState.CLOSED
         assert math.isfinite(self.breaker.ready_at(self.now))
 
 

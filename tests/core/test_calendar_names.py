@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from reactor.core.answers import RATE
-from reactor.core.dialogue import Ask
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar.answers import RATE
+from reactor.core.calendar.dialogue import Send
+from reactor.core.calendar.messages import Method, Response
+from reactor.core.calendar.upsert import ANOTHER_ACCOUNT
 from reactor.core.outcome import Dead, Done, FailureCode
-from reactor.core.upsert import ANOTHER_ACCOUNT
 from tests.core.test_answers import refusal
 from tests.core.test_upsert import Script, dead, done
 from tests.support.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
 
-INSERT, UPDATE, DELETE, GET, LIST = Step.INSERT, Step.UPDATE, Step.DELETE, Step.GET, Step.LIST
+INSERT, UPDATE, DELETE, GET, LIST = Method.INSERT, Method.UPDATE, Method.DELETE, Method.GET, Method.LIST
 NAMES = [("primary", CALENDAR), (CALENDAR, "primary")]
 BOB = "bob@example.com"
 
@@ -114,7 +114,7 @@ def test_what_was_just_written_is_never_cleared_away(google: Google, alias: str,
     """Not even where a person edits it between the write and the look at what seems to be another calendar."""
     memory = written(google, before)
 
-    def edit(ask: Ask) -> None:
+    def edit(ask: Send) -> None:
         if ask.request.step is GET and google.steps.count(GET) == 1:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
@@ -265,7 +265,7 @@ def test_what_a_person_deleted_stays_deleted_for_old_memory_too(google: Google, 
     memory = of_old(google)
     google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
 
-    def forgotten(ask: Ask) -> Answer | None:
+    def forgotten(ask: Send) -> Response | None:
         return refusal(404, "notFound") if purged and ask.request.step in (GET, UPDATE) else None
 
     outcome = google.run(work(upsert_json("second", "primary"), seq=2, **memory), forgotten)

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from reactor.core.answers import LEFT_BEHIND
-from reactor.core.exchange import exchange
-from reactor.core.messages import Request, Step
+from calendar_emulator import WriteKind
+from reactor.core.calendar.answers import LEFT_BEHIND
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.messages import ApiRequest, Method
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome
 from reactor.core.payload import Cancel, Upsert
-from reactor.core.work import Work
-from reactor.emulator import WriteKind
 from tests.support.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
 
 ROUNDS = 12
@@ -39,7 +39,7 @@ class Store:
     touched: set[str] = field(default_factory=set)
     unsettled_removal: bool = False
 
-    def work(self, payload: dict[str, object], seq: int, *, recreate: bool) -> Work:
+    def work(self, payload: dict[str, object], seq: int, *, recreate: bool) -> SyncIntent:
         calendar_id, event_id = self.bound or (None, None)
         return work(
             payload,
@@ -54,17 +54,17 @@ class Store:
             strays=tuple(sorted(self.touched)),
         )
 
-    def begin(self, item: Work) -> None:
+    def begin(self, item: SyncIntent) -> None:
         self.touched.add(item.payload.calendar_id)
         self.unsettled_removal |= isinstance(item.payload, Cancel) or item.recreate
 
-    def settle(self, item: Work, done: Done) -> None:
+    def settle(self, item: SyncIntent, done: Done) -> None:
         cancel = isinstance(item.payload, Cancel)
         self.bound = None if cancel else (done.calendar_id, done.event_id)
         self.etag, self.generation, self.cancelled = done.etag, done.generation, cancel
         self.touched, self.unsettled_removal = set(done.strays), False
 
-    def died(self, item: Work, dead: Dead, before: set[str]) -> None:
+    def died(self, item: SyncIntent, dead: Dead, before: set[str]) -> None:
         """A calendar could not be seen: what was written counts, and a cancel may have removed something."""
         if dead.written is not None:
             self.settle(item, dead.written)
@@ -80,9 +80,9 @@ class Chaos:
         self.google = Google(seed)
         self.store = Store()
         self.hidden = False
-        self.wire: list[Request] = []
+        self.wire: list[ApiRequest] = []
 
-    def attempt(self, item: Work, *, luck: float) -> Done | None:
+    def attempt(self, item: SyncIntent, *, luck: float) -> Done | None:
         """Drive an item; it may break off before or after any of its requests was carried out, or before the settle."""
         before = set(self.store.touched)
         self.store.begin(item)
@@ -105,9 +105,9 @@ class Chaos:
         assert isinstance(outcome, Done), outcome
         return None if self.rng.random() > luck else outcome
 
-    def break_off(self, request: Request) -> None:
+    def break_off(self, request: ApiRequest) -> None:
         fate = self.rng.choice(["lost", "unheard", "late"])
-        if fate == "unheard" or (fate == "late" and request.step in (Step.INSERT, Step.REVIVE)):
+        if fate == "unheard" or (fate == "late" and request.step in (Method.INSERT, Method.REVIVE)):
             self.google.carry_out(request)
         elif fate == "late":
             self.wire.append(request)
@@ -143,7 +143,7 @@ class Chaos:
             return cancel_json(calendar_id)
         return upsert_json(f"state {seq}", calendar_id)
 
-    def step(self, seq: int, *, luck: float) -> Work:
+    def step(self, seq: int, *, luck: float) -> SyncIntent:
         """One item, attempted until it is settled or given up for a newer one."""
         payload = self.payload(seq)
         recreate = payload["operation"] == "UPSERT_EVENT" and self.rng.random() < 0.15
@@ -159,7 +159,7 @@ class Chaos:
             if luck < 1.0 and self.rng.random() < 0.5:
                 return item
 
-    def check(self, item: Work) -> None:
+    def check(self, item: SyncIntent) -> None:
         live = {calendar_id: self.google.titles(calendar_id) for calendar_id in (CALENDAR, OTHER)}
         wanted: dict[str, list[str]] = {CALENDAR: [], OTHER: []}
         if isinstance(item.payload, Upsert):

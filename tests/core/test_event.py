@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core import event
-from reactor.core.ids import event_id
+from reactor.core.calendar import event
+from reactor.core.calendar.ids import event_id
 from reactor.core.payload import Upsert, parse
 from tests.support.dialogues import KEY, WORKSPACE, upsert_json
 

@@ -2,11 +2,11 @@
 
 from hypothesis import given, strategies as st
 
-from reactor.core.answers import BAD_REQUEST, LOST, NO_CALENDAR, NOBODYS, RATE, SERVER, UNEXPECTED, UNSENT
-from reactor.core.evidence import CAPACITY, Answered, Evidence
+from reactor.core.calendar.answers import BAD_REQUEST, LOST, NO_CALENDAR, NOBODYS, RATE, SERVER, UNEXPECTED, UNSENT
+from reactor.core.calendar.token_answers import NO_ANSWER
+from reactor.core.dispatch.evidence import CAPACITY, Answered, Evidence
 from reactor.core.item import Item
 from reactor.core.outcome import Dead, Outcome, Retry, Scope, Superseded
-from reactor.core.token_answers import NO_ANSWER
 from tests.core.test_lanes import DONE, claimed
 
 

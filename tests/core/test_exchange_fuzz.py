@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from reactor.core import answers
-from reactor.core.dialogue import Ask, Dialogue
-from reactor.core.exchange import exchange, inventory
-from reactor.core.messages import Answer, NoAnswer, Remote, Reply
+from reactor.core.calendar import answers
+from reactor.core.calendar.dialogue import Dialogue, Send
+from reactor.core.calendar.exchange import exchange, inventory
+from reactor.core.calendar.messages import NoResponse, RemoteEvent, Reply, Response
 from reactor.core.outcome import Dead, Done, Retry, Superseded
 from tests.core.test_answers import page, refusal
 from tests.support.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json, work
@@ -21,7 +21,7 @@ REFUSALS = st.builds(
     st.sampled_from(["m", "Invalid sequence value."]),
 )
 STRANGERS = st.sampled_from([200, 302, 403, 502]).map(page)
-NOTHING = st.builds(NoAnswer, st.just("lost"), st.booleans())
+NOTHING = st.builds(NoResponse, st.just("lost"), st.booleans())
 PRIVATE = st.fixed_dictionaries(
     {},
     optional={
@@ -60,15 +60,15 @@ MEMORY = st.fixed_dictionaries(
 )
 
 
-def reply_to(ask: Ask, found: Any) -> Reply:
+def reply_to(ask: Send, found: Any) -> Reply:
     """An event answers under the id that was asked for, so that it is not always refused for that."""
     if isinstance(found, bytes):
-        return Answer(204, {}, found)
+        return Response(204, {}, found)
     if not isinstance(found, dict):
         reply: Reply = found
         return reply
     event = found | ({"id": ask.request.resource.rsplit("/", 1)[-1]} if "id" in found else {})
-    return Answer(200, {}, json.dumps(event).encode())
+    return Response(200, {}, json.dumps(event).encode())
 
 
 def drive(dialogue: Dialogue[Any], replies: list[Any]) -> Any:
@@ -95,7 +95,7 @@ def test_an_item_ends_with_an_outcome(payload: dict[str, Any], memory: dict[str,
 @given(st.lists(REPLIES, min_size=1))
 def test_a_list_ends_with_events_or_an_outcome(replies: list[Any]) -> None:
     if replies[0] and isinstance(replies[0], dict):
-        replies = [*replies, NoAnswer("lost")]  # a page that names itself as the next one is another test
+        replies = [*replies, NoResponse("lost")]  # a page that names itself as the next one is another test
     found = drive(inventory(CALENDAR, WORKSPACE), replies)
     assert isinstance(found, list | Retry | Dead)
 
@@ -103,7 +103,7 @@ def test_a_list_ends_with_events_or_an_outcome(replies: list[Any]) -> None:
 def test_pages_without_end_come_to_an_end() -> None:
     dialogue = inventory(CALENDAR, WORKSPACE)
     next(dialogue)
-    endless = Answer(200, {}, b'{"items":[],"nextPageToken":"again"}')
+    endless = Response(200, {}, b'{"items":[],"nextPageToken":"again"}')
     outcome = None
     for _ in range(2_000):
         try:
@@ -128,11 +128,11 @@ def test_pages_are_put_together_and_what_is_not_ours_is_left_out() -> None:
         listed("a_20261201", recurringEventId="a"),
         listed("c", status="cancelled"),
     ]
-    ask = dialogue.send(Answer(200, {}, json.dumps({"items": first, "nextPageToken": "p 2"}).encode()))
+    ask = dialogue.send(Response(200, {}, json.dumps({"items": first, "nextPageToken": "p 2"}).encode()))
     assert ask.request.target.endswith("pageToken=p+2")
-    events = drive_last(dialogue, Answer(200, {}, json.dumps({"items": [listed("d")]}).encode()))
+    events = drive_last(dialogue, Response(200, {}, json.dumps({"items": [listed("d")]}).encode()))
     assert [event.event_id for event in events] == ["a", "d"]
-    assert events[0] == Remote("a", '"1"', workspace_id=WORKSPACE, source_key=KEY, seq=3)
+    assert events[0] == RemoteEvent("a", '"1"', workspace_id=WORKSPACE, source_key=KEY, seq=3)
 
 
 def drive_last(dialogue: Dialogue[Any], reply: Reply) -> Any:

@@ -1,6 +1,6 @@
 """Alive and ready are two questions."""
 
-from reactor.core.health import LONGEST_CYCLE, Facts, liveness, readiness, startup
+from reactor.core.health import LONGEST_CYCLE, HealthFacts, liveness, readiness, startup
 
 
 def test_loops_that_go_round_are_alive() -> None:
@@ -17,7 +17,7 @@ def test_a_loop_that_stands_still_is_named() -> None:
 
 
 def test_ready_takes_everything() -> None:
-    facts = Facts({}, schema_current=True, claiming=True, listening=True)
+    facts = HealthFacts({}, schema_current=True, claiming=True, listening=True)
     assert readiness(facts).well
     facts.draining = True
     assert readiness(facts).problems == ("It is stopping.",)
@@ -28,11 +28,11 @@ def test_ready_takes_everything() -> None:
 
 
 def test_what_is_not_ready_is_said() -> None:
-    assert len(readiness(Facts({})).problems) == 3
+    assert len(readiness(HealthFacts({})).problems) == 3
 
 
 def test_it_has_started_once_it_was_ready_whatever_comes_later() -> None:
-    facts = Facts({})
+    facts = HealthFacts({})
     assert startup(facts).problems == ("It has not been ready yet.", *readiness(facts).problems)
     facts.has_been_ready = True
     assert startup(facts).well

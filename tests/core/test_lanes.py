@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from reactor.core.answers import (
+from reactor.core.calendar.answers import (
     LOST,
     NO_CALENDAR,
     NOBODYS,
@@ -21,18 +21,18 @@ from reactor.core.answers import (
     UNEXPECTED,
     UNSENT,
 )
-from reactor.core.breaker import Breaker, State
-from reactor.core.evidence import Answered
-from reactor.core.guard import Guard, Whole
-from reactor.core.item import Consent, Item, Memory
-from reactor.core.lane import Batch, LaneCache
-from reactor.core.lanes import IN_HAND, Lanes
-from reactor.core.limits import Limits
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import Breaker, BreakerState
+from reactor.core.dispatch.evidence import Answered
+from reactor.core.dispatch.guard import TRIAL, Guard, ProcessGuard
+from reactor.core.dispatch.lane import Batch, LaneCache
+from reactor.core.dispatch.lanes import IN_HAND, Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Done, Outcome, Retry, Scope
 from reactor.core.policy import prepare
 from reactor.core.stats import Histogram
-from reactor.core.verdict import Verdict
-from reactor.core.work import Work
 from tests.support.loop_world import payload, source_id, unlimited, workspace
 
 DONE = Done("event", "ada@example.com", 0, '"1"')
@@ -54,8 +54,8 @@ def claimed(number: int, source: int, *, version: str = "v1", key: str | None = 
         max_attempts=5,
         age=0.0,
         is_child=False,
-        memory=Memory(),
-        consent=Consent("encrypted", version),
+        memory=SourceState(),
+        consent=WorkspaceConnection("encrypted", version),
     )
 
 
@@ -68,7 +68,7 @@ def add(them: Lanes, number: int, *sources: int, now: float = 0.0, **more: Any) 
     for source in sources:
         item = claimed(number, source, **more)
         work = prepare(item)
-        assert isinstance(work, Work)
+        assert isinstance(work, SyncIntent)
         them.add(them.claimed(item), item, work, now)
 
 
@@ -83,12 +83,12 @@ def end(them: Lanes, batch: Batch, outcome: Outcome = DONE, now: float = 0.0) ->
     """The request is over and its items are settled."""
     for entry in batch.entries:
         them.evidence.take_in(entry.item, outcome)
-    them.ended(batch, Verdict.of([outcome]), now, random=0.0)
+    them.ended(batch, RequestEvidence.of([outcome]), now, random=0.0)
     for entry in batch.entries:
         them.settled(entry.item.workspace_id, now)
 
 
-def state_of(breaker: Breaker) -> State:
+def state_of(breaker: Breaker) -> BreakerState:
     return breaker.state  # through a function, since mypy believes that an attribute stays what it was
 
 
@@ -119,7 +119,7 @@ def test_a_lane_that_is_held_before_its_turn_comes_leaves_the_line_until_it_open
     add(them, 1, 1)
     [first] = send(them)
     add(them, 1, 2)
-    them.ended(first, Verdict.of([RATE]), 0.0, random=0.0)
+    them.ended(first, RequestEvidence.of([RATE]), 0.0, random=0.0)
     assert send(them) == []
     them.tick(1.0)
     assert [sources(batch) for batch in send(them, 1.0)] == [[2]]
@@ -204,7 +204,7 @@ def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
         add(them, 1, number)
         [batch] = send(them)
         end(them, batch, SERVER)
-        assert (batch.lane.guard.breaker.state is State.OPEN) is (number == 4)
+        assert (batch.lane.guard.breaker.state is BreakerState.OPEN) is (number == 4)
     assert set(them.excluded) == {workspace(1)}
     assert them.whole.opens_at(0.0) <= 0, "one workspace is one witness"
     assert them.alarm_at(0.0) == 1.0
@@ -240,9 +240,9 @@ def test_outages_of_many_lanes_stop_everything_and_one_item_tries() -> None:
     add(them, 8, 1)
     send(them)
     for batch in batches:
-        assert them.whole.breaker.state is State.CLOSED
+        assert them.whole.breaker.state is BreakerState.CLOSED
         end(them, batch, LOST)
-    assert state_of(them.whole.breaker) is State.OPEN
+    assert state_of(them.whole.breaker) is BreakerState.OPEN
     assert them.slots(0.0) == 0
     add(them, 9, 1, 2)
     assert send(them) == []
@@ -253,7 +253,7 @@ def test_what_cannot_leave_soon_is_given_back() -> None:
     add(them, 1, 1)
     [batch] = send(them)
     add(them, 1, 2, 3)
-    end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=30.0))
+    end(them, batch, replace(RATE, after=30.0))
     assert [ready.item.seq for ready in them.surrendered()] == [2, 3]
     assert them.surrendered() == []
     them.settled(workspace(1), 0.0)
@@ -295,6 +295,78 @@ def test_a_fault_of_everybody_holds_everything_then_one_item_tries() -> None:
     assert them.slots(1.0) > 1
 
 
+def test_a_request_that_hangs_does_not_delay_the_one_that_tries_for_all() -> None:
+    """Seen in the simulator: a calendar that does not answer, then a refusal of the deployment that lasted a moment."""
+    them = lanes(claim_size=5)
+    add(them, 1, 1)
+    [hanging] = send(them)
+    add(them, 2, 2)
+    [refused] = send(them)
+    end(them, refused, ALL)
+    assert them.slots(0.5) == 0
+    assert them.alarm_at(0.5) == 1.0, "the end of the hold"
+    assert them.slots(1.0) == 1
+    add(them, 3, 3, now=1.0)
+    assert them.slots(1.0) == 0, "one at a time"
+    [trial] = send(them, 1.0)
+    add(them, 3, 4, now=1.0)
+    assert send(them, 1.0) == []
+    end(them, trial, now=1.1)
+    assert sources(*send(them, 1.1)) == [4]
+    end(them, hanging, LOST, 20.0)
+    assert them.slots(20.0) == 5
+
+
+def test_an_item_that_tries_and_hangs_is_followed_by_another() -> None:
+    them = lanes(claim_size=5)
+    add(them, 1, 1)
+    [refused] = send(them)
+    end(them, refused, ALL)
+    assert them.slots(1.0) == 1
+    add(them, 2, 2, now=1.0)
+    [hanging] = send(them, 1.0)
+    assert them.slots(1.0) == 0
+    assert them.alarm_at(1.0) == 1.0 + TRIAL
+    assert them.slots(1.0 + TRIAL) == 1
+    add(them, 3, 3, now=1.0 + TRIAL)
+    assert them.slots(1.0 + TRIAL) == 0, "one at a time"
+    [trial] = send(them, 1.0 + TRIAL)
+    end(them, trial, now=4.0)
+    assert them.slots(4.0) == 5
+    end(them, hanging, LOST, 20.0)
+    assert them.slots(20.0) == 5
+
+
+def test_a_request_that_hangs_does_not_delay_the_one_that_tries_for_its_lane() -> None:
+    them = lanes(lane_cap=3)
+    add(them, 1, 1)
+    [hanging] = send(them)
+    add(them, 1, 2)
+    [refused] = send(them)
+    end(them, refused, NO_CALENDAR)
+    them.tick(1.0)
+    assert workspace(1) not in them.excluded
+    add(them, 1, 3, now=1.0)
+    assert workspace(1) in them.excluded, "one at a time"
+    [trial] = send(them, 1.0)
+    end(them, trial, now=1.1)
+    assert workspace(1) not in them.excluded
+    end(them, hanging, LOST, 20.0)
+
+
+def test_outages_before_the_breaker_opened_do_not_delay_its_probe() -> None:
+    guard = ProcessGuard(unlimited(8))
+    hanging = guard.take(0.0, 1)
+    for number in range(5):
+        guard.judge_of(workspace(number), guard.take(0.0, 1), RequestEvidence.of([LOST]), 0.0, random=0.0)
+    assert guard.ready_at(0.0) == 1.0
+    probe = guard.take(1.0, 1)
+    guard.judge_of(workspace(9), hanging, RequestEvidence.of([LOST]), 2.0, random=0.0)
+    assert guard.ready_at(2.0) == math.inf
+    guard.judge_of(workspace(1), probe, RequestEvidence.of([DONE]), 2.0, random=0.0)
+    assert guard.ready_at(2.0) == 2.0
+
+
 def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
     them = lanes(lane_cap=1)
     add(them, 1, 1)
@@ -318,7 +390,7 @@ def test_a_condemned_lane_is_claimed_for_again_when_all_of_it_is_settled() -> No
     add(them, 1, 3)
     assert them.condemn(batch.lane, "v1")
     assert not them.condemn(batch.lane, "v1")
-    them.ended(batch, Verdict.of([REVOKED]), 0.0, random=0.0)
+    them.ended(batch, RequestEvidence.of([REVOKED]), 0.0, random=0.0)
     assert set(them.excluded) == {workspace(1)}
     assert [ready.item.seq for ready in them.surrendered()] == [3]
     for _ in range(3):
@@ -353,7 +425,7 @@ def test_lost_claims_are_not_given_back() -> None:
     add(them, 1, 1)
     [batch] = send(them)
     add(them, 1, 2, 3)
-    end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=30.0))
+    end(them, batch, replace(RATE, after=30.0))
     them.clear()
     assert them.surrendered() == []
 
@@ -372,7 +444,7 @@ def test_lost_claims_keep_no_place_in_the_line_and_wait_for_nothing() -> None:
     add(them, 4, 2)
     assert [batch.lane.workspace_id for batch in send(them)] == [workspace(5), workspace(4)], "in the order they came"
     for batch in busy:
-        them.ended(batch, Verdict.of([DONE]), 0.0, random=0.0)
+        them.ended(batch, RequestEvidence.of([DONE]), 0.0, random=0.0)
 
 
 def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told() -> None:
@@ -412,7 +484,7 @@ def test_old_alarms_are_forgotten() -> None:
     for number in range(500):
         add(them, number, 1)
         [batch] = send(them, float(number))
-        end(them, batch, Retry(RATE.reason, counts=False, scope=Scope.LANE, after=86_400.0), float(number))
+        end(them, batch, replace(RATE, after=86_400.0), float(number))
     assert len(list(them)) <= 11
     assert len(them._alarms) <= 2 * 11 + 65
     assert them.alarm_at(500.0) < 1_000 + 86_400
@@ -502,14 +574,14 @@ def test_busy_lanes_are_never_dropped() -> None:
     ],
 )
 def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:
-    verdict = Verdict.of([outcome])
+    verdict = RequestEvidence.of([outcome])
     assert (verdict.life, verdict.outage) == (life, outage)
 
 
 def test_the_longest_wait_holds() -> None:
     after = [replace(FOLLOWER, after=seconds) for seconds in (3.0, 7.0, None, 5.0)]
-    assert Verdict.of(after).lane_after == 7.0
-    assert Verdict.of(replace(retry, outage=True) for retry in after).outage_after == 7.0
+    assert RequestEvidence.of(after).lane_after == 7.0
+    assert RequestEvidence.of(replace(retry, outage=True) for retry in after).outage_after == 7.0
 
 
 @pytest.mark.parametrize(
@@ -533,7 +605,7 @@ def test_a_time_to_wait_holds_for_what_its_reason_holds_back(
     [batch] = send(them)
     for guard in (batch.lane.guard, them.whole):
         guard.breaker.threshold = 1
-    them.ended(batch, Verdict.of(reasons), 0.0, random=0.0)
+    them.ended(batch, RequestEvidence.of(reasons), 0.0, random=0.0)
     assert (max(batch.lane.guard.held_until, 0), max(them.whole.held_until, 0)) == (lane, whole)
     assert batch.lane.guard.breaker.ready_at(0.0) == them.whole.breaker.ready_at(0.0) == lane_breaker
 
@@ -553,16 +625,14 @@ def test_holds_grow_and_success_ends_them() -> None:
 
 
 def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
-    guard = Whole(unlimited(4))
+    guard = ProcessGuard(unlimited(4))
     for number in range(5):
         permit = guard.take(0.0, 1)
-        guard.limits.release()
-        guard.judge_of(workspace(number), permit, Verdict.of([LOST]), 0.0, random=0.0)
+        guard.judge_of(workspace(number), permit, RequestEvidence.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     permit = guard.take(1.0, 1)
     assert guard.ready_at(1.0) == math.inf
-    guard.limits.release()
-    guard.judge_of(workspace(1), permit, Verdict.of([FOLLOWER]), 1.0, random=0.0)
+    guard.judge_of(workspace(1), permit, RequestEvidence.of([FOLLOWER]), 1.0, random=0.0)
     assert guard.ready_at(1.0) == 1.0
 
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from reactor.core.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
+from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.lane import Batch, Lane, QueuedItem
+from reactor.core.dispatch.lanes import PATIENCE, Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.verdict import RequestEvidence
 from reactor.core.item import Item
-from reactor.core.lane import Batch, Lane, Ready
-from reactor.core.lanes import PATIENCE, Lanes
-from reactor.core.limits import Limits
 from reactor.core.outcome import Outcome
 from reactor.core.policy import prepare
-from reactor.core.verdict import Verdict
-from reactor.core.work import Work
 from tests.core.test_lanes import ALL, DONE, FOLLOWER, claimed, lanes, send
 from tests.support.loop_world import source_id, unlimited, workspace
 
@@ -38,7 +38,7 @@ class Sent:
     """A request, and those of its items of which nothing was heard yet."""
 
     batch: Batch
-    entries: list[Ready]
+    entries: list[QueuedItem]
 
 
 class AnyLife(RuleBasedStateMachine):
@@ -101,10 +101,10 @@ class AnyLife(RuleBasedStateMachine):
             sent = self.under_way.pop(which % len(self.under_way))
             for entry in sent.entries:
                 self.take(sent, entry, outcome)
-            self.them.ended(sent.batch, Verdict.of([outcome]), self.now, random=0.5)
+            self.them.ended(sent.batch, RequestEvidence.of([outcome]), self.now, random=0.5)
             self.pump()
 
-    def take(self, sent: Sent, entry: Ready, outcome: Outcome) -> None:
+    def take(self, sent: Sent, entry: QueuedItem, outcome: Outcome) -> None:
         self.them.evidence.take_in(entry.item, outcome)
         if outcome is REVOKED:
             self.them.condemn(sent.batch.lane, "v1")
@@ -168,7 +168,7 @@ class AnyLife(RuleBasedStateMachine):
             if which % 2:
                 self.them.broken_off(batch, self.now)
             else:
-                self.them.ended(batch, Verdict.of([outcome]), self.now, random=0.5)
+                self.them.ended(batch, RequestEvidence.of([outcome]), self.now, random=0.5)
 
     @rule(seconds=st.sampled_from([0.01, 0.4, 1.0, 1.5, 5.0, 70.0]))
     def wait(self, seconds: float) -> None:
@@ -266,9 +266,9 @@ class AnyLife(RuleBasedStateMachine):
         assert self.them.slots(self.now) > 1
 
 
-def works(item: Item) -> Work:
+def works(item: Item) -> SyncIntent:
     work = prepare(item)
-    assert isinstance(work, Work)
+    assert isinstance(work, SyncIntent)
     return work
 
 

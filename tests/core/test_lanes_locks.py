@@ -2,9 +2,9 @@
 
 import pytest
 
-from reactor.core.answers import NO_CALENDAR
-from reactor.core.lanes import SHARE, Lanes
-from reactor.core.verdict import Verdict
+from reactor.core.calendar.answers import NO_CALENDAR
+from reactor.core.dispatch.lanes import SHARE, Lanes
+from reactor.core.dispatch.verdict import RequestEvidence
 from tests.core.test_lanes import DONE, add, claimed, end, lanes, send
 from tests.support.loop_world import workspace
 
@@ -22,7 +22,7 @@ def waiting_for_locks(them: Lanes, spaces: int, rounds: int) -> None:
         for batch in send(them):
             for entry in batch.entries:
                 them.evidence.take_in(entry.item, DONE)
-            them.ended(batch, Verdict.of([DONE]), 0.0, random=0.0)
+            them.ended(batch, RequestEvidence.of([DONE]), 0.0, random=0.0)
             for entry in batch.entries:
                 them.deferred(entry.item.workspace_id, 0.0)
         assert not them.surrendered()
@@ -62,7 +62,7 @@ def test_what_waits_for_a_lock_does_not_keep_a_suspect_from_being_tried() -> Non
     them = lanes()
     add(them, 1, 1, 2)
     [first] = send(them)
-    them.ended(first, Verdict.of([NO_CALENDAR]), 0.0, random=0.0)
+    them.ended(first, RequestEvidence.of([NO_CALENDAR]), 0.0, random=0.0)
     them.settled(workspace(1), 0.0)
     them.deferred(workspace(1), 0.0)
     them.whole.hold(0.0, sent_at=0.0, random=0.0, after=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from reactor.core.limits import RECOVERY_SECONDS, Limits
+from reactor.core.dispatch.limits import RECOVERY_SECONDS, Limits
 
 
 def bucket(*, burst: int = 50, ceiling: float = 10.0, floor: float = 0.5, in_flight_cap: int = 1000) -> Limits:

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core import messages
-from reactor.core.messages import Answer, Place, Remote, Step
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import EventRef, Method, RemoteEvent, Response
 
-ODD = Place("en.usa#holiday@group.v.calendar.google.com", "ev/1?x")
+ODD = EventRef("en.usa#holiday@group.v.calendar.google.com", "ev/1?x")
 ETAG = '"3321539261536000"'
 
 
-def answer(found: Any) -> Answer:
-    return Answer(200, {}, json.dumps(found).encode())
+def answer(found: Any) -> Response:
+    return Response(200, {}, json.dumps(found).encode())
 
 
 @pytest.mark.parametrize(
@@ -26,24 +26,24 @@ def answer(found: Any) -> Answer:
         messages.delete(ODD, etag=ETAG),
         messages.get(ODD),
         messages.listing(ODD.calendar_id, "w"),
-        messages.glance(ODD.calendar_id),
+        messages.probe_calendar(ODD.calendar_id),
     ],
     ids=lambda request: request.step,
 )
-def test_ids_are_encoded_whole(request_: messages.Request) -> None:
+def test_ids_are_encoded_whole(request_: messages.ApiRequest) -> None:
     path = request_.target.partition("?")[0]
     assert path.startswith("calendar/v3/calendars/en.usa%23holiday%40group.v.calendar.google.com/events")
-    assert path.count("/") == (4 if request_.step in (Step.INSERT, Step.LIST) else 5)
+    assert path.count("/") == (4 if request_.step in (Method.INSERT, Method.LIST) else 5)
 
 
 @pytest.mark.parametrize("name", [".", "..", "..."])
 def test_only_dots_do_not_climb_the_path(name: str) -> None:
-    assert f"/{name}/" not in messages.get(Place(name, "e")).target
+    assert f"/{name}/" not in messages.get(EventRef(name, "e")).target
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_id_makes_a_plain_target(calendar_id: str, event_id: str) -> None:
-    target = messages.get(Place(calendar_id, event_id)).target
+    target = messages.get(EventRef(calendar_id, event_id)).target
     assert target.isascii()
     assert target.isprintable()
     assert " " not in target
@@ -81,7 +81,7 @@ def test_a_list_asks_for_exactly_one_property() -> None:
 
 
 def test_requests_on_one_event_have_one_resource() -> None:
-    a, b = Place("c", "1"), Place("c", "2")
+    a, b = EventRef("c", "1"), EventRef("c", "2")
     assert messages.get(a).resource == messages.insert(a, {}).resource == messages.delete(a, etag=ETAG).resource
     assert messages.get(a).resource != messages.get(b).resource
 
@@ -89,11 +89,11 @@ def test_requests_on_one_event_have_one_resource() -> None:
 def test_an_event_is_read() -> None:
     private = {"reactorWorkspace": "w", "reactorSource": "s", "reactorSeq": "12", "reactorGeneration": "1", "x": 1}
     found = {"id": "e", "etag": ETAG, "status": "confirmed", "sequence": 3, "extendedProperties": {"private": private}}
-    assert messages.remote(answer(found)) == Remote("e", ETAG, False, 3, "w", "s", 12)
+    assert messages.remote(answer(found)) == RemoteEvent("e", ETAG, False, 3, "w", "s", 12)
 
 
 def test_a_tombstone_may_have_nothing_but_its_id() -> None:
-    assert messages.remote(answer({"id": "e", "status": "cancelled"})) == Remote("e", None, cancelled=True)
+    assert messages.remote(answer({"id": "e", "status": "cancelled"})) == RemoteEvent("e", None, cancelled=True)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_a_seq_is_a_number_in_digits(seq: object) -> None:
 
 def test_a_page_is_read() -> None:
     page = messages.page(answer({"items": [{"id": "e", "etag": ETAG}], "nextPageToken": "t"}))
-    assert page == messages.Page((Remote("e", ETAG),), "t")
-    assert messages.page(answer({})) == messages.Page(())
+    assert page == messages.EventPage((RemoteEvent("e", ETAG),), "t")
+    assert messages.page(answer({})) == messages.EventPage(())
 
 
 @pytest.mark.parametrize("found", [[], {"items": 1}, {"items": [1]}, {"items": [], "nextPageToken": 1}])
@@ -141,8 +141,8 @@ def test_what_is_no_page_is_not_read(found: object) -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.just(b"[" * 100_000) | st.just(b"9" * 9_999))
 def test_any_bytes_are_read_or_not(body: bytes) -> None:
-    messages.remote(Answer(200, {}, body))
-    messages.page(Answer(200, {}, body))
+    messages.remote(Response(200, {}, body))
+    messages.page(Response(200, {}, body))
 
 
 LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["e", ETAG, "cancelled"])

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core import event, others
-from reactor.core.messages import Step
+from reactor.core.calendar import event, others
+from reactor.core.calendar.messages import Method
 from reactor.core.payload import Upsert, parse
 from tests.core.test_upsert import bound, done
 from tests.support.dialogues import CALENDAR, WORKSPACE, Google, cancel_json, upsert_json, work
 
-UPDATE, DELETE, GET = Step.UPDATE, Step.DELETE, Step.GET
+UPDATE, DELETE, GET = Method.UPDATE, Method.DELETE, Method.GET
 GUEST = {"email": "grace@example.com", "responseStatus": "accepted"}
 POPUP = {"useDefault": False, "overrides": [{"method": "popup", "minutes": 7}]}
 HANDS: dict[str, dict[str, Any]] = {

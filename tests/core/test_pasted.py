@@ -12,7 +12,7 @@ from reactor.core.pasted import LONGEST_TOKEN, document_kind, is_token, kind_of
 TOKEN = "1//0gAb-_cD" + "x" * 90
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
-KINDS: list[tuple[pasted.Kind, list[str]]] = [
+KINDS: list[tuple[pasted.PastedKind, list[str]]] = [
     (pasted.QUOTED, [f'"{TOKEN}"', f"'{TOKEN}'", f"`{TOKEN}`", f"“{TOKEN}”", f'"{TOKEN}']),
     (
         pasted.ESCAPED,
@@ -36,7 +36,7 @@ KINDS: list[tuple[pasted.Kind, list[str]]] = [
     (pasted.BROKEN_JSON, ["{", '{"type": "service_account", "private', "[" * 60_000]),
     (pasted.OTHER_JSON, ["[]", '{"a": 1}', '[{"type": "service_account"}]', '{"type": ["service_account"]}']),
 ]
-DOCUMENTS: list[tuple[pasted.Kind, list[dict[str, Any]]]] = [
+DOCUMENTS: list[tuple[pasted.PastedKind, list[dict[str, Any]]]] = [
     (pasted.KEY_FILE, [{"type": "service_account", "private_key": "x"}]),
     (pasted.AUTHORIZED_USER, [{"type": "authorized_user", "refresh_token": TOKEN}]),
     (pasted.EXTERNAL, [{"type": "external_account"}, {"type": "impersonated_service_account"}]),
@@ -52,7 +52,7 @@ DOCUMENTS: list[tuple[pasted.Kind, list[dict[str, Any]]]] = [
     [(text, kind) for kind, texts in KINDS for text in texts]
     + [(json.dumps(each), kind) for kind, documents in DOCUMENTS for each in documents],
 )
-def test_a_text_is_called_by_its_name(text: str, kind: pasted.Kind) -> None:
+def test_a_text_is_called_by_its_name(text: str, kind: pasted.PastedKind) -> None:
     assert kind_of(text) == kind
     assert kind.sentence.startswith(f"That is {kind.what}; ")
 

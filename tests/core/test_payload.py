@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from reactor.core import payload as payloads
-from reactor.core.event import body
+from reactor.core.calendar.event import body
 from reactor.core.item import Oversized
 from reactor.core.payload import BadPayloadError, Cancel, EventType, Operation, Payload, Rebuild, Upsert, source_key
 from reactor.errors import PermanentError

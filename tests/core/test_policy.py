@@ -8,13 +8,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from reactor.core import answers
-from reactor.core.evidence import Answered
-from reactor.core.item import Applied, Consent, Item, Memory, Oversized, Settlement
+from reactor.core.backoff import HOLD_CAP
+from reactor.core.calendar import answers
+from reactor.core.calendar.prune import PruneTarget
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.evidence import Answered
+from reactor.core.item import AppliedReference, Item, Oversized, Settlement, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded
 from reactor.core.policy import (
     AGE_BOUND,
-    HOLD_CAP,
     LONGEST_ERROR,
     STUMBLED,
     blame_one,
@@ -24,12 +26,10 @@ from reactor.core.policy import (
     settle,
     stumble,
 )
-from reactor.core.stray import Stray
-from reactor.core.work import Work
 from tests.support.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
 
 DONE = Done("event1", CALENDAR, 3, '"etag"')
-BOUND = Memory(floor_seq=4, generation=2, event_id="event0", calendar_id=CALENDAR, etag='"old"')
+BOUND = SourceState(floor_seq=4, generation=2, event_id="event0", calendar_id=CALENDAR, etag='"old"')
 
 
 def item(payload: Any = None, **fields: Any) -> Item:
@@ -46,15 +46,15 @@ def item(payload: Any = None, **fields: Any) -> Item:
         "max_attempts": 5,
         "age": 1.0,
         "is_child": False,
-        "memory": Memory(),
-        "consent": Consent("encrypted", "v1"),
+        "memory": SourceState(),
+        "consent": WorkspaceConnection("encrypted", "v1"),
     }
     return Item(**known | fields)
 
 
-def prepared(claimed: Item) -> Work:
+def prepared(claimed: Item) -> SyncIntent:
     work = prepare(claimed)
-    assert isinstance(work, Work)
+    assert isinstance(work, SyncIntent)
     assert prepare(as_text(claimed)) == work, "the payload as JSON text is read as the decoded one is"
     return work
 
@@ -78,7 +78,7 @@ def end(claimed: Item, outcome: Outcome, *, answered: Answered = Answered.WORKSP
 
 
 def test_what_is_remembered_goes_into_the_work() -> None:
-    memory = Memory(4, 2, "event0", OTHER, '"old"', cancelled=True, reopen=True, strays=(CALENDAR,))
+    memory = SourceState(4, 2, "event0", OTHER, '"old"', cancelled=True, reopen=True, strays=(CALENDAR,))
     work = prepared(item(memory=memory))
     assert (work.workspace_id, work.source_key, work.seq) == (WORKSPACE, KEY, 7)
     assert (work.generation, work.bound_event_id, work.bound_calendar_id) == (2, "event0", OTHER)
@@ -152,7 +152,7 @@ def test_only_a_child_recreates_its_event_and_overrules_what_the_calendar_shows(
 
 
 def test_only_a_child_is_about_a_stray() -> None:
-    stray = Stray(WORKSPACE, CALENDAR, "event9", '"1"')
+    stray = PruneTarget(WORKSPACE, CALENDAR, "event9", '"1"')
     assert prepared(item(stray.as_json(), is_child=True)).payload == stray
     assert refused(item(stray.as_json())).failure_code is FailureCode.BAD_PAYLOAD
 
@@ -167,7 +167,7 @@ def test_only_a_child_is_about_a_stray() -> None:
     ],
 )
 def test_a_stray_that_somebody_has_changed_is_refused(wrong: dict[str, Any]) -> None:
-    payload = Stray(WORKSPACE, CALENDAR, "event9", '"1"').as_json() | wrong
+    payload = PruneTarget(WORKSPACE, CALENDAR, "event9", '"1"').as_json() | wrong
     assert refused(item(payload, is_child=True)).failure_code is FailureCode.BAD_PAYLOAD
 
 
@@ -204,7 +204,7 @@ def test_a_rebuild_that_counts_nothing_stays_away_for_as_long_as_it_has_been_the
 
 
 def test_a_removed_stray_is_nothing_to_remember() -> None:
-    claimed = item(Stray(WORKSPACE, CALENDAR, "event9", '"1"').as_json(), is_child=True)
+    claimed = item(PruneTarget(WORKSPACE, CALENDAR, "event9", '"1"').as_json(), is_child=True)
     settlement = end(claimed, DONE)
     assert (settlement.status, settlement.memory, settlement.applied) == ("COMPLETED", None, None)
     assert not settlement.moves_floor
@@ -222,8 +222,8 @@ def test_a_written_event_is_remembered_and_bound() -> None:
     assert (settlement.status, settlement.attempts, settlement.failure_code) == ("COMPLETED", 2, None)
     assert settlement.moves_floor
     assert settlement.last_error is None
-    assert settlement.memory == Memory(4, 3, "event1", CALENDAR, '"etag"'), "strays and reopen are cleared"
-    assert settlement.applied is Applied.ROW
+    assert settlement.memory == SourceState(4, 3, "event1", CALENDAR, '"etag"'), "strays and reopen are cleared"
+    assert settlement.applied is AppliedReference.ROW
     assert settlement.binding is not None
     assert (settlement.binding.event_id, settlement.binding.source_type) == ("event1", "task")
     assert settlement.binding.start == "2026-12-01T09:00:00+00:00"
@@ -254,7 +254,7 @@ def test_a_binding_of_whole_days_shows_days() -> None:
 
 def test_a_cancel_forgets_the_event_and_remembers_that_it_was_ours() -> None:
     settlement = end(item(cancel_json(), memory=BOUND), Done("event0", CALENDAR, 2))
-    assert settlement.memory == Memory(4, 2, cancelled=True)
+    assert settlement.memory == SourceState(4, 2, cancelled=True)
     assert settlement.unbind
     assert settlement.binding is None
     assert settlement.applied is None
@@ -278,7 +278,7 @@ def test_an_event_that_was_written_is_remembered_in_a_dead_letter_too() -> None:
     settlement = end(item(memory=BOUND), replace(answers.LEFT_BEHIND, written=replace(DONE, strays=(OTHER,))))
     assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.CALENDAR_GONE)
     assert settlement.last_error == answers.LEFT_BEHIND.reason
-    assert settlement.memory == Memory(4, 3, "event1", CALENDAR, '"etag"', strays=(OTHER,))
+    assert settlement.memory == SourceState(4, 3, "event1", CALENDAR, '"etag"', strays=(OTHER,))
     assert settlement.binding is not None
     assert settlement.applied is not None
     assert settlement.moves_floor
@@ -334,7 +334,7 @@ def test_an_event_that_a_person_deleted_is_unbound() -> None:
     memory = replace(BOUND, strays=(OTHER,))
     settlement = end(item(memory=memory), answers.EVENT_GONE)
     assert settlement.unbind
-    assert settlement.memory == Memory(4, 2, strays=(OTHER,))
+    assert settlement.memory == SourceState(4, 2, strays=(OTHER,))
 
 
 def test_only_a_dead_token_invalidates_the_connection() -> None:
@@ -355,7 +355,7 @@ def test_a_counted_attempt_backs_off_and_ends_at_the_maximum() -> None:
     last = end(item(attempts=4), answers.SERVER)
     assert (last.status, last.attempts, last.failure_code) == ("DEAD_LETTER", 5, FailureCode.EXHAUSTED)
     assert last.moves_floor
-    assert last.memory == Memory(strays=(CALENDAR,))
+    assert last.memory == SourceState(strays=(CALENDAR,))
 
 
 def test_the_lower_of_the_rows_maximum_and_the_ceiling_holds() -> None:
@@ -449,7 +449,7 @@ def test_what_was_sent_is_given_back_with_a_note() -> None:
     claimed = item(attempts=2)
     settlement = hold(claimed, prepared(claimed))
     assert (settlement.status, settlement.attempts, settlement.delay) == ("PENDING", 2, 0)
-    assert settlement.memory == Memory(strays=(CALENDAR,))
+    assert settlement.memory == SourceState(strays=(CALENDAR,))
 
 
 def test_what_was_not_sent_is_given_back_without() -> None:
@@ -465,7 +465,7 @@ def test_an_item_whose_handling_fails_has_an_attempt_less_and_a_note_of_what_it_
     settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=5)
     assert (settlement.status, settlement.attempts, settlement.last_error) == ("FAILED", 2, STUMBLED)
     assert settlement.delay > 0
-    assert settlement.memory == Memory(strays=(CALENDAR,))
+    assert settlement.memory == SourceState(strays=(CALENDAR,))
     assert stumble(claimed, None, random=0.0, ceiling=5).memory is None
 
 
@@ -475,4 +475,4 @@ def test_an_item_whose_handling_always_fails_is_a_dead_letter(most: int, ceiling
     settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=ceiling)
     assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.EXHAUSTED)
     assert (settlement.attempts, settlement.last_error) == (2, STUMBLED)
-    assert settlement.memory == Memory(strays=(CALENDAR,))
+    assert settlement.memory == SourceState(strays=(CALENDAR,))

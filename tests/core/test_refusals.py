@@ -2,31 +2,31 @@
 
 import pytest
 
-from reactor.core.refusals import AGAIN, FORGOTTEN, LASTING, Kind, Refusals, advice
+from reactor.core.refusals import AGAIN, FORGOTTEN, LASTING, Refusals, RefusedWork, advice
 
 
 def test_a_refusal_is_told_at_once_and_again_each_minute() -> None:
     refusals = Refusals()
-    told = [now for now in range(130) if refusals.refused(Kind.CLAIM, "42501", float(now))]
+    told = [now for now in range(130) if refusals.refused(RefusedWork.CLAIM, "42501", float(now))]
     assert told == [0, AGAIN, 2 * AGAIN]
-    assert refusals.refused(Kind.CLAIM, "25006", 130.0), "another one"
-    assert refusals.refused(Kind.SETTLE, "42501", 130.0), "of other work"
+    assert refusals.refused(RefusedWork.CLAIM, "25006", 130.0), "another one"
+    assert refusals.refused(RefusedWork.SETTLE, "42501", 130.0), "of other work"
 
 
 def test_it_is_over_with_the_first_success_of_its_kind() -> None:
     refusals = Refusals()
-    assert refusals.accepted(Kind.CLAIM) is None
-    refusals.refused(Kind.CLAIM, "53100", 1.0)
-    assert refusals.accepted(Kind.SETTLE) is None
-    over = refusals.accepted(Kind.CLAIM)
+    assert refusals.accepted(RefusedWork.CLAIM) is None
+    refusals.refused(RefusedWork.CLAIM, "53100", 1.0)
+    assert refusals.accepted(RefusedWork.SETTLE) is None
+    over = refusals.accepted(RefusedWork.CLAIM)
     assert over is not None
-    assert (over.kind, over.sqlstate, over.since) == (Kind.CLAIM, "53100", 1.0)
+    assert (over.kind, over.sqlstate, over.since) == (RefusedWork.CLAIM, "53100", 1.0)
     assert refusals.standing(1.0) == []
-    assert refusals.refused(Kind.CLAIM, "53100", 2.0), "it is told again"
+    assert refusals.refused(RefusedWork.CLAIM, "53100", 2.0), "it is told again"
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_what_lasts_makes_the_replica_unready_where_nothing_is_done_without_it(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", RefusedWork)
+def test_what_lasts_makes_the_replica_unready_where_nothing_is_done_without_it(kind: RefusedWork) -> None:
     refusals = Refusals()
     refusals.refused(kind, "42501", 10.0)
     refusals.refused(kind, "42P01", 10.0 + LASTING)
@@ -34,17 +34,17 @@ def test_what_lasts_makes_the_replica_unready_where_nothing_is_done_without_it(k
     assert refusals.problems(9.9 + LASTING) == ()
     [lasting] = refusals.lasting(10.0 + LASTING)
     assert (lasting.since, lasting.sqlstate) == (10.0, "42P01")
-    vital = kind in (Kind.CLAIM, Kind.SETTLE, Kind.SWEEP)
+    vital = kind in (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
     assert len(refusals.problems(10.0 + LASTING)) == vital
-    assert refusals.seconds(10.0 + LASTING) == {**{str(each): 0.0 for each in Kind}, str(kind): LASTING}
+    assert refusals.seconds(10.0 + LASTING) == {**{str(each): 0.0 for each in RefusedWork}, str(kind): LASTING}
 
 
 def test_what_is_not_tried_any_more_is_forgotten() -> None:
     refusals = Refusals()
-    refusals.refused(Kind.REBUILD, "42501", 0.0)
+    refusals.refused(RefusedWork.REBUILD, "42501", 0.0)
     assert refusals.standing(FORGOTTEN)
     assert refusals.standing(FORGOTTEN + 1) == []
-    refusals.refused(Kind.REBUILD, "42501", FORGOTTEN + 2)
+    refusals.refused(RefusedWork.REBUILD, "42501", FORGOTTEN + 2)
     assert refusals.seconds(FORGOTTEN + 2)["rebuild"] == 0.0
 
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from reactor.core import answers
-from reactor.core.dialogue import Ask
-from reactor.core.messages import Answer, Step
+from reactor.core.calendar import answers
+from reactor.core.calendar.dialogue import Send
+from reactor.core.calendar.messages import Method, Response
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.outcome import Dead, Done, Retry, Superseded
-from reactor.core.stray import Stray
 from tests.core.test_answers import refusal
 from tests.core.test_calendar_names import remembered
 from tests.core.test_upsert import Script, bound, done
 from tests.support.dialogues import CALENDAR, OTHER, WORKSPACE, Google, cancel_json, upsert_json, work
 
-DELETE, GET, LIST = Step.DELETE, Step.GET, Step.LIST
+DELETE, GET, LIST = Method.DELETE, Method.GET, Method.LIST
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_is_gone_already_is_success(google: Google, status: int, reason: st
 
 
 @pytest.mark.parametrize("first", [DELETE, GET])
-def test_an_event_in_a_calendar_that_cannot_be_seen_is_not_taken_for_removed(google: Google, first: Step) -> None:
+def test_an_event_in_a_calendar_that_cannot_be_seen_is_not_taken_for_removed(google: Google, first: Method) -> None:
     memory = bound(google)
     item = work(cancel_json(), seq=2, **(memory if first is DELETE else {}))
     google.emulator.share(CALENDAR, CALENDAR, None)
@@ -90,7 +90,7 @@ def test_a_calendar_that_is_unshared_in_the_middle_keeps_its_event_for_nobody(
             google.emulator.edit_by_hand(OTHER, memory["bound_event_id"], {"summary": "edited"})
         item = work(wanted, seq=2, **memory)
 
-        def unshare(_: Ask, google: Google = google, at: int = at) -> None:
+        def unshare(_: Send, google: Google = google, at: int = at) -> None:
             if len(google.asked) == at:
                 google.emulator.share(OTHER, CALENDAR, None)
 
@@ -115,7 +115,7 @@ def test_one_calendar_that_cannot_be_seen_does_not_keep_a_cancel_from_the_others
 
 def test_a_stray_in_a_calendar_that_cannot_be_seen_is_not_taken_for_removed(google: Google) -> None:
     memory = bound(google)
-    stray = Stray(WORKSPACE, CALENDAR, memory["bound_event_id"], memory["etag"])
+    stray = PruneTarget(WORKSPACE, CALENDAR, memory["bound_event_id"], memory["etag"])
     item = replace(work(cancel_json()), payload=stray)
     google.emulator.share(CALENDAR, CALENDAR, None)
     assert google.run(item) == answers.NO_CALENDAR
@@ -147,7 +147,7 @@ def test_a_newer_state_is_left_alone(google: Google) -> None:
 def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
     memory = bound(google)
 
-    def edit(ask: Ask) -> None:
+    def edit(ask: Send) -> None:
         if ask.request.step is DELETE:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
@@ -157,7 +157,7 @@ def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
 
 def test_a_delete_that_is_answered_with_a_page_is_not_believed(google: Google) -> None:
     item = work(cancel_json(), seq=2, **bound(google))
-    assert google.run(item, Script(DELETE, Answer(200, {}, b"<html>Welcome</html>"))) == answers.UNREADABLE
+    assert google.run(item, Script(DELETE, Response(200, {}, b"<html>Welcome</html>"))) == answers.UNREADABLE
 
 
 def test_the_current_id_is_removed_in_the_payloads_calendar_too(google: Google) -> None:
@@ -229,20 +229,20 @@ def test_a_stray_is_removed_in_the_version_that_was_listed() -> None:
     google = Google()
     assert isinstance(google.run(work(upsert_json())), Done)
     [event] = google.emulator.events(CALENDAR)
-    stray = replace(work(cancel_json()), payload=Stray(WORKSPACE, CALENDAR, event["id"], event["etag"]))
+    stray = replace(work(cancel_json()), payload=PruneTarget(WORKSPACE, CALENDAR, event["id"], event["etag"]))
     google.emulator.edit_by_hand(CALENDAR, event["id"], {"summary": "Mine"})
     assert isinstance(google.run(stray), Done)
     assert google.titles() == ["Mine"], "somebody has written it since"
     [event] = google.emulator.events(CALENDAR)
-    stray = replace(stray, payload=Stray(WORKSPACE, CALENDAR, event["id"], event["etag"]))
+    stray = replace(stray, payload=PruneTarget(WORKSPACE, CALENDAR, event["id"], event["etag"]))
     assert isinstance(google.run(stray), Done)
     assert google.titles() == []
     assert isinstance(google.run(stray), Done), "it is gone already"
 
 
 def test_a_page_of_a_proxy_is_no_removal_of_a_stray() -> None:
-    stray = replace(work(cancel_json()), payload=Stray(WORKSPACE, CALENDAR, "event1", '"1"'))
-    outcome = Google().run(stray, lambda _: Answer(200, {}, b"<html>"))
+    stray = replace(work(cancel_json()), payload=PruneTarget(WORKSPACE, CALENDAR, "event1", '"1"'))
+    outcome = Google().run(stray, lambda _: Response(200, {}, b"<html>"))
     assert isinstance(outcome, Retry)
 
 

@@ -2,31 +2,31 @@
 
 from collections.abc import Iterable
 
-from reactor.core.dialogue import Ask, Dialogue
-from reactor.core.messages import Answer, NoAnswer, Request, Step
+from reactor.core.calendar.dialogue import Dialogue, Send
+from reactor.core.calendar.messages import ApiRequest, Method, NoResponse, Response
+from reactor.core.calendar.rounds import DialogueRunner
 from reactor.core.outcome import Dead, Retry
-from reactor.core.rounds import Rounds
 
-OK = Answer(200)
+OK = Response(200)
 
 
-def asks(*questions: Ask, result: int = 0) -> Dialogue[int]:
+def asks(*questions: Send, result: int = 0) -> Dialogue[int]:
     """A dialogue that asks some questions, whatever is answered."""
     for question in questions:  # noqa: UP028 - a tuple's iterator cannot be sent replies
         yield question
     return result
 
 
-def question(resource: str = "", *, alone: bool = False, pause: float = 0.0) -> Ask:
-    return Ask(Request(Step.GET, "GET", "x", resource=resource), alone=alone, pause=pause)
+def question(resource: str = "", *, alone: bool = False, pause: float = 0.0) -> Send:
+    return Send(ApiRequest(Method.GET, "GET", "x", resource=resource), alone=alone, pause=pause)
 
 
-def places(rounds: Rounds[int], parts: int) -> list[list[int]]:
+def places(rounds: DialogueRunner[int], parts: int) -> list[list[int]]:
     return [list(group) for group in rounds.groups(parts)]
 
 
-def rounds_of(questions: Iterable[Ask]) -> Rounds[int]:
-    return Rounds([asks(q, result=number) for number, q in enumerate(questions)])
+def rounds_of(questions: Iterable[Send]) -> DialogueRunner[int]:
+    return DialogueRunner([asks(q, result=number) for number, q in enumerate(questions)])
 
 
 def test_questions_go_together_up_to_the_limit() -> None:
@@ -47,7 +47,7 @@ def test_questions_about_no_event_may_go_together() -> None:
 
 def test_what_ends_without_a_question_is_over_at_once() -> None:
     ended: list[tuple[int, object]] = []
-    rounds = Rounds([asks(result=7), asks(question("a"), result=8)], lambda *end: ended.append(end))
+    rounds = DialogueRunner([asks(result=7), asks(question("a"), result=8)], lambda *end: ended.append(end))
     assert ended == [(0, 7)]
     assert places(rounds, 50) == [[1]]
     rounds.answer(1, OK)
@@ -56,8 +56,8 @@ def test_what_ends_without_a_question_is_over_at_once() -> None:
 
 
 def test_what_several_ask_of_a_calendar_is_asked_once_and_answered_to_all() -> None:
-    def look(target: str) -> Ask:
-        return Ask(Request(Step.LIST, "GET", target))
+    def look(target: str) -> Send:
+        return Send(ApiRequest(Method.LIST, "GET", target))
 
     rounds = rounds_of([look("a"), question("e"), look("a"), look("b"), look("a")])
     assert places(rounds, 50) == [[0, 1, 3]]
@@ -87,10 +87,12 @@ def test_a_pause_holds_nobody_else_back() -> None:
 
 def test_a_dialogue_goes_on_with_its_reply_and_ends_with_its_result() -> None:
     ended = []
-    rounds = Rounds([asks(question("a"), question("b"), result=7)], lambda place, result: ended.append((place, result)))
+    rounds = DialogueRunner(
+        [asks(question("a"), question("b"), result=7)], lambda place, result: ended.append((place, result))
+    )
     rounds.answer(0, OK)
     assert rounds.groups(9)[0][0].request.resource == "b"
-    rounds.answer(0, NoAnswer("lost"))
+    rounds.answer(0, NoResponse("lost"))
     assert rounds.over
     assert rounds.results == [7]
     assert ended == [(0, 7)]

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.sharing import GOOD_FOR, NOTHING, PATIENCE, Census, Do, Sharing, Step
+from reactor.core.dispatch.sharing import GOOD_FOR, NOTHING, PATIENCE, Census, Sharing, SharingAction, SharingStep
 from tests.support.quota_world import LINGER, World
 
 QUOTA = 600
@@ -144,14 +144,14 @@ def census(*divisors: int, at: float = 0.0, older: int = 0) -> Census:
 def begun(divisor: int) -> Sharing:
     sharing = Sharing()
     others = (divisor,) * (divisor - 1)
-    assert list(done(sharing, census(*others), census(*others)))[-1] == Step(Do.RETRACT, NOTHING)
+    assert list(done(sharing, census(*others), census(*others)))[-1] == SharingStep(SharingAction.RETRACT, NOTHING)
     return sharing
 
 
-def done(sharing: Sharing, *censuses: Census) -> list[Step]:
+def done(sharing: Sharing, *censuses: Census) -> list[SharingStep]:
     """The steps, where the counts come to that."""
     counts, steps = iter(censuses), sharing.adjust()
-    taken: list[Step] = []
+    taken: list[SharingStep] = []
     answer: Census | None = None
     while True:
         try:
@@ -159,19 +159,19 @@ def done(sharing: Sharing, *censuses: Census) -> list[Step]:
         except StopIteration:
             return taken
         taken.append(step)
-        answer = next(counts) if step.do is Do.COUNT else None
+        answer = next(counts) if step.do is SharingAction.COUNT else None
 
 
 def test_the_first_one_publishes_before_it_counts() -> None:
     sharing = Sharing()
     steps = done(sharing, census(), census())
     assert steps == [
-        Step(Do.PUBLISH, NOTHING),
-        Step(Do.CALL),
-        Step(Do.COUNT),
-        Step(Do.PUBLISH, 1),
-        Step(Do.COUNT),
-        Step(Do.RETRACT, NOTHING),
+        SharingStep(SharingAction.PUBLISH, NOTHING),
+        SharingStep(SharingAction.CALL),
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.PUBLISH, 1),
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.RETRACT, NOTHING),
     ]
     assert (sharing.divisor, sharing.good_until) == (1, GOOD_FOR)
 
@@ -193,10 +193,10 @@ def test_two_newcomers_that_see_each_other_do_not_count_what_the_other_does_not_
 def test_who_uses_less_publishes_it_and_calls() -> None:
     sharing = begun(1)
     assert done(sharing, census(NOTHING)) == [
-        Step(Do.COUNT),
-        Step(Do.PUBLISH, 2),
-        Step(Do.RETRACT, 1),
-        Step(Do.CALL),
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.PUBLISH, 2),
+        SharingStep(SharingAction.RETRACT, 1),
+        SharingStep(SharingAction.CALL),
     ]
     assert sharing.divisor == 2
 
@@ -204,7 +204,12 @@ def test_who_uses_less_publishes_it_and_calls() -> None:
 def test_who_wants_more_and_then_sees_another_that_does_retracts() -> None:
     sharing = begun(3)
     steps = done(sharing, census(2), census(1))
-    assert steps == [Step(Do.COUNT), Step(Do.PUBLISH, 2), Step(Do.COUNT), Step(Do.RETRACT, 2)]
+    assert steps == [
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.PUBLISH, 2),
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.RETRACT, 2),
+    ]
     assert sharing.divisor == 3
 
 
@@ -212,12 +217,12 @@ def test_who_wants_more_and_then_sees_more_that_live_uses_less() -> None:
     sharing = begun(3)
     steps = done(sharing, census(2), census(2, 3, 3, at=1.0))
     assert steps[1:] == [
-        Step(Do.PUBLISH, 2),
-        Step(Do.COUNT),
-        Step(Do.PUBLISH, 4),
-        Step(Do.RETRACT, 2),
-        Step(Do.RETRACT, 3),
-        Step(Do.CALL),
+        SharingStep(SharingAction.PUBLISH, 2),
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.PUBLISH, 4),
+        SharingStep(SharingAction.RETRACT, 2),
+        SharingStep(SharingAction.RETRACT, 3),
+        SharingStep(SharingAction.CALL),
     ]
     assert (sharing.divisor, sharing.good_until) == (4, 1.0 + GOOD_FOR)
 
@@ -226,14 +231,14 @@ def test_a_step_that_failed_is_done_again() -> None:
     sharing = begun(2)
     steps = sharing.adjust()
     steps.send(None)
-    assert steps.send(census(2, NOTHING)) == Step(Do.PUBLISH, 3)
+    assert steps.send(census(2, NOTHING)) == SharingStep(SharingAction.PUBLISH, 3)
     steps.close()  # refused
     assert sharing.take_in(census(2, NOTHING))
     assert done(sharing, census(2, NOTHING)) == [
-        Step(Do.COUNT),
-        Step(Do.PUBLISH, 3),
-        Step(Do.RETRACT, 2),
-        Step(Do.CALL),
+        SharingStep(SharingAction.COUNT),
+        SharingStep(SharingAction.PUBLISH, 3),
+        SharingStep(SharingAction.RETRACT, 2),
+        SharingStep(SharingAction.CALL),
     ]
 
 

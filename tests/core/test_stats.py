@@ -4,15 +4,17 @@ from uuid import UUID
 
 import pytest
 
-from reactor.core.item import Consent, Item, Memory, Settlement, Status
-from reactor.core.messages import Answer, NoAnswer, Reply, Step
+from reactor.core.calendar.messages import Method, NoResponse, Reply, Response
+from reactor.core.item import Item, Settlement, SourceState, Status, WorkspaceConnection
 from reactor.core.outcome import FailureCode
 from reactor.core.stats import Calls, Deafness, Stats
 
 
 def item(operation: str = "UPSERT_EVENT", attempts: int = 0) -> Item:
-    consent = Consent("token", "version")
-    return Item(UUID(int=1), UUID(int=2), "task:1", 1, 1, operation, {}, attempts, 5, 0.0, False, Memory(), consent)
+    consent = WorkspaceConnection("token", "version")
+    return Item(
+        UUID(int=1), UUID(int=2), "task:1", 1, 1, operation, {}, attempts, 5, 0.0, False, SourceState(), consent
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,12 +50,12 @@ def test_an_operation_that_nobody_knows_makes_no_label() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "code"), [(Answer(200), "200"), (Answer(418), "other"), (NoAnswer("no connection"), "none")]
+    ("reply", "code"), [(Response(200), "200"), (Response(418), "other"), (NoResponse("no connection"), "none")]
 )
 def test_a_call_is_counted_by_its_code(reply: Reply, code: str) -> None:
     calls = Calls()
-    assert calls.part(Step.INSERT, reply) == code
-    assert calls.request(Step.BATCH, reply, 0.3) == code
+    assert calls.part(Method.INSERT, reply) == code
+    assert calls.request(Method.BATCH, reply, 0.3) == code
     assert calls.counts == {("insert", code): 1, ("batch", code): 1}
     assert (sum(calls.seconds.counts), calls.seconds.total) == (1, 0.3)
 

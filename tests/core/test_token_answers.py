@@ -6,19 +6,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from calendar_emulator.oauth.errors import ERRORS, OAuthError
+from reactor.core.calendar.token_answers import UNKNOWN, AccessToken, Answer, GrantType, read_answer, refusal
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
-from reactor.core.token_answers import UNKNOWN, Answer, Grant, Granted, read_answer, refusal
-from reactor.emulator.oauth_errors import ERRORS, OAuthError
 
-EVERY = pytest.mark.parametrize("grant", Grant)
-ROBOTS = pytest.mark.parametrize("grant", [Grant.DELEGATION, Grant.SERVICE_ACCOUNT])
+EVERY = pytest.mark.parametrize("grant", GrantType)
+ROBOTS = pytest.mark.parametrize("grant", [GrantType.DELEGATION, GrantType.SERVICE_ACCOUNT])
 
 
-def answer(content: object, status: int = 400, grant: Grant = Grant.USER, retry_after: float | None = None) -> Answer:
+def answer(
+    content: object, status: int = 400, grant: GrantType = GrantType.USER, retry_after: float | None = None
+) -> Answer:
     return read_answer(status, json.dumps(content).encode(), grant, retry_after)
 
 
-def refused(code: str, description: str = "", *, status: int = 400, grant: Grant = Grant.USER, **more: str) -> Answer:
+def refused(
+    code: str, description: str = "", *, status: int = 400, grant: GrantType = GrantType.USER, **more: str
+) -> Answer:
     return answer({"error": code, "error_description": description, **more}, status, grant)
 
 
@@ -50,11 +54,13 @@ def is_an_outage(outcome: Answer) -> bool:
 
 def test_granted() -> None:
     granted = answer({"access_token": "ya29.x", "expires_in": 3599, "token_type": "Bearer", "scope": "s"}, 200)
-    assert granted == Granted("ya29.x", 3599.0)
+    assert granted == AccessToken("ya29.x", 3599.0)
 
 
 def test_granted_with_a_rotated_refresh_token() -> None:
-    assert answer({"access_token": "a", "expires_in": 1, "refresh_token": "1//new"}, 200) == Granted("a", 1, "1//new")
+    assert answer({"access_token": "a", "expires_in": 1, "refresh_token": "1//new"}, 200) == AccessToken(
+        "a", 1, "1//new"
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,13 +78,13 @@ def test_granted_with_a_rotated_refresh_token() -> None:
 def test_what_a_token_is_for(scope: object, may_write: bool) -> None:  # noqa: FBT001
     """What the answer does not say is left to Google."""
     granted = answer({"access_token": "a", "scope": scope}, 200)
-    assert isinstance(granted, Granted)
+    assert isinstance(granted, AccessToken)
     assert granted.may_write is may_write
 
 
 @pytest.mark.parametrize("refresh_token", [None, "", 7, "two words", "line\nbreak"])
 def test_a_refresh_token_that_is_none_does_not_replace_ours(refresh_token: object) -> None:
-    assert answer({"access_token": "a", "expires_in": 1, "refresh_token": refresh_token}, 200) == Granted("a", 1)
+    assert answer({"access_token": "a", "expires_in": 1, "refresh_token": refresh_token}, 200) == AccessToken("a", 1)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_a_refresh_token_that_is_none_does_not_replace_ours(refresh_token: objec
     ],
 )
 def test_a_lifetime_is_read_or_assumed(expires_in: object, lifetime: float) -> None:
-    assert answer({"access_token": "a", "expires_in": expires_in}, 200) == Granted("a", lifetime)
+    assert answer({"access_token": "a", "expires_in": expires_in}, 200) == AccessToken("a", lifetime)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ https://support.google.com/accounts/answer/16668185, and what google-auth takes 
 
 
 @EVERY
-def test_every_code_of_the_standard_and_of_google_has_a_row(grant: Grant) -> None:
+def test_every_code_of_the_standard_and_of_google_has_a_row(grant: GrantType) -> None:
     """In the code, in the document and in the emulator; and each is named in what is kept."""
     table = Path("docs/tokens.md").read_text().partition("| Answer of the token endpoint")[2].partition("\n\n")[0]
     for code in RFC_6749 + GOOGLE:
@@ -157,7 +163,7 @@ def test_every_code_of_the_standard_and_of_google_has_a_row(grant: Grant) -> Non
 
 
 @EVERY
-def test_invalid_grant(grant: Grant) -> None:
+def test_invalid_grant(grant: GrantType) -> None:
     assert is_the_persons(refused("invalid_grant", "Token has been expired or revoked.", grant=grant))
 
 
@@ -170,12 +176,12 @@ def test_invalid_grant_with_invalid_rapt(subtype: str) -> None:
 
 
 @EVERY
-def test_invalid_rapt(grant: Grant) -> None:
+def test_invalid_rapt(grant: GrantType) -> None:
     assert is_the_persons(refused("invalid_rapt", grant=grant))
 
 
 @EVERY
-def test_admin_policy_enforced(grant: Grant) -> None:
+def test_admin_policy_enforced(grant: GrantType) -> None:
     assert is_the_persons(refused("admin_policy_enforced", grant=grant))
 
 
@@ -189,7 +195,7 @@ OURS = (
 
 @pytest.mark.parametrize("description", DEAD_KEYS)
 @ROBOTS
-def test_invalid_grant_for_the_key_or_the_service_account(description: str, grant: Grant) -> None:
+def test_invalid_grant_for_the_key_or_the_service_account(description: str, grant: GrantType) -> None:
     """Only the workspace's own: its key is stored with it."""
     outcome = refused("invalid_grant", description, grant=grant)
     assert is_the_persons(outcome)
@@ -199,14 +205,14 @@ def test_invalid_grant_for_the_key_or_the_service_account(description: str, gran
 
 @pytest.mark.parametrize("description", OURS)
 @ROBOTS
-def test_invalid_grant_for_the_assertion_is_the_clocks_fault(description: str, grant: Grant) -> None:
+def test_invalid_grant_for_the_assertion_is_the_clocks_fault(description: str, grant: GrantType) -> None:
     assert is_ours(refused("invalid_grant", description, grant=grant))
 
 
 @pytest.mark.parametrize("code", ["invalid_grant", "invalid_request"])
 @pytest.mark.parametrize("description", [*NO_SUBJECTS, 'Invalid impersonation "sub" field.'])
 def test_the_user_to_act_for_does_not_exist(code: str, description: str) -> None:
-    outcome = refused(code, description, grant=Grant.DELEGATION)
+    outcome = refused(code, description, grant=GrantType.DELEGATION)
     assert is_the_persons(outcome)
     assert isinstance(outcome, Dead)
     assert "subject" in outcome.reason
@@ -219,7 +225,7 @@ def test_a_refresh_token_is_not_judged_by_descriptions(description: str) -> None
 
 
 @ROBOTS
-def test_an_invalid_grant_of_a_service_account_without_a_description_known_here(grant: Grant) -> None:
+def test_an_invalid_grant_of_a_service_account_without_a_description_known_here(grant: GrantType) -> None:
     for outcome in (
         refused("invalid_grant", "Bad Request", grant=grant),
         answer({"error": "invalid_grant"}, 400, grant),
@@ -241,7 +247,7 @@ def test_disabled_client() -> None:
 
 @pytest.mark.parametrize("code", ["invalid_client", "deleted_client", "disabled_client", "restricted_client"])
 @ROBOTS
-def test_the_client_of_a_service_account_is_the_account(code: str, grant: Grant) -> None:
+def test_the_client_of_a_service_account_is_the_account(code: str, grant: GrantType) -> None:
     assert is_the_persons(refused(code, status=401, grant=grant))
 
 
@@ -259,7 +265,7 @@ def test_invalid_scope() -> None:
 
 @pytest.mark.parametrize("code", [*REQUESTS, "invalid_scope"])
 @ROBOTS
-def test_a_request_for_a_service_account_that_is_refused_holds_its_workspace(code: str, grant: Grant) -> None:
+def test_a_request_for_a_service_account_that_is_refused_holds_its_workspace(code: str, grant: GrantType) -> None:
     """Refresh tokens ask in another way; their workspaces go on."""
     assert is_ours(refused(code, "Bad Request", grant=grant))
 
@@ -271,21 +277,21 @@ def test_unauthorized_client_of_a_user_token() -> None:
 
 @pytest.mark.parametrize("code", ["unauthorized_client", "access_denied"])
 @ROBOTS
-def test_unauthorized_client_of_a_delegation(code: str, grant: Grant) -> None:
+def test_unauthorized_client_of_a_delegation(code: str, grant: GrantType) -> None:
     outcome = refused(code, "Client is unauthorized ...", status=401, grant=grant)
     assert is_the_persons(outcome)
     assert isinstance(outcome, Dead)
-    assert ("domain-wide delegation" in outcome.reason) == (grant is Grant.DELEGATION)
+    assert ("domain-wide delegation" in outcome.reason) == (grant is GrantType.DELEGATION)
 
 
 @EVERY
-def test_access_denied(grant: Grant) -> None:
+def test_access_denied(grant: GrantType) -> None:
     """A dead consent, not an error to be tried until the attempts are used up."""
     assert is_the_persons(refused("access_denied", "Account restricted", status=403, grant=grant))
 
 
 @EVERY
-def test_org_internal(grant: Grant) -> None:
+def test_org_internal(grant: GrantType) -> None:
     assert is_the_persons(refused("org_internal", status=403, grant=grant))
 
 
@@ -294,12 +300,12 @@ def test_unsupported_response_type() -> None:
 
 
 @EVERY
-def test_access_not_configured(grant: Grant) -> None:
+def test_access_not_configured(grant: GrantType) -> None:
     assert is_the_persons(refused("access_not_configured", grant=grant))
 
 
 @EVERY
-def test_policy_enforced(grant: Grant) -> None:
+def test_policy_enforced(grant: GrantType) -> None:
     assert is_the_persons(refused("policy_enforced", grant=grant))
 
 
@@ -320,7 +326,7 @@ def test_disallowed_useragent() -> None:
 
 
 @EVERY
-def test_every_code_is_named(grant: Grant) -> None:
+def test_every_code_is_named(grant: GrantType) -> None:
     for outcome, said in (
         (refused("something_new", "quoted", grant=grant), "400 something_new"),
         (
@@ -337,7 +343,7 @@ def test_every_code_is_named(grant: Grant) -> None:
 
 
 @EVERY
-def test_a_code_that_is_not_known_touches_no_connection(grant: Grant) -> None:
+def test_a_code_that_is_not_known_touches_no_connection(grant: GrantType) -> None:
     outcome = refused("something_new", grant=grant)
     assert isinstance(outcome, Retry)
     assert (outcome.scope, outcome.counts, outcome.outage) == (Scope.LANE, True, False)
@@ -375,7 +381,7 @@ def test_an_internal_failure_with_a_client_errors_status(code: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404])
 @EVERY
-def test_html(status: int, grant: Grant) -> None:
+def test_html(status: int, grant: GrantType) -> None:
     assert is_an_outage(read_answer(status, b"<!DOCTYPE html><title>Error 400 (Bad Request)</title>", grant))
 
 
@@ -398,15 +404,15 @@ BODIES = (
 )
 
 
-@given(st.integers(100, 599), BODIES, st.sampled_from(Grant))
-def test_any_answer_has_a_meaning(status: int, body: bytes, grant: Grant) -> None:
+@given(st.integers(100, 599), BODIES, st.sampled_from(GrantType))
+def test_any_answer_has_a_meaning(status: int, body: bytes, grant: GrantType) -> None:
     outcome = read_answer(status, body, grant)
-    assert isinstance(outcome, Granted | Retry | Dead)
-    assert not isinstance(outcome, Granted) or status == 200
+    assert isinstance(outcome, AccessToken | Retry | Dead)
+    assert not isinstance(outcome, AccessToken) or status == 200
 
 
 def test_a_deeply_nested_answer_has_a_meaning() -> None:
-    assert is_an_outage(read_answer(400, b"[" * 65_536, Grant.USER))
+    assert is_an_outage(read_answer(400, b"[" * 65_536, GrantType.USER))
 
 
 @given(st.text(min_size=6))
@@ -417,5 +423,5 @@ def test_no_description_is_ever_passed_on(description: str) -> None:
 
 
 def test_what_was_granted_is_not_shown() -> None:
-    shown = repr(Granted("ya29.secret", 1, "1//secret"))
+    shown = repr(AccessToken("ya29.secret", 1, "1//secret"))
     assert "secret" not in shown

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core.trials import AGAIN, ALONE, DRAIN, PATIENCE, Trials, Turn
+from reactor.core.trials import AGAIN, ALONE, DRAIN, PATIENCE, TrialDecision, Trials
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -22,7 +22,7 @@ def ask(
 
 
 def test_without_a_suspect_there_is_nothing_but_work(trials: Trials) -> None:
-    assert ask(trials, 0) is ask(trials, 0, busy=True) is Turn.WORK
+    assert ask(trials, 0) is ask(trials, 0, busy=True) is TrialDecision.WORK
     assert not trials.wait
 
 
@@ -31,14 +31,14 @@ def test_an_idle_worker_tries_at_once(trials: Trials) -> None:
     assert trials.wait
     assert ask(trials, 0) == A
     assert ask(trials, 0, without=(A,)) == B
-    assert ask(trials, 0, without=(A, B)) is Turn.WORK
+    assert ask(trials, 0, without=(A, B)) is TrialDecision.WORK
 
 
 def test_a_busy_worker_works_on_then_drains_and_then_tries_in_company(trials: Trials) -> None:
     trials.left_out([A], 0)
     trials.left_out([A], 0.9)  # it waits since it was first left out
-    assert ask(trials, PATIENCE - 0.1, busy=True) is Turn.WORK
-    assert ask(trials, PATIENCE, busy=True) is Turn.WAIT
+    assert ask(trials, PATIENCE - 0.1, busy=True) is TrialDecision.WORK
+    assert ask(trials, PATIENCE, busy=True) is TrialDecision.WAIT
     assert ask(trials, PATIENCE + 0.1) == A
     assert ask(trials, PATIENCE + DRAIN, busy=True) == A
 
@@ -47,8 +47,8 @@ def test_a_trial_has_no_company_for_a_while(trials: Trials) -> None:
     trials.left_out([A, B], 0)
     trials.begin(A)
     trials.tried(A, 0, found=True)
-    assert ask(trials, ALONE - 0.1, busy=True, trying=True) is Turn.WAIT
-    assert ask(trials, ALONE, busy=True, trying=True) is Turn.WORK
+    assert ask(trials, ALONE - 0.1, busy=True, trying=True) is TrialDecision.WAIT
+    assert ask(trials, ALONE, busy=True, trying=True) is TrialDecision.WORK
     assert ask(trials, 0.1) == B
 
 
@@ -85,7 +85,7 @@ def test_a_worker_waits_for_no_trial_longer_than_the_bound(
         now += after
         trials.left_out(left_out, now)
         turn = trials.next(now, (), busy=busy or trying, trying=trying)
-        if turn is Turn.WAIT:
+        if turn is TrialDecision.WAIT:
             assert now - claimed_at <= DRAIN + ALONE + 2 * 2  # steps of two seconds
             continue
         claimed_at = now

@@ -5,22 +5,22 @@ from typing import Any
 
 import pytest
 
-from reactor.core import answers, event
-from reactor.core.dialogue import Ask
-from reactor.core.messages import Answer, NoAnswer, Place, Reply, Step
+from reactor.core.calendar import answers, event
+from reactor.core.calendar.dialogue import Send
+from reactor.core.calendar.messages import EventRef, Method, NoResponse, Reply, Response
+from reactor.core.calendar.upsert import UNSEEN
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Superseded
-from reactor.core.upsert import UNSEEN
-from reactor.core.work import Work
 from tests.core.test_answers import refusal
 from tests.support.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, Google, upsert_json, work
 
 INSERT, UPDATE, REVIVE, DELETE, GET, LIST = (
-    Step.INSERT,
-    Step.UPDATE,
-    Step.REVIVE,
-    Step.DELETE,
-    Step.GET,
-    Step.LIST,
+    Method.INSERT,
+    Method.UPDATE,
+    Method.REVIVE,
+    Method.DELETE,
+    Method.GET,
+    Method.LIST,
 )
 
 
@@ -55,11 +55,11 @@ def dead(outcome: Outcome) -> FailureCode:
 class Script:
     """Answers of one's own for the first requests of a step; None lets one through."""
 
-    def __init__(self, step: Step, *replies: Reply | None) -> None:
+    def __init__(self, step: Method, *replies: Reply | None) -> None:
         self._step = step
         self._replies = list(replies)
 
-    def __call__(self, ask: Ask) -> Reply | None:
+    def __call__(self, ask: Send) -> Reply | None:
         return self._replies.pop(0) if ask.request.step is self._step and self._replies else None
 
 
@@ -122,7 +122,7 @@ def test_an_insert_whose_answer_was_lost_is_met_again(google: Google) -> None:
 
 
 def test_a_lost_answer_is_a_retry_under_the_same_id(google: Google) -> None:
-    outcome = google.run(work(upsert_json()), Script(INSERT, NoAnswer("timeout")))
+    outcome = google.run(work(upsert_json()), Script(INSERT, NoResponse("timeout")))
     assert outcome == answers.LOST
     assert google.steps == [INSERT]
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_revived_gets_its_next_id(google: Google, status: int) ->
 
 def test_a_tombstone_without_a_version_gets_its_next_id(google: Google) -> None:
     memory = bound(google)
-    bare = Answer(200, {}, json.dumps({"id": memory["bound_event_id"], "status": "cancelled"}).encode())
+    bare = Response(200, {}, json.dumps({"id": memory["bound_event_id"], "status": "cancelled"}).encode())
     outcome = done(google.run(work(upsert_json(), seq=2, cancelled=True), Script(GET, bare)))
     assert google.steps == [GET, GET, INSERT]
     assert outcome.generation == 1
@@ -296,7 +296,7 @@ def test_an_event_that_a_person_edited_is_read_and_written_over(google: Google) 
 def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
     memory = bound(google)
 
-    def edit(ask: Ask) -> None:
+    def edit(ask: Send) -> None:
         if ask.request.step is UPDATE:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
@@ -388,18 +388,18 @@ def test_a_conflict_and_a_401_do_not_forget_each_other(google: Google) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"id":"x","etag":"\\"1\\""}', b"<html>", b'{"id":1}'])
 def test_success_that_cannot_be_read_is_found_out_again(google: Google, body: bytes) -> None:
-    assert google.run(work(upsert_json()), Script(INSERT, Answer(200, {}, body))) == answers.UNREADABLE
+    assert google.run(work(upsert_json()), Script(INSERT, Response(200, {}, body))) == answers.UNREADABLE
     memory = bound(google, etag=None)
     item = work(upsert_json(), seq=2, **memory)
-    assert google.run(item, Script(GET, Answer(200, {}, body))) == answers.UNREADABLE
+    assert google.run(item, Script(GET, Response(200, {}, body))) == answers.UNREADABLE
 
 
 def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests(google: Google) -> None:
-    def senseless(ask: Ask) -> Reply | None:
+    def senseless(ask: Send) -> Reply | None:
         if ask.request.step is INSERT:
             return refusal(409, "duplicate")
         event_id = ask.request.resource.rsplit("/", 1)[-1]
-        return Answer(200, {}, json.dumps({"id": event_id, "etag": '"1"'}).encode())
+        return Response(200, {}, json.dumps({"id": event_id, "etag": '"1"'}).encode())
 
     assert google.run(work(upsert_json()), senseless) == answers.CHANGING
     assert len(google.asked) < 40
@@ -408,7 +408,7 @@ def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests
 # Moves, recreation, strays
 
 
-def moved(google: Google, **memory: Any) -> Work:
+def moved(google: Google, **memory: Any) -> SyncIntent:
     return work(upsert_json("moved", OTHER), seq=2, **bound(google, **memory))
 
 
@@ -421,7 +421,7 @@ def test_a_move_writes_the_new_event_before_it_removes_the_old_one(google: Googl
 
 def test_a_move_that_broke_off_goes_on(google: Google) -> None:
     item = moved(google)
-    google.run(item, Script(DELETE, NoAnswer("timeout")))
+    google.run(item, Script(DELETE, NoResponse("timeout")))
     assert (google.titles(CALENDAR), google.titles(OTHER)) == (["first"], ["moved"])
     google.asked.clear()
     done(google.run(item))
@@ -517,7 +517,7 @@ def test_recreating_removes_the_event_and_makes_its_next_generation(google: Goog
 
 def test_recreating_that_broke_off_makes_the_event_once(google: Google) -> None:
     item = work(upsert_json("anew"), seq=1, recreate=True, **bound(google))
-    google.run(item, Script(INSERT, NoAnswer("timeout")))
+    google.run(item, Script(INSERT, NoResponse("timeout")))
     done(google.run(item))
     assert google.titles() == ["anew"]
 
@@ -550,7 +550,7 @@ def test_a_binding_that_names_somebody_elses_event_is_not_followed(google: Googl
 
 def test_nothing_of_the_work_that_is_private_is_in_its_repr() -> None:
     item = work(upsert_json("Private title"), bound_event_id="e", bound_calendar_id=CALENDAR, strays=(OTHER,))
-    for value in (item, Place(CALENDAR, "e"), Done("e", CALENDAR, 0)):
+    for value in (item, EventRef(CALENDAR, "e"), Done("e", CALENDAR, 0)):
         assert CALENDAR not in repr(value)
         assert "Private" not in repr(value)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reactor.demo.settings_file import settings_file
+from reactor.demo.options import settings_file
 from reactor.errors import ConfigurationError
 from tests.support.commands import call
 from tests.support.databases import Server, wait_until

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from reactor.demo.comparison import Difference, Wanted, differences
+from reactor.demo.comparison import Disagreement, ViewRow, differences
 
 Json = dict[str, Any]
 
 CALENDAR, OTHER = "ada@example.com", "bob@example.com"
-TIMED = Wanted(
+TIMED = ViewRow(
     workspace_id="w",
     calendar_id=CALENDAR,
     source_type="gate_run",
@@ -28,7 +28,7 @@ TIMED = Wanted(
     color_id="5",
     time_zone="Europe/Berlin",
 )
-WHOLE_DAY = Wanted(
+WHOLE_DAY = ViewRow(
     workspace_id="w",
     calendar_id=CALENDAR,
     source_type="task",
@@ -73,7 +73,7 @@ def held() -> dict[str, list[Json]]:
     return {CALENDAR: [timed, copy.deepcopy(FOREIGN), whole_day], OTHER: []}
 
 
-def compare(calendars: dict[str, list[Json]]) -> list[Difference]:
+def compare(calendars: dict[str, list[Json]]) -> list[Disagreement]:
     return differences([TIMED, WHOLE_DAY], calendars, {CALENDAR: [FOREIGN]})
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from reactor.demo.comparison import Difference
-from reactor.demo.figures import Figures, Latencies, Outbox, percentile
+from calendar_emulator import Exchange
+from reactor.demo.comparison import Disagreement
+from reactor.demo.figures import Figures, Latencies, OutboxFigures, percentile
 from reactor.demo.summary import Summary
-from reactor.emulator import Exchange
 
 
 def exchange(seq: int | None, at: float, *, batch: int | None = None) -> Exchange:
@@ -75,7 +75,7 @@ def test_latencies_of_a_long_run_keep_their_middle() -> None:
 def summary(**changes: Any) -> Summary:
     figures = Figures()
     figures.rows, figures.requests = 200, 30
-    figures.outbox = Outbox(done=190, superseded=10)
+    figures.outbox = OutboxFigures(done=190, superseded=10)
     values: dict[str, Any] = {
         "figures": figures,
         "settled": True,
@@ -99,7 +99,7 @@ def test_the_summary_ends_with_the_verdict() -> None:
     [
         ({"settled": False}, "not settled in time: 0 items are open"),
         ({"stopped": True}, "stopped; nothing was compared (--items N compares at the end)"),
-        ({"differences": [Difference("c", "task:1", "title")]}, "calendar differs from application"),
+        ({"differences": [Disagreement("c", "task:1", "title")]}, "calendar differs from application"),
     ],
 )
 def test_no_other_end_is_equal(changes: dict[str, Any], last: str) -> None:
@@ -110,11 +110,11 @@ def test_no_other_end_is_equal(changes: dict[str, Any], last: str) -> None:
 def test_no_line_is_wider_than_a_terminal() -> None:
     healed = dict.fromkeys(("503", "consent revoked", "lost answers", "rate limit", "slow answers"), 10)
     made = summary(healed=healed, calls_met=12_345)
-    made.figures.outbox = Outbox(done=1_234_567, superseded=123_456, dead=1_234, in_flight=1_234)
+    made.figures.outbox = OutboxFigures(done=1_234_567, superseded=123_456, dead=1_234, in_flight=1_234)
     assert max(map(len, made.as_text().splitlines())) <= 80
 
 
 def test_only_the_first_differences_are_shown() -> None:
-    text = summary(differences=[Difference("c", f"task:{n}", "title") for n in range(12)]).as_text()
+    text = summary(differences=[Disagreement("c", f"task:{n}", "title") for n in range(12)]).as_text()
     assert "c: task:9: title\n... and 2 more\n" in text
     assert "task:10" not in text

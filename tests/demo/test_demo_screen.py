@@ -7,15 +7,13 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from reactor.demo.figures import Figures, Outbox
+from calendar_emulator import Emulator, Exchange
+from reactor.demo.figures import Figures, OutboxFigures
 from reactor.demo.google import Google
-from reactor.demo.scene import Scene
-from reactor.demo.schedule import schedules
-from reactor.demo.screen import Screen
+from reactor.demo.sample import schedules
+from reactor.demo.screen import Scene, Screen, line
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
-from reactor.demo.views import line
-from reactor.emulator import Emulator, Exchange
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def scene() -> Scene:
         calendar.insert(body, who="x", new_id=f"event{n:02}", now=datetime(2030, 1, 1, tzinfo=UTC).timestamp() + n)
     figures = Figures()
     figures.rows, figures.requests = 30, 15
-    figures.outbox = Outbox(done=11, superseded=12, dead=13, in_flight=14, waiting=15, attempts=16)
+    figures.outbox = OutboxFigures(done=11, superseded=12, dead=13, in_flight=14, waiting=15, attempts=16)
     for seq in (1, 2):  # a calendar's first row is no wake
         figures.committed(range(seq, seq + 1), 10.0, healthy=True, idle=True)
         figures.observe(Exchange(seq, 10.0042, "insert", "POST", "/", {}, calendar="x", body=_numbered(seq)))

@@ -10,16 +10,15 @@ import pytest
 
 from reactor.core.payload import parse
 from reactor.demo.application import Application
-from reactor.demo.row import Verb
-from reactor.demo.schedule import schedules
-from reactor.demo.story import Step, Story
-from reactor.postgres.session import open_session
+from reactor.demo.sample import Verb, schedules
+from reactor.demo.story import Story, StoryStep
+from reactor.postgres.connection.session import open_session
 from tests.support.example_database import make_example
 
 MOST = 50
 
 
-def told(seed: int, steps: int) -> list[Step]:
+def told(seed: int, steps: int) -> list[StoryStep]:
     story = Story(schedules(), seed)
     return [story.step(MOST) for _ in range(steps)]
 

@@ -8,15 +8,15 @@ import httpx
 import pytest
 import trio
 
+from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.demo import troubles as module
 from reactor.demo.figures import Figures
-from reactor.demo.google import Account, Google
-from reactor.demo.schedule import schedules
+from reactor.demo.google import DemoAccount, Google
+from reactor.demo.sample import schedules
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
-from reactor.emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
-from reactor.postgres.session import Session, open_session
-from reactor.vault import Vault
+from reactor.postgres.connection.session import Session, open_session
+from reactor.vault import TokenCipher
 from tests.support.example_database import make_example
 
 KINDS = {"rate limit", "503", "lost answers", "consent revoked", "slow answers"}
@@ -41,11 +41,11 @@ async def stage(empty_database: str) -> AsyncIterator[Stage]:
         nursery.cancel_scope.cancel()
 
 
-async def refresh(stage: Stage, account: Account, stored: str) -> httpx.Response:
+async def refresh(stage: Stage, account: DemoAccount, stored: str) -> httpx.Response:
     """What the reactor does: refresh with the stored token; mark the connection where that is refused."""
     form = {
         "grant_type": "refresh_token",
-        "refresh_token": Vault.from_setting(stage.google.keys).decrypt(account.workspace_id, stored),
+        "refresh_token": TokenCipher.from_setting(stage.google.keys).decrypt(account.workspace_id, stored),
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
     }
@@ -61,7 +61,7 @@ async def refresh(stage: Stage, account: Account, stored: str) -> httpx.Response
     return answer
 
 
-async def stored(stage: Stage, account: Account) -> tuple[str, bool]:
+async def stored(stage: Stage, account: DemoAccount) -> tuple[str, bool]:
     with trio.CancelScope(shield=True):
         [(token, valid)] = await stage.owner.execute(
             "select refresh_token_encrypted, is_valid from google_connections where workspace_id = %s",

@@ -37,7 +37,7 @@ def filled_in(parts: list[str]) -> re.Pattern[str]:
     """What a text looks like, with anything short in its holes."""
     first, last = parts[0][:1], parts[-1][-1:]
     before, after = (r"(?<![a-z])" if first.isalpha() else ""), (r"(?![a-z])" if last.isalpha() else "")
-    return re.compile(before + ".{0,80}?".join(f"({re.escape(part)})" for part in parts) + after, re.IGNORECASE)
+    return re.compile(before + ".{0,120}?".join(f"({re.escape(part)})" for part in parts) + after, re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")

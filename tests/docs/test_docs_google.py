@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from reactor.core import reasons
-from reactor.core.answers import TABLE
+from reactor.core.calendar import reasons
+from reactor.core.calendar.answers import TABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "google.md").read_text()

@@ -8,7 +8,7 @@ from reactor.core.outcome import FailureCode
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = (ROOT / "docs" / "running.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-SILENT = ("demo", "emulator")  # not the service
+SILENT = ("demo",)  # not the service
 ALERTS = (
     *("ReactorAbsent", "ReactorNotReady", "ReactorDatabaseRefuses", "ReactorLockHeld", "ReactorStalled"),
     *("ReactorErrorRatio", "ReactorDeadLetters"),

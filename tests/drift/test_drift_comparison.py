@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.event import body
+from calendar_emulator.store.bodies import content
+from reactor.core.calendar.event import body
 from reactor.core.payload import Upsert, parse
 from reactor.drift import held, wanted
-from reactor.drift.comparison import Difference, differences
-from reactor.drift.held import Held
-from reactor.drift.wanted import Field, Unusable, Wanted
-from reactor.emulator.bodies import content
+from reactor.drift.comparison import FieldDifference, differences
+from reactor.drift.held import CalendarEvent
+from reactor.drift.wanted import Field, Unusable, WantedEvent
 from tests.support.dialogues import WORKSPACE, upsert_json
 
 Json = dict[str, Any]
@@ -74,7 +74,7 @@ def loose_events(draw: st.DrawFn) -> Json:
     return event
 
 
-def written(payload: Json, zone: str = "UTC") -> Held:
+def written(payload: Json, zone: str = "UTC") -> CalendarEvent:
     """What the reactor would write, as Google would show it in a calendar of some zone."""
     parsed = parse("UPSERT_EVENT", WORKSPACE, payload)
     assert isinstance(parsed, Upsert)
@@ -82,7 +82,7 @@ def written(payload: Json, zone: str = "UTC") -> Held:
     return there({**shown, "id": "e1"})
 
 
-def there(event: Json) -> Held:
+def there(event: Json) -> CalendarEvent:
     found = held.read(event)
     assert found is not None
     return found
@@ -93,7 +93,7 @@ def there(event: Json) -> Held:
 def test_what_the_reactor_writes_is_what_the_application_wants(event: Json, zone: str) -> None:
     payload = upsert_json() | {"event": event}
     read = wanted.from_payload(payload)
-    assert isinstance(read, Wanted)
+    assert isinstance(read, WantedEvent)
     assert differences(read, written(payload, zone)) == ()
 
 
@@ -111,7 +111,7 @@ def test_whatever_is_changed_is_found_by_its_field(event: Json, zone: str, place
     else:
         shown[place] = "!" + shown.get(place, "")
     read = wanted.from_payload(payload)
-    assert isinstance(read, Wanted)
+    assert isinstance(read, WantedEvent)
     assert [each.field for each in differences(read, there({**shown, "id": "e1"}))] == [
         {"summary": "title"}.get(place, place)
     ]
@@ -147,8 +147,8 @@ DAYS: Json = ROW | {"is_all_day": "t", "start_at": "2024-05-07", "end_at": "2024
 
 def compare(row: Mapping[str, Any], event: Mapping[str, Any], *, words: bool = False) -> dict[str, tuple[str, str]]:
     read = wanted.from_row(dict(row))
-    assert isinstance(read, Wanted), read
-    found: tuple[Difference, ...] = differences(read, there(dict(event)), words=words)
+    assert isinstance(read, WantedEvent), read
+    found: tuple[FieldDifference, ...] = differences(read, there(dict(event)), words=words)
     return {each.field.value: (each.wanted, each.held) for each in found}
 
 
@@ -221,7 +221,7 @@ def test_texts_are_told_on_demand() -> None:
 def test_reminders(told: Json, shown: object, expected: tuple[str, ...]) -> None:
     payload = upsert_json(reminders=told)
     read = wanted.from_payload(payload)
-    assert isinstance(read, Wanted)
+    assert isinstance(read, WantedEvent)
     event = body(parse("UPSERT_EVENT", WORKSPACE, payload).event, {}) | {"id": "r1", "reminders": shown}  # type: ignore[union-attr]
     found = differences(read, there(event))
     assert [(each.field, each.wanted, each.held) for each in found] == (
@@ -232,7 +232,7 @@ def test_reminders(told: Json, shown: object, expected: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("odd", "the row"),
+        ("odd", "row"),
         (ROW | {"is_all_day": "perhaps"}, "is_all_day"),
         (ROW | {"is_all_day": 7}, "is_all_day"),
         (ROW | {"start_at": "infinity"}, "start_at"),
@@ -266,19 +266,19 @@ def test_a_payload_that_makes_no_event(payload: object, problem: str) -> None:
 
 def test_the_last_day_that_there_is() -> None:
     read = wanted.from_row(DAYS | {"start_at": "9999-12-31", "end_at": "9999-12-31"})
-    assert isinstance(read, Wanted)
+    assert isinstance(read, WantedEvent)
     assert read.fields[Field.END] == date.max
 
 
 @pytest.mark.parametrize(
     ("binding", "expected"),
     [
-        ({"calendar_id": "c", "event_title": "t"}, Wanted("c", {Field.TITLE: "t"})),
-        ({"calendar_id": "c", "event_title": None}, Wanted("c", {})),
+        ({"calendar_id": "c", "event_title": "t"}, WantedEvent("c", {Field.TITLE: "t"})),
+        ({"calendar_id": "c", "event_title": None}, WantedEvent("c", {})),
         (None, Unusable("calendar_id")),
     ],
 )
-def test_a_binding(binding: object, expected: Wanted | Unusable) -> None:
+def test_a_binding(binding: object, expected: WantedEvent | Unusable) -> None:
     assert wanted.from_binding(binding) == expected
 
 

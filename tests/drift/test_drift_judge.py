@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from reactor.drift import held
-from reactor.drift.held import Held
-from reactor.drift.judge import Finding, Judge, Kind, Memory, again, asks
+from reactor.drift.held import CalendarEvent
+from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord, again, asks
 from reactor.drift.traces import Trace, Waiting, explain
-from reactor.drift.wanted import Field, Unusable, Wanted
+from reactor.drift.wanted import Field, Unusable, WantedEvent
 
 Json = dict[str, Any]
 
 W = "w1"
 HOME, TEAM = "ada@example.com", "team@group.calendar.google.com"
-NOTHING = Memory()
+NOTHING = SourceRecord()
 
 
-def want(title: str = "t", calendar_id: str = HOME) -> Wanted:
-    return Wanted(calendar_id, {Field.TITLE: title})
+def want(title: str = "t", calendar_id: str = HOME) -> WantedEvent:
+    return WantedEvent(calendar_id, {Field.TITLE: title})
 
 
-def event(event_id: str, source: str = "task:1", *, title: str = "t", owner: str = HOME, **more: Any) -> Held:
+def event(event_id: str, source: str = "task:1", *, title: str = "t", owner: str = HOME, **more: Any) -> CalendarEvent:
     private = {"reactorWorkspace": W, "reactorSource": source}
     shown = {
         "id": event_id,
@@ -36,11 +36,11 @@ def event(event_id: str, source: str = "task:1", *, title: str = "t", owner: str
     return found
 
 
-def remember(event_id: str, calendar_id: str = HOME, **more: bool) -> Memory:
-    return Memory(event_id, calendar_id, **more)
+def remember(event_id: str, calendar_id: str = HOME, **more: bool) -> SourceRecord:
+    return SourceRecord(event_id, calendar_id, **more)
 
 
-def what(finding: Finding | None) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
+def what(finding: DriftFinding | None) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
     """A finding's kind, its events and the fields that differ."""
     if finding is None:
         return None
@@ -74,7 +74,7 @@ def test_kinds() -> None:
     assert gone.problem == "404 notFound"  # type: ignore[union-attr]
     odd = judge.judge("task:odd", Unusable("title"), NOTHING)
     assert what(odd) == ("unusable", (), ())
-    assert odd.problem == "title cannot be used"  # type: ignore[union-attr]
+    assert odd.problem == "the application's title cannot be used"  # type: ignore[union-attr]
     rest = list(judge.rest())
     assert [(what(each), each.calendar_id) for each in rest] == [
         (("unexpected", ("u1",), ()), HOME),
@@ -135,14 +135,14 @@ def test_what_is_wanted_only_since_its_calendar_was_read() -> None:
 @pytest.mark.parametrize(
     ("memory", "kind"),
     [
-        (remember("e1"), Kind.DELETED_BY_HAND),
-        (remember("e1", removed=True), Kind.MISSING),
-        (remember("e1", TEAM), Kind.MISSING),
-        (remember("e2"), Kind.MISSING),
-        (NOTHING, Kind.MISSING),
+        (remember("e1"), DriftKind.DELETED_BY_HAND),
+        (remember("e1", removed=True), DriftKind.MISSING),
+        (remember("e1", TEAM), DriftKind.MISSING),
+        (remember("e2"), DriftKind.MISSING),
+        (NOTHING, DriftKind.MISSING),
     ],
 )
-def test_a_tombstone_is_a_persons_where_we_believe_the_event_to_live(memory: Memory, kind: Kind) -> None:
+def test_a_tombstone_is_a_persons_where_we_believe_the_event_to_live(memory: SourceRecord, kind: DriftKind) -> None:
     judge = Judge(W)
     judge.see(HOME, event("e1", status="cancelled"), want())
     found = judge.judge("task:1", want(), memory)
@@ -150,14 +150,14 @@ def test_a_tombstone_is_a_persons_where_we_believe_the_event_to_live(memory: Mem
     assert found.kind is kind
 
 
-MISSING = Finding(Kind.MISSING, "task:1", HOME)
+MISSING = DriftFinding(DriftKind.MISSING, "task:1", HOME)
 BARE: Json = {"extendedProperties": None}
 
 
 def test_only_what_is_remembered_can_be_asked_for() -> None:
     assert asks(MISSING, remember("e1"))
     assert not asks(MISSING, NOTHING)
-    assert not asks(Finding(Kind.TWICE, "task:1", HOME), remember("e1"))
+    assert not asks(DriftFinding(DriftKind.TWICE, "task:1", HOME), remember("e1"))
 
 
 @pytest.mark.parametrize(
@@ -173,26 +173,32 @@ def test_only_what_is_remembered_can_be_asked_for() -> None:
         (remember("e1", "primary", marked=False), event("e1", **BARE), None),
     ],
 )
-def test_an_event_that_is_in_no_list(memory: Memory, found: Held | None, expected: object) -> None:
+def test_an_event_that_is_in_no_list(memory: SourceRecord, found: CalendarEvent | None, expected: object) -> None:
     assert what(again(MISSING, want(), memory, found)) == expected
 
 
 @pytest.mark.parametrize(
     ("kind", "trace", "rebuild", "on_its_way", "item"),
     [
-        (Kind.MISSING, Trace(), None, False, ""),
-        (Kind.MISSING, Trace(Waiting("i1", 10.0)), None, True, "i1"),
-        (Kind.MISSING, Trace(Waiting("i1", 100.0)), None, False, "i1"),
-        (Kind.MISSING, Trace(Waiting("i1")), None, False, "i1"),
-        (Kind.DELETED_BY_HAND, Trace(Waiting("i1", 10.0)), None, False, ""),
-        (Kind.DELETED_BY_HAND, Trace(), Waiting("r1", 10.0), True, "r1"),
-        (Kind.CALENDAR_GONE, Trace(Waiting("i1", 10.0)), Waiting("r1", 10.0), False, ""),
-        (Kind.DIFFERENT, Trace(dead_letter="d1", code="BAD_REQUEST"), None, False, "d1"),
-        (Kind.CALENDAR_GONE, Trace(settled=True), None, True, ""),
+        (DriftKind.MISSING, Trace(), None, False, ""),
+        (DriftKind.MISSING, Trace(Waiting("i1", 10.0)), None, True, "i1"),
+        (DriftKind.MISSING, Trace(Waiting("i1", 100.0)), None, False, "i1"),
+        (DriftKind.MISSING, Trace(Waiting("i1")), None, False, "i1"),
+        (DriftKind.DELETED_BY_HAND, Trace(Waiting("i1", 10.0)), None, False, ""),
+        (DriftKind.DELETED_BY_HAND, Trace(), Waiting("r1", 10.0), True, "r1"),
+        (DriftKind.CALENDAR_GONE, Trace(Waiting("i1", 10.0)), Waiting("r1", 10.0), False, ""),
+        (DriftKind.DIFFERENT, Trace(dead_letter="d1", code="BAD_REQUEST"), None, False, "d1"),
+        (DriftKind.CALENDAR_GONE, Trace(settled=True), None, True, ""),
     ],
 )
-def test_what_the_outbox_says(kind: Kind, trace: Trace, rebuild: Waiting | None, on_its_way: bool, item: str) -> None:  # noqa: FBT001
-    told = explain(Finding(kind, "task:1", HOME), trace, rebuild, patience=60.0)
+def test_what_the_outbox_says(
+    kind: DriftKind,
+    trace: Trace,
+    rebuild: Waiting | None,
+    on_its_way: bool,  # noqa: FBT001
+    item: str,
+) -> None:
+    told = explain(DriftFinding(kind, "task:1", HOME), trace, rebuild, patience=60.0)
     assert (told.on_its_way, told.item, told.code) == (on_its_way, item, trace.code)
 
 
@@ -204,8 +210,8 @@ FATES = ("same", "missing", "different", "twice", "deleted_by_hand", "unexpected
 def test_what_is_planted_is_found(fates: list[str], random: Any) -> None:
     """Differences of every kind, their events in any order and spread over calendars of which one has two names."""
     judge = Judge(W)
-    wanted: dict[str, tuple[Wanted | Unusable, Memory]] = {}
-    sights: list[tuple[str, Held, Wanted | None]] = []
+    wanted: dict[str, tuple[WantedEvent | Unusable, SourceRecord]] = {}
+    sights: list[tuple[str, CalendarEvent, WantedEvent | None]] = []
     for number, fate in enumerate(fates):
         key, event_id, title = f"task:{number}", f"e{number}", f"t{number}"
         home = random.choice((HOME, TEAM))
@@ -224,7 +230,7 @@ def test_what_is_planted_is_found(fates: list[str], random: Any) -> None:
             "deleted_by_hand": [event(event_id, key, owner=there, status="cancelled")],
         }.get(fate, [event(event_id, key, title=title, owner=there)])
         names = ("primary", HOME) if there == HOME else (TEAM,)
-        current = state if isinstance(state, Wanted) and fate != "unexpected" else None
+        current = state if isinstance(state, WantedEvent) and fate != "unexpected" else None
         sights += [(name, each, current) for name in names for each in events]
     random.shuffle(sights)
     judge.gone("gone", "404")

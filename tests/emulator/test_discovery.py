@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from reactor.emulator import Exchange
-from reactor.emulator.bodies import WRITABLE
+from calendar_emulator import Exchange
+from calendar_emulator.store.bodies import WRITABLE
 from tests.support.discovery import Judge, document
 
 EVENT = {"id": "aaaaa", "start": {"date": "2026-12-01"}, "end": {"date": "2026-12-02"}}

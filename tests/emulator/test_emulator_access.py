@@ -11,11 +11,11 @@ from google.auth import jwt
 from google.auth.crypt import RSASigner
 from hypothesis import given, strategies as st
 
-from reactor.emulator import CLIENT_ID, CLIENT_SECRET, EVENTS_SCOPE, Emulator, Fault, Quota
-from reactor.emulator.api import SCOPES
-from reactor.emulator.errors import ApiError
-from reactor.emulator.oauth_errors import ERRORS, OAuthError
-from reactor.emulator.service_accounts import AUDIENCE
+from calendar_emulator import CLIENT_ID, CLIENT_SECRET, EVENTS_SCOPE, Emulator, Fault, Quota
+from calendar_emulator.api import SCOPES
+from calendar_emulator.errors import ApiError
+from calendar_emulator.oauth.errors import ERRORS, OAuthError
+from calendar_emulator.oauth.service_accounts import AUDIENCE
 from tests.support.discovery import method_of
 from tests.support.google_fixtures import USER, GoogleServer
 

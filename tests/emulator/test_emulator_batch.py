@@ -8,9 +8,9 @@ import httpx
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.emulator import batch
-from reactor.emulator.calls import Answer, Request
-from reactor.emulator.errors import ApiError
+from calendar_emulator.calls import Answer, Request
+from calendar_emulator.errors import ApiError
+from calendar_emulator.http import batch
 from tests.support.emulator_batches import batch_of, parts_of
 from tests.support.google_fixtures import USER, GoogleServer
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.emulator.errors import ApiError
-from reactor.emulator.partial import masked
-from reactor.emulator.recurrence import is_recurrence
+from calendar_emulator.errors import ApiError
+from calendar_emulator.partial import masked
+from calendar_emulator.store.recurrence import is_recurrence
 from tests.support.google_fixtures import USER, GoogleServer
 
 EVENTS = "calendar/v3/calendars/primary/events"

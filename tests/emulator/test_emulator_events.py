@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reactor.emulator import Emulator, WriteKind
+from calendar_emulator import Emulator, WriteKind
 from tests.support.google_fixtures import USER, GoogleServer
 
 Json = dict[str, Any]

@@ -9,8 +9,8 @@ import httpx
 import pytest
 import trio
 
-from reactor.emulator import Emulator, Fault, Service, WireFaultError, application
-from reactor.emulator.faults import FaultPlan, Target
+from calendar_emulator import Emulator, Fault, Service, WireFaultError, application
+from calendar_emulator.faults import FaultPlan, Target
 from tests.support.emulator_batches import batch_of, parts_of
 from tests.support.google_fixtures import USER, GoogleServer
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import example, given, strategies as st
 
-from reactor.emulator import Emulator
-from reactor.emulator.calls import Request, parse_query, read_call
-from reactor.emulator.errors import ApiError
+from calendar_emulator import Emulator
+from calendar_emulator.calls import Request, parse_query, read_call
+from calendar_emulator.errors import ApiError
 from tests.support.google_fixtures import USER
 
 _FIELDS = st.sampled_from(

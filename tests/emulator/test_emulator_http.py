@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reactor.emulator import Fault, WriteKind
+from calendar_emulator import Fault, WriteKind
 from tests.support.emulator_batches import batch_of, parts_of
 from tests.support.google_fixtures import USER, GoogleServer
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.emulator import Emulator
-from reactor.emulator.listing import page
+from calendar_emulator import Emulator
+from calendar_emulator.store.listing import page
 from tests.support.google_fixtures import USER, GoogleServer
 
 Json = dict[str, Any]

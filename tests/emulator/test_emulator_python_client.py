@@ -15,7 +15,7 @@ from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient.discovery import build_from_document
 from googleapiclient.errors import HttpError
 
-from reactor.emulator import EVENTS_SCOPE, Fault, WriteKind
+from calendar_emulator import EVENTS_SCOPE, Fault, WriteKind
 from tests.support.discovery import document
 from tests.support.google_fixtures import USER, GoogleServer
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from reactor.emulator.server import serve
+from calendar_emulator.http.server import serve
 from tests.support.google_fixtures import GoogleServer
 
 

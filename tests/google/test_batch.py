@@ -8,17 +8,17 @@ from email.message import EmailMessage
 import pytest
 from hypothesis import example, given, strategies as st
 
-from reactor.core import messages
-from reactor.core.messages import Answer, NoAnswer, Place, Request, Step
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import ApiRequest, EventRef, Method, NoResponse, Response
 from reactor.google import batch
 
 BOUNDARY = "batch0123456789"
 TYPE = "multipart/mixed; boundary=batch_r"
-PLACE = Place("ada@example.com", "e1")
+PLACE = EventRef("ada@example.com", "e1")
 
 
 def unread(reply: object) -> bool:
-    return isinstance(reply, NoAnswer) and reply.sent
+    return isinstance(reply, NoResponse) and reply.sent
 
 
 def part(name: object, http: str) -> str:
@@ -37,7 +37,7 @@ def answer_of(*parts: str, end: str = "--batch_r--\r\n") -> bytes:
 # Writing
 
 
-def parse_written(requests: list[Request]) -> list[EmailMessage]:
+def parse_written(requests: list[ApiRequest]) -> list[EmailMessage]:
     """Read what we write with the standard library's parser."""
     content_type, body = batch.write(requests, BOUNDARY)
     head = f"Content-Type: {content_type}\r\nMIME-Version: 1.0\r\n\r\n".encode()
@@ -69,12 +69,12 @@ def test_every_request_is_a_part_with_a_name_and_a_whole_http_message() -> None:
 
 TEXTS = st.text(max_size=20) | st.sampled_from([f"--{BOUNDARY}", f"\r\n--{BOUNDARY}--\r\n", "\n\n"])
 REQUESTS = st.builds(
-    lambda calendar_id, title: messages.insert(Place(calendar_id, "e"), {"summary": title}), TEXTS, TEXTS
+    lambda calendar_id, title: messages.insert(EventRef(calendar_id, "e"), {"summary": title}), TEXTS, TEXTS
 )
 
 
 @given(st.lists(REQUESTS, min_size=1, max_size=50))
-def test_no_text_can_break_out_of_its_part(requests: list[Request]) -> None:
+def test_no_text_can_break_out_of_its_part(requests: list[ApiRequest]) -> None:
     parts = parse_written(requests)
     assert len(parts) == len(requests)
     for written, request in zip(parts, requests, strict=True):
@@ -92,16 +92,16 @@ def test_replies_are_matched_by_name_and_not_by_place() -> None:
         part(2, http(404, "{}")), part(0, http(200, '{"a":1}')), part(1, "HTTP/1.1 204 No Content\r\n\r\n")
     )
     assert batch.read(TYPE, body, 3) == [
-        Answer(200, {"content-type": "application/json", "content-length": "7"}, b'{"a":1}'),
-        Answer(204),
-        Answer(404, {"content-type": "application/json", "content-length": "2"}, b"{}"),
+        Response(200, {"content-type": "application/json", "content-length": "7"}, b'{"a":1}'),
+        Response(204),
+        Response(404, {"content-type": "application/json", "content-length": "2"}, b"{}"),
     ]
 
 
 def test_a_part_that_is_missing_says_nothing() -> None:
     first, second = batch.read(TYPE, answer_of(part(1, http(200))), 2)
     assert unread(first)
-    assert second == Answer(200, {"content-type": "application/json", "content-length": "0"}, b"")
+    assert second == Response(200, {"content-type": "application/json", "content-length": "0"}, b"")
 
 
 @pytest.mark.parametrize("name", [2, 99, "x", "", "-1", "99999", "0>\r\nContent-ID: <response-1"])
@@ -128,7 +128,7 @@ def test_two_answers_to_one_request_say_nothing() -> None:
 def test_a_malformed_part_says_nothing_and_the_others_are_read(inner: str) -> None:
     first, second = batch.read(TYPE, answer_of(part(0, inner), part(1, http(200))), 2)
     assert unread(first)
-    assert isinstance(second, Answer)
+    assert isinstance(second, Response)
 
 
 def test_a_part_without_any_headers_is_ignored() -> None:
@@ -146,20 +146,20 @@ def test_a_part_that_is_shorter_than_it_says_says_nothing() -> None:
 
 def test_what_follows_a_body_is_framing() -> None:
     reply = batch.read(TYPE, answer_of(part(0, http(200, "{}\r\n\r\n", length=2))), 1)[0]
-    assert isinstance(reply, Answer)
+    assert isinstance(reply, Response)
     assert reply.body == b"{}"
 
 
 def test_a_part_that_does_not_say_how_long_it_is_ends_where_it_ends() -> None:
     reply = batch.read(TYPE, answer_of(part(0, "HTTP/1.1 200 OK\r\nX\r\n\r\n{}")), 1)[0]
-    assert reply == Answer(200, {}, b"{}")
+    assert reply == Response(200, {}, b"{}")
 
 
 @pytest.mark.parametrize("end", ["", "--batch", "--batch_", "--other--\r\n"])
 def test_an_answer_that_was_cut_off_says_nothing_about_its_last_part(end: str) -> None:
     body = answer_of(part(0, http(200)), part(1, "HTTP/1.1 200 OK\r\n\r\n{}"), end=end)
     first, second = batch.read(TYPE, body, 2)
-    assert isinstance(first, Answer)
+    assert isinstance(first, Response)
     assert unread(second)
 
 
@@ -172,17 +172,17 @@ def test_an_answer_that_was_cut_off_says_nothing_about_its_last_part(end: str) -
     ],
 )
 def test_the_boundary_may_be_quoted_or_not(content_type: str) -> None:
-    assert isinstance(batch.read(content_type, answer_of(part(0, http(200))), 1)[0], Answer)
+    assert isinstance(batch.read(content_type, answer_of(part(0, http(200))), 1)[0], Response)
 
 
 def test_lines_may_end_without_a_carriage_return() -> None:
     body = answer_of(part(0, "HTTP/1.1 200 OK\r\nA: b\r\n\r\n{}"), part(1, "HTTP/1.1 204 No Content\r\n\r\n"))
-    assert batch.read(TYPE, body.replace(b"\r\n", b"\n"), 2) == [Answer(200, {"a": "b"}, b"{}"), Answer(204)]
+    assert batch.read(TYPE, body.replace(b"\r\n", b"\n"), 2) == [Response(200, {"a": "b"}, b"{}"), Response(204)]
 
 
 def test_a_boundary_inside_a_line_is_no_boundary() -> None:
     reply = batch.read(TYPE, answer_of(part(0, http(200, "x--batch_r--batch_rx"))), 1)[0]
-    assert isinstance(reply, Answer)
+    assert isinstance(reply, Response)
     assert reply.body == b"x--batch_r--batch_rx"
 
 
@@ -225,7 +225,7 @@ PIECES = st.sampled_from(
 def test_any_bytes_are_read_and_each_request_has_a_reply(body: bytes, count: int) -> None:
     replies = batch.read(TYPE, body, count)
     assert len(replies) == count
-    assert all(isinstance(reply, Answer | NoAnswer) for reply in replies)
+    assert all(isinstance(reply, Response | NoResponse) for reply in replies)
 
 
 @given(st.text(max_size=60) | st.just("multipart/mixed;" + " ;" * 30_000) | st.just("multipart/mixed" + " " * 60_000))
@@ -240,7 +240,7 @@ def test_any_content_type_is_read_or_refused(content_type: str) -> None:
 
 def test_what_is_written_is_answered_part_by_part() -> None:
     """The names that we write are the names that we read."""
-    written = parse_written([Request(Step.GET, "GET", "x") for _ in range(50)])
+    written = parse_written([ApiRequest(Method.GET, "GET", "x") for _ in range(50)])
     body = answer_of(*(part(str(p["content-id"]).strip("<>"), http(200, str(n))) for n, p in enumerate(written)))
     replies = batch.read(TYPE, body, 50)
-    assert [reply.body for reply in replies if isinstance(reply, Answer)] == [str(n).encode() for n in range(50)]
+    assert [reply.body for reply in replies if isinstance(reply, Response)] == [str(n).encode() for n in range(50)]

@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
+from calendar_emulator import Fault, WriteKind
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done, Outcome, Retry
-from reactor.core.work import Work
-from reactor.emulator import Fault, WriteKind
 from reactor.google.client import GoogleCalendar
 from tests.support.google_client import Tokens, after, item
 from tests.support.google_fixtures import USER, GoogleServer
@@ -35,11 +35,11 @@ class Sources:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.memory: dict[int, tuple[Work, Done]] = {}
+        self.memory: dict[int, tuple[SyncIntent, Done]] = {}
         self.wanted: dict[int, str | None] = dict.fromkeys(range(SOURCES))
         self.seq = 0
 
-    def next(self, number: int) -> Work:
+    def next(self, number: int) -> SyncIntent:
         """A new item of a source: usually another title, sometimes a cancel."""
         self.seq += 1
         cancel = self.wanted[number] is not None and self.rng.random() < 0.25
@@ -48,7 +48,7 @@ class Sources:
         following = item(number, title, cancel=cancel, seq=self.seq)
         return after(*self.memory[number], following) if number in self.memory else following
 
-    def settle(self, number: int, work: Work, outcome: Outcome) -> bool:
+    def settle(self, number: int, work: SyncIntent, outcome: Outcome) -> bool:
         if isinstance(outcome, Done):
             self.memory[number] = (work, outcome)
             return True

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from reactor.core import answers, upsert
+from calendar_emulator import Fault, Quota
+from reactor.core.calendar import answers, upsert
+from reactor.core.calendar.token_answers import GrantType
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Scope
-from reactor.core.token_answers import Grant
-from reactor.emulator import Fault, Quota
 from reactor.google.client import GoogleCalendar
 from tests.support.dialogues import OTHER, WORKSPACE
 from tests.support.google_client import Tokens, after, item
@@ -71,7 +71,7 @@ async def test_nothing_is_written_where_no_person_sees_it(
 ) -> None:
     """A service account that acts as itself has a `primary` of its own; what it left there may be removed."""
     works = [item(1, calendar_id="primary"), item(2), item(3, calendar_id="primary", cancel=True)]
-    tokens.grant = Grant.SERVICE_ACCOUNT
+    tokens.grant = GrantType.SERVICE_ACCOUNT
     refused, *others = await client.send(works, tokens)
     assert refused == answers.NOBODYS
     assert len(all_done(others)) == 2
@@ -79,7 +79,7 @@ async def test_nothing_is_written_where_no_person_sees_it(
     google.emulator.log.clear()
     assert await client.send(works[:1], tokens) == [answers.NOBODYS]
     assert not google.emulator.log.entries
-    tokens.grant = Grant.DELEGATION
+    tokens.grant = GrantType.DELEGATION
     all_done(await client.send(works[:1], tokens))
 
 
@@ -89,7 +89,11 @@ async def test_a_service_account_has_a_project_of_its_own(
 ) -> None:
     """What Google refuses to a person's consent it refuses to our project, so to everybody."""
     google.emulator.fault(Fault(effect="error", reason=reason))
-    for grant, scope in ((Grant.USER, Scope.ALL), (Grant.SERVICE_ACCOUNT, Scope.LANE), (Grant.DELEGATION, Scope.LANE)):
+    for grant, scope in (
+        (GrantType.USER, Scope.ALL),
+        (GrantType.SERVICE_ACCOUNT, Scope.LANE),
+        (GrantType.DELEGATION, Scope.LANE),
+    ):
         tokens.grant = grant
         sent = [*await client.send([item(1)], tokens), *await client.send([item(2), item(3)], tokens)]
         for outcome in (*sent, await client.list_events(USER, WORKSPACE, tokens)):

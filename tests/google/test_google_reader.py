@@ -8,17 +8,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.messages import Answer, NoAnswer, Reply, Request
-from reactor.core.token_answers import Grant
-from reactor.drift.answers import Means, read
+from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
+from reactor.core.calendar.token_answers import GrantType
+from reactor.drift.answers import DriftAnswer, read
 from reactor.errors import PermanentError, ReactorError, TransientError
 from reactor.google.reader import TRIES, Pace, Reader, documents
 
-FOUND = Answer(200, {}, b'{"items": [7]}')
+FOUND = Response(200, {}, b'{"items": [7]}')
 
 
-def refusal(status: int, reason: str, **headers: str) -> Answer:
-    return Answer(status, headers, json.dumps({"error": {"errors": [{"reason": reason}]}}).encode())
+def refusal(status: int, reason: str, **headers: str) -> Response:
+    return Response(status, headers, json.dumps({"error": {"errors": [{"reason": reason}]}}).encode())
 
 
 LIMITED = refusal(403, "rateLimitExceeded")
@@ -39,7 +39,7 @@ class Wire:
         self.times: list[float] = []
         self.asked: list[tuple[str, str]] = []
 
-    async def send(self, request: Request, token: str) -> Reply:
+    async def send(self, request: ApiRequest, token: str) -> Reply:
         await trio.lowlevel.checkpoint()
         self.times.append(trio.current_time())
         self.asked.append((request.target, token))
@@ -50,7 +50,7 @@ class Tokens:
     """A new one whenever the last one is refused."""
 
     quota_user = None
-    grant = Grant.USER
+    grant = GrantType.USER
 
     async def token(self, rejected: str | None = None) -> str:
         await trio.lowlevel.checkpoint()
@@ -69,7 +69,7 @@ async def test_the_rate_is_kept_over_all_questions(autojump_clock: MockClock) ->
     assert wire.times[-1] - wire.times[0] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("bad", [LIMITED, DOWN, NoAnswer("the connection was lost"), Answer(200, {}, b"<html>")])
+@pytest.mark.parametrize("bad", [LIMITED, DOWN, NoResponse("the connection was lost"), Response(200, {}, b"<html>")])
 async def test_what_passes_is_waited_for(autojump_clock: MockClock, bad: Reply) -> None:
     reader, wire = reading(bad, bad, FOUND)
     said = await reader.page("c", "w")
@@ -129,7 +129,7 @@ async def test_a_token_that_is_refused_is_renewed_once(autojump_clock: MockClock
 @pytest.mark.parametrize("status", [404, 410])
 async def test_what_is_not_there_is_an_answer(autojump_clock: MockClock, status: int) -> None:
     reader, _ = reading(refusal(status, "notFound"))
-    assert (await reader.event("c", "e")).means is Means.ABSENT
+    assert (await reader.event("c", "e")).means is DriftAnswer.ABSENT
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import trio
 
-from reactor.core.exchange import exchange
-from reactor.core.messages import Answer
+from calendar_emulator import Fault
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.messages import Response
 from reactor.core.payload import parse
-from reactor.emulator import Fault
 from reactor.google import batch
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts
@@ -66,7 +66,7 @@ def test_nothing_secret_is_in_the_values_on_the_way() -> None:
     payload = parse("UPSERT_EVENT", WORKSPACE, upsert_json(TITLE, CALENDAR, description=DESCRIPTION))
     work = item(1, TITLE, calendar_id=CALENDAR)
     ask = next(exchange(work))
-    answer = Answer(400, {"location": CALENDAR}, TITLE.encode())
+    answer = Response(400, {"location": CALENDAR}, TITLE.encode())
     text = repr([payload, work, ask, ask.request, answer])
     assert TITLE not in text
     assert DESCRIPTION not in text

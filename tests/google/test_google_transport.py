@@ -7,8 +7,8 @@ import pytest
 import trio
 from hypothesis import given, settings, strategies as st
 
-from reactor.core import messages
-from reactor.core.messages import Answer, NoAnswer, Place, Reply, Request
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import ApiRequest, EventRef, NoResponse, Reply, Response
 from reactor.core.outcome import Dead, Done, Retry, Superseded
 from reactor.errors import ConfigurationError
 from reactor.google import transport
@@ -17,12 +17,12 @@ from reactor.google.transport import Timeouts, Transport
 from tests.support.byte_server import Behaviour, http, listening, sends
 from tests.support.google_client import Static, item
 
-GET = messages.get(Place("ada@example.com", "e1"))
+GET = messages.get(EventRef("ada@example.com", "e1"))
 PATIENT = Timeouts()
 IMPATIENT = Timeouts(read=0.05)
 
 
-async def reply_to(behaviour: Behaviour, request: Request = GET, timeouts: Timeouts = PATIENT) -> Reply:
+async def reply_to(behaviour: Behaviour, request: ApiRequest = GET, timeouts: Timeouts = PATIENT) -> Reply:
     async with listening(behaviour) as wire, Transport(wire.root, timeouts) as wired:
         with trio.fail_after(5):
             return await wired.send(request, "token")
@@ -33,7 +33,7 @@ async def test_a_request_that_is_cancelled_half_way_out_leaves_nothing_unfinishe
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        large = Request(messages.Step.INSERT, "POST", "events", body=bytes(64 * 1024 * 1024))
+        large = ApiRequest(messages.Method.INSERT, "POST", "events", body=bytes(64 * 1024 * 1024))
         async with Transport(f"http://127.0.0.1:{deaf.getsockname()[1]}/", PATIENT) as wired:
             with trio.move_on_after(0.2) as scope:  # nobody reads: it hangs in the middle of its body
                 await wired.send(large, "token")
@@ -43,7 +43,7 @@ async def test_a_request_that_is_cancelled_half_way_out_leaves_nothing_unfinishe
 
 async def test_an_answer_is_read_whole() -> None:
     reply = await reply_to(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nETag: x\r\n\r\n", b"ab", b"cd"))
-    assert isinstance(reply, Answer)
+    assert isinstance(reply, Response)
     assert (reply.status, reply.body, reply.headers["etag"]) == (200, b"abcd", "x")
 
 
@@ -66,12 +66,12 @@ async def test_a_connection_that_is_refused_was_never_used() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         async with Transport(f"http://127.0.0.1:{held.getsockname()[1]}/", PATIENT) as wired:
-            assert await wired.send(GET, "token") == NoAnswer("no connection", sent=False)
+            assert await wired.send(GET, "token") == NoResponse("no connection", sent=False)
 
 
 async def test_an_encoding_that_nobody_asked_for_is_not_decoded() -> None:
     reply = await reply_to(sends(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"))
-    assert isinstance(reply, Answer)
+    assert isinstance(reply, Response)
     assert reply.body == b"abc"
 
 
@@ -87,7 +87,7 @@ async def test_an_encoding_that_nobody_asked_for_is_not_decoded() -> None:
     ],
 )
 async def test_an_answer_that_is_cut_or_broken_may_have_been_preceded_by_the_deed(chunks: tuple[bytes, ...]) -> None:
-    assert await reply_to(sends(*chunks)) == NoAnswer("the connection was lost")
+    assert await reply_to(sends(*chunks)) == NoResponse("the connection was lost")
 
 
 async def never(stream: trio.SocketStream) -> bool:
@@ -103,32 +103,32 @@ async def trickle(stream: trio.SocketStream) -> bool:
 
 
 async def test_a_server_that_never_answers_is_left_after_the_read_timeout() -> None:
-    assert await reply_to(never, timeouts=IMPATIENT) == NoAnswer("the connection was lost")
+    assert await reply_to(never, timeouts=IMPATIENT) == NoResponse("the connection was lost")
 
 
 async def test_an_answer_that_comes_a_byte_at_a_time_is_left_after_the_whole_timeout() -> None:
     timeouts = Timeouts(read=5.0, whole=0.1)
-    assert await reply_to(trickle, timeouts=timeouts) == NoAnswer("the answer took too long")
+    assert await reply_to(trickle, timeouts=timeouts) == NoResponse("the answer took too long")
 
 
 async def test_an_answer_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_LARGEST_ANSWER", 1_000)
-    assert await reply_to(sends(http(200, b"x" * 100_000))) == NoAnswer("the answer is too large")
+    assert await reply_to(sends(http(200, b"x" * 100_000))) == NoResponse("the answer is too large")
 
 
 async def test_a_token_that_could_not_be_a_header_is_no_crash() -> None:
     async with listening(sends(http(200))) as wire, Transport(wire.root, PATIENT) as wired:
         for token in ("\N{CALENDAR}", "a\r\nb: c"):
-            assert isinstance(await wired.send(GET, token), NoAnswer)
+            assert isinstance(await wired.send(GET, token), NoResponse)
         assert wire.heads == []
 
 
 async def test_a_target_goes_out_as_it_was_written() -> None:
     long = "x" * 70_000
     async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
-        for place in (Place("..", "a/b"), Place(long, "e")):
+        for place in (EventRef("..", "a/b"), EventRef(long, "e")):
             request = messages.get(place)
-            assert isinstance(await wired.send(request, "token"), Answer)
+            assert isinstance(await wired.send(request, "token"), Response)
             assert wire.heads[-1].startswith(f"GET /{request.target} HTTP/1.1\r\n".encode())
 
 
@@ -138,7 +138,7 @@ async def test_a_target_goes_out_as_it_was_written() -> None:
 async def test_one_request_after_the_other_is_one_connection() -> None:
     async with listening(sends(http(200), keep=True)) as wire, Transport(wire.root, PATIENT) as wired:
         for _ in range(10):
-            assert isinstance(await wired.send(GET, "token"), Answer)
+            assert isinstance(await wired.send(GET, "token"), Response)
         assert wire.connections == 1
 
 
@@ -155,7 +155,7 @@ async def test_a_connection_that_the_server_closed_is_replaced() -> None:
     closing = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with listening(sends(closing)) as wire, Transport(wire.root, PATIENT) as wired:
         for _ in range(3):
-            assert isinstance(await wired.send(GET, "token"), Answer)
+            assert isinstance(await wired.send(GET, "token"), Response)
         assert wire.connections == 3
 
 
@@ -166,8 +166,8 @@ async def test_after_a_failure_the_next_request_is_none_the_worse() -> None:
         return await next(behaviours)(stream)
 
     async with listening(behave) as wire, Transport(wire.root, PATIENT) as wired:
-        assert isinstance(await wired.send(GET, "token"), NoAnswer)
-        assert isinstance(await wired.send(GET, "token"), Answer)
+        assert isinstance(await wired.send(GET, "token"), NoResponse)
+        assert isinstance(await wired.send(GET, "token"), Response)
 
 
 async def test_a_request_that_is_cancelled_leaves_nothing_behind() -> None:
@@ -191,7 +191,7 @@ async def test_a_request_that_is_cancelled_leaves_nothing_behind() -> None:
             await started.wait()
             nursery.cancel_scope.cancel()
         reply = await wired.send(GET, "token")
-        assert isinstance(reply, Answer)
+        assert isinstance(reply, Response)
         assert reply.body == b"new"
         assert wire.connections == 2
 

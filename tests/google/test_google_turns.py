@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from reactor.core.messages import Answer, Reply, Request
+from reactor.core.calendar.messages import ApiRequest, Reply, Response
 from reactor.core.outcome import Outcome, Retry
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Transport
@@ -27,13 +27,13 @@ async def test_a_crowd_of_answers_is_read_one_in_each_round_of_the_scheduler(mon
     waiting = 0
     read: list[int] = []
 
-    async def answered_together(_transport: Transport, _request: Request, _token: str) -> Reply:
+    async def answered_together(_transport: Transport, _request: ApiRequest, _token: str) -> Reply:
         nonlocal waiting
         waiting += 1
         if waiting == CROWD:
             everybody.set()
         await everybody.wait()
-        return Answer(503)
+        return Response(503)
 
     async def send(client: GoogleCalendar) -> None:
         def report(place: int, outcome: Outcome) -> None:
@@ -55,9 +55,9 @@ async def test_an_answer_that_has_come_is_read_whatever_is_cancelled(monkeypatch
     scope = trio.CancelScope()
     read: list[Outcome] = []
 
-    async def answered_too_late(_transport: Transport, _request: Request, _token: str) -> Reply:
+    async def answered_too_late(_transport: Transport, _request: ApiRequest, _token: str) -> Reply:
         scope.cancel()
-        return Answer(503)
+        return Response(503)
 
     monkeypatch.setattr(Transport, "send", answered_too_late)
     async with GoogleCalendar("http://127.0.0.1:1/") as client:

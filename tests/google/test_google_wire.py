@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from reactor.core import messages
-from reactor.core.messages import Answer, Place
+from reactor.core.calendar import messages
+from reactor.core.calendar.messages import EventRef, Response
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts, Transport
 from reactor.google.wire import WholeStream
@@ -149,7 +149,7 @@ def certified(directory: Path) -> tuple[Path, ssl.SSLContext]:
 async def test_encrypted_and_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is in production. A record is read at a time, so what is read first is what was written with one call."""
     trusted, context = certified(tmp_path)
-    place = Place("a+b/c d@example.com", "e1")
+    place = EventRef("a+b/c d@example.com", "e1")
     requests = messages.insert(place, {"summary": "launch"}), messages.get(place), messages.listing("é@x", "w", "a=&b")
     asked: list[bytes] = []
     read: list[bytes] = []
@@ -170,7 +170,7 @@ async def test_encrypted_and_through_a_proxy(tmp_path: Path, monkeypatch: pytest
             async with Transport(f"https://{HOST}/", Timeouts()) as wired:
                 for request in requests:
                     answer = await wired.send(request, "token")
-                    assert isinstance(answer, Answer)
+                    assert isinstance(answer, Response)
                     assert (answer.status, answer.body) == (200, b"{}")
             nursery.cancel_scope.cancel()
     assert [head.partition(b"\r\n")[0] for head in asked] == [f"CONNECT {HOST}:443 HTTP/1.1".encode()]

@@ -12,18 +12,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from google.auth import crypt
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.token_answers import Grant
+from reactor.core.calendar.token_answers import GrantType
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import (
-    OAuthClient,
     ServiceAccount,
     StoredCredentialError,
     account_of,
     service_account_in,
 )
+from reactor.google.endpoints import TOKEN_URI, OAuthClient
 from reactor.google.key_file import LONGEST, TOKEN_URIS, read_key_file
-from reactor.google.token_exchange import TOKEN_URI, user_account
-from reactor.vault import Vault
+from reactor.google.token_exchange import user_account
+from reactor.vault import TokenCipher
 from tests.core.test_pasted import DOCUMENTS, KINDS, TOKEN
 from tests.support.key_files import ROBOT, key_file, secrets
 from tests.support.process_world import KEYS
@@ -50,7 +50,7 @@ def test_a_key_file_is_read_stored_and_read_again(subject: str | None) -> None:
     assert (robot.email, robot.subject) == (ROBOT, subject)
     assert service_account_in(robot.text) == robot
     account = account_of(robot.text, CLIENT)
-    assert account.grant is (Grant.DELEGATION if subject else Grant.SERVICE_ACCOUNT)
+    assert account.grant is (GrantType.DELEGATION if subject else GrantType.SERVICE_ACCOUNT)
     assert account.refresh_token is None
     shown = f"{robot!r} {robot} {account!r}"
     assert [secret for secret in secrets() if secret in shown] == []
@@ -63,7 +63,7 @@ def test_what_is_stored_are_numbers_of_a_json_web_key() -> None:
     assert set(stored) == {"type", "client_email", "private_key_id", "e", "p", "q", "subject"}
     assert stored["e"] == "AQAB"
     assert jwk(stored["p"]) * jwk(stored["q"]) == public_modulus()
-    assert len(Vault.from_setting(KEYS).encrypt(uuid4(), robot.text)) < 1_500
+    assert len(TokenCipher.from_setting(KEYS).encrypt(uuid4(), robot.text)) < 1_500
 
 
 def jwk(text: str) -> int:
@@ -220,4 +220,4 @@ def test_a_key_is_never_sent_as_a_refresh_token() -> None:
 
 def test_a_refresh_token_is_a_persons() -> None:
     account = account_of("1//x", CLIENT)
-    assert (account.grant, account.refresh_token) == (Grant.USER, "1//x")
+    assert (account.grant, account.refresh_token) == (GrantType.USER, "1//x")

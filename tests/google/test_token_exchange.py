@@ -19,14 +19,22 @@ import trio
 from google.auth import crypt, exceptions
 from trio.testing import wait_all_tasks_blocked
 
+from calendar_emulator import EVENTS_SCOPE, Fault
+from calendar_emulator.oauth.errors import ERRORS
+from reactor.core.calendar.token_answers import (
+    BROKEN,
+    NO_ANSWER,
+    NO_THREAD,
+    UNREACHABLE,
+    AccessToken,
+    Answer,
+    GrantType,
+    refusal,
+)
 from reactor.core.outcome import Dead, Retry, Scope
-from reactor.core.token_answers import BROKEN, NO_ANSWER, NO_THREAD, UNREACHABLE, Answer, Grant, Granted, refusal
-from reactor.emulator import EVENTS_SCOPE, Fault
-from reactor.emulator.oauth_errors import ERRORS
 from reactor.google import token_exchange
-from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange, user_account
-from reactor.google.tokens import Rotated, TokenSource
+from reactor.google.tokens import Rotated, TokenSource, TokenUnavailable
 from tests.google.test_tokens import WORKSPACE, together
 from tests.support import key_files
 from tests.support.google_fixtures import USER, GoogleServer
@@ -135,7 +143,7 @@ async def test_a_rotated_refresh_token_is_used_and_stored(
 
 async def test_the_form_is_what_the_endpoint_documents() -> None:
     handler, requests = answering(200, b'{"access_token":"a"}')
-    assert await asked(handler) == Granted("a", 3600)
+    assert await asked(handler) == AccessToken("a", 3600)
     assert parse_qs(requests[0].content.decode()) == {
         "grant_type": ["refresh_token"],
         "refresh_token": ["1//r"],
@@ -170,7 +178,7 @@ def google_now() -> Callable[[], Any]:
 
 async def test_a_service_account_acts_for_a_user(google: GoogleServer, exchange: TokenExchange) -> None:
     answer = await exchange.refresh(robot(google))
-    assert isinstance(answer, Granted)
+    assert isinstance(answer, AccessToken)
     access = google.emulator.oauth.check(answer.access_token, google.emulator.clock())
     assert access is not None
     assert (access.email, access.bare_service_account) == (USER, False)
@@ -192,7 +200,7 @@ async def test_a_user_who_does_not_exist_ends_the_connection(google: GoogleServe
 
 async def test_a_service_account_acts_as_itself(google: GoogleServer, exchange: TokenExchange) -> None:
     answer = await exchange.refresh(robot(google, subject=None, delegated=()))
-    assert isinstance(answer, Granted)
+    assert isinstance(answer, AccessToken)
     access = google.emulator.oauth.check(answer.access_token, google.emulator.clock())
     assert access is not None
     assert (access.email, access.bare_service_account) == (ROBOT, True)
@@ -210,7 +218,7 @@ async def test_an_assertion_is_signed_in_the_thread(
         return real(signer, message)
 
     monkeypatch.setattr(crypt.RSASigner, "sign", sign)
-    assert isinstance(await exchange.refresh(robot(google)), Granted)
+    assert isinstance(await exchange.refresh(robot(google)), AccessToken)
     assert len(signed) == 1
     assert threading.current_thread() not in signed
 
@@ -341,7 +349,7 @@ async def test_a_null_refresh_token_does_not_erase_ours() -> None:
     account = user_account("1//r", client_id="c", client_secret="s")
     await asked(answering(200, b'{"access_token":"a","refresh_token":null,"expires_in":"soon"}')[0], account)
     handler, requests = answering(200, b'{"access_token":"b"}')
-    assert await asked(handler, account) == Granted("b", 3600)
+    assert await asked(handler, account) == AccessToken("b", 3600)
     assert parse_qs(requests[0].content.decode())["refresh_token"] == ["1//r"]
 
 
@@ -366,7 +374,7 @@ class Unforeseen:
 )
 async def test_whatever_google_auth_raises_is_an_outcome(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     handler, _ = answering(200, b"")
-    assert await asked(handler, Account(cast("Any", Unforeseen(error)), Grant.USER)) == BROKEN
+    assert await asked(handler, Account(cast("Any", Unforeseen(error)), GrantType.USER)) == BROKEN
     assert "secret" not in capsys.readouterr().out
 
 
@@ -376,7 +384,7 @@ async def test_credentials_that_ask_nobody_got_nothing() -> None:
             """Do nothing."""
 
     handler, _ = answering(200, b"")
-    assert await asked(handler, Account(cast("Any", Idle()), Grant.USER)) == BROKEN
+    assert await asked(handler, Account(cast("Any", Idle()), GrantType.USER)) == BROKEN
 
 
 # Time

@@ -11,11 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from reactor.core.calendar.token_answers import BUSY, NO_ANSWER, AccessToken, Answer, GrantType
 from reactor.core.outcome import Dead, FailureCode, Outcome, Retry, Scope
-from reactor.core.token_answers import BUSY, NO_ANSWER, Answer, Grant, Granted
-from reactor.google.errors import TokenUnavailable
 from reactor.google.token_exchange import Account, TokenExchange
-from reactor.google.tokens import Rotated, TokenSource, TokenSources
+from reactor.google.tokens import Rotated, TokenSource, TokenSources, TokenUnavailable
 
 WORKSPACE = UUID("6f1a2b3c-0000-4000-8000-00000000000a")
 REVOKED = Dead(FailureCode.AUTH, "revoked", scope=Scope.LANE, connection_invalid=True)
@@ -36,7 +35,7 @@ class Endpoint:
         number = self.asked
         await self.open.wait()
         await trio.lowlevel.checkpoint()
-        return self.script.pop(0) if self.script else Granted(f"t{number}", 3600)
+        return self.script.pop(0) if self.script else AccessToken(f"t{number}", 3600)
 
 
 class Stored:
@@ -64,7 +63,7 @@ def stored() -> Stored:
     return Stored()
 
 
-def account(refresh_token: str | None = "r0", grant: Grant = Grant.USER) -> Account:
+def account(refresh_token: str | None = "r0", grant: GrantType = GrantType.USER) -> Account:
     return Account(cast("Any", None), grant, refresh_token)
 
 
@@ -180,7 +179,7 @@ async def test_an_expired_token_is_not_used(source: TokenSource, endpoint: Endpo
 async def test_the_lifetime_begins_before_the_request(
     source: TokenSource, endpoint: Endpoint, autojump_clock: MockClock
 ) -> None:
-    endpoint.script = [Granted("short", 100)]
+    endpoint.script = [AccessToken("short", 100)]
     endpoint.open = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(source.token)
@@ -193,7 +192,7 @@ async def test_the_lifetime_begins_before_the_request(
 async def test_a_token_without_lifetime_serves_those_who_waited_for_it(
     source: TokenSource, endpoint: Endpoint, autojump_clock: MockClock
 ) -> None:
-    endpoint.script = [Granted("brief", 0)]
+    endpoint.script = [AccessToken("brief", 0)]
     assert await together(3, source.token) == ["brief"] * 3
     assert await source.token() == "t2"
 
@@ -326,7 +325,7 @@ async def test_failures_in_a_row_are_remembered_longer_up_to_a_minute(
 async def test_a_success_forgets_the_failures_before_it(
     source: TokenSource, endpoint: Endpoint, autojump_clock: MockClock
 ) -> None:
-    endpoint.script = [NO_ANSWER, NO_ANSWER, NO_ANSWER, Granted("t", 3600), NO_ANSWER]
+    endpoint.script = [NO_ANSWER, NO_ANSWER, NO_ANSWER, AccessToken("t", 3600), NO_ANSWER]
     for _ in range(3):
         await refusal(source)
         autojump_clock.jump(10)
@@ -364,7 +363,7 @@ async def test_a_failure_after_a_401_does_not_bring_the_rejected_token_back(
 async def test_a_rotated_refresh_token_is_stored_with_the_one_it_replaces(
     source: TokenSource, endpoint: Endpoint, stored: Stored, autojump_clock: MockClock
 ) -> None:
-    endpoint.script = [Granted("a", 3600, "r1"), Granted("b", 3600, "r1"), Granted("c", 3600, "r2")]
+    endpoint.script = [AccessToken("a", 3600, "r1"), AccessToken("b", 3600, "r1"), AccessToken("c", 3600, "r2")]
     for rejected in (None, "a", "b"):
         await source.token(rejected)
         await wait_all_tasks_blocked()
@@ -374,7 +373,7 @@ async def test_a_rotated_refresh_token_is_stored_with_the_one_it_replaces(
 async def test_a_rotated_refresh_token_is_stored_although_everybody_left(
     source: TokenSource, endpoint: Endpoint, stored: Stored, autojump_clock: MockClock
 ) -> None:
-    endpoint.script = [Granted("a", 3600, "r1")]
+    endpoint.script = [AccessToken("a", 3600, "r1")]
     endpoint.open = trio.Event()
     with trio.move_on_after(1):
         await source.token()
@@ -387,7 +386,7 @@ async def test_a_store_that_fails_is_asked_again_in_order_and_delays_nobody(
     source: TokenSource, endpoint: Endpoint, stored: Stored, autojump_clock: MockClock
 ) -> None:
     stored.failures = 5
-    endpoint.script = [Granted("a", 3600, "r1"), Granted("b", 3600, "r2")]
+    endpoint.script = [AccessToken("a", 3600, "r1"), AccessToken("b", 3600, "r2")]
     start = trio.current_time()
     assert await source.token() == "a"
     assert await source.token("a") == "b"
@@ -399,8 +398,8 @@ async def test_a_store_that_fails_is_asked_again_in_order_and_delays_nobody(
 async def test_a_delegation_has_no_refresh_token_to_rotate(
     endpoint: Endpoint, stored: Stored, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    source = TokenSource(WORKSPACE, account(None, Grant.DELEGATION), endpoint.fetch, stored.store, nursery)
-    endpoint.script = [Granted("a", 3600, "r1")]
+    source = TokenSource(WORKSPACE, account(None, GrantType.DELEGATION), endpoint.fetch, stored.store, nursery)
+    endpoint.script = [AccessToken("a", 3600, "r1")]
     await source.token()
     await wait_all_tasks_blocked()
     assert stored.rotations == []
@@ -450,7 +449,7 @@ async def test_a_token_that_cannot_be_decrypted_leaves_nothing_behind(
 
 
 async def test_only_a_delegation_needs_a_quota_user(cache: TokenSources, autojump_clock: MockClock) -> None:
-    delegated = cache.get(WORKSPACE, "delegated", lambda: account(None, Grant.DELEGATION))
+    delegated = cache.get(WORKSPACE, "delegated", lambda: account(None, GrantType.DELEGATION))
     assert delegated.quota_user == str(WORKSPACE)
     assert len(delegated.quota_user) <= 40
     assert cache.get(WORKSPACE, "user", account).quota_user is None

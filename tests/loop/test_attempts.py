@@ -8,12 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.answers import LOST, SERVER
-from reactor.core.lanes import Lanes
+from reactor.core.calendar.answers import LOST, SERVER
+from reactor.core.calendar.token_answers import NO_ANSWER
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.lanes import Lanes
 from reactor.core.outcome import Outcome, Retry, Scope
 from reactor.core.stats import Stats
-from reactor.core.token_answers import NO_ANSWER
-from reactor.core.work import Work
 from reactor.loop import Loop
 from tests.support.loop_world import (
     FakeCalendar,
@@ -103,11 +103,11 @@ class Replica:
         nursery.start_soon(self.loop.run)
 
 
-def is_about(source: int, work: Work) -> bool:
+def is_about(source: int, work: SyncIntent) -> bool:
     return work.source_key.endswith(source_id(source))
 
 
-def refusing(source: int, outcome: Outcome) -> Callable[[Work, float], Outcome]:
+def refusing(source: int, outcome: Outcome) -> Callable[[SyncIntent, float], Outcome]:
     return lambda work, _: outcome if is_about(source, work) else done(work)
 
 
@@ -172,7 +172,7 @@ async def test_an_item_that_takes_its_whole_request_down_is_found_alone(autojump
     world = Deployment()
     lost: set[str] = set()
 
-    def latency(works: Collection[Work]) -> float:
+    def latency(works: Collection[SyncIntent]) -> float:
         if any(is_about(BAD, work) for work in works):
             lost.update(work.source_key for work in works)
             return 5.0

@@ -6,12 +6,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
-from reactor.core.breaker import State as BreakerState
-from reactor.core.item import Memory
-from reactor.core.lanes import IN_HAND
+from reactor.core.calendar.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import BreakerState
+from reactor.core.dispatch.lanes import IN_HAND
+from reactor.core.item import SourceState
 from reactor.core.outcome import Outcome, Retry, Scope
-from reactor.core.work import Work
+from reactor.loop.sweeper import SWEEP
 from tests.support.loop_world import CALENDAR, FakeTokens, World, done, payload, source_id, workspace
 
 
@@ -246,7 +247,7 @@ async def test_a_key_that_cannot_decrypt_holds_the_workspace(autojump_clock: Moc
 async def test_an_item_that_crashes_its_exchange_ends_as_a_dead_letter_alone(autojump_clock: MockClock) -> None:
     world = World()
 
-    def answers(work: Work, _: float) -> Outcome:
+    def answers(work: SyncIntent, _: float) -> Outcome:
         if work.source_key.endswith(source_id(13)):
             raise RuntimeError("a bug")
         return done(work)
@@ -294,7 +295,7 @@ async def test_a_drain_finishes_what_is_under_way_and_gives_back_the_rest(autoju
     assert (rows[slow[0]].status, rows[slow[0]].attempts) == ("PENDING", 0)
     assert (rows[queued[0]].status, rows[queued[0]].attempts) == ("PENDING", 0)
     memories = {s.item.id: s.memory for s in world.outbox.settlements}
-    assert memories[slow[0]] == Memory(strays=(CALENDAR,)), "it may have arrived"
+    assert memories[slow[0]] == SourceState(strays=(CALENDAR,)), "it may have arrived"
     assert memories[queued[0]] is None, "it was not sent"
     assert len(world.calendar.requests) == 2
 
@@ -391,24 +392,79 @@ async def test_a_lost_claim_drops_the_outcome(autojump_clock: MockClock) -> None
     assert world.lanes.in_hand == 0
 
 
-async def test_an_idle_loop_costs_little(autojump_clock: MockClock) -> None:
+async def test_a_loop_is_idle_as_soon_as_nothing_is_in_hand(autojump_clock: MockClock) -> None:
     world = World()
     async with world.running():
         await world.until_done(world.outbox.insert((workspace(1), 1)))
-        before = world.outbox.transactions.total()
-        await trio.sleep(60)
-        assert world.outbox.transactions.total() - before <= 1.5 * 60
-        await trio.sleep(60)
+        await trio.sleep(2)
         before = world.outbox.transactions.total()
         await trio.sleep(600)
-        assert world.outbox.transactions.total() - before <= 0.5 * 600
+        assert world.outbox.transactions.total() - before <= (1 / 5 + 1 / 9) * 600
 
 
-async def test_sweeps_are_frequent_while_anything_goes_on(autojump_clock: MockClock) -> None:
+async def sweeps_in(world: World, seconds: float) -> int:
+    before = world.outbox.transactions["sweep"]
+    await trio.sleep(seconds)
+    return world.outbox.transactions["sweep"] - before
+
+
+async def test_sweeps_are_frequent_while_anything_is_in_hand_elsewhere(autojump_clock: MockClock) -> None:
     world = World()
     async with world.running():
-        await trio.sleep(200)
-        before = world.outbox.transactions["sweep"]
-        world.outbox.insert((workspace(1), 1))
         await trio.sleep(20)
-        assert 15 <= world.outbox.transactions["sweep"] - before <= 30
+        world.outbox.elsewhere = True
+        assert await sweeps_in(world, 10) >= 1, "the rare sweep sees it"
+        assert await sweeps_in(world, 20) >= 40
+        world.outbox.elsewhere = False
+        assert await sweeps_in(world, 20) <= 4
+
+
+async def test_sweeps_are_frequent_while_anything_is_in_hand_here(autojump_clock: MockClock) -> None:
+    world = World()
+    world.calendar.latency = lambda _: 25.0
+    async with world.running():
+        await trio.sleep(20)
+        world.outbox.insert((workspace(1), 1))
+        assert await sweeps_in(world, 20) >= 40
+        await trio.sleep(10)
+        assert await sweeps_in(world, 20) <= 4
+
+
+async def test_a_call_that_finds_nothing_is_followed_by_a_sweep(autojump_clock: MockClock) -> None:
+    """A peer was quicker, and may be killed at once."""
+    world = World()
+    async with world.running():
+        await trio.sleep(20)
+        for _ in range(10):
+            world.outbox.inserted()
+            assert await sweeps_in(world, SWEEP + 0.05) == 1
+            await trio.sleep(0.9)
+
+
+async def test_what_falls_due_elsewhere_is_followed_by_a_sweep(autojump_clock: MockClock) -> None:
+    """It is known when a retry falls due; a peer that claims it calls nobody."""
+    world = World()
+    async with world.running():
+        await trio.sleep(20)
+        [retry] = world.outbox.insert((workspace(1), 1))
+        world.outbox.rows[retry].due = trio.current_time() + 3
+        await trio.sleep(2.9)
+        world.outbox.open.clear()  # a peer has it
+        assert await sweeps_in(world, 0.1 + SWEEP + 0.05) == 1
+
+
+async def test_a_retry_of_a_peer_that_is_gone_is_sent_when_it_falls_due(autojump_clock: MockClock) -> None:
+    """What fails in other hands is announced to nobody, so it is looked for once nothing is in hand any more."""
+    world = World()
+    async with world.running():
+        await trio.sleep(20)
+        world.outbox.elsewhere = True
+        world.outbox.inserted()  # a peer was quicker
+        await trio.sleep(3)
+        world.outbox.inserted = lambda: None
+        [retry] = world.outbox.insert((workspace(1), 1))
+        world.outbox.rows[retry].due = due = trio.current_time() + 1.2
+        world.outbox.elsewhere = False
+        await world.until_done([retry])
+    [sent_at] = world.calendar.sent_at(workspace(1))
+    assert due <= sent_at <= due + 0.05

@@ -13,10 +13,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
 from reactor.core.policy import STUMBLED
-from reactor.core.work import Work
 from reactor.loop import loop as module
 from reactor.loop.ports import Observer
 from tests.support.loop_world import FakeTokens, World, done, source_id, workspace
@@ -73,7 +73,7 @@ class Faults:
             self.met += 1
             raise RuntimeError(SECRET)
 
-    def answers(self, work: Work, _: float) -> Outcome:
+    def answers(self, work: SyncIntent, _: float) -> Outcome:
         self.check(work.source_key, "exchange")
         return Retry("try again", counts=False) if self._draw.random() < 0.05 else done(work)
 
@@ -103,10 +103,7 @@ async def test_a_bug_costs_the_item_that_brings_it_out_and_no_other(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     draw = random.Random(seed)
-    world = World()
-    errors: list[Exception] = []
-    if draw.random() < 0.5:
-        monkeypatch.setattr(world.loop._observer, "_observer", BrokenObserver(errors))
+    world = World(observers=[BrokenObserver([])] if draw.random() < 0.5 else [])
     faults = Faults(draw, world, monkeypatch)
     sources = range(120)
     always = {s: draw.choice(("prepare", "exchange", "settle", "write")) for s in draw.sample(sources, 4)}
@@ -163,15 +160,13 @@ async def test_an_item_whose_end_cannot_be_written_at_all_ends_the_session(
         await world.loop.run()
 
 
-async def test_an_observer_that_always_fails_is_told_once_a_minute(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World()
+async def test_an_observer_that_always_fails_is_told_once_a_minute(autojump_clock: MockClock) -> None:
     errors: list[Exception] = []
-    monkeypatch.setattr(world.loop._observer, "_observer", BrokenObserver(errors))
+    world = World(observers=[BrokenObserver(errors)])
     rows = world.outbox.insert(*((workspace(s), s) for s in range(100)))
     async with world.running():
         await world.until_done(rows)
     assert world.outbox.statuses() == {"COMPLETED": 100}
     assert len(errors) == 2, "at sending and at ends"
+    assert world.errors == errors, "the next one is told"
     assert world.stats.crashes >= 150

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from reactor.core.breaker import State
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.outcome import Outcome, Retry
-from reactor.core.work import Work
 from tests.support.loop_world import World, done, workspace
 
 OUTAGE = Retry("no connection", counts=True, outage=True)
@@ -43,7 +43,7 @@ async def test_breakers_are_told_when_they_open_and_close(
     world = World()
     told = listened(world, monkeypatch)
 
-    def answers(work: Work, now: float) -> Outcome:
+    def answers(work: SyncIntent, now: float) -> Outcome:
         return OUTAGE if now < 10 else done(work)
 
     world.calendar.answers = answers
@@ -51,6 +51,6 @@ async def test_breakers_are_told_when_they_open_and_close(
     async with world.running():
         await world.until_done(ids)
     of_all = [(before, after) for whose, before, after in (t for t in told if len(t) == 3) if whose is None]
-    assert of_all[0] == (State.CLOSED, State.OPEN)
-    assert of_all[-1] == (State.HALF_OPEN, State.CLOSED)
-    assert of_all.count((State.CLOSED, State.OPEN)) == 1
+    assert of_all[0] == (BreakerState.CLOSED, BreakerState.OPEN)
+    assert of_all[-1] == (BreakerState.HALF_OPEN, BreakerState.CLOSED)
+    assert of_all.count((BreakerState.CLOSED, BreakerState.OPEN)) == 1

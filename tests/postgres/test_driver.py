@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import trio
 
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from reactor.errors import ConfigurationError
-from reactor.postgres.dsn import check_dsn, libpq_problems, refused_parameter
+from reactor.postgres.connection.dsn import check_dsn, libpq_problems, refused_parameter
 
 SECRET = "hunter2"
 URL = f"postgresql://me:{SECRET}@db.internal/app"

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 import trio
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from tests.support.repeating import Connection, Repeating
 
 BATCH = 1_000  # the largest CALENDAR_SYNC_BATCH_SIZE

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database, deploy
 from tests.support.odd_rows import KINDS, LIGHT, insert, loosen
 

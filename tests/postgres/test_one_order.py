@@ -14,14 +14,14 @@ import psycopg
 import pytest
 
 from reactor.core.brake import Limit
-from reactor.core.item import Applied, Item, Memory, Settlement
+from reactor.core.item import AppliedReference, Item, Settlement, SourceState
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
 from reactor.errors import RefusedError
-from reactor.postgres.errors import as_ours
+from reactor.postgres.connection.errors import as_ours
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import open_session
 from tests.support.databases import Database
 from tests.support.outbox_world import World, source, workspace
 
@@ -87,8 +87,10 @@ class Calendar:
     async def end(self, item: Item, code: FailureCode | None = None) -> None:
         """Apply an item, or give it up."""
         payload = json.loads(item.payload)
-        memory = Memory(0, 0, "event", "primary", '"1"')
-        end = Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=memory, applied=Applied.ROW)
+        memory = SourceState(0, 0, "event", "primary", '"1"')
+        end = Settlement(
+            item, "COMPLETED", item.attempts, moves_floor=True, memory=memory, applied=AppliedReference.ROW
+        )
         if item.operation == "REBUILD_ALL":
             self.expand(item)
             end = Settlement(item, "COMPLETED", item.attempts, moves_floor=True)
@@ -99,7 +101,7 @@ class Calendar:
             end = Settlement(item, "DEAD_LETTER", 5, failure_code=code, moves_floor=not item.is_child)
         elif item.operation == "CANCEL_EVENT":
             self.shown.pop(item.source_key, None)
-            end = Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=Memory(cancelled=True))
+            end = Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=SourceState(cancelled=True))
         else:
             self.shown[item.source_key] = payload["event"]["title"]
         await self.outbox.settle([end])

@@ -10,12 +10,12 @@ import pytest
 import trio
 
 from reactor.core.brake import Limit
-from reactor.core.gate import Found
-from reactor.core.item import Item, Memory, Settlement
-from reactor.postgres.brakes import SQL, Brakes, Counted, Pulled, release, stopped
-from reactor.postgres.driver import TrioConnection
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.item import Item, Settlement, SourceState
+from reactor.postgres.brakes import SQL, Brakes, CancelCount, Pulled, release, stopped
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.support.databases import Database
 from tests.support.outbox_world import World, source, workspace
 
@@ -49,7 +49,7 @@ async def fleet(database: Database, pulled: list[Pulled]) -> AsyncIterator[list[
 
 
 def applied(item: Item) -> Settlement:
-    memory = Memory(event_id=f"event{item.source_key}", calendar_id="primary")
+    memory = SourceState(event_id=f"event{item.source_key}", calendar_id="primary")
     return Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=memory)
 
 
@@ -62,7 +62,9 @@ async def bind(world: World, outbox: Outbox, names: Iterable[str]) -> None:
 
 
 def removed(item: Item) -> Settlement:
-    return Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=Memory(cancelled=True), unbind=True)
+    return Settlement(
+        item, "COMPLETED", item.attempts, moves_floor=True, memory=SourceState(cancelled=True), unbind=True
+    )
 
 
 async def cancel(world: World, outbox: Outbox, name: str) -> bool:
@@ -95,13 +97,13 @@ async def test_nothing_is_claimed_of_a_workspace_that_is_stopped_in_the_middle_o
     world.connection.execute(STOP, [workspace()])
     elsewhere = world.insert(of="other")
     found: list[UUID] = []
-    while (claimed := await outbox.claim(slots=1)).look.found is Found.WORK:
+    while (claimed := await outbox.claim(slots=1)).look.found is LookResult.WORK:
         found += [item.id for item in claimed.items]
     assert found == [elsewhere]
     assert not (await outbox.claim(slots=0)).look.left_behind
     assert release(world.connection, workspace())
     found = []
-    while (claimed := await outbox.claim(slots=1)).look.found is Found.WORK:
+    while (claimed := await outbox.claim(slots=1)).look.found is LookResult.WORK:
         found += [item.id for item in claimed.items]
     assert len(found) == 2
 
@@ -125,7 +127,7 @@ async def test_a_burst_is_handed_back_and_the_others_are_not(
     assert stopped(world.connection, workspace("other")) == []
     assert release(world.connection, workspace())
     assert not release(world.connection, workspace())
-    assert (await outbox.claim(slots=50)).look.found is Found.WORK
+    assert (await outbox.claim(slots=50)).look.found is LookResult.WORK
     assert set(await ids(outbox)) == burst
     assert len(pulled) == 1
 
@@ -164,7 +166,7 @@ async def test_what_cannot_be_counted_waits(
         claimed = await outbox.claim(slots=50)
         assert (claimed.items, {item.id for item in claimed.held}) == ([], burst)
         await outbox.give_back(claimed.held)
-    assert (await outbox.claim(slots=50)).look.found is Found.NOTHING, "it is asked again after a second"
+    assert (await outbox.claim(slots=50)).look.found is LookResult.NOTHING, "it is asked again after a second"
     while not (claimed := await outbox.claim(slots=50)).held:  # noqa: ASYNC110
         await trio.sleep(0.01)
     assert {item.id for item in claimed.held} == burst
@@ -198,7 +200,7 @@ async def test_two_replicas_that_claim_at_the_same_time_do_not_pass_together(
     both, arrived = trio.Event(), []
     count = Brakes.count
 
-    async def together(brakes: Brakes, connection: TrioConnection, suspects: Any) -> Counted:
+    async def together(brakes: Brakes, connection: TrioConnection, suspects: Any) -> CancelCount:
         arrived.append(brakes)
         if len(arrived) == 2:
             both.set()

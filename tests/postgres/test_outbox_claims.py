@@ -8,10 +8,10 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found
-from reactor.core.item import Item, Settlement, Written
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.item import Item, Settlement, SettlementResult
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
 
@@ -63,6 +63,16 @@ async def test_an_item_carries_all_that_is_needed(world: World, outbox: Outbox) 
     assert (found["status"], found["lease_no"], found["attempts"]) == ("PROCESSING", item.lease_no, 1)
 
 
+@pytest.mark.parametrize(("allowed", "ceiling", "most"), [(9, 4, 4), (3, 4, 3)])
+async def test_no_row_allows_more_attempts_than_the_service(
+    world: World, outbox: Outbox, allowed: int, ceiling: int, most: int
+) -> None:
+    world.connect()
+    world.insert(max_attempts=allowed)
+    [item] = (await Outbox(outbox._session, max_attempts=ceiling).claim(slots=5)).items
+    assert item.max_attempts == most
+
+
 async def test_what_a_replica_cannot_send_soon_is_left_to_the_others(world: World, outboxes: list[Outbox]) -> None:
     world.connect()
     for number in range(20):
@@ -102,7 +112,7 @@ async def test_the_newest_is_claimed_alone_and_then_supersedes(world: World, out
     [item] = (await outbox.claim(slots=5)).items
     assert item.id == rows[-1]
     late = world.insert()
-    assert (await outbox.claim(slots=5)).look.found is Found.NOTHING, "its source is being worked on"
+    assert (await outbox.claim(slots=5)).look.found is LookResult.NOTHING, "its source is being worked on"
     await outbox.settle([completed(item)])
     claimed = await outbox.claim(slots=5)
     assert [each.id for each in claimed.items] == [late]
@@ -128,9 +138,9 @@ async def test_a_late_commit_of_an_older_state_is_superseded(world: World, outbo
         await outbox.settle([completed(item)])
         writer.commit()
     claimed = await outbox.claim(slots=5)
-    assert (claimed.items, claimed.look.found) == ([], Found.WORK)
+    assert (claimed.items, claimed.look.found) == ([], LookResult.WORK)
     assert world.status(older) == ("COMPLETED", 0, "SUPERSEDED")
-    assert (await outbox.claim(slots=5)).look.found is Found.NOTHING
+    assert (await outbox.claim(slots=5)).look.found is LookResult.NOTHING
 
 
 async def test_what_is_not_due_waits_and_the_look_says_how_long(world: World, outbox: Outbox) -> None:
@@ -138,7 +148,7 @@ async def test_what_is_not_due_waits_and_the_look_says_how_long(world: World, ou
     world.insert(status="FAILED", next_attempt_at=world.one("select now() + interval '100 s'"))
     world.insert("other", next_attempt_at=world.one("select now() + interval '50 s'"))
     claimed = await outbox.claim(slots=5)
-    assert (claimed.items, claimed.look.found) == ([], Found.NOTHING)
+    assert (claimed.items, claimed.look.found) == ([], LookResult.NOTHING)
     assert 40 < claimed.look.due_in <= 50
 
 
@@ -146,7 +156,7 @@ async def test_an_older_due_state_does_not_overtake_its_successor_in_backoff(wor
     world.connect()
     world.insert()
     world.insert(status="FAILED", next_attempt_at=world.one("select now() + interval '100 s'"))
-    assert (await outbox.claim(slots=5)).look.found is Found.NOTHING
+    assert (await outbox.claim(slots=5)).look.found is LookResult.NOTHING
 
 
 @pytest.mark.parametrize("connection", ["none", "invalid", "excluded"])
@@ -156,7 +166,7 @@ async def test_a_workspace_is_parked(world: World, outbox: Outbox, connection: s
         world.connect(valid=connection == "excluded")
     excluded = [workspace()] if connection == "excluded" else []
     claimed = await outbox.claim(slots=5, excluded=excluded)
-    assert (claimed.items, claimed.look.found) == ([], Found.NOTHING)
+    assert (claimed.items, claimed.look.found) == ([], LookResult.NOTHING)
     if connection == "none":
         world.connect()
     world.connection.execute("update google_connections set is_valid = true")
@@ -171,7 +181,7 @@ async def test_a_row_that_somebody_has_locked_holds_back_nothing_else(
     with psycopg.connect(database.owner) as other:
         other.execute("select from sync_outbox where id = %s for update", (locked,))
         assert [item.id for item in (await outbox.claim(slots=5)).items] == [free]
-        assert (await outbox.claim(slots=5)).look.found is Found.NOTHING
+        assert (await outbox.claim(slots=5)).look.found is LookResult.NOTHING
     assert [item.id for item in (await outbox.claim(slots=5)).items] == [locked]
 
 
@@ -197,17 +207,17 @@ async def test_one_claims_at_a_time(world: World, outbox: Outbox, database: Data
     world.insert()
     with psycopg.connect(database.owner) as peer:
         peer.execute("select pg_advisory_xact_lock(718300, 0)")
-        assert (await outbox.claim(slots=5)).look.found is Found.BUSY
-    assert (await outbox.claim(slots=5)).look.found is Found.WORK
+        assert (await outbox.claim(slots=5)).look.found is LookResult.BUSY
+    assert (await outbox.claim(slots=5)).look.found is LookResult.WORK
 
 
 async def test_without_slots_it_says_whether_others_could_help(world: World, outbox: Outbox) -> None:
     world.connect()
     look = (await outbox.claim(slots=0)).look
-    assert (look.found, look.left_behind) == (Found.FULL, False)
+    assert (look.found, look.left_behind) == (LookResult.FULL, False)
     world.insert()
     look = (await Outbox(outbox._session).claim(slots=0)).look
-    assert (look.found, look.left_behind) == (Found.FULL, True)
+    assert (look.found, look.left_behind) == (LookResult.FULL, True)
     look = (await Outbox(outbox._session).claim(slots=0, excluded=[workspace()])).look
     assert not look.left_behind
 
@@ -256,9 +266,9 @@ async def test_a_hot_source_hides_nothing(world: World, outbox: Outbox) -> None:
     while items := (await outbox.claim(slots=8)).items:
         found |= {item.id for item in items}
     assert found == others
-    assert (await outbox.claim(slots=8)).look.found is Found.NOTHING
+    assert (await outbox.claim(slots=8)).look.found is LookResult.NOTHING
     await outbox.settle([completed(hot)])
-    while (await outbox.claim(slots=8)).look.found is Found.WORK:
+    while (await outbox.claim(slots=8)).look.found is LookResult.WORK:
         pass
     assert world.one("select count(*) from sync_outbox where failure_code = 'SUPERSEDED'") == 2999
 
@@ -269,7 +279,7 @@ async def test_an_item_in_hand_is_not_claimed_twice(world: World, outbox: Outbox
     [item] = (await outbox.claim(slots=5)).items
     world.connection.execute("update sync_outbox set status = 'PENDING' where id = %s", (row,))
     assert (await outbox.claim(slots=5)).items == []
-    assert await outbox.settle([completed(item)]) == [Written.WRITTEN]
+    assert await outbox.settle([completed(item)]) == [SettlementResult.WRITTEN]
     assert world.locks() == 0
 
 
@@ -279,7 +289,7 @@ async def test_replicas_share_the_work(world: World, outboxes: list[Outbox]) -> 
     claimed: list[object] = []
 
     async def work(outbox: Outbox) -> None:
-        while (answer := await outbox.claim(slots=3)).look.found is not Found.NOTHING:
+        while (answer := await outbox.claim(slots=3)).look.found is not LookResult.NOTHING:
             claimed.extend(item.id for item in answer.items)
 
     async with trio.open_nursery() as nursery:

@@ -6,8 +6,8 @@ from uuid import UUID
 import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.support.databases import Database
 from tests.support.outbox_world import World, workspace
 

@@ -16,14 +16,14 @@ import pytest
 import trio
 from psycopg import sql
 
-from reactor.core.gate import Found
-from reactor.core.item import Item, Settlement, Written
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Rebuild, parse
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import Session
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
 
@@ -105,7 +105,7 @@ class History:
         outbox = self.random.choice(self.replicas)
         items = self.random.sample(outbox.in_flight, min(len(outbox.in_flight), self.random.randint(1, 4)))
         written = await outbox.settle([self.outcome(item) for item in items])
-        assert set(written) <= {Written.WRITTEN}
+        assert set(written) <= {SettlementResult.WRITTEN}
 
     def outcome(self, item: Item) -> Settlement:
         if b"bad" in item.payload:
@@ -206,7 +206,7 @@ class History:
                     for item in in_hand
                 ]
             )
-            quiet = quiet + 1 if claimed.look.found is Found.NOTHING and not in_hand else 0
+            quiet = quiet + 1 if claimed.look.found is LookResult.NOTHING and not in_hand else 0
         await self.check()
 
     def verdict(self) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.core.item import Applied, Settlement, Written
+from reactor.core.item import AppliedReference, Settlement, SettlementResult
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from tests.support.databases import Database, Server
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -165,6 +165,8 @@ async def test_no_settle_and_no_sweep_reads_a_table_by_a_plan_of_an_empty_queue(
 async def settle_all(outbox: Outbox) -> int:
     """Claim once and settle it; say how many."""
     items = (await outbox.claim(slots=200)).items
-    ends = [Settlement(i, "COMPLETED", 0, moves_floor=True, memory=i.memory, applied=Applied.ROW) for i in items]
-    assert set(await outbox.settle(ends)) <= {Written.WRITTEN}
+    ends = [
+        Settlement(i, "COMPLETED", 0, moves_floor=True, memory=i.memory, applied=AppliedReference.ROW) for i in items
+    ]
+    assert set(await outbox.settle(ends)) <= {SettlementResult.WRITTEN}
     return len(items)

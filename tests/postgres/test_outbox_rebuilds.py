@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
+from reactor.core.calendar.prune import PruneTarget
 from reactor.core.item import Item, Settlement
 from reactor.core.payload import Rebuild, parse
-from reactor.core.stray import Stray
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import open_session
 from tests.support.databases import Database
 from tests.support.outbox_world import World, source, workspace
 
@@ -94,7 +94,7 @@ async def test_the_source_of_a_stray_is_told_that_a_tombstone_may_be_ours(
     assert isinstance(payload, Rebuild)
     expansion = Expansion(item, payload)
     about = [f"task:{source(name)}" for name in ("has one", "lost its attempt", "is not known")]
-    strays = [Stray(str(workspace()), "there", f"event{n}", '"1"', key) for n, key in enumerate([*about, None])]
+    strays = [PruneTarget(str(workspace()), "there", f"event{n}", '"1"', key) for n, key in enumerate([*about, None])]
     with psycopg.connect(database.reactor, autocommit=True) as session:
         expansion.open(session)
         assert expansion.removals(session, strays) == 4

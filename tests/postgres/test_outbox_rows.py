@@ -10,15 +10,15 @@ import pytest
 import trio
 from psycopg.abc import Buffer
 
-from reactor.core.gate import Found
-from reactor.core.item import Binding, Item, Memory, Oversized, Settlement, Written
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.item import Binding, Item, Oversized, Settlement, SettlementResult, SourceState
 from reactor.core.payload import LARGEST
 from reactor.postgres import outbox as outbox_module
 from reactor.postgres.claiming import Pass, claim
-from reactor.postgres.driver import JsonText, TrioConnection
+from reactor.postgres.connection.driver import JsonText, TrioConnection
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.reports import SetAside
-from reactor.postgres.session import open_session
 from tests.postgres.test_outbox_settles import BINDING
 from tests.support.databases import Database
 from tests.support.outbox_world import World, workspace
@@ -52,7 +52,7 @@ async def outbox(database: Database, aside: list[SetAside]) -> AsyncIterator[Out
 async def take(outbox: Outbox, slots: int = 50) -> dict[UUID, Item]:
     """Claim until there is nothing more."""
     taken: dict[UUID, Item] = {}
-    while (claimed := await outbox.claim(slots=slots)).look.found is Found.WORK:
+    while (claimed := await outbox.claim(slots=slots)).look.found is LookResult.WORK:
         taken |= {item.id: item for item in claimed.items}
     return taken
 
@@ -101,12 +101,12 @@ async def test_payloads_are_bounded_by_one_and_by_all(
         (noise,),
     )
     seen: dict[UUID, Any] = {}
-    while (claimed := await outbox.claim(slots=50)).look.found is not Found.NOTHING:
+    while (claimed := await outbox.claim(slots=50)).look.found is not LookResult.NOTHING:
         assert weight(claimed.items) <= 100_000 + LARGEST
         assert weight(outbox.in_flight) <= 400_000 + LARGEST
         seen |= {item.id: item.payload for item in claimed.items}
-        if claimed.look.found is Found.FULL:
-            assert await outbox.settle([Settlement(outbox.in_flight[0], "COMPLETED", 0)]) == [Written.WRITTEN]
+        if claimed.look.found is LookResult.FULL:
+            assert await outbox.settle([Settlement(outbox.in_flight[0], "COMPLETED", 0)]) == [SettlementResult.WRITTEN]
             assert outbox.followed
     assert isinstance(seen[noise], Oversized)
     assert {size: type(seen[row]) for row, size in rows.items()} == {
@@ -207,7 +207,7 @@ async def test_a_row_that_cannot_be_read_bars_its_workspace_and_no_other(
         patched.setattr(outbox_module, "claim_apart", damaged)
         assert set(await take(outbox)) == good
         claimed = await outbox.claim(slots=5)
-        assert claimed.look.found is Found.NOTHING
+        assert claimed.look.found is LookResult.NOTHING
         assert claimed.look.due_in <= 2, "it is tried again"
     with trio.fail_after(30):
         while not (taken := await take(outbox)):  # noqa: ASYNC110
@@ -230,7 +230,7 @@ async def test_what_is_locked_is_settled_later_and_the_rest_now(
     """It keeps its own item: neither other workspaces nor the bindings of its own wait with it."""
 
     def ends(items: Collection[Item]) -> list[Settlement]:
-        memory = Memory(event_id="e")
+        memory = SourceState(event_id="e")
         return [
             Settlement(i, "COMPLETED", 0, moves_floor=True, memory=memory, binding=binding_of(i.source_key))
             for i in items
@@ -242,13 +242,13 @@ async def test_what_is_locked_is_settled_later_and_the_rest_now(
     items = await take(outbox)
     done = ends([items[row] for row in rows])
     if locked == "the binding of a cancel":
-        done[0] = replace(done[0], memory=Memory(cancelled=True), binding=None, unbind=True)
+        done[0] = replace(done[0], memory=SourceState(cancelled=True), binding=None, unbind=True)
     with psycopg.connect(database.owner) as other:
         assert other.execute(LOCKS[locked], {"id": rows[0], "key": items[rows[0]].source_key}).rowcount == 1
-        assert await outbox.settle(done) == [Written.WAITING] + [Written.WRITTEN] * 5
+        assert await outbox.settle(done) == [SettlementResult.WAITING] + [SettlementResult.WRITTEN] * 5
         assert [item.id for item in outbox.in_flight] == [rows[0]]
-        assert await outbox.settle(done[:1]) == [Written.WAITING]
-    assert await outbox.settle(done[:1]) == [Written.WRITTEN]
+        assert await outbox.settle(done[:1]) == [SettlementResult.WAITING]
+    assert await outbox.settle(done[:1]) == [SettlementResult.WRITTEN]
     assert {world.status(row)[0] for row in rows} == {"COMPLETED"}
 
 

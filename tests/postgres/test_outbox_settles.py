@@ -4,20 +4,20 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found
-from reactor.core.item import Applied, Binding, Item, Memory, Settlement, Written
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.item import AppliedReference, Binding, Item, Settlement, SettlementResult, SourceState
 from reactor.core.outcome import FailureCode
 from reactor.errors import TransientError
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import Swept
-from reactor.postgres.session import open_session
+from reactor.postgres.reports import SweepResult
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
 
@@ -54,9 +54,11 @@ async def claim(outbox: Outbox, slots: int = 50) -> list[Item]:
 async def test_everything_is_written_and_then_unlocked(world: World, outbox: Outbox) -> None:
     row = world.insert(attempts=2, status="FAILED", last_error="before")
     [item] = await claim(outbox)
-    memory = Memory(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, strays=("a", "b"))
-    settlement = Settlement(item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=Applied.ROW, binding=BINDING)
-    assert await outbox.settle([settlement]) == [Written.WRITTEN]
+    memory = SourceState(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, strays=("a", "b"))
+    settlement = Settlement(
+        item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=AppliedReference.ROW, binding=BINDING
+    )
+    assert await outbox.settle([settlement]) == [SettlementResult.WRITTEN]
     found = world.row(row)
     assert (found["status"], found["attempts"], found["last_error"]) == ("COMPLETED", 2, None)
     assert found["processed_at"] is not None
@@ -85,7 +87,7 @@ async def test_a_second_settle_updates_and_a_third_removes_the_binding(world: Wo
     assert world.one("select sync_version from calendar_event_bindings") == 2
     world.insert(operation="CANCEL_EVENT")
     [item] = await claim(outbox)
-    gone = Memory(generation=3, cancelled=True)
+    gone = SourceState(generation=3, cancelled=True)
     await outbox.settle([Settlement(item, "COMPLETED", 0, moves_floor=True, memory=gone, unbind=True)])
     assert world.one("select count(*) from calendar_event_bindings") == 0
     remembered = world.memory() or {}
@@ -107,11 +109,14 @@ async def test_a_floor_never_falls_and_unsaid_things_stay(world: World, outbox: 
     assert (remembered["floor_seq"], remembered["google_event_id"], remembered["payload"]) == (8, "e", {"kept": 1})
 
 
-async def test_a_failure_waits_by_the_databases_clock(world: World, outbox: Outbox) -> None:
+@pytest.mark.parametrize(("status", "attempts"), [("FAILED", 1), ("PENDING", 0)])
+async def test_what_is_put_off_waits_by_the_databases_clock(
+    world: World, outbox: Outbox, status: Literal["FAILED", "PENDING"], attempts: int
+) -> None:
     row = world.insert()
     [item] = await claim(outbox)
-    await outbox.settle([Settlement(item, "FAILED", 1, delay=30, last_error="Google is tired.")])
-    assert world.status(row) == ("FAILED", 1, None)
+    await outbox.settle([Settlement(item, status, attempts, delay=30, last_error="Google is tired.")])
+    assert world.status(row) == (status, attempts, None)
     assert world.one("select extract(epoch from next_attempt_at - now())::float from sync_outbox") == pytest.approx(
         30, abs=5
     )
@@ -129,7 +134,7 @@ async def test_what_is_given_back_keeps_its_place_and_its_attempts(world: World,
     row = world.insert(attempts=1, status="FAILED", next_attempt_at=world.one("select now() - interval '1 h'"))
     due = world.row(row)["next_attempt_at"]
     items = await claim(outbox)
-    assert await outbox.give_back(items) == [Written.WRITTEN]
+    assert await outbox.give_back(items) == [SettlementResult.WRITTEN]
     assert (world.status(row), world.row(row)["next_attempt_at"]) == (("PENDING", 1, None), due)
     assert world.row(row)["lease_no"] is None
     assert world.locks() == 0
@@ -142,9 +147,10 @@ async def test_a_lost_claim_writes_nothing(world: World, outbox: Outbox, databas
     by_id = {item.id: item for item in await claim(outbox)}
     world.connection.execute("update sync_outbox set lease_no = nextval('sync_lease_no') where id = %s", (lost,))
     done = [
-        Settlement(by_id[row], "COMPLETED", 0, moves_floor=True, memory=Memory(event_id="e")) for row in (lost, kept)
+        Settlement(by_id[row], "COMPLETED", 0, moves_floor=True, memory=SourceState(event_id="e"))
+        for row in (lost, kept)
     ]
-    assert await outbox.settle(done) == [Written.LOST, Written.WRITTEN]
+    assert await outbox.settle(done) == [SettlementResult.LOST, SettlementResult.WRITTEN]
     assert world.status(lost) == ("PROCESSING", 0, None)
     assert world.memory("lost") is None
     assert (world.memory("kept") or {})["google_event_id"] == "e"
@@ -156,11 +162,11 @@ async def test_an_old_claims_settle_does_not_unlock_the_new_one(world: World, ou
     [first] = await claim(outbox)
     await outbox.give_back([first])
     [second] = await claim(outbox)
-    assert await outbox.settle([Settlement(first, "COMPLETED", 0, moves_floor=True)]) == [Written.LOST]
+    assert await outbox.settle([Settlement(first, "COMPLETED", 0, moves_floor=True)]) == [SettlementResult.LOST]
     assert world.locks() == 1
     assert await outbox.settle([Settlement(second, "COMPLETED", 0), Settlement(second, "FAILED", 1)]) == [
-        Written.LOST,
-        Written.WRITTEN,
+        SettlementResult.LOST,
+        SettlementResult.WRITTEN,
     ]
     assert world.locks() == 0
 
@@ -174,10 +180,14 @@ async def test_one_bad_settlement_does_not_hold_the_others(world: World, outbox:
     nul, kind, good = (Settlement(by_id[row], "COMPLETED", 0, moves_floor=True) for row in rows)
     settlements = [
         replace(nul, last_error="zero\0 and half \ud800", status="FAILED", attempts=1, moves_floor=False),
-        replace(kind, binding=replace(BINDING, source_type="epic"), memory=Memory(event_id="e")),
+        replace(kind, binding=replace(BINDING, source_type="epic"), memory=SourceState(event_id="e")),
         replace(good, binding=replace(BINDING, source_id=source("good"))),
     ]
-    assert await outbox.settle(settlements) == [Written.WRITTEN, Written.WRITTEN, Written.WRITTEN]
+    assert await outbox.settle(settlements) == [
+        SettlementResult.WRITTEN,
+        SettlementResult.WRITTEN,
+        SettlementResult.WRITTEN,
+    ]
     assert world.row(rows[0])["last_error"] == "zero and half ?"
     assert world.status(rows[1])[0] == "COMPLETED"
     assert "23514" in world.row(rows[1])["last_error"]
@@ -191,8 +201,8 @@ async def test_a_refused_binding_does_not_take_the_applied_payload_along(world: 
     row = world.insert(payload={"event": {"title": "long enough"}})
     [item] = await claim(outbox)
     binding = replace(BINDING, title="long enough")
-    done = Settlement(item, "COMPLETED", 0, moves_floor=True, memory=Memory(event_id="e"), binding=binding)
-    assert await outbox.settle([replace(done, applied=Applied.ROW)]) == [Written.WRITTEN]
+    done = Settlement(item, "COMPLETED", 0, moves_floor=True, memory=SourceState(event_id="e"), binding=binding)
+    assert await outbox.settle([replace(done, applied=AppliedReference.ROW)]) == [SettlementResult.WRITTEN]
     assert world.status(row)[0] == "COMPLETED"
     assert "23514" in world.row(row)["last_error"]
     assert (world.memory() or {})["payload"]["event"]["title"] == "long enough"
@@ -203,8 +213,10 @@ async def test_a_payload_that_cannot_be_remembered_does_not_keep_the_item(world:
     world.connection.execute("alter table sync_sources add constraint nothing check (payload is null)")
     row = world.insert()
     [item] = await claim(outbox)
-    done = Settlement(item, "COMPLETED", 0, moves_floor=True, memory=Memory(event_id="e"), applied=Applied.ROW)
-    assert await outbox.settle([done]) == [Written.WRITTEN]
+    done = Settlement(
+        item, "COMPLETED", 0, moves_floor=True, memory=SourceState(event_id="e"), applied=AppliedReference.ROW
+    )
+    assert await outbox.settle([done]) == [SettlementResult.WRITTEN]
     assert world.status(row)[0] == "COMPLETED"
     assert "23514" in world.row(row)["last_error"]
     assert (world.memory() or {})["google_event_id"] == "e"
@@ -214,11 +226,11 @@ async def test_what_cannot_be_settled_at_all_is_left_to_the_sweep(world: World, 
     row = world.insert()
     [item] = await claim(outbox)
     world.connection.execute("alter table sync_outbox add constraint never check (status <> 'COMPLETED') not valid")
-    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [Written.LOST]
+    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [SettlementResult.LOST]
     assert outbox.in_flight == []
     aside = "select (item_id, sqlstate, constraint_name)::text from sync_set_aside"
     assert world.one(aside) == f"({row},23514,never)"
-    assert await outbox.sweep() == Swept(), "it is left alone for a while"
+    assert await outbox.sweep() == SweepResult(), "it is left alone for a while"
     world.connection.execute("update sync_set_aside set retry_at = now()")
     assert (await outbox.sweep()).recovered == 1
     assert world.status(row) == ("PENDING", 0, None)
@@ -232,7 +244,7 @@ async def test_a_lock_that_is_not_to_be_had_changes_nothing(world: World, outbox
         with pytest.raises(TransientError, match="55P03"):
             await outbox.settle([Settlement(item, "COMPLETED", 0)])
         assert (world.locks(), outbox.in_flight) == (1, [item])
-    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [Written.WRITTEN]
+    assert await outbox.settle([Settlement(item, "COMPLETED", 0)]) == [SettlementResult.WRITTEN]
     assert world.status(row) == ("COMPLETED", 0, None)
 
 
@@ -257,8 +269,8 @@ async def test_a_deadlock_is_tried_again(world: World, database: Database) -> No
             thread = threading.Thread(target=cross)
             thread.start()
             assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [
-                Written.WRITTEN,
-                Written.WRITTEN,
+                SettlementResult.WRITTEN,
+                SettlementResult.WRITTEN,
             ]
             await trio.to_thread.run_sync(thread.join)
         deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
@@ -289,7 +301,7 @@ async def test_a_failed_consent_marks_the_connection_and_a_reconnect_requeues(wo
     assert not is_valid(world)
     dead = [each for each in (row, other) if world.status(each)[0] == "DEAD_LETTER"]
     assert [world.status(each) for each in dead] == [("DEAD_LETTER", 0, "AUTH")]
-    assert (await outbox.claim(slots=5)).look.found is Found.NOTHING, "the rest is parked"
+    assert (await outbox.claim(slots=5)).look.found is LookResult.NOTHING, "the rest is parked"
     world.connection.execute("update google_connections set refresh_token_encrypted = 'new', is_valid = true")
     assert {item.id for item in await claim(outbox)} == {row, other}
 
@@ -298,7 +310,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_blamed(world: World, o
     row = world.insert(attempts=1, status="FAILED")
     [item] = await claim(outbox)
     world.connection.execute("update google_connections set refresh_token_encrypted = 'new'")
-    assert await outbox.settle([auth(item)]) == [Written.WRITTEN]
+    assert await outbox.settle([auth(item)]) == [SettlementResult.WRITTEN]
     assert is_valid(world)
     assert world.status(row) == ("PENDING", 1, None)
     assert (world.memory() or {"floor_seq": 0})["floor_seq"] == 0
@@ -315,7 +327,7 @@ async def test_a_reconnect_at_the_same_moment_leaves_nothing_dead(
     [item] = await claim(outbox)
     with psycopg.connect(database.owner) as person:
         person.execute("update google_connections set refresh_token_encrypted = 'new'")
-        assert await outbox.settle([auth(item)]) == [Written.WRITTEN]
+        assert await outbox.settle([auth(item)]) == [SettlementResult.WRITTEN]
         assert (world.status(row)[0], is_valid(world)) == ("PENDING", True)
         (person.commit if commits else person.rollback)()
     world.connection.execute("update sync_outbox set next_attempt_at = now()")
@@ -334,7 +346,7 @@ async def test_a_connection_locked_for_long_holds_back_nobody(world: World, outb
     with psycopg.connect(database.owner) as person:
         person.execute("select from google_connections where workspace_id = %s for update", (workspace(),))
         settled = [auth(by_id[row]), Settlement(by_id[elsewhere], "COMPLETED", 0)]
-        assert await outbox.settle(settled) == [Written.WRITTEN, Written.WRITTEN]
+        assert await outbox.settle(settled) == [SettlementResult.WRITTEN, SettlementResult.WRITTEN]
     assert world.status(row) == ("PENDING", 0, None)
     assert world.status(elsewhere)[0] == "COMPLETED"
     assert world.locks() == 0
@@ -392,7 +404,11 @@ async def test_all_may_have_waited_for_a_rebuild(world: World, outbox: Outbox) -
 async def test_a_second_cancel_leaves_the_time_of_the_first(world: World, outbox: Outbox) -> None:
     """The brake counts what was removed lately."""
     times = []
-    for memory in (Memory(event_id="e", calendar_id="c"), Memory(cancelled=True), Memory(cancelled=True)):
+    for memory in (
+        SourceState(event_id="e", calendar_id="c"),
+        SourceState(cancelled=True),
+        SourceState(cancelled=True),
+    ):
         world.insert()
         [item] = await claim(outbox)
         await outbox.settle([Settlement(item, "COMPLETED", 0, moves_floor=True, memory=memory)])

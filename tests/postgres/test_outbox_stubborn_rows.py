@@ -9,13 +9,13 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found
-from reactor.core.item import Item, Settlement, Written
+from reactor.core.dispatch.gate import LookResult
+from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.errors import RefusedError
 from reactor.postgres import sweeping
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import open_session
 from reactor.postgres.statements import statements
 from tests.postgres.test_outbox_settles import BINDING
 from tests.support.databases import Database
@@ -86,7 +86,7 @@ async def all_of(outbox: Outbox, wanted: set[UUID], seconds: float) -> dict[UUID
             except RefusedError:
                 await trio.sleep(0.1)
                 continue
-            if claimed.look.found is Found.NOTHING:
+            if claimed.look.found is LookResult.NOTHING:
                 await trio.sleep(0.05)
     return {item.id: item for item in outbox.in_flight}
 
@@ -114,14 +114,14 @@ async def test_a_settle_goes_on_without_it(world: World, outbox: Outbox, kind: s
     items = await all_of(outbox, bad | good, 12)
     refuse(world, KINDS[kind], status)
     ends = [Settlement(item, status, 1 if status == "FAILED" else 0, delay=60) for item in items.values()]
-    results: dict[UUID, Written] = {}
+    results: dict[UUID, SettlementResult] = {}
     with trio.fail_after(12):
-        while not all(results.get(row) is Written.WRITTEN for row in good):
+        while not all(results.get(row) is SettlementResult.WRITTEN for row in good):
             held = [end for end in ends if end.item in outbox.in_flight]
             results |= {end.item.id: each for end, each in zip(held, await outbox.settle(held), strict=True)}
     if kind in ("undoes it", "takes the lease away"):
         return
-    assert not any(results[row] is Written.WRITTEN for row in bad)
+    assert not any(results[row] is SettlementResult.WRITTEN for row in bad)
 
 
 async def test_an_end_that_is_refused_is_told_as_that(world: World, outbox: Outbox) -> None:
@@ -129,10 +129,10 @@ async def test_an_end_that_is_refused_is_told_as_that(world: World, outbox: Outb
     row = world.insert("bad", payload={"bad": True})
     items = await all_of(outbox, {row}, 12)
     refuse(world, KINDS["P0001"], "COMPLETED")
-    assert await outbox.settle([Settlement(items[row], "COMPLETED", 0)]) == [Written.LOST]
+    assert await outbox.settle([Settlement(items[row], "COMPLETED", 0)]) == [SettlementResult.LOST]
     world.connection.execute("update sync_set_aside set retry_at = now()")
     assert (await outbox.sweep()).recovered == 1
-    assert world.row(row)["last_error"] == "The database refuses to write what became of it (SQLSTATE P0001)."
+    assert world.row(row)["last_error"] == "The database refuses to write its outcome (SQLSTATE P0001)."
 
 
 @pytest.mark.usefixtures("holder")
@@ -158,7 +158,7 @@ async def test_an_outdated_one_that_cannot_end(world: World, outbox: Outbox, kin
     refuse(world, KINDS[kind], "COMPLETED")
     await outbox.settle([Settlement(items[newest], "COMPLETED", 0, moves_floor=True)])
     with trio.fail_after(12):
-        while (await outbox.claim(slots=50)).look.found is Found.WORK:
+        while (await outbox.claim(slots=50)).look.found is LookResult.WORK:
             pass
         elsewhere = world.insert("elsewhere", of="x")
         neighbour = world.insert("neighbour")
@@ -245,9 +245,9 @@ async def test_many_locked_workspaces_cost_the_others_little(world: World, outbo
             good = (await all_of(outbox, {mine := world.insert(f"good {again}", of="x")}, 5))[mine]
             end = Settlement(good, "COMPLETED", 0, binding=replace(BINDING, source_id=source(f"good {again}")))
             with trio.fail_after(12):
-                while (await outbox.settle([end]))[0] is not Written.WRITTEN:
+                while (await outbox.settle([end]))[0] is not SettlementResult.WRITTEN:
                     pass
-                assert set(await outbox.settle(ends)) == {Written.WAITING}
+                assert set(await outbox.settle(ends)) == {SettlementResult.WAITING}
     with trio.fail_after(12):
         while outbox.in_flight:
             await outbox.settle(ends)
@@ -319,6 +319,6 @@ async def test_items_whose_lock_somebody_has_end_a_look_in_the_end(world: World,
     wanted = world.insert("wanted", of="x")
     for slots in (1, 50):
         with trio.fail_after(5):
-            while (await outbox.claim(slots=slots)).look.found is Found.WORK:
+            while (await outbox.claim(slots=slots)).look.found is LookResult.WORK:
                 pass
     assert [item.id for item in outbox.in_flight] == [wanted]

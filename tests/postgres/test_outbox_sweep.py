@@ -9,12 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from reactor.core.causes import Cause
-from reactor.core.item import Item, Settlement, Written
+from reactor.core.explain.causes import Cause
+from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.postgres import sweeping
+from reactor.postgres.connection.session import SessionLostError, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import Swept
-from reactor.postgres.session import SessionLostError, open_session
+from reactor.postgres.reports import SweepResult
 from tests.support.commands import document
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
@@ -55,12 +55,12 @@ async def test_a_lost_attempt_costs_nothing_at_first_and_its_effects_are_suspect
     cancel = world.insert("b", operation="CANCEL_EVENT")
     recreate = world.insert("c", payload={"recreate": True})
     await die_with_all(world, database)
-    assert await outbox.sweep() == Swept(recovered=3)
+    assert await outbox.sweep() == SweepResult(recovered=3)
     assert [world.status(row) for row in (upsert, cancel, recreate)] == [("PENDING", 0, None)] * 3
     by_id = {item.id: item.memory for item in (await outbox.claim(slots=12)).items}
     assert by_id[upsert].strays == ("primary",)
     assert [by_id[row].reopen for row in (upsert, cancel, recreate)] == [False, True, True]
-    assert await outbox.sweep() == Swept()
+    assert await outbox.sweep() == SweepResult()
 
 
 @pytest.mark.parametrize("impossible", ["", "..", " primary", "primary\n", "\u2003x", "x" * 1025, 5, ["primary"], None])
@@ -71,21 +71,22 @@ async def test_what_cannot_be_a_calendar_is_not_noted(
     world.insert(payload={"calendarId": impossible})
     world.insert("b", payload={"calendarId": "x" * 1024})
     await die_with_all(world, database)
-    assert await outbox.sweep() == Swept(recovered=2)
+    assert await outbox.sweep() == SweepResult(recovered=2)
     assert [len((world.memory(about) or {})["strays"]) for about in ("s", "b")] == [0, 1]
 
 
 async def test_what_is_remembered_stays_and_strays_gather(world: World, outbox: Outbox, database: Database) -> None:
     world.connection.execute(
-        "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, strays) "
-        "values (%s, %s, 1, 'e', '{away}')",
+        "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, reopen, strays) "
+        "values (%s, %s, 1, 'e', true, '{away}')",
         (workspace(), f"task:{source()}"),
     )
     world.insert(seq=2)
     await die_with_all(world, database)
     await outbox.sweep()
     [item] = (await outbox.claim(slots=9)).items
-    assert (item.memory.event_id, item.memory.floor_seq, set(item.memory.strays)) == ("e", 1, {"primary", "away"})
+    memory = item.memory
+    assert (memory.event_id, memory.floor_seq, memory.reopen, set(memory.strays)) == ("e", 1, True, {"primary", "away"})
 
 
 async def test_the_last_attempt_is_the_end_and_moves_the_floor(
@@ -96,7 +97,7 @@ async def test_the_last_attempt_is_the_end_and_moves_the_floor(
     child = world.insert("b", attempts=1, max_attempts=2, parent_id=older, losses=3)
     for _ in range(2):  # they are tried one at a time
         await die_with_all(world, database)
-        assert await outbox.sweep() == Swept(dead=1)
+        assert await outbox.sweep() == SweepResult(dead=1)
     assert world.status(newest) == ("DEAD_LETTER", 5, "WORKER_LOST")
     assert world.status(child) == ("DEAD_LETTER", 2, "WORKER_LOST")
     assert (world.memory("a") or {})["floor_seq"] == world.row(newest)["seq"]
@@ -108,7 +109,7 @@ async def test_the_last_attempt_is_the_end_and_moves_the_floor(
 async def test_a_ceiling_holds_for_rows_that_allow_more(world: World, outbox: Outbox, database: Database) -> None:
     row = world.insert(max_attempts=9, attempts=1, status="FAILED", losses=3)
     await die_with_all(world, database)
-    assert await Outbox(outbox._session, max_attempts=2).sweep() == Swept(dead=1)
+    assert await Outbox(outbox._session, max_attempts=2).sweep() == SweepResult(dead=1)
     assert world.status(row) == ("DEAD_LETTER", 2, "WORKER_LOST")
 
 
@@ -127,7 +128,7 @@ async def test_only_an_answer_clears_a_suspect(
     """A drain between two crashes says nothing about the item that ends its workers."""
     row = world.insert(losses=3)
     [item] = (await outbox.claim(slots=9)).items
-    assert await outbox.settle([end(item)]) == [Written.WRITTEN]
+    assert await outbox.settle([end(item)]) == [SettlementResult.WRITTEN]
     assert world.row(row)["losses"] == losses
 
 
@@ -158,8 +159,20 @@ async def test_items_in_hand_are_no_orphans(world: World, outbox: Outbox, databa
     async with open_session(database.reactor, name="peer") as session:
         peer = Outbox(session)
         [item] = (await peer.claim(slots=5)).items
-        assert (await outbox.sweep(), await peer.sweep()) == (Swept(), Swept())
-        assert await peer.settle([Settlement(item, "COMPLETED", 0)]) == [Written.WRITTEN]
+        assert (await outbox.sweep(), await peer.sweep()) == (SweepResult(again=True), SweepResult()), (
+            "it is elsewhere, or here"
+        )
+        assert await peer.settle([Settlement(item, "COMPLETED", 0)]) == [SettlementResult.WRITTEN]
+    assert await outbox.sweep() == SweepResult()
+
+
+async def test_what_is_ours_and_not_in_hand_is_an_orphan(world: World, outbox: Outbox) -> None:
+    """The answer of the claim that brought it was lost, say."""
+    held = world.insert("held")
+    [item] = (await outbox.claim(slots=1)).items
+    lost = world.insert("lost", status="PROCESSING", lease_no=item.lease_no)
+    assert await outbox.sweep() == SweepResult(recovered=1)
+    assert [world.status(row)[0] for row in (held, lost)] == ["PROCESSING", "PENDING"]
 
 
 async def test_a_claim_that_was_swept_is_fenced(world: World, outbox: Outbox, database: Database) -> None:
@@ -171,8 +184,8 @@ async def test_a_claim_that_was_swept_is_fenced(world: World, outbox: Outbox, da
         await session.execute("select pg_advisory_unlock_all()")
         assert (await outbox.invariants()).orphans == 1
         assert (await zombie.invariants()).missing_locks == 1
-        assert await outbox.sweep() == Swept(recovered=1)
-        assert await zombie.settle([Settlement(item, "COMPLETED", 0, moves_floor=True)]) == [Written.LOST]
+        assert await outbox.sweep() == SweepResult(recovered=1)
+        assert await zombie.settle([Settlement(item, "COMPLETED", 0, moves_floor=True)]) == [SettlementResult.LOST]
     assert world.status(row) == ("PENDING", 0, None)
 
 
@@ -181,20 +194,20 @@ async def test_an_older_workers_row_gets_ten_minutes(world: World, outbox: Outbo
     world.connection.execute("update sync_outbox set status = 'PROCESSING'")
     world.connection.execute("alter table sync_outbox disable trigger sync_outbox_touch")
     world.connection.execute("update sync_outbox set updated_at = now() - interval '9 minutes'")
-    assert await outbox.sweep() == Swept()
+    assert await outbox.sweep() == SweepResult()
     world.connection.execute("update sync_outbox set updated_at = now() - interval '11 minutes'")
     with psycopg.connect(world.connection.info.dsn, password="", autocommit=True) as worker:
         worker.execute("select try_lock_outbox_item(%s)", (row,))
-        assert await outbox.sweep() == Swept(), "it is alive"
+        assert await outbox.sweep() == SweepResult(again=True), "it is alive"
         worker.execute("select unlock_outbox_item(%s)", (row,))
-    assert await outbox.sweep() == Swept(recovered=1)
+    assert await outbox.sweep() == SweepResult(recovered=1)
     assert world.status(row) == ("PENDING", 0, None)
 
 
 async def test_a_rebuilds_worker_may_die(world: World, outbox: Outbox, database: Database) -> None:
     row = world.insert(operation="REBUILD_ALL")
     await die_with_all(world, database)
-    assert await outbox.sweep() == Swept(recovered=1)
+    assert await outbox.sweep() == SweepResult(recovered=1)
     assert [item.id for item in (await outbox.claim(slots=5)).items] == [row]
     assert (world.memory("REBUILD_ALL") or {})["strays"] == []
 
@@ -204,7 +217,7 @@ async def test_a_stray_leaves_no_memory(world: World, outbox: Outbox) -> None:
     parent = world.insert(operation="REBUILD_ALL", status="COMPLETED")
     payload = {"sourceType": None, "sourceId": None, "stray": {"eventId": "e", "etag": '"1"'}}
     world.insert(operation="CANCEL_EVENT", parent_id=parent, payload=payload, status="PROCESSING", claim_no=1)
-    assert await outbox.sweep() == Swept(recovered=1)
+    assert await outbox.sweep() == SweepResult(recovered=1)
     assert world.one("select count(*) from sync_sources") == 0
 
 
@@ -252,9 +265,9 @@ async def test_what_is_locked_is_swept_later_and_the_rest_now(world: World, outb
     with psycopg.connect(database.owner) as other:
         other.execute("select from sync_outbox where id = %s for update", (row,))
         other.execute("select from sync_sources for update")
-        assert await outbox.sweep() == Swept(recovered=1)
+        assert await outbox.sweep() == SweepResult(recovered=1, again=True)
         assert [world.status(each)[0] for each in (row, source_row, free)] == ["PROCESSING", "PROCESSING", "PENDING"]
-    assert await outbox.sweep() == Swept(recovered=2)
+    assert await outbox.sweep() == SweepResult(recovered=2)
 
 
 async def test_an_orphan_that_cannot_be_changed_is_set_aside(world: World, outbox: Outbox, database: Database) -> None:
@@ -267,16 +280,17 @@ async def test_an_orphan_that_cannot_be_changed_is_set_aside(world: World, outbo
         "create trigger refuse before update on sync_outbox for each row "
         f"when (new.id = '{rows[4]}') execute function refuse()".encode()
     )
-    assert await outbox.sweep() == Swept(recovered=8)
-    assert world.one("select (item_id, sqlstate)::text from sync_set_aside") == f"({rows[4]},P0001)"
-    assert await outbox.sweep() == Swept()
+    assert await outbox.sweep() == SweepResult(recovered=8, again=True)
+    assert await outbox.sweep() == SweepResult()
+    told = world.one("select (item_id, sqlstate, refusals)::text from sync_set_aside")
+    assert told == f"({rows[4]},P0001,1)", "the second sweep leaves it alone"
 
 
 async def test_what_a_claim_brings_meanwhile_is_not_swept(world: World, outbox: Outbox) -> None:
     """A sweep that waited for the session while a claim was in it knows what that claim has brought."""
     for round_ in range(5):
         rows = [world.insert(f"s{round_}{n}") for n in range(3)]
-        swept: list[Swept] = []
+        swept: list[SweepResult] = []
 
         async def sweep() -> None:
             swept.append(await outbox.sweep())  # noqa: B023  (the nursery ends within the round)
@@ -286,7 +300,7 @@ async def test_what_a_claim_brings_meanwhile_is_not_swept(world: World, outbox: 
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(partial(outbox.claim, slots=5))
             nursery.start_soon(sweep)
-        assert swept == [Swept()]
+        assert swept == [SweepResult()]
         assert {world.status(row)[0] for row in rows} == {"PROCESSING"}
 
 
@@ -304,7 +318,7 @@ async def test_what_an_older_worker_ends_meanwhile_is_not_swept(
         return await sweep(*arguments)
 
     monkeypatch.setattr(sweeping, "take_over", late)
-    assert await outbox.sweep() == Swept()
+    assert await outbox.sweep() == SweepResult(again=True)
     assert world.status(row) == ("COMPLETED", 0, None)
 
 
@@ -329,5 +343,5 @@ async def test_what_is_claimed_anew_meanwhile_is_not_swept(
         return await sweep(*arguments)
 
     monkeypatch.setattr(sweeping, "take_over", late)
-    assert await outbox.sweep() == Swept()
+    assert await outbox.sweep() == SweepResult(again=True)
     assert world.status(row) == ("PROCESSING", 0, None)

@@ -12,8 +12,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reactor.errors import ConfigurationError, TransientError
-from reactor.postgres.pooler import require_sessions
-from reactor.postgres.session import open_session
+from reactor.postgres.connection.pooler import require_sessions
+from reactor.postgres.connection.session import open_session
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from reactor.embedded import embedded_postgres
-from reactor.postgres.migrations import migrate, missing
+from reactor.postgres.setup.embedded import embedded_postgres
+from reactor.postgres.setup.migrations import migrate, missing
 from tests.support.databases import catalogue, deploy, wait_until
 
 # Every row of every table of the contract, in the columns it had.

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from reactor.errors import ConfigurationError, TransientError
-from reactor.postgres import schema
-from reactor.postgres.migrations import migrate, missing
+from reactor.postgres.setup import schema
+from reactor.postgres.setup.migrations import migrate, missing
 from tests.support.databases import Database, catalogue, wait_until
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database
 
 FILL = """

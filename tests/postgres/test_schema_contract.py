@@ -8,8 +8,8 @@ import uuid
 import psycopg
 import pytest
 
-from reactor.postgres import schema
-from reactor.postgres.migrations import migrate, missing
+from reactor.postgres.setup import schema
+from reactor.postgres.setup.migrations import migrate, missing
 from tests.support.databases import Database, Server, catalogue
 
 NOW = "now()"

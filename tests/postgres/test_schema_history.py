@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reactor.postgres import schema
+from reactor.postgres.setup import schema
 from tests.support import release_0_1
 
 RELEASED = {

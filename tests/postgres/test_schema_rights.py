@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database, Server, deploy
 
 Connection = psycopg.Connection[tuple[Any, ...]]

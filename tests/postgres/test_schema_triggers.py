@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database
 
 WORKSPACE = uuid.UUID(int=7)

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 import trio
 
-from reactor.postgres.driver import TrioConnection
-from reactor.postgres.session import Session, SessionLostError, open_session
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from tests.support.wire import Wire
 
 

@@ -15,17 +15,17 @@ import trio
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.errors import RefusedError, TransientError
 from reactor.lifecycle import first_of
-from reactor.postgres.desk import open_desk
-from reactor.postgres.migrations import migrate, missing
+from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.connection.pooler import require_sessions
+from reactor.postgres.connection.session import ReadOnlySessionError, Session, SessionLostError, open_session
+from reactor.postgres.connection.session_settings import Bounds, connect, conninfo
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.pool import Pool
-from reactor.postgres.pooler import require_sessions
-from reactor.postgres.session import ReadOnlySessionError, Session, SessionLostError, open_session
-from reactor.postgres.session_settings import Bounds, connect, conninfo
-from reactor.postgres.yoyo_backend import Backend
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate, missing
+from reactor.postgres.setup.yoyo_backend import Backend
 from tests.support.commands import call
 from tests.support.databases import Database, Server
 from tests.support.outbox_world import World

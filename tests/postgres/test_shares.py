@@ -10,9 +10,10 @@ import pytest
 import structlog
 import trio
 
-from reactor.core.limits import MINUTE, Limits
-from reactor.emulator.log import Exchange
-from reactor.postgres.session import Session, SessionLostError, open_session
+from calendar_emulator.log import Exchange
+from reactor.core.dispatch.limits import MINUTE, Limits
+from reactor.core.dispatch.sharing import GOOD_FOR
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.shares import Shares
 from tests.support.databases import Database
 from tests.support.many_rows import insert_edits
@@ -59,6 +60,26 @@ async def test_sessions_that_come_and_go(database: Database) -> None:
         assert first.divisor == 2, "it does not know yet"
         first.shares.counted(trio.current_time(), [], 0)  # as a sweep does
         await until(lambda: first.divisor == 1)
+
+
+async def test_what_a_sweep_has_counted_is_not_counted_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = 0
+
+    async def count(*_: object) -> None:
+        nonlocal counts
+        counts += 1
+        await trio.lowlevel.checkpoint()
+
+    async with member(database) as only:
+        monkeypatch.setattr(only.shares, "_adjust", count)
+        only.shares.counted(trio.current_time() - GOOD_FOR / 2 + 0.1, [], 0)
+        only.shares._stir.set()  # it waits anew from here on
+        await until(lambda: counts == 1)
+        only.shares.counted(trio.current_time(), [], 0)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        assert counts == 1
 
 
 async def test_a_session_of_an_older_release_is_counted(database: Database) -> None:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import trio
+from trio.testing import MockClock
 
-from reactor.core.gate import Found, Look, State, Timings
-from reactor.postgres.session import open_session
+from reactor.core.dispatch.gate import GateState, Look, LookResult, Timings
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.wakeups import Wakeups
 from tests.postgres.test_wakeups import INSERT
 from tests.support.databases import Database
@@ -16,27 +17,36 @@ PATIENT = Timings(poll=30.0)
 
 async def nothing() -> Look:
     await trio.lowlevel.checkpoint()
-    return Look(Found.NOTHING)
+    return Look(LookResult.NOTHING)
 
 
 async def test_a_writers_call(database: Database, nursery: trio.Nursery) -> None:
     wakeups = Wakeups(database.reactor, timings=PATIENT)
     nursery.start_soon(wakeups.run, nothing)
-    await until(lambda: wakeups.state is State.ARMED)
+    await until(lambda: wakeups.state is GateState.ARMED)
     assert set(wakeups.sources) <= {"connected"}
+    before = wakeups.called_at
     async with open_session(database.owner, name="writer") as writer:
         await writer.execute(INSERT, (1,))
     await until(lambda: wakeups.sources["notify"] == 1)
+    assert wakeups.called_at > before
+
+
+def test_without_a_session_anybody_may_have_called() -> None:
+    async def ask() -> None:
+        assert Wakeups("").called_at == trio.current_time()
+
+    trio.run(ask, clock=MockClock())
 
 
 async def test_room_again(database: Database, nursery: trio.Nursery) -> None:
     async def full() -> Look:
         await trio.lowlevel.checkpoint()
-        return Look(Found.FULL)
+        return Look(LookResult.FULL)
 
     wakeups = Wakeups(database.reactor, timings=PATIENT)
     nursery.start_soon(wakeups.run, full)
-    await until(lambda: wakeups.state is State.FULL)
+    await until(lambda: wakeups.state is GateState.FULL)
     wakeups.freed()
     await until(lambda: wakeups.sources["freed"] == 1)
 
@@ -48,7 +58,7 @@ async def test_an_items_time(database: Database, nursery: trio.Nursery) -> None:
         nonlocal looks
         looks += 1
         await trio.lowlevel.checkpoint()
-        return Look(Found.NOTHING, due_in=0.2 if looks < 4 else 1_000.0)
+        return Look(LookResult.NOTHING, due_in=0.2 if looks < 4 else 1_000.0)
 
     wakeups = Wakeups(database.reactor, timings=PATIENT)
     nursery.start_soon(wakeups.run, due_soon)

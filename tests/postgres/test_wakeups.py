@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import trio
 
-from reactor.core.gate import Found, Look, State, Timings
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.driver import TrioConnection
-from reactor.postgres.session import Session, SessionLostError, open_session
+from reactor.core.dispatch.gate import GateState, Look, LookResult, Timings
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session, SessionLostError, open_session
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.wakeups import Wakeups
 from tests.support.databases import Database
 from tests.support.wire import Wire
@@ -48,7 +48,7 @@ class Replica:
         if rows:
             self.look_found.set()
             self.look_found = trio.Event()
-        return Look(Found.WORK if rows else Found.NOTHING)
+        return Look(LookResult.WORK if rows else LookResult.NOTHING)
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 async def asleep(*replicas: Replica) -> None:
     """Wait until one is armed and the others rely on it."""
-    states = [State.ARMED] + [State.WATCHING] * (len(replicas) - 1)
+    states = [GateState.ARMED] + [GateState.WATCHING] * (len(replicas) - 1)
     await until(lambda: sorted((r.wakeups.state for r in replicas), key=lambda s: s.value) == states)
 
 
@@ -240,12 +240,12 @@ async def test_what_makes_rows_claimable_again_wakes(database: Database, stateme
 
         async def look() -> Look:
             looks.set()
-            return Look(Found.NOTHING)
+            return Look(LookResult.NOTHING)
 
         wakeups = Wakeups(database.reactor, timings=PATIENT)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wakeups.run, look)
-            await until(lambda: wakeups.state is State.ARMED)
+            await until(lambda: wakeups.state is GateState.ARMED)
             await trio.testing.wait_all_tasks_blocked(0.01)
             looks = trio.Event()
             await trio.to_thread.run_sync(setup.execute, statement)
@@ -256,14 +256,14 @@ async def test_what_makes_rows_claimable_again_wakes(database: Database, stateme
 
 async def test_claims_and_settles_call_nobody(database: Database) -> None:
     async def look() -> Look:
-        return Look(Found.NOTHING)
+        return Look(LookResult.NOTHING)
 
     wakeups = Wakeups(database.reactor, timings=PATIENT)
     with psycopg.connect(database.owner, autocommit=True) as connection:
         connection.execute(INSERT, (10,))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wakeups.run, look)
-            await until(lambda: wakeups.state is State.ARMED)
+            await until(lambda: wakeups.state is GateState.ARMED)
             for statement in (
                 "update sync_outbox set status = 'PROCESSING', claim_no = 1",
                 "update sync_outbox set status = 'FAILED', next_attempt_at = now() + '1 min'",
@@ -317,11 +317,11 @@ async def test_a_listener_behind_a_dead_network_is_replaced(database: Database) 
         await asleep(one)
         wire.freeze()
         [seq], _ = await write(writer)
-        await until(lambda: one.wakeups.state is State.DEAF)
+        await until(lambda: one.wakeups.state is GateState.DEAF)
         await until(partial(seen.__contains__, seq), seconds=2)
         wire.thaw()
         # The server still thinks that the old session sleeps with the gate's lock; writers go on calling, harmlessly.
-        await until(lambda: one.wakeups.state is not State.DEAF, seconds=30)
+        await until(lambda: one.wakeups.state is not GateState.DEAF, seconds=30)
         [seq], _ = await write(writer)
         await until(partial(seen.__contains__, seq), seconds=2)
 
@@ -341,17 +341,17 @@ async def test_a_restarted_server_is_listened_to_again(own_server: EmbeddedPostg
 
     async def look() -> Look:
         looks.set()
-        return Look(Found.NOTHING)
+        return Look(LookResult.NOTHING)
 
     wakeups = Wakeups(dsn, timings=PATIENT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wakeups.run, look)
         for mode in ("fast", "immediate"):
-            await until(lambda: wakeups.state is State.ARMED)
+            await until(lambda: wakeups.state is GateState.ARMED)
             await trio.to_thread.run_sync(own_server.stop, mode)
-            await until(lambda: wakeups.state is State.DEAF)
+            await until(lambda: wakeups.state is GateState.DEAF)
             await trio.to_thread.run_sync(own_server.start)
-        await until(lambda: wakeups.state is State.ARMED)
+        await until(lambda: wakeups.state is GateState.ARMED)
         await trio.testing.wait_all_tasks_blocked(0.01)
         looks = trio.Event()
         with psycopg.connect(dsn, autocommit=True) as writer:
@@ -423,18 +423,18 @@ async def test_a_call_during_a_look_leaves_the_gate_really_armed(database: Datab
                 heard = wakeups.counts["NOTIFIED"]
                 await write(writer)
                 await until(lambda: wakeups.counts["NOTIFIED"] > heard)
-            return Look(Found.NOTHING)
+            return Look(LookResult.NOTHING)
 
         calling: list[bool] = []
         wakeups = Wakeups(database.reactor, timings=PATIENT, name="listener")
         nursery.start_soon(wakeups.run, look)
         for _ in range(20):
-            await until(lambda: wakeups.state is State.ARMED)
+            await until(lambda: wakeups.state is GateState.ARMED)
             await trio.testing.wait_all_tasks_blocked(0.005)
             calling.append(True)
             wakeups.due(trio.current_time())
             await until(lambda: not calling)
-            await until(lambda: wakeups.state is State.ARMED)
+            await until(lambda: wakeups.state is GateState.ARMED)
             await trio.testing.wait_all_tasks_blocked(0.005)
             assert await witness.execute("select mode from pg_locks where locktype = 'advisory'") == [
                 ("ExclusiveLock",)
@@ -447,19 +447,19 @@ async def test_a_full_replica_calls_the_others(database: Database) -> None:
 
     async def full() -> Look:
         looks[0] += 1
-        return Look(Found.FULL, left_behind=True)
+        return Look(LookResult.FULL, left_behind=True)
 
     async def hungry() -> Look:
         looks[1] += 1
-        return Look(Found.NOTHING)
+        return Look(LookResult.NOTHING)
 
     busy, idle = (Wakeups(database.reactor, timings=PATIENT) for _ in range(2))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(idle.run, hungry)
-        await until(lambda: idle.state is State.ARMED)
+        await until(lambda: idle.state is GateState.ARMED)
         nursery.start_soon(busy.run, full)
         await until(lambda: idle.counts["NOTIFIED"] > 0)
-        assert busy.state is State.FULL
+        assert busy.state is GateState.FULL
         assert busy.counts["NOTIFIED"] == 0
         before = looks[0]
         busy.freed()

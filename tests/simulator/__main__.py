@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import count
 from multiprocessing import Pool
 
-from reactor.core.answers import TABLE
+from reactor.core.calendar.answers import TABLE
 from tests.simulator.history import draw
 from tests.simulator.run import Result, run
 from tests.simulator.shrink import kind, shrink

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from uuid import UUID
 
-from reactor.core.item import Consent, Item, Memory
+from reactor.core.item import Item, SourceState, WorkspaceConnection
 from tests.simulator.stored import ASIDE, FREE_LOSSES, OPEN, REBUILD, WAITS, Claim, Row, Stored, payload_of
 
 
@@ -171,7 +171,7 @@ class Claims(Stored):
     def item(self, row: Row, now: float, ceiling: int) -> Item:
         """What a claim says of a row."""
         source = self.sources.get((row.workspace, row.key if row.operation != REBUILD else REBUILD))
-        memory = source.memory if source else Memory()
+        memory = source.memory if source else SourceState()
         bound = self.bindings.get((row.workspace, row.key))
         if memory.event_id is None and not memory.cancelled and bound is not None and row.operation != REBUILD:
             memory = replace(memory, event_id=bound.event_id, calendar_id=bound.calendar_id)
@@ -189,7 +189,7 @@ class Claims(Stored):
             age=now - row.created if math.isfinite(row.created) else 0.0,
             is_child=row.parent is not None,
             memory=memory,
-            consent=Consent(token, token),
+            consent=WorkspaceConnection(token, token),
             lease_no=row.lease_no or 0,
             losses=row.losses,
         )

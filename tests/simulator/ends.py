@@ -1,11 +1,11 @@
-"""Ends in the model: what becomes of an item that is settled, or has lost its worker (reactor/postgres/outbox.sql)."""
+"""Ends in the model: what becomes of an item that is settled, or has lost its worker (postgres/sql/outbox.sql)."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from uuid import UUID
 
 from reactor.core.brake import is_removal
-from reactor.core.item import Item, Settlement, Written
+from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.core.outcome import FailureCode
 from tests.simulator.stored import FREE_LOSSES, REBUILD, Bound, Row, Source, Stored
 
@@ -13,16 +13,16 @@ from tests.simulator.stored import FREE_LOSSES, REBUILD, Bound, Row, Source, Sto
 class Ends(Stored):
     """The tables, as a settle and a sweep see and change them."""
 
-    def settle(self, settlement: Settlement, now: float) -> Written:
+    def settle(self, settlement: Settlement, now: float) -> SettlementResult:
         """Write what becomes of one item."""
         item = settlement.item
         row = self.rows.get(item.id)
         if row is None or not self.fits(row, item):
-            return Written.LOST
+            return SettlementResult.LOST
         if self.waits(settlement):
-            return Written.WAITING
+            return SettlementResult.WAITING
         if row.refusal:
-            return Written.LOST
+            return SettlementResult.LOST
         settlement = self._under_consent(settlement, now)
         was = row.status
         row.status, row.attempts = settlement.status, min(settlement.attempts, row.max_attempts)
@@ -35,7 +35,7 @@ class Ends(Stored):
         self.calls |= row.status == "PENDING" != was
         self._remember(settlement, row, now)
         self._bind(settlement)
-        return Written.WRITTEN
+        return SettlementResult.WRITTEN
 
     @staticmethod
     def fits(row: Row, item: Item) -> bool:

@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 import httpx
 import trio
 
+from calendar_emulator import Service
+from calendar_emulator.calls import Request, parse_query, reason_phrase
+from calendar_emulator.http.service import Reply
+from calendar_emulator.oauth.endpoints import CLIENT_ID, CLIENT_SECRET
 from reactor.core.backoff import parse_retry_after
-from reactor.core.token_answers import NO_ANSWER, UNREACHABLE, Answer as TokenAnswer, Grant, read_answer
-from reactor.emulator import Service
-from reactor.emulator.calls import Request, parse_query, reason_phrase
-from reactor.emulator.oauth import CLIENT_ID, CLIENT_SECRET
-from reactor.emulator.service import Reply
+from reactor.core.calendar.token_answers import NO_ANSWER, UNREACHABLE, Answer as TokenAnswer, GrantType, read_answer
 from reactor.google import client, transport
 from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import Account
@@ -174,7 +174,7 @@ class MemoryExchange:
         if reply is None or reply.effect:
             return NO_ANSWER
         answer = reply.answer
-        return read_answer(answer.status, answer.body(), Grant.USER, _after(answer.headers.get("Retry-After")))
+        return read_answer(answer.status, answer.body(), GrantType.USER, _after(answer.headers.get("Retry-After")))
 
 
 def _after(header: str | None) -> float | None:

@@ -6,8 +6,8 @@ rightly end in a calendar that does not agree. `BY_ITSELF` says where the other 
 
 from dataclasses import dataclass
 
-from reactor.emulator import Fault
-from reactor.emulator.faults import Effect
+from calendar_emulator import Fault
+from calendar_emulator.faults import Effect
 
 WRITES = ("insert", "update", "delete")
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import trio
 
+from calendar_emulator.store.calendars import Write, WriteKind
 from reactor.core.item import Settlement
 from reactor.core.outcome import FailureCode, Outcome, Retry, Scope
-from reactor.emulator.calendars import Write, WriteKind
 from tests.simulator.application import WORKSPACES, Source, calendars_of, key_of, source_id
 from tests.simulator.stored import OPEN, REBUILD, Row
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOON = 15.0
 """Seconds within which an innocent's item is settled, from its commit or the end of what befalls everybody."""
 TAKEN_OVER = 12.0
-"""Seconds within which what lost its worker is taken over: an idle replica sweeps every 5 s."""
+"""Seconds within which what lost its worker is taken over: an idle replica sweeps every 9.5 s."""
 FREE = 3
 """Losses in a row that cost nothing."""
 MOST_FREE = 2

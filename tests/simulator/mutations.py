@@ -16,12 +16,13 @@ from typing import Any
 
 import trio
 
-from reactor.core import answers, policy
-from reactor.core.breaker import Breaker
-from reactor.core.gate import Gate
-from reactor.core.guard import Guard, Whole
+from reactor.core import policy
+from reactor.core.calendar import answers
+from reactor.core.dispatch.breaker import Breaker
+from reactor.core.dispatch.gate import Gate
+from reactor.core.dispatch.guard import Guard, ProcessGuard
+from reactor.core.dispatch.lanes import Lanes
 from reactor.core.item import Settlement
-from reactor.core.lanes import Lanes
 from reactor.errors import RefusedError
 from reactor.loop import loop as loop_module
 from reactor.loop.loop import Loop
@@ -223,7 +224,7 @@ def _charged_with_age(counts: Any) -> Any:
 
 def _for_an_hour(hold: Any) -> Any:
     def wrong(self: Guard, now: float, *, after: float | None, **more: Any) -> None:
-        hold(self, now, after=3_600.0 if isinstance(self, Whole) else after, **more)
+        hold(self, now, after=3_600.0 if isinstance(self, ProcessGuard) else after, **more)
 
     return wrong
 

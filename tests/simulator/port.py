@@ -9,9 +9,9 @@ from uuid import UUID
 import trio
 
 from reactor.core.brake import Limit, deletes
-from reactor.core.gate import Found, Look
-from reactor.core.item import Item, Settlement, Written
-from reactor.core.trials import FREE_LOSSES, Trials, Turn
+from reactor.core.dispatch.gate import Look, LookResult
+from reactor.core.item import Item, Settlement, SettlementResult
+from reactor.core.trials import FREE_LOSSES, TrialDecision, Trials
 from reactor.errors import RefusedError
 from tests.simulator.server import Refused, Server, Session, refused
 from tests.simulator.stored import Claim
@@ -22,7 +22,7 @@ class Claimed:
     """What a claim came to."""
 
     items: list[Item] = field(default_factory=list)
-    look: Look = field(default_factory=lambda: Look(Found.NOTHING))
+    look: Look = field(default_factory=lambda: Look(LookResult.NOTHING))
     superseded: int = 0
     held: list[Item] = field(default_factory=list)
 
@@ -33,6 +33,7 @@ class Swept:
 
     recovered: int = 0
     dead: int = 0
+    again: bool = False
 
 
 class ModelOutbox:
@@ -81,33 +82,33 @@ class ModelOutbox:
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> Claimed:
         turn = self._turn(excluded)
-        if slots <= 0 or turn is Turn.WAIT:
+        if slots <= 0 or turn is TrialDecision.WAIT:
             left: bool = await self._ask(self._claims, "ring", lambda: self._has_due(excluded))
-            return Claimed(look=Look(Found.FULL, left_behind=left))
+            return Claimed(look=Look(LookResult.FULL, left_behind=left))
         if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
             return claimed
         claim: Claim | None = await self._ask(self._claims, "claim", partial(self._claim, slots, frozenset(excluded)))
         if claim is None:
-            return Claimed(look=Look(Found.BUSY))
+            return Claimed(look=Look(LookResult.BUSY))
         self._trials.left_out(claim.trials, trio.current_time())
         items = self._take_in(claim)
         if not items and not claim.superseded:
             turn = self._turn(excluded)
             if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
                 return claimed
-            return Claimed(look=Look(Found.NOTHING, due_in=claim.due_in))
-        return await self._braked(items, Look(Found.WORK, left_behind=claim.left), claim.superseded)
+            return Claimed(look=Look(LookResult.NOTHING, due_in=claim.due_in))
+        return await self._braked(items, Look(LookResult.WORK, left_behind=claim.left), claim.superseded)
 
     async def _tried(self, workspace: UUID) -> Claimed | None:
         self._trials.begin(workspace)
         claim: Claim | None = await self._ask(self._claims, "claim", partial(self._claim, 1, frozenset(), workspace))
         if claim is None:
-            return Claimed(look=Look(Found.BUSY))
+            return Claimed(look=Look(LookResult.BUSY))
         self._trials.left_out(claim.trials, trio.current_time())
         self._trials.tried(workspace, trio.current_time(), found=bool(claim.rows))
         if not claim.rows:
             return None
-        return await self._braked(self._take_in(claim), Look(Found.FULL, left_behind=True), claim.superseded)
+        return await self._braked(self._take_in(claim), Look(LookResult.FULL, left_behind=True), claim.superseded)
 
     def _take_in(self, claim: Claim) -> list[Item]:
         now = self._server.now()
@@ -138,7 +139,7 @@ class ModelOutbox:
     def _is_busy(self) -> bool:
         return self._in_flight.keys() > self._unwritten
 
-    def _turn(self, excluded: Collection[UUID]) -> Turn | UUID:
+    def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:
         trying = any(self._in_flight[each].losses >= FREE_LOSSES for each in self._in_flight.keys() - self._unwritten)
         return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
 
@@ -162,31 +163,33 @@ class ModelOutbox:
             return is_stopped
         return self._tables.count(workspace, limit, now, waiting=asks).is_too_much
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[SettlementResult]:
         self.followed = False
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
-        written: dict[UUID, Written] = await self._ask(
+        written: dict[UUID, SettlementResult] = await self._ask(
             self._writing, "settle", lambda: self._settle(list(ours.values()))
         )
-        self._unwritten |= {item_id for item_id, fate in written.items() if fate is Written.WAITING}
-        over = [item_id for item_id, fate in written.items() if fate is not Written.WAITING]
+        self._unwritten |= {item_id for item_id, fate in written.items() if fate is SettlementResult.WAITING}
+        over = [item_id for item_id, fate in written.items() if fate is not SettlementResult.WAITING]
         items = [self._in_flight.pop(item_id) for item_id in over if item_id in self._in_flight]
         self._unwritten.intersection_update(self._in_flight)
         if items:
             suspects = any(item.losses for item in items) or (self._trials.wait and not self._is_busy)
             self.followed = suspects or await self._is_followed(items)
-        return [written[each.item.id] if ours.get(each.item.id) is each else Written.LOST for each in settlements]
+        return [
+            written[each.item.id] if ours.get(each.item.id) is each else SettlementResult.LOST for each in settlements
+        ]
 
     def _holds(self, item: Item) -> bool:
         held = self._in_flight.get(item.id)
         return held is not None and held.claim_no == item.claim_no
 
-    def _settle(self, settlements: list[Settlement]) -> dict[UUID, Written]:
+    def _settle(self, settlements: list[Settlement]) -> dict[UUID, SettlementResult]:
         now = self._server.now()
         written = {}
         for each in settlements:
             written[each.item.id] = fate = self._tables.settle(each, now)
-            if fate is Written.WRITTEN:
+            if fate is SettlementResult.WRITTEN:
                 self._ended(each)
         return written
 
@@ -204,13 +207,16 @@ class ModelOutbox:
 
     async def sweep(self) -> Swept:
         """Take over what lost its worker."""
-        recovered, dead = await self._ask(self._claims, "sweep", self._sweep)
-        return Swept(recovered, dead)
+        swept: Swept = await self._ask(self._claims, "sweep", self._sweep)
+        return swept
 
-    def _sweep(self) -> tuple[int, int]:
-        return self._tables.sweep(
+    def _sweep(self) -> Swept:
+        tables = self._tables
+        recovered, dead = tables.sweep(
             self._server.now(), self._ceiling, lease_no=self.lease_no, held=frozenset(self._in_flight)
         )
+        others = any(r.status == "PROCESSING" and r.lease_no != self.lease_no for r in tables.rows.values())
+        return Swept(recovered, dead, again=others)
 
     async def _ask(self, session: Session, kind: str, effect: Callable[[], Any]) -> Any:
         """Shielded, as the adapter's statements are: an interrupted one would cost the session."""

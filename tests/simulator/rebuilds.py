@@ -13,10 +13,9 @@ from uuid import UUID, uuid5
 
 import trio
 
+from reactor.core.calendar.prune import PruneTarget, SourceFacts
 from reactor.core.item import Item
-from reactor.core.leftovers import Known
 from reactor.core.payload import Cancel, Rebuild, source_key
-from reactor.core.stray import Stray
 from reactor.errors import ClaimLostError
 from reactor.postgres.rebuilds import Survey
 from tests.simulator.server import Refused
@@ -75,7 +74,7 @@ class ModelExpansion:
         deletes = sum(event_id is not None and key not in state for key, (event_id, _) in known.items())
         return Survey(events, deletes, 0)
 
-    def facts(self, world: "World", keys: Iterable[str]) -> dict[str, Known]:
+    def facts(self, world: "World", keys: Iterable[str]) -> dict[str, SourceFacts]:
         state, facts = self._state(world), {}
         for key in keys:
             about = self._item.workspace_id, key
@@ -83,7 +82,7 @@ class ModelExpansion:
             bound = None if memory.cancelled else world.tables.bindings.get(about)
             event_id = memory.event_id or (bound.event_id if bound else None)
             calendar = memory.calendar_id if memory.event_id else (bound.calendar_id if bound else None)
-            facts[key] = Known(state[key][0] if key in state else None, event_id, calendar, memory.generation)
+            facts[key] = SourceFacts(state[key][0] if key in state else None, event_id, calendar, memory.generation)
         return facts
 
     def is_stopped(self, world: "World", *, deletes: int, events: int, least: int) -> bool:
@@ -127,13 +126,13 @@ class ModelExpansion:
             "sourceId": source_id,
         }
 
-    def removals(self, world: "World", removals: Sequence[Cancel | Stray]) -> int:
+    def removals(self, world: "World", removals: Sequence[Cancel | PruneTarget]) -> int:
         self._fence(world)
         state, made = self._state(world), 0
         keys = [source_key(each.source_type, each.source_id) for each in removals if isinstance(each, Cancel)]
         self._have(world, chain.from_iterable(self._older(world, key) for key in keys))
         for each in removals:
-            if isinstance(each, Stray):
+            if isinstance(each, PruneTarget):
                 made += self._child(world, f"{each.calendar_id} {each.event_id}", None, "CANCEL_EVENT", each.as_json())
                 self._reopen(world, each)
                 continue
@@ -142,7 +141,7 @@ class ModelExpansion:
                 made += self._child(world, key, key, "CANCEL_EVENT", each.model_dump(mode="json", by_alias=True))
         return self._over(world, [], made)[1]
 
-    def _reopen(self, world: "World", stray: Stray) -> None:
+    def _reopen(self, world: "World", stray: PruneTarget) -> None:
         """Its source may meet the tombstone."""
         if stray.source is None:
             return

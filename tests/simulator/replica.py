@@ -12,25 +12,26 @@ from uuid import UUID
 import psycopg
 import trio
 
-from reactor.core.breaker import State
-from reactor.core.gate import Timings
+from reactor.core.calendar.token_answers import GrantType
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.breaker import BreakerState
+from reactor.core.dispatch.gate import Timings
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
 from reactor.core.item import Item, Settlement
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
 from reactor.core.outcome import Dead, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 from reactor.errors import TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.google.token_exchange import Account
 from reactor.google.tokens import Rotated, TokenSource, TokenSources
 from reactor.lifecycle import Pauses
 from reactor.loop import Loop, Observer
-from reactor.postgres.session import SessionLostError
+from reactor.loop.guarded import Guarded
+from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.wakeups import Wakeups
-from reactor.rebuilding import Rebuilds
+from reactor.rebuilding import RebuildService
 from tests.simulator.google import MemoryExchange, calendar
 from tests.simulator.port import ModelOutbox
 from tests.simulator.server import Refused, Session, open_session
@@ -55,7 +56,7 @@ class _Teller(Observer):
         if not written:
             self._replica.world.tell("lost", self._replica.name, row=settlement.item.seq)
 
-    def breaker(self, workspace_id: UUID | None, before: State, after: State) -> None:
+    def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         del before
         who = self._replica.world.name(workspace_id) if workspace_id else "everybody"
         self._replica.world.tell("breaker", self._replica.name, of=who, is_=after.name)
@@ -72,7 +73,7 @@ class _Calendar:
         self._client = client
 
     async def send(
-        self, works: Sequence[Work], tokens: AccessTokens, report: Callable[[int, Outcome], None] | None = None
+        self, works: Sequence[SyncIntent], tokens: AccessTokens, report: Callable[[int, Outcome], None] | None = None
     ) -> Sequence[Outcome]:
         if self._replica.world.leaves(self._replica, works):
             self._replica.kill(linger=0.0)
@@ -93,7 +94,7 @@ class _Rebuilds:
     def __init__(self, replica: "Replica", client: GoogleCalendar) -> None:
         self._replica = replica
         pool: Any = _Pool(replica)
-        self._real = Rebuilds(pool, client, replica.world.setup.brake)
+        self._real = RebuildService(pool, client, replica.world.setup.brake)
 
     async def expand(self, item: Item, payload: Rebuild, tokens: AccessTokens) -> Outcome:
         outcome = await self._real.expand(item, payload, tokens)
@@ -219,7 +220,7 @@ class Replica:
         return self.tokens.get(
             item.workspace_id,
             item.consent.version,
-            lambda: Account(None, Grant.USER, token),  # type: ignore[arg-type]  # google-auth's part is not needed
+            lambda: Account(None, GrantType.USER, token),  # type: ignore[arg-type]  # google-auth's part is not needed
         )
 
     async def _keep_claiming(self, client: GoogleCalendar) -> None:
@@ -263,7 +264,7 @@ class Replica:
                 lanes=self.lanes,
                 stats=self.stats,
                 ceiling=CEILING,
-                observer=_Teller(self),
+                observer=Guarded((_Teller(self),), self.stats),
             )
             pauses.reset()
             if self._stop.is_set():

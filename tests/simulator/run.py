@@ -13,7 +13,7 @@ from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from reactor import rebuilding
-from reactor.core import answers
+from reactor.core.calendar import answers
 from tests.simulator.history import History
 from tests.simulator.judge import Violation
 from tests.simulator.rebuilds import ModelExpansion
@@ -60,8 +60,8 @@ def _determined(seed: int) -> Iterator[Counter[str]]:
     expansion, parts.Expansion = parts.Expansion, ModelExpansion
     row = table.row
 
-    def counted(*asked: Any) -> answers.Rule:
-        found: answers.Rule = row(*asked)
+    def counted(*asked: Any) -> answers.AnswerRule:
+        found: answers.AnswerRule = row(*asked)
         rows[f"answer {found.name}"] += 1
         return found
 

@@ -17,7 +17,7 @@ import psycopg
 import trio
 
 from reactor.errors import RefusedError
-from reactor.postgres.session import SessionLostError
+from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.statements import statements
 from tests.simulator.tables import Tables
 
@@ -202,7 +202,7 @@ class Server:
 
 
 class Session:
-    """The client's end of a session; what `reactor.postgres.session.Session` is to whoever uses it."""
+    """The client's end of a session; what `reactor.postgres.connection.session.Session` is to whoever uses it."""
 
     def __init__(self, server: Server, name: str, on_notify: Callable[[int], None] | None = None) -> None:
         self.server = server
@@ -312,7 +312,7 @@ class Session:
 async def open_session(
     server: Server, name: str, linger: Callable[[], float], on_notify: Callable[[int], None] | None = None
 ) -> AsyncIterator[Session]:
-    """As `reactor.postgres.session.open_session`; `linger` says how long the server keeps what the client has left."""
+    """As `open_session` of the product; `linger` says how long the server keeps what the client has left."""
     await trio.sleep(server.rng.uniform(0.001, 0.01))
     if trio.current_time() < server.down_until:
         raise SessionLostError("Cannot connect to the database.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from reactor.core.item import Memory, Oversized
+from reactor.core.item import Oversized, SourceState
 
 OPEN = ("PENDING", "FAILED", "PROCESSING")
 WAITS = ("PENDING", "FAILED")
@@ -75,7 +75,7 @@ def _as_text(value: Any) -> str:
 class Source:
     """A row of `sync_sources`."""
 
-    memory: Memory = field(default_factory=Memory)
+    memory: SourceState = field(default_factory=SourceState)
     document: Any = None
     removed_at: float | None = None
 

@@ -19,13 +19,13 @@ import psycopg
 import pytest
 
 from reactor.core.brake import WINDOW, Limit
-from reactor.core.item import Item, Memory, Settlement, Written
+from reactor.core.item import Item, Settlement, SettlementResult, SourceState
 from reactor.core.outcome import FailureCode
 from reactor.core.trials import FREE_LOSSES, Trials
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.driver import TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
+from reactor.postgres.connection.session import Session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.session import Session
 from tests.simulator.stored import REBUILD, WAITS, Claim, Row
 from tests.simulator.tables import Tables
 from tests.support.databases import Database, wait_until
@@ -232,16 +232,16 @@ class Pair:
             invalid = end.invalid_consent and end.item.consent.token  # to the model a token is its own version
             own = replace(end, item=replace(end.item, lease_no=self.leases[n]), invalid_consent=invalid)
             assert self.tables.settle(own, self.now) is fate, (end, fate)
-            assert fate is not Written.LOST
+            assert fate is not SettlementResult.LOST
 
     def outcome(self, item: Item) -> Settlement:
         r = self.random
-        memory = Memory(0, r.randrange(3), "e1", "primary", '"1"', False, False, r.choice(((), ("there",))))
+        memory = SourceState(0, r.randrange(3), "e1", "primary", '"1"', False, False, r.choice(((), ("there",))))
         match r.choice(("done", "done", "cancelled", "failed", "later", "dead", "back")):
             case "done":
                 return Settlement(item, "COMPLETED", item.attempts, moves_floor=not item.is_child, memory=memory)
             case "cancelled":
-                gone = Memory(0, 1, cancelled=True)
+                gone = SourceState(0, 1, cancelled=True)
                 return Settlement(item, "COMPLETED", item.attempts, moves_floor=True, memory=gone, unbind=True)
             case "failed" if item.attempts + 1 < item.max_attempts:
                 return Settlement(item, "FAILED", item.attempts + 1, r.choice((0.0, FAR)), last_error="no")
@@ -314,13 +314,13 @@ def replace_row(row: Row) -> tuple[str, int]:
     return row.status, row.losses
 
 
-def memory_of(row: tuple[Any, ...]) -> Memory:
+def memory_of(row: tuple[Any, ...]) -> SourceState:
     """What a row of `sync_sources` remembers."""
     floor, generation, event_id, calendar_id, etag, cancelled, reopen, strays = row[2:]
-    return ordered(Memory(floor, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays)))
+    return ordered(SourceState(floor, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays)))
 
 
-def ordered(memory: Memory) -> Memory:
+def ordered(memory: SourceState) -> SourceState:
     """A memory whose strays are in no order."""
     return replace(memory, strays=tuple(sorted(memory.strays)))
 

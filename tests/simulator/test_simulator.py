@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from reactor.core.answers import TABLE
-from reactor.core.lanes import Lanes
+from reactor.core.calendar.answers import TABLE
+from reactor.core.dispatch.lanes import Lanes
 from tests.simulator.google_faults import BY_ITSELF, KINDS
 from tests.simulator.history import Blow, Event, draw
 from tests.simulator.judge import Judge, Violation

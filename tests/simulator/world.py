@@ -9,12 +9,12 @@ from uuid import UUID
 
 import trio
 
-from reactor.core import ids
+from calendar_emulator import Emulator, Service
+from calendar_emulator.log import Exchange
+from calendar_emulator.store.calendars import Write as CalendarWrite, WriteKind
+from reactor.core.calendar import ids
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.item import Settlement
-from reactor.core.work import Work
-from reactor.emulator import Emulator, Service
-from reactor.emulator.calendars import Write as CalendarWrite, WriteKind
-from reactor.emulator.log import Exchange
 from tests.simulator.application import (
     WORKSPACES,
     Application,
@@ -119,7 +119,7 @@ class World:
 
     # What the replicas tell
 
-    def leaves(self, replica: Replica, works: Sequence[Work]) -> bool:
+    def leaves(self, replica: Replica, works: Sequence[SyncIntent]) -> bool:
         """Take in what leaves; say whether it ends the worker."""
         deadly = False
         for work in works:

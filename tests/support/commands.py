@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import trio
+import typer.main
 from typer.testing import CliRunner, Result
 
 from reactor.cli import app
@@ -60,3 +61,11 @@ def settings_of(google: GoogleServer) -> dict[str, str]:
 def inherited(**more: str) -> dict[str, str]:
     """The environment of a process: ours without anything of the reactor's."""
     return {name: value for name, value in os.environ.items() if name not in NOTHING} | more
+
+
+def whole() -> Any:
+    """The parser with every command imported, for what looks at all of them."""
+    command: Any = typer.main.get_command(app)
+    for name in command.list_commands(None):
+        command.get_command(None, name)
+    return command

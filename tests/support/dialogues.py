@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from reactor.core.dialogue import Ask
-from reactor.core.exchange import exchange
-from reactor.core.messages import Answer, Reply, Request, Step
+from calendar_emulator import Emulator, Service
+from calendar_emulator.calls import Request as HttpRequest
+from reactor.core.calendar.dialogue import Send
+from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.messages import ApiRequest, Method, Reply, Response
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Outcome
 from reactor.core.payload import parse, source_key
-from reactor.core.work import Work
-from reactor.emulator import Emulator, Service
-from reactor.emulator.calls import Request as HttpRequest
 
 WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
 SOURCE = "0b8e7f52-91f5-4d0e-8a43-5b2f6f1c9d11"
@@ -20,7 +20,7 @@ KEY = source_key("task", SOURCE)
 CALENDAR = "ada@example.com"
 OTHER = "team@group.calendar.google.com"
 
-Interceptor = Callable[[Ask], Reply | None]
+Interceptor = Callable[[Send], Reply | None]
 
 
 def upsert_json(title: Any = "Review", calendar_id: str = CALENDAR, **event: Any) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def cancel_json(calendar_id: str = CALENDAR, **more: Any) -> dict[str, Any]:
     }
 
 
-def work(payload: dict[str, Any], *, seq: int = 1, **memory: Any) -> Work:
+def work(payload: dict[str, Any], *, seq: int = 1, **memory: Any) -> SyncIntent:
     parsed: Any = parse(payload["operation"], WORKSPACE, payload)
-    return Work(WORKSPACE, KEY, seq, parsed, **memory)
+    return SyncIntent(WORKSPACE, KEY, seq, parsed, **memory)
 
 
 class Google:
@@ -64,7 +64,7 @@ class Google:
         self.emulator.add_user(CALENDAR, calendars=[OTHER])
         self._token = self.emulator.issue_access_token(CALENDAR)
         self._service = Service(self.emulator)
-        self.asked: list[Ask] = []
+        self.asked: list[Send] = []
 
     def sign_in(self, email: str) -> None:
         """Speak with the consent of another account, which has a calendar of its own, from now on."""
@@ -72,10 +72,10 @@ class Google:
         self._token = self.emulator.issue_access_token(email)
 
     @property
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[Method]:
         return [ask.request.step for ask in self.asked]
 
-    def carry_out(self, request: Request) -> Answer:
+    def carry_out(self, request: ApiRequest) -> Response:
         path, _, query = request.target.partition("?")
         headers = {**request.headers, "authorization": f"Bearer {self._token}"}
         coroutine = self._service.reply(HttpRequest(request.method, f"/{path}", parse_qs(query), headers, request.body))
@@ -83,10 +83,10 @@ class Google:
             coroutine.send(None)
         except StopIteration as stop:
             answer = stop.value.answer
-            return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body())
+            return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body())
         raise AssertionError("the emulator waits for something")
 
-    def run(self, item: Work, intercept: Interceptor = lambda _: None) -> Outcome:
+    def run(self, item: SyncIntent, intercept: Interceptor = lambda _: None) -> Outcome:
         """Drive an item's dialogue to its end; `intercept` may answer in Google's place, or do something before it."""
         dialogue = exchange(item)
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from reactor.emulator import Exchange
+from calendar_emulator import Exchange
 
 Json = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 import psycopg
 
-from reactor.postgres import schema
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup import schema
+from reactor.postgres.setup.migrations import migrate
 
 
 def make_example(dsn: str) -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from calendar_emulator import Emulator
+from reactor.core.calendar.token_answers import GrantType
+from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, Retry
 from reactor.core.payload import parse, source_key
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
-from reactor.emulator import Emulator
-from reactor.google.errors import TokenUnavailable
+from reactor.google.tokens import TokenUnavailable
 from tests.support.dialogues import WORKSPACE, cancel_json, upsert_json
 from tests.support.google_fixtures import USER
 
@@ -24,7 +24,7 @@ class Tokens:
     """
 
     quota_user: str | None = None
-    grant = Grant.USER
+    grant = GrantType.USER
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -45,7 +45,7 @@ class Static:
     """Tokens that nobody checks."""
 
     quota_user = None
-    grant = Grant.USER
+    grant = GrantType.USER
 
     async def token(self, rejected: str | None = None) -> str:
         return "token" if rejected is None else "another"
@@ -55,14 +55,14 @@ def source_id(number: int) -> str:
     return str(UUID(int=number))
 
 
-def item(number: int, title: str = "", *, calendar_id: str = USER, cancel: bool = False, **memory: Any) -> Work:
+def item(number: int, title: str = "", *, calendar_id: str = USER, cancel: bool = False, **memory: Any) -> SyncIntent:
     """An item of the source with a number."""
     shape = cancel_json(calendar_id) if cancel else upsert_json(title or f"event {number}", calendar_id)
     payload: Any = parse(shape["operation"], WORKSPACE, {**shape, "sourceId": source_id(number)})
-    return Work(WORKSPACE, source_key("task", source_id(number)), memory.pop("seq", 1), payload, **memory)
+    return SyncIntent(WORKSPACE, source_key("task", source_id(number)), memory.pop("seq", 1), payload, **memory)
 
 
-def after(work: Work, done: Done, following: Work) -> Work:
+def after(work: SyncIntent, done: Done, following: SyncIntent) -> SyncIntent:
     """The next item of a source, with what the one before it left behind."""
     assert work.source_key == following.source_key
     return replace(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from reactor.emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
+from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from tests.support.discovery import Judge
 
 USER = "ada@example.com"
@@ -46,7 +46,7 @@ def emulator(caplog: pytest.LogCaptureFixture) -> Iterator[Emulator]:
     emulator.add_user(USER)
     yield emulator
     judge.verdict()
-    failures = [record for record in caplog.get_records("call") if record.name.startswith("reactor.emulator")]
+    failures = [record for record in caplog.get_records("call") if record.name.startswith("calendar_emulator")]
     assert not failures, f"the emulator failed: {failures}"
 
 

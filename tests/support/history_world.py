@@ -15,10 +15,10 @@ import psycopg
 import trio
 from psycopg.types.json import Jsonb
 
-from reactor.emulator import Emulator, Fault, Service, application, serve
-from reactor.emulator.calendars import Write, WriteKind
+from calendar_emulator import Emulator, Fault, Service, application, serve
+from calendar_emulator.store.calendars import Write, WriteKind
 from reactor.settings import Settings
-from reactor.vault import Vault
+from reactor.vault import TokenCipher
 from tests.support.background import Background
 from tests.support.databases import Database, wait_until
 from tests.support.discovery import Judge
@@ -133,7 +133,7 @@ class HistoryWorld:
     def connect(self, workspace_id: UUID) -> None:
         """A person connects a workspace to Google, or connects it again."""
         self.consents[workspace_id] = self.background.call(self.emulator.oauth.grant, USER)
-        stored = Vault.from_setting(KEYS).encrypt(workspace_id, self.consents[workspace_id])
+        stored = TokenCipher.from_setting(KEYS).encrypt(workspace_id, self.consents[workspace_id])
         self.owner.execute(
             "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)"
             " values (%s, %s, %s) on conflict (workspace_id) do update"

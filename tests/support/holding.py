@@ -2,7 +2,7 @@
 
 import trio
 
-from reactor.emulator.app import Application, Receive, Scope, Send
+from calendar_emulator.http.app import Application, Receive, Scope, Send
 
 
 class Holding:

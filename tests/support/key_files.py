@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
-from reactor.emulator.service_accounts import ServiceAccounts
+from calendar_emulator.oauth.service_accounts import ServiceAccounts
 from reactor.google.credentials import ServiceAccount
 from reactor.google.key_file import read_key_file
 

@@ -1,5 +1,6 @@
 """The world as the loop sees it, in memory: an outbox, a calendar and a gate, under virtual time."""
 
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -10,17 +11,18 @@ from uuid import UUID, uuid5
 
 import trio
 
-from reactor.core.gate import Answer, Do, Found, Gate, Look, State, Timings
-from reactor.core.item import Consent, Item, Memory, Settlement, Written
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
+from reactor.core.calendar.token_answers import GrantType
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.dispatch.gate import Gate, GateAction, GateState, LockAttempt, Look, LookResult, Timings
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.item import Item, Settlement, SettlementResult, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, Done, Expanded, Outcome, Retry
 from reactor.core.payload import Rebuild
 from reactor.core.stats import Stats
-from reactor.core.token_answers import Grant
-from reactor.core.work import Work
 from reactor.errors import TransientError
 from reactor.loop import Loop, Observer, Tokens
+from reactor.loop.guarded import Guarded
 
 SPACE = UUID("2b1c6d1e-0a4f-4c7e-9a55-6f3f0c6d7e10")
 CALENDAR = "ada@example.com"
@@ -91,6 +93,7 @@ class Listener(Observer):
 class FakeSwept:
     recovered: int = 0
     dead: int = 0
+    again: bool = False
 
 
 @dataclass
@@ -103,12 +106,14 @@ class FakeOutbox:
     claimed: dict[UUID, Item] = field(default_factory=dict)
     consents: dict[UUID, str] = field(default_factory=dict)
     invalid: set[UUID] = field(default_factory=set)
-    memories: dict[tuple[UUID, str], Memory] = field(default_factory=dict)
+    memories: dict[tuple[UUID, str], SourceState] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
     lost: set[UUID] = field(default_factory=set)
     followed: bool = False
     refuse: int = 0
     most_in_hand: int = 0
+    elsewhere: bool = False
+    """Whether another replica has something in hand."""
     transactions: Counter[str] = field(default_factory=Counter)
     inserted: Callable[[], None] = lambda: None
     _seq: int = 0
@@ -152,7 +157,7 @@ class FakeOutbox:
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> FakeClaimed:
         if slots <= 0:
-            return FakeClaimed([], Look(Found.FULL, left_behind=True))
+            return FakeClaimed([], Look(LookResult.FULL, left_behind=True))
         await self._transaction("claim")
         now = trio.current_time()
         items: list[Item] = []
@@ -179,8 +184,8 @@ class FakeOutbox:
                 self.open.move_to_end(workspace_id)
         self.most_in_hand = max(self.most_in_hand, len(self.claimed))
         if items:
-            return FakeClaimed(items, Look(Found.WORK, left_behind=bool(self.open)))
-        return FakeClaimed(items, Look(Found.NOTHING, due_in=due_in))
+            return FakeClaimed(items, Look(LookResult.WORK, left_behind=bool(self.open)))
+        return FakeClaimed(items, Look(LookResult.NOTHING, due_in=due_in))
 
     def _claim(self, row: Row, now: float) -> Item:
         content = row.content or payload(row.workspace_id, row.source, f"state {row.seq}")
@@ -199,13 +204,13 @@ class FakeOutbox:
             max_attempts=row.max_attempts,
             age=now - row.born,
             is_child=False,
-            memory=self.memories.get((row.workspace_id, key), Memory()),
-            consent=Consent(f"encrypted {version}", version),
+            memory=self.memories.get((row.workspace_id, key), SourceState()),
+            consent=WorkspaceConnection(f"encrypted {version}", version),
         )
         self.claimed[row.id] = item
         return item
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Written]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[SettlementResult]:
         await self._transaction("settle")
         settled = [self._settle(settlement) for settlement in settlements]
         self.followed = any(map(self._follows, settlements))
@@ -217,12 +222,12 @@ class FakeOutbox:
         waiting = self.open.get(item.workspace_id, ())
         return any(r.source == source and r.id != item.id and r.due <= now for r in waiting)
 
-    def _settle(self, settlement: Settlement) -> Written:
+    def _settle(self, settlement: Settlement) -> SettlementResult:
         item = settlement.item
         row = self.rows[item.id]
         assert self.claimed.pop(item.id) is item, "settled without a claim, or twice"
         if item.id in self.lost:
-            return Written.LOST
+            return SettlementResult.LOST
         self.settlements.append(settlement)
         code = settlement.failure_code
         row.status, row.attempts, row.code = settlement.status, settlement.attempts, code
@@ -235,30 +240,30 @@ class FakeOutbox:
             self.open.setdefault(item.workspace_id, deque()).append(row)
             if settlement.status == "PENDING":
                 self.inserted()
-        return Written.WRITTEN
+        return SettlementResult.WRITTEN
 
     async def announce(self) -> None:
         await self._transaction("announce")
 
     async def sweep(self) -> FakeSwept:
         await self._transaction("sweep")
-        return FakeSwept()
+        return FakeSwept(again=self.elsewhere)
 
 
 @dataclass
 class FakeTokens:
     item: Item
     quota_user: str | None = None
-    grant: Grant = Grant.USER
+    grant: GrantType = GrantType.USER
 
     async def token(self, rejected: str | None = None) -> str:
         raise NotImplementedError
 
 
-Answers = Callable[[Work, float], Outcome]
+Answers = Callable[[SyncIntent, float], Outcome]
 
 
-def done(work: Work) -> Done:
+def done(work: SyncIntent) -> Done:
     return Done(f"event{work.source_key[-12:]}", work.payload.calendar_id, work.generation, '"1"')
 
 
@@ -266,14 +271,14 @@ def done(work: Work) -> Done:
 class FakeCalendar:
     """Answers every item of a request after `latency`; `answers` decides how."""
 
-    latency: Callable[[Sequence[Work]], float] = lambda _: 0.1
+    latency: Callable[[Sequence[SyncIntent]], float] = lambda _: 0.1
     answers: Answers = lambda work, _: done(work)
-    requests: list[tuple[float, list[Work]]] = field(default_factory=list)
+    requests: list[tuple[float, list[SyncIntent]]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
 
     async def send(
-        self, works: Sequence[Work], tokens: Tokens, report: Callable[[int, Outcome], None] | None = None
+        self, works: Sequence[SyncIntent], tokens: Tokens, report: Callable[[int, Outcome], None] | None = None
     ) -> list[Outcome]:
         assert isinstance(tokens, FakeTokens)
         self.requests.append((trio.current_time(), list(works)))
@@ -320,10 +325,12 @@ class FakeWakeups:
         self.gate = Gate(Timings(), jitter)
         self.stir = trio.Event()
         self.looks = 0
+        self.called_at = -math.inf
 
     def inserted(self) -> None:
         """A writer commits: it calls only if the gate is held."""
-        if self.gate.state is State.ARMED:
+        if self.gate.state is GateState.ARMED:
+            self.called_at = trio.current_time()
             self.gate.notified(trio.current_time())
             self.stir.set()
 
@@ -336,18 +343,18 @@ class FakeWakeups:
         while True:
             step = self.gate.next(trio.current_time())
             match step.do:
-                case Do.LOOK:
+                case GateAction.LOOK:
                     self.looks += 1
                     self.gate.looked(await look(), trio.current_time())
-                case Do.SLEEP:
+                case GateAction.SLEEP:
                     with trio.move_on_at(step.until):
                         await self.stir.wait()
                     self.stir = trio.Event()
-                case Do.ASK:
-                    self.gate.asked(Answer.GRANTED, trio.current_time())
-                case Do.RELEASE:
+                case GateAction.ASK:
+                    self.gate.asked(LockAttempt.GRANTED, trio.current_time())
+                case GateAction.RELEASE:
                     self.gate.released()
-                case Do.ANNOUNCE:
+                case GateAction.ANNOUNCE:
                     self.gate.announced(trio.current_time())
                 case _:
                     raise AssertionError(step)
@@ -370,6 +377,7 @@ class World:
         parts: int = 50,
         lane_limits: Callable[[], Limits] | None = None,
         tokens_of: Callable[[Item], Tokens | Retry | Dead] = FakeTokens,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.outbox = FakeOutbox()
         self.calendar = FakeCalendar()
@@ -394,7 +402,7 @@ class World:
             lanes=self.lanes,
             stats=self.stats,
             ceiling=5,
-            observer=Listener(self.errors, self.held),
+            observer=Guarded((*observers, Listener(self.errors, self.held)), self.stats),
         )
 
     @asynccontextmanager

@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from reactor.emulator.calendars import Write
+from calendar_emulator.store.calendars import Write
 from reactor.settings import Settings
 from tests.support import odd_rows
 from tests.support.background import Background

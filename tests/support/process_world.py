@@ -17,7 +17,7 @@ import pytest
 import trio
 from psycopg.types.json import Jsonb
 
-from reactor.vault import Vault
+from reactor.vault import TokenCipher
 from tests.support.databases import Database
 from tests.support.dialogues import cancel_json, upsert_json
 from tests.support.forked import Forked
@@ -146,7 +146,7 @@ class World:
 
     def connect(self, workspace: UUID = WORKSPACE, refresh_token: str | None = None) -> UUID:
         """Connect a workspace, or connect it again."""
-        stored = Vault.from_setting(KEYS).encrypt(workspace, refresh_token or self.google.refresh_token)
+        stored = TokenCipher.from_setting(KEYS).encrypt(workspace, refresh_token or self.google.refresh_token)
         self.execute(
             "insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id) values (%s, %s, %s)"
             " on conflict (workspace_id) do update"

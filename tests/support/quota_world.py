@@ -9,9 +9,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import count
 
-from reactor.core.lanes import Lanes
-from reactor.core.limits import Limits
-from reactor.core.sharing import NOTHING, Census, Do, Sharing, Step, Steps
+from reactor.core.dispatch.lanes import Lanes
+from reactor.core.dispatch.limits import Limits
+from reactor.core.dispatch.sharing import NOTHING, Census, Sharing, SharingAction, SharingStep, Steps
 
 SWEEP = 1.4
 TICK = 0.05
@@ -87,7 +87,7 @@ class Replica:
                     self.adjust()
                 self._tell()
 
-        self.world.ask(self, Step(Do.COUNT), counted)
+        self.world.ask(self, SharingStep(SharingAction.COUNT), counted)
         self.world.after(SWEEP * self.world.rng.uniform(0.95, 1.05), self._sweep, self, session)
 
     def _tell(self) -> None:
@@ -146,7 +146,7 @@ class World:
     def end(self, session: int) -> None:
         self._locks.pop(session, None)
 
-    def ask(self, replica: Replica, step: Step, answer: Callable[[Census | None], object]) -> None:
+    def ask(self, replica: Replica, step: SharingStep, answer: Callable[[Census | None], object]) -> None:
         """A statement: on its way, done, and its answer on the way back."""
         began, session = self.now, replica.session
 
@@ -157,16 +157,16 @@ class World:
 
         self.after(self._latency(), done)
 
-    def _do(self, session: int, step: Step, began: float) -> Census | None:
+    def _do(self, session: int, step: SharingStep, began: float) -> Census | None:
         match step.do:
-            case Do.COUNT:
+            case SharingAction.COUNT:
                 others = [min(held) for each, held in self._locks.items() if held and each != session]
                 return Census(began, tuple(others), self.older)
-            case Do.PUBLISH:
+            case SharingAction.PUBLISH:
                 self._locks[session].append(step.divisor)
-            case Do.RETRACT:
+            case SharingAction.RETRACT:
                 self._locks[session].remove(step.divisor)
-            case Do.CALL:
+            case SharingAction.CALL:
                 for each in self._locks:
                     if each != session:
                         owner = self._owners[each]

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from reactor.core import event, ids
+from reactor.core.calendar import event, ids
 from reactor.core.payload import source_key
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer

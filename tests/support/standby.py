@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from tests.support.databases import wait_until
 
 

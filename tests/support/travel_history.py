@@ -7,11 +7,11 @@ history, and what is left means the same: a failure is made smaller by leaving o
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from reactor.core.event import OURS
-from reactor.emulator import Fault
+from calendar_emulator import Fault
+from reactor.core.calendar.event import OURS
 from tests.core.test_other_hands import HANDS
 from tests.support.dialogues import cancel_json, upsert_json
 from tests.support.history_model import SOURCES, TEAM, Source
@@ -267,9 +267,13 @@ class _Drawing:
         }
 
     def unshared(self) -> list[Event]:
-        """A calendar cannot be seen for a while, and the application knows nothing of it."""
-        away: list[Event] = [self.write(), self.write(), Rest(1.0)]
-        return [Share(TEAM, ADA, None), *away, Share(TEAM, ADA, "owner")]
+        """A calendar cannot be seen for a while; the application does not know it: it cancels there, and moves."""
+        there = tuple((number, replace(self.want(shows=True), calendar=TEAM)) for number in range(len(SOURCES)))
+        some = self._rng.sample(range(len(SOURCES)), 3)
+        away = tuple((number, self.want(shows=self._rng.random() < 0.3)) for number in some)
+        unshared = [Share(TEAM, account, None) for account in ACCOUNTS]
+        shared = [Share(TEAM, account, "owner") for account in ACCOUNTS]
+        return [Write(there), Rest(1.0), *unshared, Write(away), self.write(), Rest(1.0), *shared]
 
     def want(self, *, shows: bool | None = None) -> Want:
         rng = self._rng

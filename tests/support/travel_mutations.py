@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.core import messages, others, removal, upsert, work
-from reactor.core.dialogue import Sight
+from reactor.core.calendar import messages, others, removal, upsert, work
+from reactor.core.calendar.dialogue import SeenCalendars
 from reactor.housekeeping import Housekeeping
 from reactor.postgres import settling
 
@@ -22,7 +22,7 @@ def _believes(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
         yield from ()
         return True
 
-    monkeypatch.setattr(Sight, "sees", sees)
+    monkeypatch.setattr(SeenCalendars, "sees", sees)
 
 
 def _any_version(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
@@ -40,12 +40,14 @@ def _replaces(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 
 
 def _two_calendars(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    monkeypatch.setattr(work.Work, "uncertain", False)
+    monkeypatch.setattr(work.SyncIntent, "uncertain", False)
     monkeypatch.setattr(removal, "_is_same", lambda *_: False)  # else the event that was just written is spared
 
 
 def _any_account(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
+    """What `primary` stood for is neither remembered nor found out."""
     monkeypatch.setattr(upsert, "own_name", lambda name, _: name)
+    monkeypatch.setattr(work.SyncIntent, "of_unknown_account", False)
 
 
 def _forgets_floors(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
@@ -61,7 +63,7 @@ def _has_no_order(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
 
 
 def _revives_nothing(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    monkeypatch.setattr(work.Work, "may_revive", False)
+    monkeypatch.setattr(work.SyncIntent, "may_revive", False)
 
 
 def _never_mended(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from reactor.core.ids import event_id
+from calendar_emulator.store.calendars import Calendar, Record, WriteKind, merge
+from reactor.core.calendar.ids import event_id
 from reactor.drift import held
 from reactor.drift.comparison import differences
-from reactor.drift.wanted import Wanted, from_payload
-from reactor.emulator.calendars import Calendar, Record, WriteKind, merge
+from reactor.drift.wanted import WantedEvent, from_payload
 from tests.core.test_other_hands import holds
 from tests.support.history_model import Source, source_of
 from tests.support.travel_history import ACCOUNTS, Want
@@ -231,7 +231,7 @@ def _differences(world: TravelWorld, source: Source, title: str, event: Mapping[
     """In which of our fields an event is not what a state of its source wants."""
     of, want = world.wants[title]
     wanted, found = from_payload(want.payload(source, title)), held.read(event)
-    assert isinstance(wanted, Wanted)
+    assert isinstance(wanted, WantedEvent)
     assert found is not None
     assert of == source
     marks = (

@@ -17,10 +17,10 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from reactor.core.ids import event_id
-from reactor.emulator import Fault
-from reactor.emulator.calendars import Calendar
-from reactor.vault import Vault
+from calendar_emulator import Fault
+from calendar_emulator.store.calendars import Calendar
+from reactor.core.calendar.ids import event_id
+from reactor.vault import TokenCipher
 from tests.core.test_other_hands import HANDS
 from tests.support.background import Background
 from tests.support.databases import Database, wait_until
@@ -151,7 +151,7 @@ class TravelWorld(HistoryWorld):
             self.deeds.leave(workspace_id, account=True)
         self.account[workspace_id] = account
         self.consents[workspace_id] = self.background.call(self.emulator.oauth.grant, account)
-        stored = Vault.from_setting(KEYS).encrypt(workspace_id, self.consents[workspace_id])
+        stored = TokenCipher.from_setting(KEYS).encrypt(workspace_id, self.consents[workspace_id])
         self.owner.execute(CONNECT, (workspace_id, stored, account))
 
     def want(self, edits: list[tuple[Source, Want]], *, enqueue: bool = True) -> None:

@@ -15,8 +15,8 @@ import pytest
 import trio
 from psycopg.conninfo import make_conninfo
 
-from reactor.emulator import Fault
-from reactor.postgres.migrations import migrate
+from calendar_emulator import Fault
+from reactor.postgres.setup.migrations import migrate
 from tests.support import abuse
 from tests.support.abuse import Floods, Huge, Poison, Rebuilds
 from tests.support.databases import Database, deploy

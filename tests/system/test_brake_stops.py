@@ -12,9 +12,9 @@ import trio
 from typer.testing import CliRunner, Result
 
 from reactor.cli import app
-from reactor.core.health import Facts
+from reactor.core.health import HealthFacts
 from reactor.housekeeping import Housekeeping
-from reactor.postgres.pool import Pool
+from reactor.postgres.connection.pool import Pool
 from tests.support.process_world import WORKSPACE
 from tests.support.rebuild_world import UNLIMITED, RebuildWorld, world
 from tests.support.waiting import until
@@ -164,7 +164,8 @@ async def test_a_release_is_for_what_was_shown(running: RebuildWorld) -> None:
 
 SMALL_PORTIONS = """
 import trio
-from reactor import logs, service
+from reactor import service
+from reactor.observability import logs
 from reactor.postgres import rebuilds
 from reactor.settings import Settings
 rebuilds.PORTION = 10
@@ -227,7 +228,7 @@ async def test_the_gauge_counts_the_workspaces_that_are_stopped(running: Rebuild
     bulk(world, range(40))
     await until(lambda: stopped(world))
     pool = Pool(world.database.reactor)
-    housekeeping = Housekeeping(pool, Facts({}), retention_days=30)
+    housekeeping = Housekeeping(pool, HealthFacts({}), retention_days=30)
     await housekeeping.measure()
     assert housekeeping.brakes == 1
     await pool.aclose()

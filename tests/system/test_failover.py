@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 import trio
 
-from reactor.emulator.calendars import WriteKind
-from reactor.postgres.migrations import migrate
+from calendar_emulator.store.calendars import WriteKind
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database
 from tests.support.failover import WITHIN, Application, has_claimed, is_full, metric
 from tests.support.google_fixtures import GoogleServer

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from reactor.emulator import Fault
-from reactor.emulator.faults import Effect
+from calendar_emulator import Fault
+from calendar_emulator.faults import Effect
 from tests.support.background import Background
 from tests.support.databases import Database
 from tests.support.history_model import CALENDARS, SOURCES, WORKSPACES, Edit, Source

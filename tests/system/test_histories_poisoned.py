@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.support.background import Background
 from tests.support.databases import Database
 from tests.support.history_model import WORKSPACES, Edit, Source

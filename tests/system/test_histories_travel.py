@@ -38,8 +38,8 @@ def background() -> Iterator[Background]:
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are a fiftieth of what they are: what comes after them is asked here, not how long they last."""
     monkeypatch.setattr("reactor.core.backoff.FIRST_PAUSE", 0.02)
-    monkeypatch.setattr("reactor.core.guard.HOLD_CAP", 0.1)
-    monkeypatch.setattr("reactor.core.upsert._REPLICATION", 0.02)
+    monkeypatch.setattr("reactor.core.dispatch.guard.HOLD_CAP", 0.1)
+    monkeypatch.setattr("reactor.core.calendar.upsert._REPLICATION", 0.02)
     monkeypatch.setattr("reactor.loop.sweeper.SWEEP", 0.2)
     monkeypatch.setattr("reactor.loop.sweeper.SWEEP_IDLE", 0.2)
 

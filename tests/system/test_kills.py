@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 import trio
 
-from reactor.emulator.calendars import WriteKind
+from calendar_emulator.store.calendars import WriteKind
 from tests.support.process_world import Process, World
 
 SOURCES = 12

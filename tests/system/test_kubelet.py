@@ -19,8 +19,8 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from tests.app.test_http import MALFORMED
 from tests.support.databases import Database
 from tests.support.google_fixtures import GoogleServer
@@ -51,7 +51,8 @@ GRACE = 45  # terminationGracePeriodSeconds
 # time-out. Nothing of the reactor's own is made for this.
 STUCK = f"""
 import trio
-from reactor import housekeeping, logs, service
+from reactor import housekeeping, service
+from reactor.observability import logs
 from reactor.core import health
 from reactor.postgres.outbox import Outbox
 from reactor.settings import Settings

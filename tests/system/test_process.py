@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.support.process_world import UNLIMITED, World
 from tests.support.waiting import until
 

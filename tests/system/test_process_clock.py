@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.support.process_world import World
 from tests.support.waiting import until
 

@@ -15,7 +15,8 @@ from tests.support.waiting import until
 SECRET = "dinner with ada@example.com"
 BEGIN = """
 import trio
-from reactor import logs, service
+from reactor import service
+from reactor.observability import logs
 from reactor.settings import Settings
 """
 RUN = """
@@ -35,15 +36,16 @@ Loop._end = fail
 service.STEADY = 0.5
 """
 TASKS = f"""
-from reactor import housekeeping, lifecycle, lock_watch, loop_lag
+from reactor import housekeeping, lifecycle
+from reactor.observability import lock_audit, loop_lag
 
 async def fail(*_):
     raise KeyError({SECRET!r})
 
 housekeeping.Housekeeping.measure = fail
-lock_watch.LockWatch.look = fail
+lock_audit.LockWatch.look = fail
 loop_lag.EVERY = None
-housekeeping.INTERVAL = lock_watch.INTERVAL = 0.1
+housekeeping.INTERVAL = lock_audit.INTERVAL = 0.1
 lifecycle.KEPT_FIRST = 0.1
 """
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.support.rebuild_world import RebuildWorld, world
 from tests.support.waiting import until
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import trio
 
-from reactor.core.upsert import ANOTHER_ACCOUNT
-from reactor.emulator import WriteKind
+from calendar_emulator import WriteKind
+from reactor.core.calendar.upsert import ANOTHER_ACCOUNT
 from tests.emulator.test_emulator_python_client import calendar_api, user_credentials
 from tests.support.google_fixtures import USER
 from tests.support.rebuild_world import RebuildWorld, world

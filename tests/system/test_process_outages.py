@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 import trio
 
-from reactor.embedded import EmbeddedPostgres, embedded_postgres
-from reactor.emulator import Emulator, Fault, Service, application, serve
-from reactor.postgres.migrations import migrate
+from calendar_emulator import Emulator, Fault, Service, application, serve
+from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database
 from tests.support.failover import WITHIN, Application, has_claimed, is_full, metric
 from tests.support.google_fixtures import USER, GoogleServer

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.support.commands import call, document
 from tests.support.process_world import World, world
 from tests.support.waiting import until

@@ -5,7 +5,7 @@ from typing import Any
 
 import trio
 
-from reactor.emulator import EVENTS_SCOPE
+from calendar_emulator import EVENTS_SCOPE
 from tests.support import key_files
 from tests.support.commands import call_beside
 from tests.support.google_fixtures import USER

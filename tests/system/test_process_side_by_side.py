@@ -12,7 +12,7 @@ import pytest
 import trio
 from psycopg.conninfo import make_conninfo
 
-from reactor.postgres.migrations import migrate
+from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database, deploy
 from tests.support.google_fixtures import GoogleServer
 from tests.support.process_world import WORKSPACE, Process, World

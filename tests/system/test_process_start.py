@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from reactor.cli import app
-from reactor.postgres.inspection import problems
+from reactor.postgres.setup.inspection import problems
 from reactor.settings import Settings
 from tests.app.test_http import MALFORMED
 from tests.support.process_world import Process, World

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from reactor.core import ids
-from reactor.emulator import Fault
+from calendar_emulator import Fault
+from reactor.core.calendar import ids
 from tests.support.commands import document
 from tests.support.google_fixtures import USER
 from tests.support.process_world import WORKSPACE, Process

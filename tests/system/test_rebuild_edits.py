@@ -9,13 +9,13 @@ import psycopg
 import pytest
 import trio
 
+from calendar_emulator import Fault
 from reactor.core.item import Item
 from reactor.core.payload import Rebuild, parse
-from reactor.emulator import Fault
 from reactor.errors import ClaimLostError
+from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
-from reactor.postgres.session import open_session
 from tests.support.google_fixtures import USER
 from tests.support.process_world import WORKSPACE
 from tests.support.rebuild_world import UNLIMITED, RebuildWorld, source, world

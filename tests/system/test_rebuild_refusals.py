@@ -12,7 +12,7 @@ from tests.support.waiting import until
 __all__ = ["world"]
 
 IMPATIENT = """
-import reactor.postgres.pool as pool
+import reactor.postgres.connection.pool as pool
 pool.STATEMENT_TIMEOUT = 0.5
 from reactor.cli import app
 app()

@@ -9,8 +9,8 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from reactor.core.refusals import Kind
-from reactor.refusal_watch import RefusalWatch
+from reactor.core.refusals import RefusedWork
+from reactor.observability.refusal_watch import RefusalWatch
 from tests.support.commands import call, call_beside
 from tests.support.process_world import World
 from tests.support.waiting import until
@@ -19,11 +19,11 @@ from tests.support.waiting import until
 async def test_the_log_tells_the_beginning_and_the_end(autojump_clock: MockClock) -> None:
     watch = RefusalWatch()
     with structlog.testing.capture_logs() as lines:
-        watch.accepted(Kind.CLAIM)
+        watch.accepted(RefusedWork.CLAIM)
         for _ in range(10):
-            watch.refused(Kind.CLAIM, "25006")
+            watch.refused(RefusedWork.CLAIM, "25006")
             await trio.sleep(1)
-        watch.accepted(Kind.CLAIM)
+        watch.accepted(RefusedWork.CLAIM)
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("database_refuses", "warning"),
         ("database_accepts", "info"),
@@ -39,18 +39,18 @@ async def test_a_sessions_mark_follows(autojump_clock: MockClock, nursery: trio.
         shown.append(mark)
 
     nursery.start_soon(watch.run, "", show)
-    watch.refused(Kind.CLAIM, "40P01")
+    watch.refused(RefusedWork.CLAIM, "40P01")
     await trio.sleep(2)
-    watch.accepted(Kind.CLAIM)
+    watch.accepted(RefusedWork.CLAIM)
     await trio.sleep(100)
     assert shown == [], "it was over soon"
     for _ in range(10):
-        watch.refused(Kind.CLAIM, "42501")
-        watch.refused(Kind.SETTLE, "25006")
+        watch.refused(RefusedWork.CLAIM, "42501")
+        watch.refused(RefusedWork.SETTLE, "25006")
         await trio.sleep(1)
     assert shown == [", refused: 25006 42501"]
-    watch.accepted(Kind.CLAIM)
-    watch.accepted(Kind.SETTLE)
+    watch.accepted(RefusedWork.CLAIM)
+    watch.accepted(RefusedWork.SETTLE)
     await trio.sleep(2)
     assert shown[1:] == [""]
 
@@ -93,7 +93,7 @@ async def test_a_lasting_refusal_is_told_everywhere_and_is_over_by_itself(world:
     assert f"SQLSTATE {sqlstate}" in found.stdout
     if sqlstate != "42P01":  # the command needs that table too
         why = call(world.database.owner, "explain", str(world.execute("select id from sync_outbox")[0][0]))
-        assert f"the database refuses a replica its work (SQLSTATE {sqlstate}). About the database:" in why.stdout
+        assert f"the database refuses a replica's statements (SQLSTATE {sqlstate}). About the database:" in why.stdout
     world.execute(cure)
     await process.is_(200)
     await world.all_done(1)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from reactor.emulator import Fault
+from calendar_emulator import Fault
 from tests.support.background import Background
 from tests.support.databases import Database, wait_until
 from tests.support.history_model import CALENDARS, SOURCES, TEAM, Edit, source_of

@@ -16,7 +16,7 @@ import trio
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from reactor.emulator.calendars import WriteKind
+from calendar_emulator.store.calendars import WriteKind
 from tests.support import release_0_1
 from tests.support.databases import Database, deploy
 from tests.support.dialogues import upsert_json

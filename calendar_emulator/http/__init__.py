@@ -1,0 +1,1 @@
+"""HTTP: the server, the application, batches and the controls."""

@@ -1,0 +1,1 @@
+"""Who may call: consents, tokens, service accounts."""

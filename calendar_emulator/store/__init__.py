@@ -1,0 +1,1 @@
+"""What is stored: calendars, their events, and what Google accepts as one."""

@@ -1,0 +1,1 @@
+"""The commands about workspaces' consents and the tokens that are stored of them."""

@@ -1,0 +1,113 @@
+"""`connect`: a person consents in the browser, and the token is stored.
+
+Nothing is stored before the account that consented was seen to be able to change the calendar: people have several
+accounts, and pick the wrong one.
+"""
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from reactor.commands.access.connections import Calendar, checked, refusals, rehearse, store, tell
+from reactor.commands.access.loopback import Loopback
+from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
+from reactor.commands.output import note, sentences
+from reactor.errors import ConfigurationError
+from reactor.google.consent import ConsentClient, ask, exchange
+from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
+from reactor.google.trial import Candidate, require_calendar
+from reactor.postgres.connection.desk import open_desk
+from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+
+WHO = "The account that consented"
+REMEDY = (
+    "Look at --calendar, share the calendar with the account, with the right to make changes to events, or do it again "
+    "with the account that owns it."
+)
+
+
+class _ConnectSettings(VaultSettings, GoogleSettings, DatabaseSettings):
+    """All that is needed, so that all that is wrong is said before a person is asked anything."""
+
+
+def connect(
+    *,
+    workspace: Workspace,
+    calendar: Calendar,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open a browser; the address is printed in any case.")
+    ] = True,
+    timeout: Annotated[
+        float, typer.Option(parser=read_number(1), metavar="<float>", help="Seconds that the person has, 1 at least.")
+    ] = 300.0,
+    verify: Verify = True,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Connect a workspace: ask a person for their consent in the browser, and store the refresh token, encrypted.
+
+    The browser must run on this machine, or reach its loopback address through a tunnel (ssh -L). The OAuth client is
+    of the type "Desktop app". The account must be able to change the calendar; that is looked at before anything is
+    stored, unless --no-verify says not to. What died for want of a consent is put back at once.
+
+    Exit codes: 0 connected; 1 no consent, or not the right one; 2 wrong use, a wrong setting or no database.
+    """
+    with sentences():
+        settings = _ConnectSettings.from_environment(database_url=database_url)
+        client = _client(settings)
+        checked(calendar)
+        with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
+            rehearse(desk, workspace, calendar)
+        candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
+        token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
+        stored = settings.vault.encrypt(workspace, token)
+        with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
+            said = store(desk, workspace, calendar, stored)
+    tell(said, as_json=as_json)
+
+
+def _client(settings: _ConnectSettings) -> ConsentClient:
+    if settings.google_client_id == NO_CLIENT:
+        raise ConfigurationError(
+            "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a person consents to an OAuth "
+            "client: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or use "
+            "`python -m reactor connections add --service-account`."
+        )
+    if settings.google_auth_uri == AUTH_URI and settings.google_token_uri != TOKEN_URI:
+        raise ConfigurationError(
+            "GOOGLE_AUTH_URI is Google's and GOOGLE_TOKEN_URI is not: a code of one is nothing to the other. Set "
+            "GOOGLE_AUTH_URI too; the emulator prints it."
+        )
+    return ConsentClient(
+        settings.google_client_id,
+        settings.google_client_secret.get_secret_value(),
+        settings.google_auth_uri,
+        settings.google_token_uri,
+    )
+
+
+def _consent(client: ConsentClient, candidate: Candidate | None, *, browser: bool, timeout: float) -> str:
+    """Ask, wait, exchange, look at the calendar; returns the refresh token. Ends with exit code 1 where that fails."""
+    with refusals():
+        with Loopback() as loopback:
+            question = ask(client, loopback.url)
+            loopback.expect(question.state)
+            opened = browser and webbrowser.open(question.url)
+            note("Consent in the browser that has just opened, or open:" if opened else "Open in a browser:")
+            note(f"\n  {question.url}\n")
+            code = loopback.wait(timeout)
+        granted = exchange(client, question, code)
+        if candidate is not None:
+            require_calendar(granted.access_token, candidate)
+    return granted.refresh_token
+
+
+EPILOG = """Examples:
+
+    python -m reactor connect --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10 --calendar primary
+
+    python -m reactor connect --workspace … --calendar team@group.calendar.google.com --no-browser --timeout 900"""
+
+app = typer.Typer()
+app.command(epilog=EPILOG)(connect)

@@ -1,0 +1,1 @@
+"""The command `drift`: compares calendars with what the database wants."""

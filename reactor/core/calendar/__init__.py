@@ -1,0 +1,1 @@
+"""What to ask Google for an item, and what its answers mean."""

@@ -1,0 +1,145 @@
+"""The words of a dialogue with Google, without any I/O.
+
+A dialogue is a generator: it yields `Send`s, is sent `Reply`s, and returns what came of it. Whoever drives it decides
+how requests travel, alone or many in a batch; it owes every Ask one Reply. Every dialogue ends after a bounded number
+of Asks, whatever the Replies are.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from reactor.core.calendar import messages
+from reactor.core.calendar.answers import CONFLICTING, NO_CALENDAR, REVOKED, UNREADABLE, AnswerKind, classify, quoting
+from reactor.core.calendar.messages import ApiRequest, EventRef, RemoteEvent, Reply, Response
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.outcome import Dead, Retry, Superseded
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request and how to send it.
+
+    Attributes:
+        request: The request.
+        alone: It must not travel in a batch.
+        renew: The access token that it was last sent with was refused; it needs another.
+        pause: Seconds to wait before it is sent.
+    """
+
+    request: ApiRequest
+    alone: bool = False
+    renew: bool = False
+    pause: float = 0.0
+
+
+Dialogue: TypeAlias = Generator[Send, Reply, T]
+
+
+class Finished(Exception):  # noqa: N818 - control flow inside a dialogue, never seen outside
+    """The dialogue is over, from whatever depth."""
+
+    def __init__(self, outcome: Superseded | Retry | Dead) -> None:
+        super().__init__(outcome.__class__.__name__)
+        self.outcome = outcome
+
+
+def ask(request: ApiRequest, *, pause: float = 0.0) -> Dialogue[tuple[AnswerKind, Response]]:
+    """Send a request until its answer is one that the dialogue goes on from; anything else ends the dialogue.
+
+    Twice an answer is not final: the first 401 asks for a fresh token, the first conflict for the request to be alone.
+    """
+    alone = renewed = False
+    sending = Send(request, pause=pause)
+    while True:
+        reply = yield sending
+        means = classify(request.step, reply)
+        if isinstance(means, Retry | Dead):
+            raise Finished(means)
+        assert isinstance(reply, Response)  # noqa: S101 - for the type checker: only an Answer means anything else
+        if means is AnswerKind.UNAUTHORIZED:
+            if renewed:
+                raise Finished(quoting(REVOKED, reply))
+            renewed, sending = True, Send(request, alone=alone, renew=True)
+        elif means is AnswerKind.CONFLICT:
+            if alone:
+                raise Finished(quoting(CONFLICTING, reply))
+            alone, sending = True, Send(request, alone=True)
+        else:
+            return means, reply
+
+
+class SeenCalendars:
+    """The calendars that were seen in a dialogue, so with the credentials that it has.
+
+    Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
+    cannot see (any more). So what is said to be absent is believed only after its calendar was seen. Where the event
+    should be there it has to be seen after that was said: somebody may have taken the sharing back in between.
+
+    Attributes:
+        unseen: The calendars that were looked for and could not be seen, with what was said of them.
+    """
+
+    def __init__(self) -> None:
+        self.unseen: dict[str, Superseded | Retry | Dead] = {}
+        self._seen: set[str] = set()
+
+    def saw(self, place: EventRef) -> None:
+        """Take note that Google told something of an event there."""
+        self._seen.add(place.calendar_id)
+
+    def sees(self, calendar_id: str, *, anew: bool = False) -> Dialogue[bool]:
+        """Whether the calendar was seen, or is now: one request at most. With `anew`, whether it is now."""
+        if calendar_id in self._seen and not anew:
+            return True
+        try:
+            yield from ask(messages.probe_calendar(calendar_id))
+        except Finished as end:
+            if end.outcome != NO_CALENDAR:
+                raise
+            self.unseen[calendar_id] = end.outcome
+            return False
+        self._seen.add(calendar_id)
+        return True
+
+    def confirm(self, calendar_id: str, *, anew: bool = False) -> Dialogue[None]:
+        """Go on if the calendar was seen, or is now; else the dialogue ends with `NO_CALENDAR`."""
+        if not (yield from self.sees(calendar_id, anew=anew)):
+            raise Finished(self.unseen[calendar_id])
+
+
+def read(
+    place: EventRef, sight: SeenCalendars, *, pause: float = 0.0, whole: bool = False
+) -> Dialogue[RemoteEvent | AnswerKind]:
+    """The event at a place; MISSING or GONE where there is none, or where the calendar cannot be seen.
+
+    Args:
+        place: Where.
+        sight: Told that the calendar was seen.
+        pause: Seconds to wait before.
+        whole: Whether all that the event holds is wanted.
+    """
+    means, answer = yield from ask(messages.get(place, whole=whole), pause=pause)
+    if means is not AnswerKind.SUCCESS:
+        return means
+    sight.saw(place)
+    found = messages.remote(answer)
+    if found is None or found.event_id != place.event_id:
+        raise Finished(UNREADABLE)
+    return found
+
+
+LAST_PLACE = 2**53
+"""No state of ours has a higher place (db/migrations/0026_order.sql); what shows one was written by somebody else."""
+
+
+def stop_if_superseded(work: SyncIntent, found: RemoteEvent) -> None:
+    """End the dialogue if Google already shows a newer state of the source: we are late.
+
+    Or it is a place from another time. Whoever settles the item finds that out: of a state that was written later than
+    this one the database knows.
+    """
+    if found.seq is not None and work.seq < found.seq <= LAST_PLACE and not work.repairs:
+        raise Finished(Superseded(found.seq))

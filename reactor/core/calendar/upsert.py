@@ -1,0 +1,330 @@
+"""Make the calendar hold an event, once, in the state that is wanted.
+
+Why it is written as it is. A request can be lost, carried out with its answer lost, or carried out much later than its
+sender believes, after its successor's. So every write carries its own fence: an insert carries our id, which Google
+accepts once, for ever; an update and a delete carry the version that they mean (`If-Match`). There is no blind write: a
+version that is not known is read first, and what is read also shows, as a private property, which state of the source
+the event is in. A higher one than ours means that we are late, and nothing is written.
+
+The normal case is one request: an insert for an event that we have not made yet, an update for one that we have. The
+methods of `_Writing` are the states; to go to another state is to `yield from` it:
+
+    insert ──TAKEN──▶ look ──alive──▶ update ──STALE──▶ look
+      ▲                │ └─tombstone─▶ revive ──STALE──▶ look
+      └─next generation┴──────────────────┘ refused
+
+A tombstone is revived only where we made it or were asked to (`SyncIntent.may_revive`): what a person deleted stays
+deleted. Before that the next generation is looked for, since an attempt that was never settled may have gone on to it:
+reviving the older one beside it would make the event exist twice.
+
+A move writes the event in the new calendar and then removes it from the old one. If it breaks off in between, the next
+attempt meets its own insert and goes on. Recreating removes first and then writes, which is its meaning.
+
+Whether another name is another calendar is found out first (`reactor.core.calendar.naming`), and at the cheapest by an
+update: a version is in one calendar only.
+
+An event that was read may hold what other hands put into it. Then only our fields are changed
+(`reactor.core.calendar.others`).
+"""
+
+from dataclasses import dataclass, replace
+
+from reactor.core.calendar import event, messages, others
+from reactor.core.calendar.answers import (
+    BAD_REQUEST,
+    CHANGING,
+    EVENT_GONE,
+    LEFT_BEHIND,
+    NO_CALENDAR,
+    UNREADABLE,
+    AnswerKind,
+    quoting,
+)
+from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
+from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, Response
+from reactor.core.calendar.naming import may_be_primary, own_name, renamed, resolved
+from reactor.core.calendar.removal import remove, remove_all_generations
+from reactor.core.calendar.work import SyncIntent
+from reactor.core.outcome import Done, Superseded
+from reactor.core.payload import Upsert
+
+ANOTHER_ACCOUNT = "made anew: `primary` is another account's now, and the event in the old account stays there"
+"""What is said where a workspace was connected again with another account."""
+UNSEEN = "written; an earlier attempt may have left an event in a calendar that cannot be seen"
+
+_STALE = 3  # times that another version is met before the exchange gives up for now
+_READS = 16  # a bound for answers that make no sense
+_REPLICATION = 1.0  # seconds; a 404 may be a replica that does not know the event yet
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenEvent:
+    """The event after it was written.
+
+    Attributes:
+        place: Where, by the payload's name of the calendar.
+        generation: The generation of its id.
+        event: What was answered.
+        etag: Its version.
+        shared: Whether it holds what other hands put into it.
+        anew: Whether it was made where it should have been, and never was: the account is another one.
+    """
+
+    place: EventRef
+    generation: int
+    event: RemoteEvent
+    etag: str
+    shared: bool = False
+    anew: bool = False
+
+
+def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
+    """Write the source's event, and remove it from where it should not be any more."""
+    sight = SeenCalendars()
+    unknown = work.of_unknown_account
+    written: WrittenEvent | None = None
+    found: RemoteEvent | None = None
+    if work.uncertain:
+        if work.known_etag and not work.recreate:
+            written = yield from _Writing(work, payload, sight).under_another_name(work.known_etag)
+        if written is not None:
+            work = renamed(work)
+        else:
+            work, found = yield from resolved(work, sight)
+    if work.bound and work.remakes:
+        yield from remove_all_generations(work, work.bound, sight, work.known_etag)
+    if written is None:
+        written = yield from _Writing(work, payload, sight, unknown=unknown).start(found)
+    try:
+        unseen = yield from _clear_leftovers(work, payload, written, sight)
+    except Finished as end:
+        if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
+            yield from remove(work, written.place, sight, written.etag)
+        raise
+    return _done(work, payload, written, unseen)
+
+
+def _clear_leftovers(
+    work: SyncIntent, payload: Upsert, written: WrittenEvent, sight: SeenCalendars
+) -> Dialogue[list[str]]:
+    """Remove the event from other calendars; return those that cannot be seen."""
+    unseen: list[str] = []
+    for place, etag in _leftovers(work, payload):
+        try:
+            if place.calendar_id not in sight.unseen:
+                yield from remove_all_generations(work, place, sight, etag, spare=written.event)
+        except Finished as end:
+            if end.outcome != NO_CALENDAR:
+                raise
+        if place.calendar_id in sight.unseen:
+            unseen.append(place.calendar_id)
+    return unseen
+
+
+def _leftovers(work: SyncIntent, payload: Upsert) -> list[tuple[EventRef, str | None]]:
+    """Where the event may be besides the calendar that it belongs in."""
+    places: dict[EventRef, str | None] = {}
+    if work.bound and work.moves:
+        places[work.bound] = work.known_etag
+    for calendar_id in work.strays:
+        if calendar_id != payload.calendar_id:
+            places.setdefault(work.place(calendar_id, work.generation), None)
+    return list(places.items())
+
+
+def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list[str]) -> Done:
+    """What came of it, where the event is written.
+
+    An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
+    calendar is shared again. Only where `primary` became another account's there is nothing to wait for: that is said,
+    once. And an attempt that was never settled has, most likely, left nothing: it is looked for again with the next
+    state. It is looked for from the generation on that it had, so the generation stays; an id that is not that one's is
+    looked for only while it is the one that is remembered.
+    """
+    place, bound = written.place, work.bound_calendar_id
+    left = work.moves and bound in unseen
+    another = left and payload.calendar_id == PRIMARY and may_be_primary(str(bound))
+    strays = tuple(name for name in unseen if not (another and name == bound))
+    done = Done(
+        place.event_id,
+        own_name(place.calendar_id, written.event.calendar),
+        work.generation if strays else written.generation,
+        None if written.shared else written.etag,
+        strays=strays,
+        note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if strays else "",
+    )
+    if not left or another:
+        return done
+    if work.bound != work.place(str(bound), work.generation):
+        raise Finished(LEFT_BEHIND)
+    raise Finished(replace(LEFT_BEHIND, written=done))
+
+
+class _Writing:
+    """One write of an event, and what was learnt on the way.
+
+    Args:
+        work: For whom.
+        payload: What is wanted.
+        sight: The calendars that were seen.
+        unknown: Whether the event that is remembered may be in another account's `primary`.
+    """
+
+    def __init__(self, work: SyncIntent, payload: Upsert, sight: SeenCalendars, *, unknown: bool = False) -> None:
+        self._work = work
+        self._payload = payload
+        self._sight = sight
+        self._unknown = unknown
+        self._generation = work.generation
+        self._place = work.place(payload.calendar_id, work.generation)
+        self._bound = False
+        self._taken = False
+        self._resequenced = False
+        self._shared = False
+        self._misses = self._stale = self._reads = 0
+
+    def under_another_name(self, etag: str) -> Dialogue[WrittenEvent | None]:
+        """Update the bound event under the payload's name of its calendar; None where it is not there so.
+
+        A version is in one calendar only: where it can be updated the two names are one calendar's.
+        """
+        bound = self._work.bound
+        assert bound is not None, "there is no other name"  # noqa: S101  (for the type checker)
+        self._place = EventRef(self._payload.calendar_id, bound.event_id)
+        means, answer = yield from ask(messages.update(self._place, self._body(), etag=etag))
+        return self._written(answer) if means is AnswerKind.SUCCESS else None
+
+    def start(self, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
+        """The first request, by what we remember, and by what was read of the bound event, if it was."""
+        work = self._work
+        if work.remakes:
+            return (yield from self._insert(work.generation + 1))
+        if work.bound and not work.moves:
+            self._bound, self._place = True, work.bound
+            if found is not None:
+                return (yield from self._meet(found))
+            if work.known_etag:
+                return (yield from self._update(work.known_etag))
+            return (yield from self._look())
+        if work.cancelled:
+            return (yield from self._look())
+        return (yield from self._insert(work.generation))
+
+    def _insert(self, generation: int) -> Dialogue[WrittenEvent]:
+        anew = self._bound and self._unknown
+        self._generation = generation
+        self._place = self._work.place(self._payload.calendar_id, generation)
+        self._bound = self._taken = self._shared = False
+        self._misses = 0
+        means, answer = yield from ask(messages.insert(self._place, self._body()))
+        if means is AnswerKind.SUCCESS:
+            return replace(self._written(answer), anew=anew)
+        self._taken = True
+        self._sight.saw(self._place)
+        return (yield from self._look())
+
+    def _look(self, pause: float = 0.0) -> Dialogue[WrittenEvent]:
+        found = yield from self._read(self._place, pause)
+        if isinstance(found, RemoteEvent):
+            return (yield from self._meet(found))
+        if found is AnswerKind.GONE:
+            return (yield from self._lost())
+        return (yield from self._miss())
+
+    def _miss(self) -> Dialogue[WrittenEvent]:
+        """No such event, says Google. Where there must have been one it is asked again, a little later.
+
+        Where that may be for want of the account that it is in, an insert tells: what was deleted keeps its id taken.
+        """
+        if self._misses == 0 and (self._bound or self._taken):
+            self._misses += 1
+            return (yield from self._look(_REPLICATION))
+        if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
+            return (yield from self._lost())
+        if self._bound:
+            yield from self._sight.confirm(self._place.calendar_id, anew=True)
+            if not (self._work.may_revive or self._unknown):
+                raise Finished(EVENT_GONE)
+        return (yield from self._insert(self._generation))
+
+    def _meet(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
+        """Decide by what Google holds."""
+        named = self._work.names(self._place, self._generation)
+        if not self._work.owns(found, named=named):
+            return (yield from self._insert(self._following()))
+        stop_if_superseded(self._work, found)
+        if found.etag is not None and not found.cancelled:
+            return (yield from self._update(found.etag, found))
+        if not self._work.may_revive:
+            raise Finished(EVENT_GONE)
+        return (yield from self._revive(found))
+
+    def _update(self, etag: str, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
+        """Replace the event: a version of ours holds what we wrote. One that was read may hold more, and that stays."""
+        body = self._body(found.sequence if found else 0)
+        self._shared = found is not None and others.put_more_into(found.resource, body)
+        if self._shared and found is not None:
+            request = messages.patch(self._place, others.changes(found.resource, body), etag=etag)
+        else:
+            request = messages.update(self._place, body, etag=etag)
+        means, answer = yield from ask(request)
+        if means is AnswerKind.SUCCESS:
+            return self._written(answer)
+        if means is AnswerKind.MISSING:
+            return (yield from self._miss())
+        return (yield from self._overtaken(means, answer))
+
+    def _revive(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
+        ahead = self._work.place(self._place.calendar_id, self._following())
+        successor = yield from self._read(ahead)
+        if isinstance(successor, RemoteEvent):
+            self._generation, self._place = self._following(), ahead
+            return (yield from self._meet(successor))
+        if found.etag is None:
+            return (yield from self._lost())
+        self._shared = False
+        means, answer = yield from ask(messages.revive(self._place, self._body(found.sequence), etag=found.etag))
+        if means is AnswerKind.SUCCESS:
+            return self._written(answer)
+        if means is AnswerKind.UNUSABLE:
+            return (yield from self._lost())
+        return (yield from self._overtaken(means, answer))
+
+    def _overtaken(self, means: AnswerKind, answer: Response) -> Dialogue[WrittenEvent]:
+        """The event is not what we took it for: another version, deleted, or further on in its sequence."""
+        if means is AnswerKind.BAD_SEQUENCE:
+            if self._resequenced:
+                raise Finished(quoting(BAD_REQUEST, answer))
+            self._resequenced = True
+        elif means is AnswerKind.STALE:
+            self._stale += 1
+            if self._stale > _STALE:
+                raise Finished(CHANGING)
+        return (yield from self._look())
+
+    def _lost(self) -> Dialogue[WrittenEvent]:
+        """The id is of no use any more."""
+        yield from self._sight.confirm(self._place.calendar_id)
+        if not self._work.may_revive:
+            raise Finished(EVENT_GONE)
+        return (yield from self._insert(self._following()))
+
+    def _following(self) -> int:
+        return self._work.after(self._place, self._generation)
+
+    def _read(self, place: EventRef, pause: float = 0.0) -> Dialogue[RemoteEvent | AnswerKind]:
+        self._reads += 1
+        if self._reads > _READS:
+            raise Finished(CHANGING)
+        return (yield from read(place, self._sight, pause=pause, whole=True))
+
+    def _body(self, sequence: int = 0) -> dict[str, object]:
+        """The event's body; `sequence` is left to Google until it insists on the one that it has."""
+        body = event.body(self._payload.event, self._work.properties(self._generation))
+        return {**body, "sequence": sequence} if self._resequenced else body
+
+    def _written(self, answer: Response) -> WrittenEvent:
+        found = messages.remote(answer)
+        if found is None or found.event_id != self._place.event_id or found.etag is None:
+            raise Finished(UNREADABLE)
+        return WrittenEvent(self._place, self._generation, found, found.etag, self._shared)

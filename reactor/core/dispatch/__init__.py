@@ -1,0 +1,1 @@
+"""What may leave for Google, and when to look for more."""

@@ -1,0 +1,1 @@
+"""What decides about an event, in sentences for a person."""

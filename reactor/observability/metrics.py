@@ -1,0 +1,101 @@
+"""Metrics, in the text form that everybody scrapes.
+
+Nothing is counted here: the loop and the others keep plain numbers, and a scrape reads them. Labels come from closed
+sets (a status, a failure code, one of our fixed phrases), never from data: no id, no calendar, no workspace. Depth and
+age of the outbox are facts of the database and the same from every replica: aggregate those with `max`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from reactor.core.stats import Histogram
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+Value = float | Mapping[str, float] | Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class CounterMetric:
+    """A counter.
+
+    Attributes:
+        name: Without prefix and `_total`.
+        help: What it counts.
+        value: How much, or how much by the values of the labels.
+        labels: The labels' names, where there are any; with more than one, a key of `value` is a tuple.
+    """
+
+    name: str
+    help: str
+    value: Value
+    labels: tuple[str, ...] = ()
+
+
+class GaugeMetric(CounterMetric):
+    """A gauge; attributes as above."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSample:
+    """A histogram; attributes as above."""
+
+    name: str
+    help: str
+    value: Histogram
+
+
+Reading = CounterMetric | HistogramSample
+
+
+class Metrics(Collector):
+    """What is read at a scrape.
+
+    Args:
+        version: This program's version.
+        read: Called at each scrape.
+    """
+
+    def __init__(self, version: str, read: Callable[[], Iterable[Reading]]) -> None:
+        self._version = version
+        self._read = read
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> str:
+        """Everything, as text."""
+        return generate_latest(self._registry).decode()
+
+    def collect(self) -> Iterator[Metric]:
+        """Read."""
+        build = GaugeMetricFamily("reactor_build_info", "The program that answers.", labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+        yield from map(_family, self._read())
+
+
+def _family(reading: Reading) -> Metric:
+    name = f"reactor_{reading.name}"
+    if isinstance(reading, HistogramSample):
+        return _histogram(name, reading)
+    kind = GaugeMetricFamily if isinstance(reading, GaugeMetric) else CounterMetricFamily
+    if not isinstance(reading.value, Mapping):
+        return kind(name, reading.help, value=reading.value)
+    family = kind(name, reading.help, labels=reading.labels)
+    for key, value in sorted(reading.value.items()):
+        family.add_metric([key] if isinstance(key, str) else key, value)
+    return family
+
+
+def _histogram(name: str, reading: HistogramSample) -> Metric:
+    histogram = reading.value
+    buckets, below = [], 0
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+        below += count
+        buckets.append((bound, float(below)))
+    return HistogramMetricFamily(name, reading.help, buckets=buckets, sum_value=histogram.total)

@@ -1,0 +1,63 @@
+"""Tells what the database refuses: in the log, and in the name of the claims session, which `status` reads."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+import trio
+
+from reactor.core.refusals import Refusals, RefusedWork, advice
+from reactor.loop import Observer
+
+MARK = ", refused: "
+"""What stands in a session's name between the name and the SQLSTATEs."""
+_SHOWN = 3  # SQLSTATEs in a name: the server cuts it off at 63 characters
+_INTERVAL = 1.0  # seconds between two looks at what lasts, while something is refused
+
+log = structlog.get_logger(__name__)
+
+
+class RefusalWatch(Observer):
+    """Keeps what is refused, and tells it.
+
+    Attributes:
+        refusals: What is refused.
+    """
+
+    def __init__(self) -> None:
+        self.refusals = Refusals()
+        self._stirred = trio.Event()
+
+    def refused(self, kind: RefusedWork, sqlstate: str) -> None:
+        """The database refused work of a kind."""
+        if self.refusals.refused(kind, sqlstate, trio.current_time()):
+            log.warning("database_refuses", work=kind.value, sqlstate=sqlstate, problem=advice(sqlstate))
+        self._stirred.set()
+
+    def accepted(self, kind: RefusedWork) -> None:
+        """Work of a kind was done, or none is left."""
+        over = self.refusals.accepted(kind)
+        if over is not None:
+            seconds = round(trio.current_time() - over.since, 1)
+            log.info("database_accepts", work=kind.value, sqlstate=over.sqlstate, seconds=seconds)
+
+    @property
+    def mark(self) -> str:
+        """What a session's name ends with: empty, or the SQLSTATEs of the refusals that last."""
+        codes = sorted({each.sqlstate for each in self.refusals.lasting(trio.current_time())})
+        return MARK + " ".join(codes[:_SHOWN]) if codes else ""
+
+    async def run(self, shown: str, show: Callable[[str], Awaitable[object]]) -> None:
+        """Keep a session's mark true, for ever.
+
+        Args:
+            shown: Its mark now.
+            show: Changes it.
+        """
+        while True:
+            if not shown and not self.refusals.standing(trio.current_time()):
+                self._stirred = trio.Event()
+                await self._stirred.wait()
+            if (mark := self.mark) != shown:
+                await show(mark)
+                shown = mark
+            await trio.sleep(_INTERVAL)

@@ -1,0 +1,1 @@
+"""The schema: what it must have, and how it is made."""
