@@ -42,8 +42,9 @@ is claimed again so much later, and a few milliseconds."""
 SWEEP_IDLE = 9.5
 """Seconds between sweeps while things are quiet. Below the 10 s after which a replica counts the others by itself
 (reactor/postgres/shares.py): a sweep counts too, and nothing else has to be asked."""
-SHARE = 10
-"""Times as long as the last sweep took is the pause at least: with thousands of items in hand it takes some ms."""
+PAUSE_FACTOR = 10
+"""The pause is at least so many times as long as the last sweep: with thousands of items in flight that takes some
+milliseconds."""
 JITTER = 0.05
 """Part of it by which a pause may be shorter, so that replicas do not stay in step; an idle one may be longer too."""
 
@@ -92,7 +93,7 @@ class Sweeper:
         while True:
             with trio.move_on_after(SWEEP_IDLE * random.uniform(1 - JITTER, 1 + JITTER)):
                 await self._soon.wait()
-                await trio.sleep(max(SWEEP * random.uniform(1 - JITTER, 1), SHARE * self._took))
+                await trio.sleep(max(SWEEP * random.uniform(1 - JITTER, 1), PAUSE_FACTOR * self._took))
             await self.sweep()
 
     async def sweep(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from reactor.core.calendar.answers import NO_CALENDAR
-from reactor.core.dispatch.lanes import SHARE, Lanes
+from reactor.core.dispatch.lanes import LANE_SHARE, Lanes
 from reactor.core.dispatch.verdict import RequestEvidence
 from tests.core.test_lanes import DONE, add, claimed, end, lanes, send
 from tests.support.loop_world import workspace
@@ -33,7 +33,7 @@ def test_workspaces_whose_rows_are_locked_leave_room_for_the_others(spaces: int)
     them = lanes(concurrency=100, claim_size=20)
     waiting_for_locks(them, spaces, rounds=1_000)
     by_lane = [lane.deferred for lane in them]
-    assert max(by_lane) <= them.in_hand_cap / SHARE, "its share"
+    assert max(by_lane) <= LANE_SHARE * them.in_hand_cap, "its share"
     assert sum(by_lane) <= them.in_hand_cap + spaces, "one more than its part, of those that come late"
     assert them.slots(0.0) == 20
     assert workspace(0) not in them.excluded

@@ -167,9 +167,9 @@ class ProcessGuard(Guard):
     trial: float = TRIAL
     _witnesses: set[UUID] = field(default_factory=set)
 
-    def has_out(self, part: int) -> bool:
-        """Whether this part of the requests that may be under way is."""
-        return part * self.limits.in_flight >= self.limits.in_flight_cap
+    def is_loaded(self, share: float) -> bool:
+        """Whether so large a part of the requests that may be under way is under way, `share` from 0 to 1."""
+        return self.limits.in_flight >= share * self.limits.in_flight_cap
 
     def judge_of(self, witness: UUID, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
         """Take back a request of a workspace that ended, and report to the breaker what it came to."""

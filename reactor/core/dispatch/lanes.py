@@ -58,10 +58,10 @@ AHEAD = 5.0
 """Seconds for which a replica has items in hand at most, at the rate of its quota; requests and settles included."""
 LANE_AHEAD = 2.0
 """Seconds for which a lane has items in its queue before nothing is claimed for it."""
-SHARE = 4
-"""One lane may have this part of all items in hand."""
-CROWDED = 2
-"""With half of them under way no lane gets a second one that is not full."""
+LANE_SHARE = 0.25
+"""The part of all items in hand that one lane may have."""
+BUSY_SHARE = 0.5
+"""With this part of all requests under way no lane gets a second one that is not full."""
 
 
 class Lanes:
@@ -234,7 +234,7 @@ class Lanes:
         """See which of the lanes with something deferred have a quarter of what the others of them leave."""
         lanes = self._deferring.values()
         left = self.in_hand_cap - sum(lane.in_hand for lane in lanes)
-        self._overdrawn = {lane.workspace_id for lane in lanes if SHARE * lane.in_hand >= left + lane.in_hand}
+        self._overdrawn = {lane.workspace_id for lane in lanes if lane.in_hand >= LANE_SHARE * (left + lane.in_hand)}
 
     def clear(self) -> None:
         """Let go of whatever is in hand: the claims are lost, and requests under way will not be heard of any more.
@@ -269,7 +269,7 @@ class Lanes:
         return None
 
     def _waits(self, lane: Lane) -> bool:
-        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.whole.has_out(CROWDED)
+        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.whole.is_loaded(BUSY_SHARE)
 
     def _stop_waiting(self, now: float) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -372,7 +372,7 @@ class Lanes:
     def _after(self, lane: Lane, now: float) -> None:
         self._waiting.pop(lane.workspace_id, None)
         self._refresh(lane, now)
-        if self._waiting and not self.whole.has_out(CROWDED):
+        if self._waiting and not self.whole.is_loaded(BUSY_SHARE):
             self._stop_waiting(now)
         if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
             self.surrender_all()
@@ -408,4 +408,4 @@ class Lanes:
         if lane.guard.suspect:
             return lane.in_hand > lane.deferred + self._passed_over(self._now, lane)
         soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
-        return len(lane.queue) >= soon or SHARE * lane.in_hand >= self.in_hand_cap
+        return len(lane.queue) >= soon or lane.in_hand >= LANE_SHARE * self.in_hand_cap
