@@ -41,7 +41,7 @@ from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.dispatch.lane import Batch, QueuedItem
 from reactor.core.dispatch.lanes import Lanes
-from reactor.core.dispatch.verdict import RequestEvidence, is_condemned
+from reactor.core.dispatch.request_evidence import RequestEvidence, is_condemned
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
@@ -349,13 +349,13 @@ class Loop:
         """Draw the conclusions from a request that is over."""
         batch = sending.batch
         outcomes = [outcome for outcome in sending.outcomes if outcome is not None]
-        verdict = RequestEvidence.of(outcomes)
-        self.stats.throttled += verdict.throttled
-        breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.whole.breaker))
+        evidence = RequestEvidence.of(outcomes)
+        self.stats.throttled += evidence.throttled
+        breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.process.breaker))
         before = [breaker.state for _, breaker in breakers]
-        held_until = self._lanes.whole.held_until
-        self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
-        if self._lanes.whole.held_until != held_until:
+        held_until = self._lanes.process.held_until
+        self._lanes.ended(batch, evidence, trio.current_time(), random=random.random())
+        if self._lanes.process.held_until != held_until:
             refusals = [o for o in outcomes if isinstance(o, Retry | Dead) and o.scope is Scope.ALL]
             self._observer.everybody_held(refusals[0].text)
         for (whose, breaker), state in zip(breakers, before, strict=True):

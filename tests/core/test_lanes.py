@@ -28,7 +28,7 @@ from reactor.core.dispatch.guard import TRIAL, Guard, ProcessGuard
 from reactor.core.dispatch.lane import Batch, LaneCache
 from reactor.core.dispatch.lanes import IN_HAND, Lanes
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Done, Outcome, Retry, Scope
 from reactor.core.policy import prepare
@@ -61,7 +61,7 @@ def claimed(number: int, source: int, *, version: str = "v1", key: str | None = 
 
 def lanes(*, concurrency: int = 8, lane_cap: int = 2, claim_size: int = 20, parts: int = 5, **more: Any) -> Lanes:
     given: dict[str, Any] = {"limits": lambda: unlimited(lane_cap)} | more
-    return Lanes(whole=unlimited(concurrency), claim_size=claim_size, parts=parts, **given)
+    return Lanes(process=unlimited(concurrency), claim_size=claim_size, parts=parts, **given)
 
 
 def add(them: Lanes, number: int, *sources: int, now: float = 0.0, **more: Any) -> None:
@@ -206,7 +206,7 @@ def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
         end(them, batch, SERVER)
         assert (batch.lane.guard.breaker.state is BreakerState.OPEN) is (number == 4)
     assert set(them.excluded) == {workspace(1)}
-    assert them.whole.opens_at(0.0) <= 0, "one workspace is one witness"
+    assert them.process.opens_at(0.0) <= 0, "one workspace is one witness"
     assert them.alarm_at(0.0) == 1.0
     them.tick(1.0)
     assert them.reopened(1.0)
@@ -240,9 +240,9 @@ def test_outages_of_many_lanes_stop_everything_and_one_item_tries() -> None:
     add(them, 8, 1)
     send(them)
     for batch in batches:
-        assert them.whole.breaker.state is BreakerState.CLOSED
+        assert them.process.breaker.state is BreakerState.CLOSED
         end(them, batch, LOST)
-    assert state_of(them.whole.breaker) is BreakerState.OPEN
+    assert state_of(them.process.breaker) is BreakerState.OPEN
     assert them.slots(0.0) == 0
     add(them, 9, 1, 2)
     assert send(them) == []
@@ -358,12 +358,12 @@ def test_outages_before_the_breaker_opened_do_not_delay_its_probe() -> None:
     guard = ProcessGuard(unlimited(8))
     hanging = guard.take(0.0, 1)
     for number in range(5):
-        guard.judge_of(workspace(number), guard.take(0.0, 1), RequestEvidence.of([LOST]), 0.0, random=0.0)
+        guard.finish_for(workspace(number), guard.take(0.0, 1), RequestEvidence.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     probe = guard.take(1.0, 1)
-    guard.judge_of(workspace(9), hanging, RequestEvidence.of([LOST]), 2.0, random=0.0)
+    guard.finish_for(workspace(9), hanging, RequestEvidence.of([LOST]), 2.0, random=0.0)
     assert guard.ready_at(2.0) == math.inf
-    guard.judge_of(workspace(1), probe, RequestEvidence.of([DONE]), 2.0, random=0.0)
+    guard.finish_for(workspace(1), probe, RequestEvidence.of([DONE]), 2.0, random=0.0)
     assert guard.ready_at(2.0) == 2.0
 
 
@@ -373,7 +373,7 @@ def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
     [batch] = send(them)
     add(them, 1, 2)
     add(them, 2, 1)
-    them.whole.limits.pause(30.0)
+    them.process.limits.pause(30.0)
     assert send(them) == []
     them.tick(0.0)
     assert [ready.item.seq for ready in them.surrendered()] == [2, 1]
@@ -541,7 +541,7 @@ def test_no_more_is_claimed_than_can_leave_soon() -> None:
     add(them, 1, 15)
     assert them.excluded == {workspace(1)}, "the burst and two seconds"
     assert them.each == 16
-    them = Lanes(whole=few(), limits=lambda: unlimited(9), claim_size=200, parts=50)
+    them = Lanes(process=few(), limits=lambda: unlimited(9), claim_size=200, parts=50)
     assert them.slots(0.0) == 28, "the burst and five seconds"
     them.share(0.0, 4, good_until=100.0)
     assert them.slots(0.0) == 7
@@ -574,8 +574,8 @@ def test_busy_lanes_are_never_dropped() -> None:
     ],
 )
 def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:
-    verdict = RequestEvidence.of([outcome])
-    assert (verdict.life, verdict.outage) == (life, outage)
+    evidence = RequestEvidence.of([outcome])
+    assert (evidence.answered, evidence.outage) == (life, outage)
 
 
 def test_the_longest_wait_holds() -> None:
@@ -603,11 +603,11 @@ def test_a_time_to_wait_holds_for_what_its_reason_holds_back(
     them = lanes()
     add(them, 1, 1, 2)
     [batch] = send(them)
-    for guard in (batch.lane.guard, them.whole):
+    for guard in (batch.lane.guard, them.process):
         guard.breaker.threshold = 1
     them.ended(batch, RequestEvidence.of(reasons), 0.0, random=0.0)
-    assert (max(batch.lane.guard.held_until, 0), max(them.whole.held_until, 0)) == (lane, whole)
-    assert batch.lane.guard.breaker.ready_at(0.0) == them.whole.breaker.ready_at(0.0) == lane_breaker
+    assert (max(batch.lane.guard.held_until, 0), max(them.process.held_until, 0)) == (lane, whole)
+    assert batch.lane.guard.breaker.ready_at(0.0) == them.process.breaker.ready_at(0.0) == lane_breaker
 
 
 def test_holds_grow_and_success_ends_them() -> None:
@@ -618,9 +618,9 @@ def test_holds_grow_and_success_ends_them() -> None:
         holds.append(guard.held_until - now)
         now = guard.held_until + 1
     assert holds == [1, 2, 4, 8, 16, 32, 60, 60]
-    guard.works(sent_at=0.0)
+    guard.record_success(sent_at=0.0)
     assert guard.suspect, "an old success is no news"
-    guard.works(sent_at=now)
+    guard.record_success(sent_at=now)
     assert not guard.suspect
 
 
@@ -628,11 +628,11 @@ def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
     guard = ProcessGuard(unlimited(4))
     for number in range(5):
         permit = guard.take(0.0, 1)
-        guard.judge_of(workspace(number), permit, RequestEvidence.of([LOST]), 0.0, random=0.0)
+        guard.finish_for(workspace(number), permit, RequestEvidence.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     permit = guard.take(1.0, 1)
     assert guard.ready_at(1.0) == math.inf
-    guard.judge_of(workspace(1), permit, RequestEvidence.of([FOLLOWER]), 1.0, random=0.0)
+    guard.finish_for(workspace(1), permit, RequestEvidence.of([FOLLOWER]), 1.0, random=0.0)
     assert guard.ready_at(1.0) == 1.0
 
 

@@ -15,7 +15,7 @@ from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.lane import Batch, Lane, QueuedItem
 from reactor.core.dispatch.lanes import PATIENCE, Lanes
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
 from reactor.core.outcome import Outcome
 from reactor.core.policy import prepare
@@ -220,7 +220,7 @@ class AnyLife(RuleBasedStateMachine):
             if lane.queue and not lane.guard.in_flight and not lane.in_line:
                 assert self.wakes(lane) <= max(lane.guard.ready_at(self.now), self.closed_until(lane))
         if self.them._line and any(lane.queue for lane in self.them._line) and not self.them.in_flight:
-            assert self.them.alarm_at(self.now) <= self.them.whole.ready_at(self.now)
+            assert self.them.alarm_at(self.now) <= self.them.process.ready_at(self.now)
 
     @invariant()
     def who_is_left_out_comes_back(self) -> None:
@@ -343,7 +343,7 @@ SELDOM = [pytest.param(fault, marks=pytest.mark.soak) for fault in (Dropping, Co
 @pytest.mark.parametrize("fault", [Lining, Flying, Deferring, *SELDOM])
 def test_a_fault_put_back_is_found(fault: type[Lanes]) -> None:
     def broken(*, concurrency: int, **given: object) -> Lanes:
-        return fault(whole=unlimited(concurrency), **given)  # type: ignore[arg-type]
+        return fault(process=unlimited(concurrency), **given)  # type: ignore[arg-type]
 
     class Broken(AnyLife):
         make = staticmethod(broken)

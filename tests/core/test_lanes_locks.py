@@ -4,7 +4,7 @@ import pytest
 
 from reactor.core.calendar.answers import NO_CALENDAR
 from reactor.core.dispatch.lanes import LANE_SHARE, Lanes
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from tests.core.test_lanes import DONE, add, claimed, end, lanes, send
 from tests.support.loop_world import workspace
 
@@ -65,7 +65,7 @@ def test_what_waits_for_a_lock_does_not_keep_a_suspect_from_being_tried() -> Non
     them.ended(first, RequestEvidence.of([NO_CALENDAR]), 0.0, random=0.0)
     them.settled(workspace(1), 0.0)
     them.deferred(workspace(1), 0.0)
-    them.whole.hold(0.0, sent_at=0.0, random=0.0, after=None)
+    them.process.hold(0.0, sent_at=0.0, random=0.0, after=None)
     them.tick(1.0)
     assert them.slots(1.0) == 1, "the process may try, and the lane too"
     assert not them.excluded

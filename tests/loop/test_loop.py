@@ -107,7 +107,7 @@ async def test_an_outage_burns_no_attempts_once_it_is_noticed(autojump_clock: Mo
     world.calendar.answers = lambda work, now: SERVER if now < up_at else done(work)
     ids = [i for w in range(20) for i in world.outbox.insert(*((workspace(w), s) for s in range(10)))]
     async with world.running():
-        await world.until(lambda: world.lanes.whole.breaker.state is not BreakerState.CLOSED)
+        await world.until(lambda: world.lanes.process.breaker.state is not BreakerState.CLOSED)
         before = len(world.calendar.requests)
         burnt = sum(row.attempts for row in world.outbox.rows.values())
         await trio.sleep(290 - trio.current_time())
@@ -130,7 +130,7 @@ async def test_half_open_sends_one_probe_at_a_time(autojump_clock: MockClock) ->
     for w in range(20):
         world.outbox.insert((workspace(w), 1), (workspace(w), 2))
     async with world.running():
-        await world.until(lambda: world.lanes.whole.breaker.state is not BreakerState.CLOSED)
+        await world.until(lambda: world.lanes.process.breaker.state is not BreakerState.CLOSED)
         await world.until(lambda: world.calendar.in_flight == 0)
         world.calendar.most_in_flight = 0
         await trio.sleep(200 - trio.current_time())

@@ -148,7 +148,7 @@ class Replica:
     def _make_lanes(self) -> Lanes:
         setup = self.world.setup
         whole = _limits(setup.concurrency)
-        return Lanes(whole=whole, limits=lambda: _limits(setup.lane_concurrency), claim_size=CLAIM, parts=PARTS)
+        return Lanes(process=whole, limits=lambda: _limits(setup.lane_concurrency), claim_size=CLAIM, parts=PARTS)
 
     # What befalls it
 

@@ -385,7 +385,7 @@ class World:
         self.wakeups = FakeWakeups()
         self.outbox.inserted = self.wakeups.inserted
         self.lanes = Lanes(
-            whole=unlimited(concurrency),
+            process=unlimited(concurrency),
             limits=lane_limits or (lambda: unlimited(lane_concurrency)),
             claim_size=claim_size,
             parts=parts,

@@ -27,7 +27,7 @@ from uuid import UUID
 from reactor.core.backoff import HOLD_CAP, backoff
 from reactor.core.dispatch.breaker import Breaker, BreakerState, Permit
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 
 TRIAL = 2.0
 """Seconds that an item which tries for all has for its answer before the next one tries. Google answers within one
@@ -115,19 +115,19 @@ class Guard:
         self._left_at = now
         return Ticket(permit, self._era, now)
 
-    def give(self, ticket: Ticket, now: float) -> None:
+    def abandon(self, ticket: Ticket, now: float) -> None:
         """Take back a request that ended without anything being learnt."""
         self._release(ticket)
         self.breaker.abandon(ticket.permit, now)
 
-    def judge(self, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
+    def finish(self, ticket: Ticket, evidence: RequestEvidence, now: float, *, random: float) -> None:
         """Take back a request that ended, and report to the breaker what it came to."""
         self._release(ticket)
         was_open = self.breaker.state is BreakerState.OPEN
-        if verdict.life:
+        if evidence.answered:
             self.breaker.succeeded(ticket.permit)
-        elif verdict.outage:
-            self.breaker.failed(ticket.permit, now, random=random, retry_after=verdict.outage_after)
+        elif evidence.outage:
+            self.breaker.failed(ticket.permit, now, random=random, retry_after=evidence.outage_after)
         else:
             self.breaker.abandon(ticket.permit, now)
         if self.breaker.state is BreakerState.OPEN and not was_open:
@@ -150,7 +150,7 @@ class Guard:
         self._failures += 1
         self.held_until = now + backoff(self._failures, random=random, cap=HOLD_CAP, retry_after=after)
 
-    def works(self, sent_at: float) -> None:
+    def record_success(self, sent_at: float) -> None:
         """Take in that a request went well; one that left before the last hold began says nothing."""
         if sent_at > self._held_at:
             self._failures = 0
@@ -171,13 +171,15 @@ class ProcessGuard(Guard):
         """Whether so large a part of the requests that may be under way is under way, `share` from 0 to 1."""
         return self.limits.in_flight >= share * self.limits.in_flight_cap
 
-    def judge_of(self, witness: UUID, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
+    def finish_for(
+        self, witness: UUID, ticket: Ticket, evidence: RequestEvidence, now: float, *, random: float
+    ) -> None:
         """Take back a request of a workspace that ended, and report to the breaker what it came to."""
-        if verdict.life:
+        if evidence.answered:
             self._witnesses.clear()
-        elif verdict.outage and self.breaker.state is BreakerState.CLOSED:
+        elif evidence.outage and self.breaker.state is BreakerState.CLOSED:
             if witness in self._witnesses:
                 self._release(ticket)
                 return
             self._witnesses.add(witness)
-        self.judge(ticket, verdict, now, random=random)
+        self.finish(ticket, evidence, now, random=random)

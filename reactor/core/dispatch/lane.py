@@ -105,14 +105,14 @@ class Batch:
         entries: The items, never two of one source, all under the same consent.
         sent_at: When.
         ticket: The lane's guard's.
-        whole_ticket: The process's guard's.
+        process_ticket: The process's guard's.
     """
 
     lane: Lane
     entries: list[QueuedItem]
     sent_at: float
     ticket: Ticket
-    whole_ticket: Ticket
+    process_ticket: Ticket
 
 
 def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], Answered]) -> list[QueuedItem]:

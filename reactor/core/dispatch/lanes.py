@@ -44,7 +44,7 @@ from reactor.core.dispatch.evidence import Evidence
 from reactor.core.dispatch.guard import ProcessGuard
 from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
 
 PATIENCE = 1.0
@@ -68,14 +68,14 @@ class Lanes:
     """All lanes.
 
     Args:
-        whole: The limits of the process; their cap is the number of requests in flight.
+        process: The limits of the process; their cap is the number of requests in flight.
         limits: Makes the limits of a lane.
         claim_size: Items per claim.
         parts: Items per request.
         kept: Lanes that are kept.
 
     Attributes:
-        whole: The guard of the process.
+        process: The guard of the process.
         evidence: Which items failed, and what got through since.
         in_hand: Items that are claimed and not settled.
         in_hand_cap: How many may be.
@@ -83,9 +83,9 @@ class Lanes:
     """
 
     def __init__(
-        self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
+        self, *, process: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
     ) -> None:
-        self.whole = ProcessGuard(whole)
+        self.process = ProcessGuard(process)
         self.in_hand = self._deferred = 0
         self.quota_waits = 0
         self.in_hand_cap = IN_HAND * claim_size
@@ -115,7 +115,7 @@ class Lanes:
     @property
     def in_flight(self) -> int:
         """Requests under way."""
-        return self.whole.in_flight
+        return self.process.in_flight
 
     @property
     def excluded(self) -> AbstractSet[UUID]:
@@ -139,7 +139,7 @@ class Lanes:
         if divisor == self._divisor and not anew:
             return
         self._divisor, self._shared_at = divisor, now
-        self.whole.limits.share(now, divisor, anew=anew)
+        self.process.limits.share(now, divisor, anew=anew)
         for lane in self._lanes:
             lane.guard.limits.share(now, divisor, anew=anew)
             self._refresh(lane, now)
@@ -167,11 +167,11 @@ class Lanes:
         return slots
 
     def _slots(self, now: float) -> int:
-        if not self.may_use(now) or self.whole.closed_until(now, PATIENCE) > now:
+        if not self.may_use(now) or self.process.closed_until(now, PATIENCE) > now:
             return 0
-        if self.whole.suspect:
+        if self.process.suspect:
             return int(self.in_hand == self._deferred + self._passed_over(now))
-        soon = self.whole.limits.within(AHEAD)
+        soon = self.process.limits.within(AHEAD)
         room = min(soon, self.in_hand_cap) - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
         size = min(soon, self._claim_size)
         return min(size, room) if 2 * room >= size else 0
@@ -180,7 +180,7 @@ class Lanes:
         """Items in requests for which the guard does not wait while it is suspect: the lane's, or the process's."""
         if lane is None:
             return sum(
-                len(each.entries) for each in self._under_way if not self.whole.waits_for(each.whole_ticket, now)
+                len(each.entries) for each in self._under_way if not self.process.waits_for(each.process_ticket, now)
             )
         own = (each for each in self._under_way if each.lane is lane and not lane.guard.waits_for(each.ticket, now))
         return sum(len(each.entries) for each in own)
@@ -242,8 +242,8 @@ class Lanes:
         What was learnt of Google stays, and nothing else.
         """
         for batch in self._under_way:
-            batch.lane.guard.give(batch.ticket, self._now)
-            self.whole.give(batch.whole_ticket, self._now)
+            batch.lane.guard.abandon(batch.ticket, self._now)
+            self.process.abandon(batch.process_ticket, self._now)
         for own in (self._under_way, self._surrendered, self._waiting, self._line, self._deferring, self._overdrawn):
             own.clear()
         self.in_hand = self._deferred = 0
@@ -255,7 +255,7 @@ class Lanes:
     def next(self, now: float) -> Batch | None:
         """What is to be sent now; ask until there is nothing."""
         self._now = now
-        while self._line and self.may_use(now) and self.whole.ready_at(now) <= now:
+        while self._line and self.may_use(now) and self.process.ready_at(now) <= now:
             lane = self._line.popleft()
             lane.in_line = False
             if not lane.queue:
@@ -269,7 +269,7 @@ class Lanes:
         return None
 
     def _waits(self, lane: Lane) -> bool:
-        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.whole.is_loaded(BUSY_SHARE)
+        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.process.is_loaded(BUSY_SHARE)
 
     def _stop_waiting(self, now: float) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -277,31 +277,34 @@ class Lanes:
             self._refresh(lane, now)
 
     def _take(self, lane: Lane, now: float) -> Batch:
-        most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
-        if suspect := lane.guard.suspect or self.whole.suspect:
+        most = min(self._parts, lane.guard.limits.available(now), self.process.limits.available(now))
+        if suspect := lane.guard.suspect or self.process.suspect:
             most = 1
         entries = take_batch(lane.queue, most, self.evidence.since_failure)
-        batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
+        batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.process.take(now, len(entries)))
         self._under_way.add(batch)
         if suspect:
             self._surrender(lane)
         self._refresh(lane, now)
         return batch
 
-    def ended(self, batch: Batch, verdict: RequestEvidence, now: float, *, random: float) -> None:
+    def ended(self, batch: Batch, evidence: RequestEvidence, now: float, *, random: float) -> None:
         """Take in what a request came to."""
         if not self._is_over(batch):
             return
         lane, guard = batch.lane, batch.lane.guard
-        guard.judge(batch.ticket, verdict, now, random=random)
-        self.whole.judge_of(lane.workspace_id, batch.whole_ticket, verdict, now, random=random)
-        if verdict.throttled:
-            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.lane_after)
-        for held, side, after in ((verdict.lane, guard, verdict.lane_after), (verdict.everybody, self.whole, None)):
+        guard.finish(batch.ticket, evidence, now, random=random)
+        self.process.finish_for(lane.workspace_id, batch.process_ticket, evidence, now, random=random)
+        if evidence.throttled:
+            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=evidence.lane_after)
+        for held, side, after in (
+            (evidence.holds_lane, guard, evidence.lane_after),
+            (evidence.holds_all, self.process, None),
+        ):
             if held:
                 side.hold(now, sent_at=batch.sent_at, random=random, after=after)
-            elif verdict.life:
-                side.works(batch.sent_at)
+            elif evidence.answered:
+                side.record_success(batch.sent_at)
         self._after(lane, now)
 
     def _is_over(self, batch: Batch) -> bool:
@@ -314,8 +317,8 @@ class Lanes:
         """A request was cancelled; nobody knows what came of it."""
         if not self._is_over(batch):
             return
-        batch.lane.guard.give(batch.ticket, now)
-        self.whole.give(batch.whole_ticket, now)
+        batch.lane.guard.abandon(batch.ticket, now)
+        self.process.abandon(batch.process_ticket, now)
         self._after(batch.lane, now)
 
     def condemn(self, lane: Lane, version: str) -> bool:
@@ -337,15 +340,15 @@ class Lanes:
             if lane.alarm_at == at:
                 lane.alarm_at = math.inf
                 self._refresh(lane, now)
-        if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
+        if self.process.closed_until(now, PATIENCE) > now + PATIENCE:
             self.surrender_all()
 
     def alarm_at(self, now: float) -> float:
         """When `tick` and `next` have something to do without anything happening before."""
         alarm = self._alarms[0][0] if self._alarms else math.inf
         if self._line or self._was_full:
-            whole = max(self.whole.ready_at(now), self.whole.closed_until(now, PATIENCE))
-            alarm = min(alarm, whole if whole > now else math.inf)
+            opens_at = max(self.process.ready_at(now), self.process.closed_until(now, PATIENCE))
+            alarm = min(alarm, opens_at if opens_at > now else math.inf)
         return alarm
 
     def reopened(self, now: float) -> bool:
@@ -372,9 +375,9 @@ class Lanes:
     def _after(self, lane: Lane, now: float) -> None:
         self._waiting.pop(lane.workspace_id, None)
         self._refresh(lane, now)
-        if self._waiting and not self.whole.is_loaded(BUSY_SHARE):
+        if self._waiting and not self.process.is_loaded(BUSY_SHARE):
             self._stop_waiting(now)
-        if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
+        if self.process.closed_until(now, PATIENCE) > now + PATIENCE:
             self.surrender_all()
 
     def _refresh(self, lane: Lane, now: float) -> None:

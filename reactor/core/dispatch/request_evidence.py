@@ -22,20 +22,20 @@ class RequestEvidence:
     """The evidence of one request; however many items travelled in it, it is one piece.
 
     Attributes:
-        life: The other side answered somebody.
+        answered: The other side answered somebody.
         outage: The other side did not answer somebody.
         throttled: It limits the rate.
-        lane: Whatever else is sent for the workspace would meet the same.
-        everybody: Whatever else is sent for anybody would meet the same.
+        holds_lane: Whatever else is sent for the workspace would meet the same.
+        holds_all: Whatever else is sent for anybody would meet the same.
         lane_after: Seconds that the lane is to wait, None where nothing says so.
         outage_after: Seconds that a side which did not answer asked to wait, None if it did not say.
     """
 
-    life: bool = False
+    answered: bool = False
     outage: bool = False
     throttled: bool = False
-    lane: bool = False
-    everybody: bool = False
+    holds_lane: bool = False
+    holds_all: bool = False
     lane_after: float | None = None
     outage_after: float | None = None
 
@@ -47,25 +47,25 @@ class RequestEvidence:
         """
         if isinstance(outcome, Retry):
             self.outage |= outcome.outage
-            self.life |= outcome.asked and not outcome.outage and outcome.scope is Scope.ITEM
+            self.answered |= outcome.asked and not outcome.outage and outcome.scope is Scope.ITEM
             self.throttled |= outcome.kind is RetryKind.RATE
             if outcome.scope is Scope.LANE:
                 self.lane_after = _longer(self.lane_after, outcome.after)
             if outcome.outage:
                 self.outage_after = _longer(self.outage_after, outcome.after)
         else:
-            self.life |= not isinstance(outcome, Dead) or outcome.asked
+            self.answered |= not isinstance(outcome, Dead) or outcome.asked
         if isinstance(outcome, Retry | Dead):
-            self.lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
-            self.everybody |= outcome.scope is Scope.ALL
+            self.holds_lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
+            self.holds_all |= outcome.scope is Scope.ALL
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "RequestEvidence":
         """The verdict of some outcomes."""
-        verdict = cls()
+        evidence = cls()
         for outcome in outcomes:
-            verdict.take_in(outcome)
-        return verdict
+            evidence.take_in(outcome)
+        return evidence
 
 
 def _longer(one: float | None, other: float | None) -> float | None:
