@@ -306,7 +306,7 @@ class Loop:
         """Take in an outcome; what is to be tried again waits for the verdict on the whole request."""
         sending.outcomes[place] = outcome
         entry = sending.batch.entries[place]
-        self._lanes.evidence.take_in(entry.item, outcome)
+        self._lanes.answer_history.take_in(entry.item, outcome)
         if isinstance(outcome, Retry):
             return
         if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):

@@ -56,9 +56,9 @@ def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
 
 def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
     """What is under way, and what is held back."""
-    yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_hand)
-    yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_hand_cap)
-    yield GaugeMetric("in_flight_requests", "Requests to Google under way.", lanes.in_flight)
+    yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_flight_items)
+    yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_flight_items_cap)
+    yield GaugeMetric("in_flight_requests", "Requests to Google under way.", lanes.in_flight_requests)
     yield GaugeMetric("concurrency_limit_requests", "Requests to Google that may be under way.", limit)
     standings = dict.fromkeys(map(str, LaneStatus), 0)
     breakers = {(scope, _label(state)): 0 for scope in ("lane", "process") for state in Breaker}

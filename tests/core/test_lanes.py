@@ -26,7 +26,7 @@ from reactor.core.dispatch.breaker import Breaker, BreakerState
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.dispatch.guard import TRIAL, Guard, ProcessGuard
 from reactor.core.dispatch.lane import Batch, LaneCache
-from reactor.core.dispatch.lanes import IN_HAND, Lanes
+from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS, Lanes
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item, SourceState, WorkspaceConnection
@@ -82,7 +82,7 @@ def send(them: Lanes, now: float = 0.0) -> list[Batch]:
 def end(them: Lanes, batch: Batch, outcome: Outcome = DONE, now: float = 0.0) -> None:
     """The request is over and its items are settled."""
     for entry in batch.entries:
-        them.evidence.take_in(entry.item, outcome)
+        them.answer_history.take_in(entry.item, outcome)
     them.ended(batch, RequestEvidence.of([outcome]), now, random=0.0)
     for entry in batch.entries:
         them.settled(entry.item.workspace_id, now)
@@ -187,7 +187,7 @@ def test_a_lane_with_enough_is_not_claimed_for_and_its_reopening_is_told_once() 
 
 def test_room_in_hand_is_told_once() -> None:
     them = lanes(claim_size=4, concurrency=100, lane_cap=100, parts=1)
-    add(them, 1, *range(4 * IN_HAND))
+    add(them, 1, *range(4 * IN_FLIGHT_CLAIMS))
     assert them.slots(0.0) == 0
     batches = send(them)
     end(them, batches[0])
@@ -225,7 +225,7 @@ def test_a_lane_that_was_held_while_it_stood_in_line_is_passed_over() -> None:
     assert not send(them), "the process has as much under way as may be"
     end(them, batch, RATE)
     assert not send(them)
-    assert them.in_hand == 1, "a second is not worth giving it back"
+    assert them.in_flight_items == 1, "a second is not worth giving it back"
     them.tick(1.0)
     [batch] = send(them, 1.0)
     assert sources(batch) == [2]
@@ -404,7 +404,7 @@ def test_a_request_that_was_broken_off_frees_its_place() -> None:
     add(them, 1, 1, 2)
     [batch] = send(them)
     them.broken_off(batch, 0.0)
-    assert them.in_flight == 0
+    assert them.in_flight_requests == 0
 
 
 def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
@@ -416,7 +416,7 @@ def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
     send(them)
     add(them, 2, 3)
     them.clear()
-    assert them.in_hand == 0
+    assert them.in_flight_items == 0
     assert set(them.excluded) == {workspace(1)}
 
 
@@ -463,7 +463,7 @@ def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told()
     assert them.reopened(0.0)
     assert not them.excluded
     end(them, busy[0])
-    assert them.in_hand == 0
+    assert them.in_flight_items == 0
 
 
 def test_an_item_that_failed_while_others_got_through_travels_alone() -> None:
@@ -550,10 +550,10 @@ def test_no_more_is_claimed_than_can_leave_soon() -> None:
 def test_busy_lanes_are_never_dropped() -> None:
     cache = LaneCache(lambda: unlimited(1), kept=1)
     for number in range(20):
-        cache.use(workspace(number)).in_hand = 1
+        cache.use(workspace(number)).in_flight_items = 1
         assert cache.drop_idle(0.0) == []
     assert len(cache) == 20
-    assert [lane.in_hand for lane in cache] == [1] * 20
+    assert [lane.in_flight_items for lane in cache] == [1] * 20
 
 
 # Verdicts and guards
@@ -702,26 +702,26 @@ class AnyUse(RuleBasedStateMachine):
 
     @invariant()
     def the_caps_hold(self) -> None:
-        assert self.them.in_hand == self.handed_in - self.handed_out <= self.them.in_hand_cap
-        assert self.them.in_flight == len(self.under_way) <= 4
+        assert self.them.in_flight_items == self.handed_in - self.handed_out <= self.them.in_flight_items_cap
+        assert self.them.in_flight_requests == len(self.under_way) <= 4
         for batch in self.under_way:
             assert 1 <= len(batch.entries) <= 3
             assert len({entry.item.source_key for entry in batch.entries}) == len(batch.entries)
         for number in range(10):
             assert sum(batch.lane.workspace_id == workspace(number) for batch in self.under_way) <= 2
-        assert len(list(self.them)) <= 5 + self.them.in_hand_cap
+        assert len(list(self.them)) <= 5 + self.them.in_flight_items_cap
 
     def teardown(self) -> None:
         """Nothing starves: with every request answered and time passing, all lanes empty and open again."""
         for _ in range(500):
             while self.under_way:
                 self.end(0, DONE)
-            if not self.them.in_hand and not self.them.excluded and self.them.slots(self.now) > 0:
+            if not self.them.in_flight_items and not self.them.excluded and self.them.slots(self.now) > 0:
                 break
             alarm = self.them.alarm_at(self.now)  # behind `slots`: an alarm for room is for who was told of none
             assert alarm < math.inf, "something waits, and nothing will wake it"
             self.advance(max(alarm, self.now))
-        assert self.them.in_hand == 0
+        assert self.them.in_flight_items == 0
         assert not self.them.excluded
 
 

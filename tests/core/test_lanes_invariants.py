@@ -105,7 +105,7 @@ class AnyLife(RuleBasedStateMachine):
             self.pump()
 
     def take(self, sent: Sent, entry: QueuedItem, outcome: Outcome) -> None:
-        self.them.evidence.take_in(entry.item, outcome)
+        self.them.answer_history.take_in(entry.item, outcome)
         if outcome is REVOKED:
             self.them.condemn(sent.batch.lane, "v1")
         self.ends.append(entry.item.workspace_id)
@@ -153,7 +153,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @rule()
     def lose_the_session(self) -> None:
-        self.forgotten += self.them.in_hand
+        self.forgotten += self.them.in_flight_items
         self.lost = [sent.batch for sent in self.under_way]
         for own in (self.under_way, self.ends, self.deferred):
             own.clear()
@@ -190,19 +190,19 @@ class AnyLife(RuleBasedStateMachine):
         out = [entry.item.workspace_id for sent in self.under_way for entry in sent.entries]
         queued = [ready.item.workspace_id for lane in self.them for ready in lane.queue]
         in_hand = Counter([*out, *queued, *self.ends, *self.deferred])
-        assert {lane.workspace_id: lane.in_hand for lane in self.them if lane.in_hand} == in_hand
+        assert {lane.workspace_id: lane.in_flight_items for lane in self.them if lane.in_flight_items} == in_hand
         assert {lane.workspace_id: lane.deferred for lane in self.them if lane.deferred} == Counter(self.deferred)
         assert self.them._deferred == len(self.deferred)
         assert self.them._deferring.keys() == set(self.deferred)
-        assert self.them.in_hand == in_hand.total() == self.taken - self.left - self.forgotten
+        assert self.them.in_flight_items == in_hand.total() == self.taken - self.left - self.forgotten
         requests = Counter(sent.batch.lane.workspace_id for sent in self.under_way)
         assert {lane.workspace_id: lane.guard.in_flight for lane in self.them if lane.guard.in_flight} == requests
-        assert self.them.in_flight == requests.total()
+        assert self.them.in_flight_requests == requests.total()
 
     @invariant()
     def nothing_is_bounded_by_hope(self) -> None:
-        assert self.them.in_hand - len(self.deferred) <= self.them.in_hand_cap
-        assert self.them.in_hand <= 2 * self.them.in_hand_cap
+        assert self.them.in_flight_items - len(self.deferred) <= self.them.in_flight_items_cap
+        assert self.them.in_flight_items <= 2 * self.them.in_flight_items_cap
         assert len(self.them._alarms) <= 2 * len(list(self.them)) + 65
 
     @invariant()
@@ -219,7 +219,7 @@ class AnyLife(RuleBasedStateMachine):
         for lane in self.them:
             if lane.queue and not lane.guard.in_flight and not lane.in_line:
                 assert self.wakes(lane) <= max(lane.guard.ready_at(self.now), self.closed_until(lane))
-        if self.them._line and any(lane.queue for lane in self.them._line) and not self.them.in_flight:
+        if self.them._line and any(lane.queue for lane in self.them._line) and not self.them.in_flight_requests:
             assert self.them.alarm_at(self.now) <= self.them.process.ready_at(self.now)
 
     @invariant()
@@ -229,7 +229,7 @@ class AnyLife(RuleBasedStateMachine):
         assert set(self.them.excluded) <= cached.keys()
         for workspace_id in self.them.excluded:
             lane = cached[workspace_id]
-            if not lane.in_hand and not lane.guard.in_flight:
+            if not lane.in_flight_items and not lane.guard.in_flight:
                 assert not lane.condemned, "it is being settled, or it is over"
                 assert self.now < self.closed_until(lane) < math.inf, "nothing holds it back any more"
                 assert self.wakes(lane) <= self.closed_until(lane)
@@ -251,9 +251,9 @@ class AnyLife(RuleBasedStateMachine):
                 self.resume(0)
                 self.settle_all()
             slots = self.them.slots(self.now)
-            if slots > 1 and not self.them.excluded and not self.them.in_hand:
+            if slots > 1 and not self.them.excluded and not self.them.in_flight_items:
                 break
-            if slots == 1 and not self.them.in_hand:  # somebody has to try first
+            if slots == 1 and not self.them.in_flight_items:  # somebody has to try first
                 self.allowed = (1, frozenset(self.them.excluded))
                 self.claim([n for n in range(20) if workspace(n) not in self.them.excluded][:1], bad=0, late=True)
                 continue
@@ -261,7 +261,7 @@ class AnyLife(RuleBasedStateMachine):
             assert alarm < math.inf, "something waits, and nothing will wake it"
             self.advance(max(alarm, self.now))
         self.what_is_in_hand_agrees()
-        assert self.them.in_hand == 0
+        assert self.them.in_flight_items == 0
         assert not self.them.excluded
         assert self.them.slots(self.now) > 1
 
@@ -322,7 +322,7 @@ class Dropping(Lanes):
 
     def claimed(self, item: Item) -> Lane:
         for lane in list(self):
-            if not lane.in_hand and len(list(self)) > 4:
+            if not lane.in_flight_items and len(list(self)) > 4:
                 del self._lanes._lanes[lane.workspace_id]
         return super().claimed(item)
 

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from reactor.core.calendar.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
-from reactor.core.dispatch.lanes import IN_HAND
+from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS
 from reactor.core.item import SourceState
 from reactor.core.outcome import Outcome, Retry, Scope
 from reactor.loop.sweeper import SWEEP
@@ -62,9 +62,9 @@ async def test_the_caps_hold(autojump_clock: MockClock) -> None:
     async with world.running():
         await world.until_done(ids)
     assert world.calendar.most_in_flight == 6
-    assert world.outbox.most_in_hand <= world.lanes.in_hand_cap
+    assert world.outbox.most_in_flight_items <= world.lanes.in_flight_items_cap
     assert max(world.calendar.sizes) == 5
-    assert world.lanes.in_hand == world.lanes.in_flight == 0
+    assert world.lanes.in_flight_items == world.lanes.in_flight_requests == 0
 
 
 async def test_what_is_in_hand_is_bounded_whatever_waits(autojump_clock: MockClock) -> None:
@@ -73,7 +73,7 @@ async def test_what_is_in_hand_is_bounded_whatever_waits(autojump_clock: MockClo
         world.outbox.insert(*((workspace(w), s) for s in range(2_000)))
     async with world.running():
         await world.until(lambda: world.stats.settled["COMPLETED"] >= 2_000)
-    assert world.outbox.most_in_hand <= IN_HAND * 50
+    assert world.outbox.most_in_flight_items <= IN_FLIGHT_CLAIMS * 50
 
 
 async def test_a_backlog_of_one_workspace_does_not_delay_another(autojump_clock: MockClock) -> None:
@@ -270,7 +270,7 @@ async def test_a_bad_payload_is_settled_without_being_sent(autojump_clock: MockC
         await world.until_done(ids)
     assert not world.calendar.requests
     assert world.outbox.rows[ids[0]].code == "BAD_PAYLOAD"
-    assert world.lanes.in_hand == 0
+    assert world.lanes.in_flight_items == 0
 
 
 # Stopping
@@ -362,7 +362,7 @@ async def test_cancelled_it_stops_at_once_and_writes_nothing(autojump_clock: Moc
         now = trio.current_time()
     assert trio.current_time() - now <= world.outbox.delay, "a statement under way is never interrupted"
     assert not world.outbox.settlements
-    assert world.lanes.in_hand == world.lanes.in_flight == 0
+    assert world.lanes.in_flight_items == world.lanes.in_flight_requests == 0
     assert world.stats.broken_off == 1
 
 
@@ -389,7 +389,7 @@ async def test_a_lost_claim_drops_the_outcome(autojump_clock: MockClock) -> None
         await world.until_done([kept])
     assert world.stats.claims_lost == 1
     assert world.stats.settled == {"COMPLETED": 1}
-    assert world.lanes.in_hand == 0
+    assert world.lanes.in_flight_items == 0
 
 
 async def test_a_loop_is_idle_as_soon_as_nothing_is_in_hand(autojump_clock: MockClock) -> None:

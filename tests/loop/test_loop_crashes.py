@@ -128,8 +128,8 @@ async def test_a_bug_costs_the_item_that_brings_it_out_and_no_other(
     assert {row.status for row in ended.values()} == {"COMPLETED", "DEAD_LETTER"}
     assert faults.met > 0
     assert world.stats.crashes >= min(faults.met, 5 * len(always))
-    assert world.lanes.in_hand == 0
-    assert world.lanes.in_flight == 0
+    assert world.lanes.in_flight_items == 0
+    assert world.lanes.in_flight_requests == 0
 
 
 async def test_a_bug_in_writing_is_told_once_however_many_ends_are_written_with_it(

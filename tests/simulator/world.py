@@ -115,7 +115,7 @@ class World:
             )
             told.append(
                 f"{replica.name} {'alive' if replica.alive else 'gone'}: {lanes}, left out {left_out}, whole {whole},"
-                f" {replica.lanes.in_hand} in hand"
+                f" {replica.lanes.in_flight_items} in hand"
             )
         return "; ".join(told)
 

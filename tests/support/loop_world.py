@@ -111,7 +111,7 @@ class FakeOutbox:
     lost: set[UUID] = field(default_factory=set)
     followed: bool = False
     refuse: int = 0
-    most_in_hand: int = 0
+    most_in_flight_items: int = 0
     elsewhere: bool = False
     """Whether another replica has something in hand."""
     transactions: Counter[str] = field(default_factory=Counter)
@@ -182,7 +182,7 @@ class FakeOutbox:
                 del self.open[workspace_id]
             else:
                 self.open.move_to_end(workspace_id)
-        self.most_in_hand = max(self.most_in_hand, len(self.claimed))
+        self.most_in_flight_items = max(self.most_in_flight_items, len(self.claimed))
         if items:
             return FakeClaimed(items, Look(LookResult.WORK, left_behind=bool(self.open)))
         return FakeClaimed(items, Look(LookResult.NOTHING, due_in=due_in))

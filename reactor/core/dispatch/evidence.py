@@ -73,7 +73,7 @@ class _Latest:
         return self._others_at if who == self._who else self._at
 
 
-class Evidence:
+class AnswerHistory:
     """What the process has seen of failures and answers, in the order in which it saw them.
 
     Args:

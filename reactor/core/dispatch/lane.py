@@ -58,7 +58,7 @@ class Lane:
         workspace_id: Whose.
         guard: What holds it back.
         queue: What is ready, the oldest first.
-        in_hand: Items in the queue, under way, or on their way to be settled.
+        in_flight_items: Items in the queue, under way, or on their way to be settled.
         deferred: Of these, the ones whose end waits for a lock of another session.
         condemned: The version of a token that turned out dead; until that is settled nothing is claimed.
         in_line: Whether it stands in the line.
@@ -68,7 +68,7 @@ class Lane:
     workspace_id: UUID
     guard: Guard
     queue: deque[QueuedItem] = field(default_factory=deque)
-    in_hand: int = 0
+    in_flight_items: int = 0
     deferred: int = 0
     condemned: str | None = None
     in_line: bool = False
@@ -84,7 +84,7 @@ class Lane:
             return LaneStatus.HELD
         if self.queue and self.limited(now):
             return LaneStatus.LIMITED
-        return LaneStatus.BUSY if self.in_hand else LaneStatus.IDLE
+        return LaneStatus.BUSY if self.in_flight_items else LaneStatus.IDLE
 
     def limited(self, now: float) -> bool:
         """Whether its rate lets nothing leave now; requests under way do not count, they end any moment."""
@@ -93,7 +93,7 @@ class Lane:
     def clear(self) -> None:
         """Let go of what is in hand."""
         self.queue.clear()
-        self.in_hand, self.deferred, self.condemned, self.in_line = 0, 0, None, False
+        self.in_flight_items, self.deferred, self.condemned, self.in_line = 0, 0, None, False
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +175,7 @@ class LaneCache:
         for _ in range(min(8, len(self._lanes) - self._kept)):
             workspace_id, lane = next(iter(self._lanes.items()))
             # What a request came to may be settled before it has ended.
-            if lane.in_hand or lane.guard.in_flight or not lane.guard.limits.is_full(now):
+            if lane.in_flight_items or lane.guard.in_flight or not lane.guard.limits.is_full(now):
                 self._lanes.move_to_end(workspace_id)
                 continue
             del self._lanes[workspace_id]

@@ -21,11 +21,11 @@ is past, nothing is claimed and nothing leaves; the next one begins with empty b
 *What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
 to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its
 own lane's share, and not the room of the whole, or a lock on one workspace's rows would stop all others. That alone
-would not do: many locked workspaces have a share each. So lanes with something deferred have one more `in_hand_cap` to
-divide among themselves, of which each may take a quarter of what the others leave: once they are known their sum stays
-below it, however many they are. Lanes that come later add what they have in hand when they meet their first lock. What
-is deferred beyond the second cap counts for the whole: in hand are never more than twice as many as without locks, and
-memory stays bounded.
+would not do: many locked workspaces have a share each. So lanes with something deferred divide one more
+`in_flight_items_cap` among themselves, and each may take a quarter of what the others leave: their sum stays below it,
+however many they are. Lanes that come later add what they have in flight when they meet their first lock. What is
+deferred beyond the second cap counts for all lanes: never more than twice as many items are in flight as without locks,
+and memory stays bounded.
 
 *Who is told.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`.
 `reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded has an
@@ -40,7 +40,7 @@ from itertools import count
 from uuid import UUID
 
 from reactor.core.calendar.work import SyncIntent
-from reactor.core.dispatch.evidence import Evidence
+from reactor.core.dispatch.evidence import AnswerHistory
 from reactor.core.dispatch.guard import ProcessGuard
 from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
 from reactor.core.dispatch.limits import Limits
@@ -49,7 +49,7 @@ from reactor.core.item import Item
 
 PATIENCE = 1.0
 """Seconds that an item may wait in hand for its lane: as long as a claim that another replica could have made."""
-IN_HAND = 15
+IN_FLIGHT_CLAIMS = 15
 """Claims' worth of items in hand: 3,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
 carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being settled. With 10 claims'
 worth a drain stood still when its first requests, small ones of many workspaces, came back together: 4,960 items a
@@ -76,9 +76,9 @@ class Lanes:
 
     Attributes:
         process: The guard of the process.
-        evidence: Which items failed, and what got through since.
-        in_hand: Items that are claimed and not settled.
-        in_hand_cap: How many may be.
+        answer_history: Which items failed, and what got through since.
+        in_flight_items: Items that are claimed and not settled.
+        in_flight_items_cap: How many may be.
         quota_waits: Times that a lane with something ready had to wait for its rate.
     """
 
@@ -86,9 +86,9 @@ class Lanes:
         self, *, process: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
     ) -> None:
         self.process = ProcessGuard(process)
-        self.in_hand = self._deferred = 0
+        self.in_flight_items = self._deferred = 0
         self.quota_waits = 0
-        self.in_hand_cap = IN_HAND * claim_size
+        self.in_flight_items_cap = IN_FLIGHT_CLAIMS * claim_size
         self._claim_size = claim_size
         self._parts = parts
         self._make_limits = limits
@@ -105,7 +105,7 @@ class Lanes:
         self._surrendered: list[QueuedItem] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
-        self.evidence = Evidence()
+        self.answer_history = AnswerHistory()
         self._was_full = False
         self._reopened = False
 
@@ -113,7 +113,7 @@ class Lanes:
         return iter(self._lanes)
 
     @property
-    def in_flight(self) -> int:
+    def in_flight_requests(self) -> int:
         """Requests under way."""
         return self.process.in_flight
 
@@ -170,9 +170,13 @@ class Lanes:
         if not self.may_use(now) or self.process.closed_until(now, PATIENCE) > now:
             return 0
         if self.process.suspect:
-            return int(self.in_hand == self._deferred + self._passed_over(now))
+            return int(self.in_flight_items == self._deferred + self._passed_over(now))
         soon = self.process.limits.within(AHEAD)
-        room = min(soon, self.in_hand_cap) - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
+        room = (
+            min(soon, self.in_flight_items_cap)
+            - (self.in_flight_items - self._deferred)
+            - max(0, self._deferred - self.in_flight_items_cap)
+        )
         size = min(soon, self._claim_size)
         return min(size, room) if 2 * room >= size else 0
 
@@ -188,8 +192,8 @@ class Lanes:
     def claimed(self, item: Item) -> Lane:
         """Take an item in hand; until it is settled it takes up room."""
         lane = self._lanes.use(item.workspace_id)
-        lane.in_hand += 1
-        self.in_hand += 1
+        lane.in_flight_items += 1
+        self.in_flight_items += 1
         for dropped in self._lanes.drop_idle(self._now):
             self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
@@ -203,9 +207,9 @@ class Lanes:
     def settled(self, workspace_id: UUID, now: float) -> None:
         """One item of the workspace is not in hand any more."""
         lane = self._lanes.get(workspace_id)
-        lane.in_hand -= 1
-        self.in_hand -= 1
-        if lane.in_hand == 0:
+        lane.in_flight_items -= 1
+        self.in_flight_items -= 1
+        if lane.in_flight_items == 0:
             lane.condemned = None
         self._reopened |= workspace_id in self._overdrawn
         if workspace_id in self._excluded:
@@ -233,8 +237,10 @@ class Lanes:
     def _divide(self) -> None:
         """See which of the lanes with something deferred have a quarter of what the others of them leave."""
         lanes = self._deferring.values()
-        left = self.in_hand_cap - sum(lane.in_hand for lane in lanes)
-        self._overdrawn = {lane.workspace_id for lane in lanes if lane.in_hand >= LANE_SHARE * (left + lane.in_hand)}
+        left = self.in_flight_items_cap - sum(lane.in_flight_items for lane in lanes)
+        self._overdrawn = {
+            lane.workspace_id for lane in lanes if lane.in_flight_items >= LANE_SHARE * (left + lane.in_flight_items)
+        }
 
     def clear(self) -> None:
         """Let go of whatever is in hand: the claims are lost, and requests under way will not be heard of any more.
@@ -246,7 +252,7 @@ class Lanes:
             self.process.abandon(batch.process_ticket, self._now)
         for own in (self._under_way, self._surrendered, self._waiting, self._line, self._deferring, self._overdrawn):
             own.clear()
-        self.in_hand = self._deferred = 0
+        self.in_flight_items = self._deferred = 0
         self._was_full = False
         for lane in self._lanes:
             lane.clear()
@@ -280,7 +286,7 @@ class Lanes:
         most = min(self._parts, lane.guard.limits.available(now), self.process.limits.available(now))
         if suspect := lane.guard.suspect or self.process.suspect:
             most = 1
-        entries = take_batch(lane.queue, most, self.evidence.since_failure)
+        entries = take_batch(lane.queue, most, self.answer_history.since_failure)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.process.take(now, len(entries)))
         self._under_way.add(batch)
         if suspect:
@@ -409,6 +415,6 @@ class Lanes:
 
     def _has_enough(self, lane: Lane) -> bool:
         if lane.guard.suspect:
-            return lane.in_hand > lane.deferred + self._passed_over(self._now, lane)
+            return lane.in_flight_items > lane.deferred + self._passed_over(self._now, lane)
         soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
-        return len(lane.queue) >= soon or lane.in_hand >= LANE_SHARE * self.in_hand_cap
+        return len(lane.queue) >= soon or lane.in_flight_items >= LANE_SHARE * self.in_flight_items_cap
