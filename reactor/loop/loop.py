@@ -142,12 +142,12 @@ class Loop:
                 self._settler.close()
                 with trio.move_on_after(LAST_SETTLE):
                     await self._settler.over.wait()
-                    await self._hand_over()
+                    await self._notify_peers()
                 nursery.cancel_scope.cancel()
         finally:
             self._lanes.clear()
 
-    async def _hand_over(self) -> None:
+    async def _notify_peers(self) -> None:
         """Have the others look for what could be claimed since our last look: it was announced to nobody."""
         if self._freed:
             with suppress(TransientError):
@@ -165,8 +165,8 @@ class Loop:
                         claiming.cancel_scope.cancel()
             finally:  # cancelled, the nursery closes before the settler, which may be about to send what is next
                 self._stop.set()
-            self._lanes.surrender_all()
-            self._give_back()
+            self._lanes.evict_all()
+            self._release_evicted()
             self._senders.cancel_scope.deadline = self._deadline
 
     # Claiming
@@ -195,7 +195,7 @@ class Loop:
         self._observer.accepted(RefusedWork.CLAIM)
         self.stats.superseded += claimed.superseded
         self._take_in(claimed.items)
-        self._hand_back(claimed.held)
+        self._release_braked(claimed.held)
         self._pump()
         self._count_look(claimed.look.found.name, claimed.look)
         again = self._freed and claimed.look.found in (LookResult.NOTHING, LookResult.FULL)
@@ -215,7 +215,7 @@ class Loop:
             else:
                 self._lanes.add(lane, item, wanted, now)
 
-    def _hand_back(self, items: Sequence[Item]) -> None:
+    def _release_braked(self, items: Sequence[Item]) -> None:
         """Give back what the brake has stopped."""
         now = trio.current_time()
         for item in items:
@@ -245,15 +245,15 @@ class Loop:
             for entry in batch.entries:
                 self.stats.waits.observe(entry.item.age + now - entry.claimed_at)
             self._senders.start_soon(self._send, batch)
-        self._give_back()
+        self._release_evicted()
         if self._lanes.reopened(now):
             self._free()
         if self._lanes.alarm_at(now) < self._alarm:
             self._stir.set()
 
-    def _give_back(self) -> None:
+    def _release_evicted(self) -> None:
         """Give back what does not get its turn soon."""
-        for ready in self._lanes.surrendered():
+        for ready in self._lanes.evicted():
             self.stats.given_back += 1
             self._settler.put(give_back(ready.item), ready.claimed_at)
 
@@ -274,7 +274,7 @@ class Loop:
             over = True
         finally:
             if not over:
-                self._break_off(sending)
+                self._abort(sending)
         self._end(sending)
         self._pump()
 
@@ -367,10 +367,10 @@ class Loop:
             self.stats.retries[retry.reason] += 1
             self._settler.put(end, entry.claimed_at)
 
-    def _break_off(self, sending: _Sending) -> None:
+    def _abort(self, sending: _Sending) -> None:
         """Note what a request that was cancelled may have done."""
         self.stats.broken_off += 1
-        self._lanes.broken_off(sending.batch, trio.current_time())
+        self._lanes.aborted(sending.batch, trio.current_time())
         for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
             if outcome is None or isinstance(outcome, Retry):
                 self._settler.put(self._hold(entry.item, entry.work), entry.claimed_at)

@@ -109,9 +109,9 @@ def test_one_item_leaves_at_once_and_what_piles_up_goes_together() -> None:
 def test_a_lane_whose_queue_was_given_back_loses_its_turn() -> None:
     them = lanes()
     add(them, 1, 1)
-    them.surrender_all()
+    them.evict_all()
     assert send(them) == []
-    assert len(them.surrendered()) == 1
+    assert len(them.evicted()) == 1
 
 
 def test_a_lane_that_is_held_before_its_turn_comes_leaves_the_line_until_it_opens() -> None:
@@ -213,7 +213,7 @@ def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
     add(them, 1, 10, 11, 12, now=1.0)
     [probe] = send(them, 1.0)
     assert sources(probe) == [10]
-    assert [ready.item.seq for ready in them.surrendered()] == [11, 12]
+    assert [ready.item.seq for ready in them.evicted()] == [11, 12]
     end(them, probe, DONE, 1.0)
 
 
@@ -254,8 +254,8 @@ def test_what_cannot_leave_soon_is_given_back() -> None:
     [batch] = send(them)
     add(them, 1, 2, 3)
     end(them, batch, replace(RATE, after=30.0))
-    assert [ready.item.seq for ready in them.surrendered()] == [2, 3]
-    assert them.surrendered() == []
+    assert [ready.item.seq for ready in them.evicted()] == [2, 3]
+    assert them.evicted() == []
     them.settled(workspace(1), 0.0)
     them.settled(workspace(1), 0.0)
     assert set(them.excluded) == {workspace(1)}
@@ -271,7 +271,7 @@ def test_a_low_rate_is_waited_for_without_claiming() -> None:
     [batch] = send(them)
     end(them, batch)
     assert set(them.excluded) == {workspace(1)}
-    assert [ready.item.seq for ready in them.surrendered()] == [2]
+    assert [ready.item.seq for ready in them.evicted()] == [2]
     them.tick(10.0)
     assert not them.excluded
 
@@ -376,10 +376,10 @@ def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
     them.process.limits.pause(30.0)
     assert send(them) == []
     them.tick(0.0)
-    assert [ready.item.seq for ready in them.surrendered()] == [2, 1]
+    assert [ready.item.seq for ready in them.evicted()] == [2, 1]
     add(them, 3, 1)
     end(them, batch)
-    assert [ready.item.seq for ready in them.surrendered()] == [1]
+    assert [ready.item.seq for ready in them.evicted()] == [1]
     assert them.alarm_at(0.0) == 30.0
 
 
@@ -392,7 +392,7 @@ def test_a_condemned_lane_is_claimed_for_again_when_all_of_it_is_settled() -> No
     assert not them.condemn(batch.lane, "v1")
     them.ended(batch, RequestEvidence.of([REVOKED]), 0.0, random=0.0)
     assert set(them.excluded) == {workspace(1)}
-    assert [ready.item.seq for ready in them.surrendered()] == [3]
+    assert [ready.item.seq for ready in them.evicted()] == [3]
     for _ in range(3):
         assert set(them.excluded) == {workspace(1)}
         them.settled(workspace(1), 0.0)
@@ -403,7 +403,7 @@ def test_a_request_that_was_broken_off_frees_its_place() -> None:
     them = lanes(lane_cap=1)
     add(them, 1, 1, 2)
     [batch] = send(them)
-    them.broken_off(batch, 0.0)
+    them.aborted(batch, 0.0)
     assert them.in_flight_requests == 0
 
 
@@ -427,7 +427,7 @@ def test_lost_claims_are_not_given_back() -> None:
     add(them, 1, 2, 3)
     end(them, batch, replace(RATE, after=30.0))
     them.clear()
-    assert them.surrendered() == []
+    assert them.evicted() == []
 
 
 def test_lost_claims_keep_no_place_in_the_line_and_wait_for_nothing() -> None:
@@ -653,7 +653,7 @@ class AnyUse(RuleBasedStateMachine):
     def pump(self) -> None:
         for batch in send(self.them, self.now):
             self.under_way.append(batch)
-        for ready in self.them.surrendered():
+        for ready in self.them.evicted():
             self.them.settled(ready.item.workspace_id, self.now)
             self.handed_out += 1
 
@@ -682,7 +682,7 @@ class AnyUse(RuleBasedStateMachine):
         if self.under_way:
             batch = self.under_way.pop(which % len(self.under_way))
             self.handed_out += len(batch.entries)
-            self.them.broken_off(batch, self.now)
+            self.them.aborted(batch, self.now)
             for entry in batch.entries:
                 self.them.settled(entry.item.workspace_id, self.now)
             self.pump()

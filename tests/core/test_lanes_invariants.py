@@ -59,7 +59,7 @@ class AnyLife(RuleBasedStateMachine):
 
     def pump(self) -> None:
         self.under_way += [Sent(batch, list(batch.entries)) for batch in send(self.them, self.now)]
-        self.ends += [ready.item.workspace_id for ready in self.them.surrendered()]
+        self.ends += [ready.item.workspace_id for ready in self.them.evicted()]
 
     # What the loop does
 
@@ -114,7 +114,7 @@ class AnyLife(RuleBasedStateMachine):
     def break_off(self, which: int) -> None:
         if self.under_way:
             sent = self.under_way.pop(which % len(self.under_way))
-            self.them.broken_off(sent.batch, self.now)
+            self.them.aborted(sent.batch, self.now)
             self.ends += [entry.item.workspace_id for entry in sent.entries]
             self.pump()
 
@@ -148,7 +148,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @rule()
     def drain(self) -> None:
-        self.them.surrender_all()
+        self.them.evict_all()
         self.pump()
 
     @rule()
@@ -159,14 +159,14 @@ class AnyLife(RuleBasedStateMachine):
             own.clear()
         self.allowed = (0, frozenset())
         self.them.clear()
-        assert not self.them.surrendered()
+        assert not self.them.evicted()
 
     @rule(which=WHICH, outcome=OUTCOMES)
     def hear_of_a_lost_request(self, which: int, outcome: Outcome) -> None:
         if self.lost:
             batch = self.lost.pop(which % len(self.lost))
             if which % 2:
-                self.them.broken_off(batch, self.now)
+                self.them.aborted(batch, self.now)
             else:
                 self.them.ended(batch, RequestEvidence.of([outcome]), self.now, random=0.5)
 

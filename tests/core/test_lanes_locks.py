@@ -25,7 +25,7 @@ def waiting_for_locks(them: Lanes, spaces: int, rounds: int) -> None:
             them.ended(batch, RequestEvidence.of([DONE]), 0.0, random=0.0)
             for entry in batch.entries:
                 them.deferred(entry.item.workspace_id, 0.0)
-        assert not them.surrendered()
+        assert not them.evicted()
 
 
 @pytest.mark.parametrize("spaces", [1, 2, 8, 20, 100])

@@ -10,7 +10,7 @@ end, since another small request would only take the place of somebody else's fi
 
 *What is not claimed.* An item in hand is a lock in the database and a state that cannot be superseded any more. So a
 lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
-is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
+is in a queue that cannot leave within `PATIENCE` is *evicted*: released, untouched. A suspect lane keeps only the
 one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
 Where a quota rules, what may leave soon is the bound, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog
 lies in the database and not with a replica that has only a part of the quota for it, and all replicas work it off.
@@ -102,7 +102,7 @@ class Lanes:
         self._deferring: dict[UUID, Lane] = {}
         self._overdrawn: set[UUID] = set()  # of them, those that have their part; computed at each look
         self._now = -math.inf
-        self._surrendered: list[QueuedItem] = []
+        self._evicted: list[QueuedItem] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
         self.answer_history = AnswerHistory()
@@ -250,7 +250,7 @@ class Lanes:
         for batch in self._under_way:
             batch.lane.guard.abandon(batch.ticket, self._now)
             self.process.abandon(batch.process_ticket, self._now)
-        for own in (self._under_way, self._surrendered, self._waiting, self._line, self._deferring, self._overdrawn):
+        for own in (self._under_way, self._evicted, self._waiting, self._line, self._deferring, self._overdrawn):
             own.clear()
         self.in_flight_items = self._deferred = 0
         self._was_full = False
@@ -290,7 +290,7 @@ class Lanes:
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.process.take(now, len(entries)))
         self._under_way.add(batch)
         if suspect:
-            self._surrender(lane)
+            self._evict(lane)
         self._refresh(lane, now)
         return batch
 
@@ -319,7 +319,7 @@ class Lanes:
         self._under_way.discard(batch)
         return known
 
-    def broken_off(self, batch: Batch, now: float) -> None:
+    def aborted(self, batch: Batch, now: float) -> None:
         """A request was cancelled; nobody knows what came of it."""
         if not self._is_over(batch):
             return
@@ -347,7 +347,7 @@ class Lanes:
                 lane.alarm_at = math.inf
                 self._refresh(lane, now)
         if self.process.closed_until(now, PATIENCE) > now + PATIENCE:
-            self.surrender_all()
+            self.evict_all()
 
     def alarm_at(self, now: float) -> float:
         """When `tick` and `next` have something to do without anything happening before."""
@@ -364,18 +364,18 @@ class Lanes:
             self._reopened = self._was_full = False
         return reopened
 
-    def surrendered(self) -> list[QueuedItem]:
+    def evicted(self) -> list[QueuedItem]:
         """What is to be given back, each once."""
-        surrendered, self._surrendered = self._surrendered, []
-        return surrendered
+        evicted, self._evicted = self._evicted, []
+        return evicted
 
-    def surrender_all(self) -> None:
+    def evict_all(self) -> None:
         """Have all that was not sent given back."""
         for lane in self._lanes:
-            self._surrender(lane)
+            self._evict(lane)
 
-    def _surrender(self, lane: Lane) -> None:
-        self._surrendered += lane.queue
+    def _evict(self, lane: Lane) -> None:
+        self._evicted += lane.queue
         lane.queue.clear()
 
     def _after(self, lane: Lane, now: float) -> None:
@@ -384,7 +384,7 @@ class Lanes:
         if self._waiting and not self.process.is_loaded(BUSY_SHARE):
             self._stop_waiting(now)
         if self.process.closed_until(now, PATIENCE) > now + PATIENCE:
-            self.surrender_all()
+            self.evict_all()
 
     def _refresh(self, lane: Lane, now: float) -> None:
         """Put a lane where it belongs: in the line, among the excluded, among the alarms."""
@@ -392,7 +392,7 @@ class Lanes:
         guard = lane.guard
         closed_until = math.inf if lane.condemned else guard.closed_until(now, PATIENCE)
         if lane.condemned or closed_until > now + PATIENCE:
-            self._surrender(lane)
+            self._evict(lane)
         ready_at = max(guard.ready_at(now), closed_until) if lane.queue else closed_until
         if lane.queue and ready_at <= now and not lane.in_line:
             self._line.append(lane)
