@@ -53,7 +53,7 @@ AGE_BOUND = 86_400.0
 """Seconds; most items this old have seen every daily quota be refilled."""
 LONGEST_ERROR = 500
 """Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
-STUMBLED = "its handling met an unexpected error; the log has it"
+UNEXPECTED_ERROR = "its handling met an unexpected error; the log has it"
 """What is written as `last_error` then."""
 
 _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
@@ -128,7 +128,7 @@ def settle(
             return _again(item, work, outcome, answered=answered, random=random, ceiling=ceiling)
 
 
-def stumble(item: Item, work: SyncIntent | None, *, random: float, ceiling: int) -> Settlement:
+def fail_unexpectedly(item: Item, work: SyncIntent | None, *, random: float, ceiling: int) -> Settlement:
     """Say what becomes of an item whose handling met an error that nobody expected: it costs an attempt.
 
     An error that always comes back ends so, after some tries, in a dead letter that a person sees, and one that came by
@@ -144,12 +144,12 @@ def stumble(item: Item, work: SyncIntent | None, *, random: float, ceiling: int)
     attempts = item.attempts + 1
     if attempts < min(item.max_attempts, ceiling):
         pause = backoff(attempts, random=random, cap=ITEM_CAP)
-        return Settlement(item, "FAILED", attempts, pause, last_error=STUMBLED, memory=memory)
-    exhausted = _dead(item, FailureCode.EXHAUSTED, STUMBLED)
+        return Settlement(item, "FAILED", attempts, pause, last_error=UNEXPECTED_ERROR, memory=memory)
+    exhausted = _dead(item, FailureCode.EXHAUSTED, UNEXPECTED_ERROR)
     return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 
-def hold(item: Item, work: SyncIntent) -> Settlement:
+def release_unknown(item: Item, work: SyncIntent) -> Settlement:
     """Give back an item that was sent, or may have been: nobody learned what came of it, and it is nobody's fault."""
     return Settlement(item, "PENDING", item.attempts, memory=_noted(item, work))
 
@@ -281,6 +281,6 @@ def blame_one(retries: Sequence[Retry]) -> list[Retry]:
     return fair
 
 
-def give_back(item: Item) -> Settlement:
+def release(item: Item) -> Settlement:
     """Give back an item for which nothing was sent."""
     return Settlement(item, "PENDING", item.attempts)

@@ -45,7 +45,15 @@ from reactor.core.dispatch.request_evidence import RequestEvidence, is_condemned
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
-from reactor.core.policy import STUMBLED, blame_one, give_back, hold, prepare, settle, stumble
+from reactor.core.policy import (
+    UNEXPECTED_ERROR,
+    blame_one,
+    fail_unexpectedly,
+    prepare,
+    release,
+    release_unknown,
+    settle,
+)
 from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
@@ -195,7 +203,7 @@ class Loop:
         self._observer.accepted(RefusedWork.CLAIM)
         self.stats.superseded += claimed.superseded
         self._take_in(claimed.items)
-        self._release_braked(claimed.held)
+        self._release_braked(claimed.braked)
         self._pump()
         self._count_look(claimed.look.found.name, claimed.look)
         again = self._freed and claimed.look.found in (LookResult.NOTHING, LookResult.FULL)
@@ -209,7 +217,7 @@ class Loop:
             try:
                 wanted = prepare(item)
             except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-                wanted = self._stumbled(item, None, error)
+                wanted = self._fail_unexpectedly(item, None, error)
             if isinstance(wanted, Settlement):
                 self._settler.put(wanted, now)
             else:
@@ -221,7 +229,7 @@ class Loop:
         for item in items:
             self._lanes.claimed(item)
             self.stats.given_back += 1
-            self._settler.put(give_back(item), now)
+            self._settler.put(release(item), now)
 
     def _count_look(self, name: str, look: Look) -> None:
         self.stats.looks[name] += 1
@@ -255,7 +263,7 @@ class Loop:
         """Give back what does not get its turn soon."""
         for ready in self._lanes.evicted():
             self.stats.given_back += 1
-            self._settler.put(give_back(ready.item), ready.claimed_at)
+            self._settler.put(release(ready.item), ready.claimed_at)
 
     async def _keep_time(self) -> None:
         while True:
@@ -310,7 +318,7 @@ class Loop:
         if isinstance(outcome, Retry):
             return
         if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):
-            end = self._hold(entry.item, entry.work)
+            end = self._release_unknown(entry.item, entry.work)
         else:
             end = self._decide(entry, outcome)
         self._settler.put(end, entry.claimed_at)
@@ -320,20 +328,20 @@ class Loop:
         try:
             return settle(item, work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-            return self._stumbled(item, work, error)
+            return self._fail_unexpectedly(item, work, error)
 
-    def _hold(self, item: Item, work: SyncIntent) -> Settlement:
+    def _release_unknown(self, item: Item, work: SyncIntent) -> Settlement:
         try:
-            return hold(item, work)
+            return release_unknown(item, work)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-            return self._stumbled(item, work, error)
+            return self._fail_unexpectedly(item, work, error)
 
-    def _stumbled(self, item: Item, work: SyncIntent | None, error: Exception) -> Settlement:
+    def _fail_unexpectedly(self, item: Item, work: SyncIntent | None, error: Exception) -> Settlement:
         """Say what becomes of an item whose handling has just met an error that nobody expected."""
         self._observer.crashed(error)
         with suppress(Exception):  # the note of what it may have left behind may be what fails
-            return stumble(item, work, random=random.random(), ceiling=self._ceiling)
-        return stumble(item, None, random=random.random(), ceiling=self._ceiling)
+            return fail_unexpectedly(item, work, random=random.random(), ceiling=self._ceiling)
+        return fail_unexpectedly(item, None, random=random.random(), ceiling=self._ceiling)
 
     def _not_written(self, settlement: Settlement, error: Exception) -> Settlement:
         """Say what to write of an item where writing its end met an error that nobody expected.
@@ -341,9 +349,9 @@ class Loop:
         What was to be remembered of its source may be what fails, so it is not written. Where that is no better, the
         error comes out: the session ends, and sweeps count how often the item loses its worker.
         """
-        if settlement.last_error == STUMBLED:
+        if settlement.last_error == UNEXPECTED_ERROR:
             raise error
-        return self._stumbled(settlement.item, None, error)
+        return self._fail_unexpectedly(settlement.item, None, error)
 
     def _end(self, sending: _Sending) -> None:
         """Draw the conclusions from a request that is over."""
@@ -373,7 +381,7 @@ class Loop:
         self._lanes.aborted(sending.batch, trio.current_time())
         for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
             if outcome is None or isinstance(outcome, Retry):
-                self._settler.put(self._hold(entry.item, entry.work), entry.claimed_at)
+                self._settler.put(self._release_unknown(entry.item, entry.work), entry.claimed_at)
 
     def _wait(self, settlement: Settlement, waits: bool) -> None:  # noqa: FBT001  (the settler's protocol)
         """Take note that an end waits for a lock of another session, or does not any more."""

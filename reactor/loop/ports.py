@@ -25,8 +25,8 @@ class ClaimedPort(Protocol):
         ...
 
     @property
-    def held(self) -> Sequence[Item]:
-        """Items that are ours too, and to be given back."""
+    def braked(self) -> Sequence[Item]:
+        """Items that are ours too and that the brake has stopped: to be released."""
         ...
 
     @property

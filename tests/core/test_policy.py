@@ -18,13 +18,13 @@ from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Ret
 from reactor.core.policy import (
     AGE_BOUND,
     LONGEST_ERROR,
-    STUMBLED,
+    UNEXPECTED_ERROR,
     blame_one,
-    give_back,
-    hold,
+    fail_unexpectedly,
     prepare,
+    release,
+    release_unknown,
     settle,
-    stumble,
 )
 from tests.support.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
 
@@ -209,7 +209,7 @@ def test_a_removed_stray_is_nothing_to_remember() -> None:
     assert (settlement.status, settlement.memory, settlement.applied) == ("COMPLETED", None, None)
     assert not settlement.moves_floor
     assert not settlement.unbind
-    assert hold(claimed, prepared(claimed)).memory is None
+    assert release_unknown(claimed, prepared(claimed)).memory is None
 
 
 # Done
@@ -433,7 +433,7 @@ def test_after_a_cancel_the_tombstone_may_be_ours() -> None:
 
 def test_after_a_recreation_the_tombstone_may_be_ours() -> None:
     claimed = item(memory=BOUND)
-    settlement = hold(claimed, replace(prepared(claimed), recreate=True))
+    settlement = release_unknown(claimed, replace(prepared(claimed), recreate=True))
     assert settlement.memory == replace(BOUND, strays=(CALENDAR,), reopen=True)
 
 
@@ -447,13 +447,13 @@ def test_a_calendar_that_does_not_exist_holds_nothing() -> None:
 
 def test_what_was_sent_is_given_back_with_a_note() -> None:
     claimed = item(attempts=2)
-    settlement = hold(claimed, prepared(claimed))
+    settlement = release_unknown(claimed, prepared(claimed))
     assert (settlement.status, settlement.attempts, settlement.delay) == ("PENDING", 2, 0)
     assert settlement.memory == SourceState(strays=(CALENDAR,))
 
 
 def test_what_was_not_sent_is_given_back_without() -> None:
-    settlement = give_back(item(attempts=2))
+    settlement = release(item(attempts=2))
     assert (settlement.status, settlement.attempts, settlement.memory) == ("PENDING", 2, None)
 
 
@@ -462,17 +462,17 @@ def test_what_was_not_sent_is_given_back_without() -> None:
 
 def test_an_item_whose_handling_fails_has_an_attempt_less_and_a_note_of_what_it_may_have_left() -> None:
     claimed = item(attempts=1)
-    settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=5)
-    assert (settlement.status, settlement.attempts, settlement.last_error) == ("FAILED", 2, STUMBLED)
+    settlement = fail_unexpectedly(claimed, prepared(claimed), random=0.0, ceiling=5)
+    assert (settlement.status, settlement.attempts, settlement.last_error) == ("FAILED", 2, UNEXPECTED_ERROR)
     assert settlement.delay > 0
     assert settlement.memory == SourceState(strays=(CALENDAR,))
-    assert stumble(claimed, None, random=0.0, ceiling=5).memory is None
+    assert fail_unexpectedly(claimed, None, random=0.0, ceiling=5).memory is None
 
 
 @pytest.mark.parametrize(("most", "ceiling"), [(2, 5), (5, 2)])
 def test_an_item_whose_handling_always_fails_is_a_dead_letter(most: int, ceiling: int) -> None:
     claimed = item(attempts=1, max_attempts=most)
-    settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=ceiling)
+    settlement = fail_unexpectedly(claimed, prepared(claimed), random=0.0, ceiling=ceiling)
     assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.EXHAUSTED)
-    assert (settlement.attempts, settlement.last_error) == (2, STUMBLED)
+    assert (settlement.attempts, settlement.last_error) == (2, UNEXPECTED_ERROR)
     assert settlement.memory == SourceState(strays=(CALENDAR,))

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
-from reactor.core.policy import STUMBLED
+from reactor.core.policy import UNEXPECTED_ERROR
 from reactor.loop import loop as module
 from reactor.loop.ports import Observer
 from tests.support.loop_world import FakeTokens, World, done, source_id, workspace
@@ -91,7 +91,7 @@ class Faults:
     def _writing(self, settle: Callable[..., Any]) -> Callable[..., Any]:
         async def writing(settlements: Sequence[Settlement]) -> Any:
             for each in settlements:
-                if each.last_error != STUMBLED:
+                if each.last_error != UNEXPECTED_ERROR:
                     self.check(each.item.source_key, "write")
             return await settle(settlements)
 

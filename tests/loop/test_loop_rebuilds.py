@@ -82,7 +82,7 @@ async def test_what_the_brake_has_stopped_is_given_back_untouched(autojump_clock
         claimed = await claim(**given)
         held = [item for item in claimed.items if item.workspace_id == workspace(1) and not stopped]
         stopped.extend(held)
-        return FakeClaimed([item for item in claimed.items if item not in held], claimed.look, held=held)
+        return FakeClaimed([item for item in claimed.items if item not in held], claimed.look, braked=held)
 
     world.outbox.claim = braked  # type: ignore[method-assign]
     async with world.running():

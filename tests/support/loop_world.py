@@ -72,7 +72,7 @@ class FakeClaimed:
     items: list[Item]
     look: Look
     superseded: int = 0
-    held: list[Item] = field(default_factory=list)
+    braked: list[Item] = field(default_factory=list)
 
 
 class Listener(Observer):
