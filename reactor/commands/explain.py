@@ -292,8 +292,8 @@ def _remembered(reading: ChainReading) -> Document:
         "settled up to": str(memory.floor_seq),
         "generation": memory.generation,
         "written": reading.remembered_at,
-        "left open": f"attempts that may have left it in {count(len(memory.strays), 'calendar')}"
-        if memory.strays
+        "left open": f"attempts that may have left it in {count(len(memory.possible_calendars), 'calendar')}"
+        if memory.possible_calendars
         else "nothing",
         "binding": bound,
     }

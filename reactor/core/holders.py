@@ -11,7 +11,7 @@ from enum import StrEnum
 
 LONG = 60.0
 """Seconds for which a lock is held before it is worth a word."""
-OURS = "calendar-sync-reactor"
+SESSION_PREFIX = "calendar-sync-reactor"
 """What the names of the reactor's sessions begin with."""
 
 
@@ -51,19 +51,19 @@ class Holder:
     @property
     def stands_out(self) -> bool:
         """Whether it is worth a word at first sight."""
-        return not self.sleeps and (self._is_astray or (self.seconds or 0.0) >= LONG)
+        return not self.sleeps and (self._is_intruder or (self.seconds or 0.0) >= LONG)
 
     @property
     def key(self) -> tuple[object, ...]:
         """What stays the same while it holds the lock: the session, or the transaction where each takes it anew."""
-        return (self.lock, self.pid) if self._is_astray else (self.lock, self.pid, self.transaction)
+        return (self.lock, self.pid) if self._is_intruder else (self.lock, self.pid, self.transaction)
 
     @property
     def _is_ours(self) -> bool:
-        return self.application.startswith(OURS)
+        return self.application.startswith(SESSION_PREFIX)
 
     @property
-    def _is_astray(self) -> bool:
+    def _is_intruder(self) -> bool:
         """Only we take it so."""
         return self.exclusive and not self._is_ours
 

@@ -20,7 +20,7 @@ class SourceState:
         etag: Its version after our last write.
         cancelled: Whether we removed the event ourselves.
         reopen: Whether an attempt whose outcome nobody learned may have removed the event.
-        strays: The calendars in which attempts whose outcome nobody learned may have left the event.
+        possible_calendars: The calendars in which attempts whose outcome nobody learned may have left the event.
     """
 
     floor_seq: int = 0
@@ -30,7 +30,7 @@ class SourceState:
     etag: str | None = None
     cancelled: bool = False
     reopen: bool = False
-    strays: tuple[str, ...] = field(default=(), repr=False)
+    possible_calendars: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

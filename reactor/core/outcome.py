@@ -63,7 +63,7 @@ class Done:
         generation: The generation of the id that was used; it may have risen on the way.
         etag: The event's etag after the write, None where nothing is left, and where the event holds what other hands
             put into it: then the next write reads it first.
-        strays: Calendars in which an event of the source may be left: they could not be seen.
+        possible_calendars: Calendars in which an event of the source may be left: they could not be seen.
         note: What a person should know of it, one of a few fixed phrases; empty for nothing.
     """
 
@@ -71,7 +71,7 @@ class Done:
     calendar_id: str = field(repr=False)  # somebody's e-mail address
     generation: int
     etag: str | None = None
-    strays: tuple[str, ...] = field(default=(), repr=False)
+    possible_calendars: tuple[str, ...] = field(default=(), repr=False)
     note: str = ""
 
 

@@ -26,11 +26,11 @@ rebuild's child moves it when it is applied, and only then: what it lies beyond 
 
 *What an attempt may have left behind.* Only `Done` says what Google holds. Every other end may come after a request
 that was carried out: a time-out, a refusal of the second request of two, a task that was cancelled. So every other end
-leaves a note for the next attempt: the payload's calendar may hold the event (`strays`), and after a cancel the
-tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should be
-and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
+leaves a note for the next attempt: the payload's calendar may hold the event (`possible_calendars`), and after a cancel
+the tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should
+be and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
 Only a cancel that could not see a calendar may have removed something from another one. Rebuilds and the removal of
-strays write nothing that a source would have to know.
+extra events (`reactor.core.calendar.prune`) write nothing that a source would have to know.
 
 *What is written counts, also in a dead letter.* An event that moves out of a calendar that cannot be seen any more is
 written where it should be, and remembered and bound there; the dead letter is about what may be left in the old one.
@@ -42,7 +42,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from reactor.core.backoff import HOLD_CAP, ITEM_CAP, REBUILD_CAP, backoff
-from reactor.core.calendar.prune import PruneTarget, parse_stray
+from reactor.core.calendar.prune import PruneTarget, parse_prune_target
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SourceState
@@ -61,11 +61,11 @@ _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
 
 def prepare(item: Item) -> SyncIntent | Settlement:
     """Say what is wanted from Google for an item, or what becomes of it without asking Google."""
-    stray = None
+    target = None
     try:
         if item.is_child:
-            stray = parse_stray(item.workspace_id, item.payload)
-        payload = stray or parse(item.operation, item.workspace_id, item.payload)
+            target = parse_prune_target(item.workspace_id, item.payload)
+        payload = target or parse(item.operation, item.workspace_id, item.payload)
     except BadPayloadError as error:
         return _dead(item, FailureCode.BAD_PAYLOAD, "; ".join(error.problems)[:LONGEST_ERROR])
     memory = item.memory
@@ -81,7 +81,9 @@ def prepare(item: Item) -> SyncIntent | Settlement:
         cancelled=memory.cancelled,
         reopen=memory.reopen or item.is_child,
         recreate=item.is_child and isinstance(payload, Upsert) and payload.recreate,
-        strays=tuple(filter(is_resource_id, memory.strays)),  # a lost attempt's note may be of any payload
+        possible_calendars=tuple(
+            filter(is_resource_id, memory.possible_calendars)
+        ),  # a lost attempt's note may be of any payload
         repairs=item.is_child,
     )
 
@@ -91,7 +93,7 @@ def settle(
     work: SyncIntent,
     outcome: Outcome,
     *,
-    answered: Answered = Answered.NOBODY,
+    answered: Answered = Answered.NONE,
     random: float,
     ceiling: int,
 ) -> Settlement:
@@ -167,7 +169,12 @@ def _done(item: Item, work: SyncIntent, done: Done) -> Settlement:
         moves_floor=True,
         last_error=done.note or None,
         memory=SourceState(
-            item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag, strays=done.strays
+            item.memory.floor_seq,
+            done.generation,
+            done.event_id,
+            done.calendar_id,
+            done.etag,
+            possible_calendars=done.possible_calendars,
         ),
         applied=AppliedReference.ROW,
         binding=_binding(work.payload, done),
@@ -262,8 +269,11 @@ def _noted(item: Item, work: SyncIntent) -> SourceState | None:
     if isinstance(work.payload, Rebuild | PruneTarget):
         return None
     calendar_id = work.payload.calendar_id
-    strays = memory.strays if calendar_id in memory.strays else (*memory.strays, calendar_id)
-    noted = replace(memory, strays=strays, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate)
+    known = memory.possible_calendars
+    possible = known if calendar_id in known else (*known, calendar_id)
+    noted = replace(
+        memory, possible_calendars=possible, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate
+    )
     return None if noted == memory else noted
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 LASTING = 5.0
 """Seconds of refusals after which they last: a deadlock, or a lock that a migration takes, is over before."""
-AGAIN = 60.0
+LOG_EVERY = 60.0
 """Seconds until the same refusal is told again."""
 FORGOTTEN = 120.0
 """Seconds without a refusal of some work after which it was not tried any more, and nobody knows what would become of
@@ -89,7 +89,7 @@ class Refusals:
         before = self._standing.get(kind, Refusal(kind, sqlstate, now, now))
         self._standing[kind] = replace(before, sqlstate=sqlstate, last=now)
         told = self._told.get((kind, sqlstate))
-        if told is not None and now - told < AGAIN:
+        if told is not None and now - told < LOG_EVERY:
             return False
         self._told[kind, sqlstate] = now
         return True

@@ -24,7 +24,7 @@ DRAIN = 3.0
 """Seconds for which nothing is claimed, so that what is in flight ends."""
 ALONE = 5.0
 """Seconds for which a trial has no company."""
-AGAIN = 10.0
+RETRY_PAUSE = 10.0
 """Seconds until a workspace is tried again where nothing was to be claimed: the item's row is locked."""
 
 
@@ -86,4 +86,4 @@ class Trials:
             self._alone_until = now + ALONE
         else:
             self._waiting.pop(workspace, None)
-            self._not_before[workspace] = now + AGAIN
+            self._not_before[workspace] = now + RETRY_PAUSE

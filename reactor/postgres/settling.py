@@ -336,7 +336,7 @@ def _input(settlement: Settlement) -> dict[str, Any]:
             "etag": _text(memory.etag),
             "cancelled": memory.cancelled,
             "reopen": memory.reopen,
-            "strays": [_text(stray) for stray in memory.strays],
+            "strays": [_text(stray) for stray in memory.possible_calendars],
             "removed": is_removal(item, memory),
         }
     if settlement.applied is AppliedReference.ROW:

@@ -51,7 +51,7 @@ class Store:
             cancelled=self.cancelled,
             reopen=self.unsettled_removal,
             recreate=recreate,
-            strays=tuple(sorted(self.touched)),
+            possible_calendars=tuple(sorted(self.touched)),
         )
 
     def begin(self, item: SyncIntent) -> None:
@@ -62,7 +62,7 @@ class Store:
         cancel = isinstance(item.payload, Cancel)
         self.bound = None if cancel else (done.calendar_id, done.event_id)
         self.etag, self.generation, self.cancelled = done.etag, done.generation, cancel
-        self.touched, self.unsettled_removal = set(done.strays), False
+        self.touched, self.unsettled_removal = set(done.possible_calendars), False
 
     def died(self, item: SyncIntent, dead: Dead, before: set[str]) -> None:
         """A calendar could not be seen: what was written counts, and a cancel may have removed something."""

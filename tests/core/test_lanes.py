@@ -12,12 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from reactor.core.calendar.answers import (
     LOST,
     NO_CALENDAR,
-    NOBODYS,
     QUOTA,
     RATE,
     READ_ONLY,
     REVOKED,
     SERVER,
+    SERVICE_ACCOUNTS_PRIMARY,
     UNEXPECTED,
     UNSENT,
 )
@@ -475,7 +475,7 @@ def test_an_item_that_failed_while_others_got_through_travels_alone() -> None:
     add(them, 1, 4, 1, 5, 6)
     batches = send(them)
     assert [sources(batch) for batch in batches] == [[4], [1], [5, 6]]
-    assert [batch.entries[0].answered for batch in batches] == [Answered.NOBODY, Answered.NEIGHBOUR, Answered.NOBODY]
+    assert [batch.entries[0].answered for batch in batches] == [Answered.NONE, Answered.NEIGHBOUR, Answered.NONE]
 
 
 def test_old_alarms_are_forgotten() -> None:
@@ -570,7 +570,7 @@ def test_busy_lanes_are_never_dropped() -> None:
         (FOLLOWER, False, False),
         (RATE, False, False),
         (replace(UNEXPECTED, asked=False), False, False),
-        (NOBODYS, False, False),
+        (SERVICE_ACCOUNTS_PRIMARY, False, False),
     ],
 )
 def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:

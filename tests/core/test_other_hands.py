@@ -177,4 +177,4 @@ def test_whatever_an_event_holds_only_ours_is_changed(resource: dict[str, Any], 
     assert changed.keys() <= {*FULL, "summary", "start", "end", "extendedProperties"}
     assert changed.keys() >= body.keys()
     assert changed["extendedProperties"].keys() == {"private"}
-    assert changed["extendedProperties"]["private"].keys() <= event.OURS
+    assert changed["extendedProperties"]["private"].keys() <= event.OUR_PROPERTIES

@@ -2,13 +2,13 @@
 
 import pytest
 
-from reactor.core.refusals import AGAIN, FORGOTTEN, LASTING, Refusals, RefusedWork, advice
+from reactor.core.refusals import FORGOTTEN, LASTING, LOG_EVERY, Refusals, RefusedWork, advice
 
 
 def test_a_refusal_is_told_at_once_and_again_each_minute() -> None:
     refusals = Refusals()
     told = [now for now in range(130) if refusals.refused(RefusedWork.CLAIM, "42501", float(now))]
-    assert told == [0, AGAIN, 2 * AGAIN]
+    assert told == [0, LOG_EVERY, 2 * LOG_EVERY]
     assert refusals.refused(RefusedWork.CLAIM, "25006", 130.0), "another one"
     assert refusals.refused(RefusedWork.SETTLE, "42501", 130.0), "of other work"
 

@@ -105,7 +105,7 @@ def test_one_calendar_that_cannot_be_seen_does_not_keep_a_cancel_from_the_others
     memory = bound(google)
     google.run(work(upsert_json("stray", OTHER), seq=1))
     google.emulator.share(OTHER, CALENDAR, None)
-    item = work(cancel_json(), seq=2, strays=(OTHER,), **memory)
+    item = work(cancel_json(), seq=2, possible_calendars=(OTHER,), **memory)
     assert google.run(item) == answers.LEFT_BEHIND
     assert (google.titles(), google.titles(OTHER)) == ([], ["stray"])
     google.emulator.share(OTHER, CALENDAR, "owner")
@@ -171,7 +171,7 @@ def test_the_current_id_is_removed_in_the_payloads_calendar_too(google: Google) 
 
 def test_a_stray_is_removed_too(google: Google) -> None:
     google.run(work(upsert_json("stray", OTHER), seq=1))
-    done(google.run(work(cancel_json(), seq=2, strays=(OTHER, CALENDAR))))
+    done(google.run(work(cancel_json(), seq=2, possible_calendars=(OTHER, CALENDAR))))
     assert google.titles(OTHER) == []
 
 

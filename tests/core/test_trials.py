@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core.trials import AGAIN, ALONE, DRAIN, PATIENCE, TrialDecision, Trials
+from reactor.core.trials import ALONE, DRAIN, PATIENCE, RETRY_PAUSE, TrialDecision, Trials
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -64,10 +64,10 @@ def test_where_nothing_was_to_be_claimed_it_is_tried_later(trials: Trials) -> No
     trials.left_out([A], 0)
     trials.begin(A)
     trials.tried(A, 0, found=False)
-    trials.left_out([A], AGAIN - 0.1)
+    trials.left_out([A], RETRY_PAUSE - 0.1)
     assert not trials.wait
-    trials.left_out([A], AGAIN)
-    assert ask(trials, AGAIN) == A
+    trials.left_out([A], RETRY_PAUSE)
+    assert ask(trials, RETRY_PAUSE) == A
 
 
 @given(

@@ -6,7 +6,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.calendar.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
+from reactor.core.calendar.answers import (
+    DEPLOYMENT_REFUSED,
+    DISABLED,
+    LOST,
+    NO_CALENDAR,
+    POLICY,
+    RATE,
+    REVOKED,
+    SERVER,
+    UNKNOWN,
+)
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS
@@ -212,7 +222,7 @@ async def test_a_refusal_that_a_workspace_would_meet_is_not_run_through(
         await world.until(lambda: world.outbox.statuses() == {"COMPLETED": 600}, within=200)
 
 
-@pytest.mark.parametrize("refusal", [OURS, DISABLED])
+@pytest.mark.parametrize("refusal", [DEPLOYMENT_REFUSED, DISABLED])
 async def test_a_refusal_that_everybody_would_meet_counts_nothing_and_is_told(
     autojump_clock: MockClock, refusal: Retry
 ) -> None:
@@ -295,7 +305,7 @@ async def test_a_drain_finishes_what_is_under_way_and_gives_back_the_rest(autoju
     assert (rows[slow[0]].status, rows[slow[0]].attempts) == ("PENDING", 0)
     assert (rows[queued[0]].status, rows[queued[0]].attempts) == ("PENDING", 0)
     memories = {s.item.id: s.memory for s in world.outbox.settlements}
-    assert memories[slow[0]] == SourceState(strays=(CALENDAR,)), "it may have arrived"
+    assert memories[slow[0]] == SourceState(possible_calendars=(CALENDAR,)), "it may have arrived"
     assert memories[queued[0]] is None, "it was not sent"
     assert len(world.calendar.requests) == 2
 

@@ -54,7 +54,7 @@ async def claim(outbox: Outbox, slots: int = 50) -> list[Item]:
 async def test_everything_is_written_and_then_unlocked(world: World, outbox: Outbox) -> None:
     row = world.insert(attempts=2, status="FAILED", last_error="before")
     [item] = await claim(outbox)
-    memory = SourceState(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, strays=("a", "b"))
+    memory = SourceState(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, possible_calendars=("a", "b"))
     settlement = Settlement(
         item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=AppliedReference.ROW, binding=BINDING
     )

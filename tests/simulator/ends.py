@@ -167,6 +167,10 @@ class Ends(Stored):
         calendar = found.get("calendarId")
         if not rebuild:
             reopen = row.operation == "CANCEL_EVENT" or found.get("recreate") is True
-            strays = memory.strays if calendar is None or calendar in memory.strays else (*memory.strays, calendar)
-            memory = replace(memory, reopen=memory.reopen or reopen, strays=strays)
+            possible = (
+                memory.possible_calendars
+                if calendar is None or calendar in memory.possible_calendars
+                else (*memory.possible_calendars, calendar)
+            )
+            memory = replace(memory, reopen=memory.reopen or reopen, possible_calendars=possible)
         source.memory = memory

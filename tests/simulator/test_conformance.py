@@ -322,7 +322,7 @@ def memory_of(row: tuple[Any, ...]) -> SourceState:
 
 def ordered(memory: SourceState) -> SourceState:
     """A memory whose strays are in no order."""
-    return replace(memory, strays=tuple(sorted(memory.strays)))
+    return replace(memory, possible_calendars=tuple(sorted(memory.possible_calendars)))
 
 
 async def compare(database: Database, seed: int, steps: int) -> Pair:

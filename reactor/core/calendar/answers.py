@@ -119,7 +119,7 @@ class AnswerRule:
         steps: After which requests.
         reasons: With at least one of these reasons in the body.
         message: With exactly this message in the body.
-        stranger: Only where the body is not Google's.
+        not_google: Only where the body is not Google's.
         in_front: Only where the body says that what stands in front of the API refuses.
     """
 
@@ -129,18 +129,18 @@ class AnswerRule:
     steps: Container[Method] = frozenset(Method)
     reasons: frozenset[str] | None = None
     message: str | None = None
-    stranger: bool = False
+    not_google: bool = False
     in_front: bool = False
 
-    def fits(self, step: Method, status: int, complaint: ErrorBody) -> bool:
+    def fits(self, step: Method, status: int, body: ErrorBody) -> bool:
         """Whether this is the row of an answer."""
         return (
             status in self.statuses
             and step in self.steps
-            and (self.reasons is None or not self.reasons.isdisjoint(complaint.reasons))
-            and (self.message is None or self.message in complaint.messages)
-            and not (self.stranger and complaint.google)
-            and (complaint.in_front or not self.in_front)
+            and (self.reasons is None or not self.reasons.isdisjoint(body.reasons))
+            and (self.message is None or self.message in body.messages)
+            and not (self.not_google and body.google)
+            and (body.in_front or not self.in_front)
         )
 
 
@@ -152,7 +152,7 @@ NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or i
 LEFT_BEHIND = _dead(
     FailureCode.CALENDAR_GONE, "an event of it may be left in a calendar that does not exist or is not shared any more"
 )
-NOBODYS = Dead(
+SERVICE_ACCOUNTS_PRIMARY = Dead(
     FailureCode.CALENDAR_GONE,
     "`primary` is the service account's own calendar, which no person sees; name the shared one, or add a subject",
     Scope.LANE,
@@ -171,11 +171,13 @@ FORBIDDEN = _dead(FailureCode.FORBIDDEN, "the account may not write this event")
 RATE = Retry("rate limited", counts=False, scope=Scope.LANE, kind=RetryKind.RATE)
 QUOTA = Retry("the quota is used up", counts=False, scope=Scope.LANE, after=_HOUR, kind=RetryKind.QUOTA)
 DISABLED = Retry("the Calendar API is disabled for the project", counts=False, scope=Scope.ALL)
-OURS = Retry("Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL)
+DEPLOYMENT_REFUSED = Retry(
+    "Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL
+)
 POLICY = Retry("a policy at Google forbids it", counts=True, scope=Scope.LANE)
 UNKNOWN = Retry("Google forbids it for a reason that is not known", counts=True, scope=Scope.LANE)
 BAD_QUESTION = Retry("Google refuses a request that carries no content", counts=True, kind=RetryKind.QUESTION)
-STRANGER = Retry("answered by something that is not Google", counts=True, outage=True)
+NOT_GOOGLE = Retry("answered by something that is not Google", counts=True, outage=True)
 SERVER = Retry("Google failed", counts=True, outage=True)
 UNSENT = Retry("the request could not be sent", counts=False, scope=Scope.LANE, outage=True)
 LOST = Retry("no answer came; it may have been carried out", counts=True, outage=True)
@@ -193,10 +195,10 @@ TABLE: tuple[AnswerRule, ...] = (
     AnswerRule("server_error", SERVER, {408, *range(500, 600)}),
     AnswerRule("quota_used_up", QUOTA, _AT_THE_DOOR | {429}, reasons=reasons.QUOTAS),
     AnswerRule("rate_limit_429", RATE, {429}),
-    AnswerRule("not_google", STRANGER, range(100, 500), stranger=True),
+    AnswerRule("not_google", NOT_GOOGLE, range(100, 500), not_google=True),
     AnswerRule("rate_limit_403", RATE, _AT_THE_DOOR, reasons=reasons.RATES),
     AnswerRule("api_disabled", DISABLED, _AT_THE_DOOR, reasons=reasons.DISABLED),
-    AnswerRule("deployment_refused", OURS, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
+    AnswerRule("deployment_refused", DEPLOYMENT_REFUSED, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
     AnswerRule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=reasons.ACCOUNT),
     AnswerRule("insufficient_scope", SCOPE, _AT_THE_DOOR, reasons=reasons.SCOPES),
     AnswerRule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=reasons.POLICIES),
@@ -236,7 +238,7 @@ def classify(step: Method, reply: Reply) -> Meaning:
         return LOST if reply.sent else UNSENT
     if 200 <= reply.status < 300:
         return AnswerKind.SUCCESS
-    means = row(step, reply).means
+    means = matching_rule(step, reply).means
     if isinstance(means, AnswerKind):
         return means
     if isinstance(means, Retry) and (asked := _retry_after(reply)) is not None:
@@ -244,18 +246,18 @@ def classify(step: Method, reply: Reply) -> Meaning:
     return quoting(means, reply)
 
 
-def row(step: Method, answer: Response) -> AnswerRule:
+def matching_rule(step: Method, answer: Response) -> AnswerRule:
     """The row of the table that decides about an answer that is no success."""
-    complaint = read_complaint(answer.body)
-    return next(rule for rule in TABLE if rule.fits(step, answer.status, complaint))
+    body = read_error_body(answer.body)
+    return next(rule for rule in TABLE if rule.fits(step, answer.status, body))
 
 
 def quoting(outcome: Refusal, answer: Response) -> Refusal:
     """What follows from an answer, with what of the answer may be written down."""
-    return replace(outcome, said=" ".join([str(answer.status), *read_complaint(answer.body).words]))
+    return replace(outcome, said=" ".join([str(answer.status), *read_error_body(answer.body).words]))
 
 
-def read_complaint(body: bytes) -> ErrorBody:
+def read_error_body(body: bytes) -> ErrorBody:
     """Read an error's body, of the calendar's own shape or of the one that Google's front end uses."""
     try:
         found = json.loads(body)

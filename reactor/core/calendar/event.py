@@ -25,7 +25,7 @@ SEQ = "reactorSeq"
 GENERATION = "reactorGeneration"
 GIVEN = "reactorGiven"
 """Names those of `OPTIONAL` that the application gave; there where it gave any."""
-OURS = frozenset({WORKSPACE, SOURCE, SEQ, GENERATION, GIVEN})
+OUR_PROPERTIES = frozenset({WORKSPACE, SOURCE, SEQ, GENERATION, GIVEN})
 OPTIONAL = ("colorId", "reminders")
 """Fields that are other people's where the application gives none."""
 

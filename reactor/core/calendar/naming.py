@@ -62,5 +62,5 @@ def _is_same(one: RemoteEvent, other: RemoteEvent) -> bool:
 
 def renamed(work: SyncIntent) -> SyncIntent:
     """The work, where the bound event is in the payload's calendar; so are the notes that have the other name."""
-    strays = tuple(name for name in work.strays if name != work.bound_calendar_id)
-    return replace(work, bound_calendar_id=work.payload.calendar_id, strays=strays)
+    possible = tuple(name for name in work.possible_calendars if name != work.bound_calendar_id)
+    return replace(work, bound_calendar_id=work.payload.calendar_id, possible_calendars=possible)

@@ -15,7 +15,7 @@ property, that they were ours.
 from collections.abc import Mapping
 from typing import Any
 
-from reactor.core.calendar.event import GIVEN, OPTIONAL, OURS
+from reactor.core.calendar.event import GIVEN, OPTIONAL, OUR_PROPERTIES
 
 _GOOGLES = frozenset(
     {"kind", "etag", "id", "htmlLink", "created", "updated", "creator", "organizer", "iCalUID", "sequence"}
@@ -39,7 +39,7 @@ def put_more_into(resource: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     ours = _GOOGLES | _CONTRACT | {"extendedProperties"} | _optional(resource, body)
     more = any(value != _USUAL.get(name) for name, value in resource.items() if name not in ours)
     extended = _object(resource.get("extendedProperties"))
-    return more or bool(extended.keys() - {"private"}) or bool(_object(extended.get("private")).keys() - OURS)
+    return more or bool(extended.keys() - {"private"}) or bool(_object(extended.get("private")).keys() - OUR_PROPERTIES)
 
 
 def changes(resource: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ it again meets a tombstone that is known to be ours.
 *Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events
 tell: they say which calendar they are in, and two with the same id and the same version are one event. An event that is
 listed twice counts once, in the version that was seen last, and its calendar goes by either name. To take it for
-another calendar's would make a stray of an event that is alive.
+another calendar's would remove an event that is alive.
 
 *How they are removed.* By an item of its own for each, which only a rebuild makes: a CANCEL_EVENT whose payload names
 the event and the version that was listed, and no source. So it waits for nobody, and no newer state of the source
@@ -29,8 +29,8 @@ from reactor.core.calendar import ids
 from reactor.core.calendar.messages import RemoteEvent, is_etag
 from reactor.core.payload import BadPayloadError, Cancel, Operation, parse, source_key
 
-STRAY = "stray"
-"""The field of the payload that makes it one; what is in it is ours."""
+TARGET_FIELD = "stray"
+"""The field of a payload that makes it a prune target's; only the reactor writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class PruneTarget:
             "operation": Operation.CANCEL_EVENT.value,
             "workspaceId": self.workspace_id,
             "calendarId": self.calendar_id,
-            STRAY: {"eventId": self.event_id, "etag": self.etag},
+            TARGET_FIELD: {"eventId": self.event_id, "etag": self.etag},
         }
 
 
-def parse_stray(workspace_id: UUID, payload: Any) -> PruneTarget | None:
-    """The stray that the payload of a rebuild's child is about, None where it is about a source, or cannot be read.
+def parse_prune_target(workspace_id: UUID, payload: Any) -> PruneTarget | None:
+    """The event that a rebuild's child removes, None where the child is about a source, or its payload cannot be read.
 
     Args:
         workspace_id: The row's workspace.
@@ -73,19 +73,19 @@ def parse_stray(workspace_id: UUID, payload: Any) -> PruneTarget | None:
     """
     if isinstance(payload, bytes):
         payload = _decoded(payload)
-    if not isinstance(payload, dict) or STRAY not in payload:
+    if not isinstance(payload, dict) or TARGET_FIELD not in payload:
         return None
-    found = payload[STRAY] if isinstance(payload[STRAY], dict) else {}
+    found = payload[TARGET_FIELD] if isinstance(payload[TARGET_FIELD], dict) else {}
     wanted = (payload.get("calendarId"), found.get("eventId"), found.get("etag"))
     match wanted:
         case (str(calendar_id), str(event_id), str(etag)) if calendar_id and event_id and is_etag(etag):
             return PruneTarget(str(workspace_id), calendar_id, event_id, etag)
-    raise BadPayloadError([f"{STRAY}: not as a rebuild made it"])
+    raise BadPayloadError([f"{TARGET_FIELD}: not as a rebuild made it"])
 
 
 def _decoded(payload: bytes) -> Any:
-    """The JSON of a payload that may be a stray's; most children's are not, and are not read twice."""
-    if STRAY.encode() not in payload:
+    """The JSON of a payload that may be a prune target's; most children's are not, and are not read twice."""
+    if TARGET_FIELD.encode() not in payload:
         return None
     try:
         return json.loads(payload)
@@ -172,11 +172,11 @@ def plan_prune(
     workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts
 ) -> list[Cancel | PruneTarget]:
     """What of the events of one source is to be removed."""
-    if known.is_nothing and (whole := _cancel(workspace_id, key, events[0])) is not None:
-        return [whole, *_strays(workspace_id, key, events[1:])]
+    if known.is_nothing and (cancelled := _cancel(workspace_id, key, events[0])) is not None:
+        return [cancelled, *_targets(workspace_id, key, events[1:])]
     kept = _kept(workspace_id, key, events, known)
     source = None if _cancel(workspace_id, key, events[0]) is None else key
-    return [*_strays(workspace_id, source, [each for each in events if each is not kept])]
+    return [*_targets(workspace_id, source, [each for each in events if each is not kept])]
 
 
 def _kept(workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts) -> ListedEvent | None:
@@ -211,7 +211,7 @@ def _cancel(workspace_id: str, key: str, listed: ListedEvent) -> Cancel | None:
     return cancel if isinstance(cancel, Cancel) and source_key(source_type, source_id) == key else None
 
 
-def _strays(workspace_id: str, source: str | None, events: Iterable[ListedEvent]) -> list[PruneTarget]:
+def _targets(workspace_id: str, source: str | None, events: Iterable[ListedEvent]) -> list[PruneTarget]:
     return [
         PruneTarget(workspace_id, each.calendar_id, each.event.event_id, each.event.etag, source)
         for each in events

@@ -108,7 +108,7 @@ def _at_home(work: SyncIntent, payload: Cancel, sight: SeenCalendars) -> Dialogu
 
 def _elsewhere(work: SyncIntent, payload: Cancel, home: EventRef) -> list[EventRef]:
     """The current id in every other calendar, and the id that the payload names if it is yet another one."""
-    calendars = [payload.calendar_id, *work.strays]
+    calendars = [payload.calendar_id, *work.possible_calendars]
     places = [work.place(calendar_id, work.generation) for calendar_id in calendars if calendar_id != home.calendar_id]
     if payload.google_event_id not in (None, home.event_id):
         places.append(EventRef(payload.calendar_id, str(payload.google_event_id)))
@@ -214,10 +214,10 @@ def _delete(place: EventRef, etag: str, sight: SeenCalendars) -> Dialogue[Answer
     return means
 
 
-def remove_stray(stray: PruneTarget) -> Dialogue[Done]:
+def remove_target(target: PruneTarget) -> Dialogue[Done]:
     """Remove an event if it still is the version that was listed; if it is not, it stays."""
     sight = SeenCalendars()
-    means = yield from _delete(EventRef(stray.calendar_id, stray.event_id), stray.etag, sight)
+    means = yield from _delete(EventRef(target.calendar_id, target.event_id), target.etag, sight)
     if means is AnswerKind.ABSENT:
-        yield from sight.confirm(stray.calendar_id)
-    return Done(stray.event_id, stray.calendar_id, 0)
+        yield from sight.confirm(target.calendar_id)
+    return Done(target.event_id, target.calendar_id, 0)

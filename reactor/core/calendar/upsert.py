@@ -126,7 +126,7 @@ def _leftovers(work: SyncIntent, payload: Upsert) -> list[tuple[EventRef, str | 
     places: dict[EventRef, str | None] = {}
     if work.bound and work.moves:
         places[work.bound] = work.known_etag
-    for calendar_id in work.strays:
+    for calendar_id in work.possible_calendars:
         if calendar_id != payload.calendar_id:
             places.setdefault(work.place(calendar_id, work.generation), None)
     return list(places.items())
@@ -144,14 +144,14 @@ def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list
     place, bound = written.place, work.bound_calendar_id
     left = work.moves and bound in unseen
     another = left and payload.calendar_id == PRIMARY and may_be_primary(str(bound))
-    strays = tuple(name for name in unseen if not (another and name == bound))
+    possible = tuple(name for name in unseen if not (another and name == bound))
     done = Done(
         place.event_id,
         own_name(place.calendar_id, written.event.calendar),
-        work.generation if strays else written.generation,
+        work.generation if possible else written.generation,
         None if written.shared else written.etag,
-        strays=strays,
-        note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if strays else "",
+        possible_calendars=possible,
+        note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if possible else "",
     )
     if not left or another:
         return done

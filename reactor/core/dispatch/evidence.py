@@ -44,7 +44,7 @@ CAPACITY = 20_000
 class Answered(IntEnum):
     """Who got an answer since an item failed; each includes those before it."""
 
-    NOBODY = 0
+    NONE = 0
     """Nobody, or the item has not failed in this process."""
     NEIGHBOUR = 1
     """Another item of its workspace."""
@@ -94,10 +94,10 @@ class AnswerHistory:
         """Who got an answer since the item failed last; to be asked when it is sent."""
         failed = self._failed.get(item.id)
         if failed is None:
-            return Answered.NOBODY
+            return Answered.NONE
         if self._workspaces.but(item.workspace_id) > failed:
             return Answered.WORKSPACE
-        return Answered.NEIGHBOUR if self._items.but(item.id) > failed else Answered.NOBODY
+        return Answered.NEIGHBOUR if self._items.but(item.id) > failed else Answered.NONE
 
     def take_in(self, item: Item, outcome: Outcome) -> None:
         """Take in what a request came to for an item.

@@ -32,7 +32,7 @@ class QueuedItem:
     item: Item
     work: SyncIntent
     claimed_at: float
-    answered: Answered = Answered.NOBODY
+    answered: Answered = Answered.NONE
 
 
 class LaneStatus(StrEnum):
