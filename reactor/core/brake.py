@@ -40,10 +40,10 @@ A replica of an older release counts for itself what it claims. What it has in h
 (a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let through a
 limit each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
 
-**What is not counted.** Children of a rebuild: they were counted before they were made, the removals of extra events among them. (The state
-may change while it is read; a portion with more cancels than were counted is not written, and all is counted anew.)
-Cancels of sources without an event. What is given back, requeued, or tried again is one cancel of one source, and
-counts once.
+**What is not counted.** Children of a rebuild: they were counted before they were made, the removals of extra events
+among them. (The state may change while it is read; a portion with more cancels than were counted is not written, and
+all is counted anew.) Cancels of sources without an event. An item that is released, requeued, or tried again is one
+cancel of one source, and counts once.
 
 **What stops.** Claims of that workspace, in every replica at once: the statement that claims reads the stopped
 workspaces. What was claimed is given back as it was, so the order of each source stays what it is; what is under way

@@ -71,7 +71,7 @@ class OutboxRow:
         ended_ago: Seconds since it ended.
         sqlstate: Why the server refuses to change it, None where it does not.
         retry_in: Seconds until that is tried again.
-        hands: Who has it, where it is PROCESSING.
+        custody: Who has it, where it is PROCESSING.
         session: The session that has it, or that has locked the row.
     """
 
@@ -88,7 +88,7 @@ class OutboxRow:
     ended_ago: float | None = None
     sqlstate: str | None = None
     retry_in: float = 0.0
-    hands: Custody | None = None
+    custody: Custody | None = None
     session: SessionFacts | None = None
 
     @property
@@ -129,12 +129,12 @@ class ViewState:
     """What the application's view says.
 
     Attributes:
-        wish: Whether it has the event.
+        presence: Whether it has the event.
         calendar_id: In which calendar.
         problem: Why it is not known.
     """
 
-    wish: Presence = Presence.UNKNOWN
+    presence: Presence = Presence.UNKNOWN
     calendar_id: str | None = field(default=None, repr=False)
     problem: str = "there is no view calendar_source_events"
 
@@ -168,7 +168,7 @@ class Chain:
         rows: The source's open rows, the newest state first.
         ahead: How many of the workspace's items are due before the newest one.
         met: What the workspace's waiting rows met when they were tried, with how many each, the most frequent first.
-        letters: Its dead letters, the newest state first.
+        dead_letters: Its dead letters, the newest state first.
         finished: Its completed rows that are left, the newest state first.
         memory: What is remembered of it, None where nothing is.
         binding: Where the application's own record says that the event is.
@@ -185,7 +185,7 @@ class Chain:
     rows: tuple[OutboxRow, ...] = ()
     ahead: int = 0
     met: tuple[str, ...] = ()
-    letters: tuple[OutboxRow, ...] = ()
+    dead_letters: tuple[OutboxRow, ...] = ()
     finished: tuple[OutboxRow, ...] = ()
     memory: SourceState | None = None
     binding: EventRef | None = None
@@ -203,9 +203,9 @@ class Chain:
         return self.memory.floor_seq if self.memory else 0
 
     @property
-    def letter(self) -> OutboxRow | None:
+    def dead_letter(self) -> OutboxRow | None:
         """The dead letter that has the last word, None where a newer state was settled or waits."""
-        letter = next(iter(self.letters), None)
+        letter = next(iter(self.dead_letters), None)
         if letter is None or self.rows or letter.seq < self.floor:
             return None
         overruled = any(letter.is_followed_by(row) for row in self.finished if row.code is None)
@@ -222,12 +222,14 @@ class Chain:
     @property
     def is_shown(self) -> bool:
         """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
-        return self.seen.sight is EventPresence.ALIVE if self.seen else self.place is not None
+        return self.seen.presence is EventPresence.ALIVE if self.seen else self.place is not None
 
     def shows(self, row: OutboxRow) -> bool:
         """Whether Google, if it was asked, shows the state of a row, or a newer one."""
         seen = self.seen
-        return seen is not None and seen.sight is EventPresence.ALIVE and seen.seq is not None and seen.seq >= row.seq
+        return (
+            seen is not None and seen.presence is EventPresence.ALIVE and seen.seq is not None and seen.seq >= row.seq
+        )
 
     @property
     def is_cancelled(self) -> bool:
