@@ -74,7 +74,7 @@ class Item:
         age: Seconds since the row was inserted, at the claim, by the database's clock.
         is_child: Whether a rebuild made it; it then moves the floor only where it was applied.
         memory: What is remembered of the source.
-        consent: The workspace's connection.
+        connection: The workspace's connection.
         lease_no: The lease of the session that claimed it: every later write for the claim is fenced with it.
         losses: How often in a row a worker was lost that had it in hand.
     """
@@ -91,7 +91,7 @@ class Item:
     age: float
     is_child: bool
     memory: SourceState
-    consent: WorkspaceConnection
+    connection: WorkspaceConnection
     lease_no: int = 0
     losses: int = 0
 
@@ -148,9 +148,9 @@ class Settlement:
             what is remembered.
         binding: The binding to write, None for none.
         unbind: Whether the source's binding is to be removed.
-        invalid_consent: The version of the token that failed; the connection is marked invalid only if it is still the
-            stored one. If it is not, a person has connected again meanwhile: an item that would be dead-lettered for
-            AUTH then becomes PENDING, with its attempts as they were.
+        dead_token_version: The version of the token that failed; the connection is marked invalid only if that token is
+            still the stored one. If it is not, a person has connected again meanwhile: an item that would be
+            dead-lettered for AUTH then becomes PENDING, with its attempts as they were.
         newer: The place of a newer state that Google shows, for which this one is put away. If nobody here knows that
             place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
     """
@@ -166,7 +166,7 @@ class Settlement:
     applied: AppliedReference | Any | None = field(default=None, repr=False)
     binding: Binding | None = None
     unbind: bool = False
-    invalid_consent: str | None = None
+    dead_token_version: str | None = None
     newer: int | None = None
 
 

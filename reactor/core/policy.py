@@ -216,7 +216,7 @@ def _died(item: Item, work: SyncIntent, dead: Dead) -> Settlement:
     return replace(
         settlement,
         memory=_unseen(item, work, dead) if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
-        invalid_consent=item.consent.version if dead.connection_invalid else None,
+        dead_token_version=item.connection.version if dead.connection_invalid else None,
     )
 
 

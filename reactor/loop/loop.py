@@ -317,7 +317,7 @@ class Loop:
         self._lanes.answer_history.take_in(entry.item, outcome)
         if isinstance(outcome, Retry):
             return
-        if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):
+        if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.connection.version):
             end = self._release_unknown(entry.item, entry.work)
         else:
             end = self._decide(entry, outcome)

@@ -30,7 +30,7 @@ class LogObserver(Observer):
         if not written:
             log.warning("claim_lost", **_about(item))
             return
-        if settlement.invalid_consent is not None:
+        if settlement.dead_token_version is not None:
             log.warning("connection_invalid", workspace_id=str(item.workspace_id), problem=settlement.last_error)
         match settlement.status:
             case "COMPLETED" if settlement.binding is not None and settlement.last_error is not None:

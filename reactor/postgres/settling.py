@@ -77,9 +77,9 @@ class SettleResult:
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     """Divide settlements into what is to be written together, each in the order of the ids."""
     ordered = sorted(settlements, key=lambda settlement: settlement.item.id)
-    refused = [settlement for settlement in ordered if settlement.invalid_consent is not None]
+    refused = [settlement for settlement in ordered if settlement.dead_token_version is not None]
     late = [settlement for settlement in ordered if settlement.newer is not None]
-    plain = [each for each in ordered if each.invalid_consent is None and each.newer is None]
+    plain = [each for each in ordered if each.dead_token_version is None and each.newer is None]
     return [group for group in (plain, refused, late) if group]
 
 
@@ -240,7 +240,7 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
     if settlements[0].newer is not None:
         async with connection.transaction():
             return await _write(connection, await _in_order(connection, settlements))
-    if settlements[0].invalid_consent is None:
+    if settlements[0].dead_token_version is None:
         return await _write(connection, settlements)
     async with connection.transaction():
         cursor = await connection.execute(
@@ -248,7 +248,9 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
         )
         stored: dict[UUID, str] = dict(await cursor.fetchall())
         failed = {
-            each.item.workspace_id for each in settlements if stored.get(each.item.workspace_id) == each.invalid_consent
+            each.item.workspace_id
+            for each in settlements
+            if stored.get(each.item.workspace_id) == each.dead_token_version
         }
         await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
         return await _write(connection, [_under(each, stored) for each in settlements])
@@ -280,7 +282,7 @@ def _to_be_written(settlement: Settlement) -> Settlement:
 def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
     """What becomes of the item, seeing which token is stored, or that somebody is changing it at this moment."""
     token = stored.get(settlement.item.workspace_id)
-    if token == settlement.invalid_consent:
+    if token == settlement.dead_token_version:
         return settlement
     return _replaced(settlement, delay=_WAIT_FOR_CONNECTION if token is None else 0.0)
 

@@ -55,7 +55,7 @@ def claimed(number: int, source: int, *, version: str = "v1", key: str | None = 
         age=0.0,
         is_child=False,
         memory=SourceState(),
-        consent=WorkspaceConnection("encrypted", version),
+        connection=WorkspaceConnection("encrypted", version),
     )
 
 

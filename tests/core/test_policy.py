@@ -47,7 +47,7 @@ def item(payload: Any = None, **fields: Any) -> Item:
         "age": 1.0,
         "is_child": False,
         "memory": SourceState(),
-        "consent": WorkspaceConnection("encrypted", "v1"),
+        "connection": WorkspaceConnection("encrypted", "v1"),
     }
     return Item(**known | fields)
 
@@ -340,8 +340,8 @@ def test_an_event_that_a_person_deleted_is_unbound() -> None:
 
 
 def test_only_a_dead_token_invalidates_the_connection() -> None:
-    assert end(item(), answers.REVOKED).invalid_consent == "v1"
-    assert end(item(), answers.FORBIDDEN).invalid_consent is None
+    assert end(item(), answers.REVOKED).dead_token_version == "v1"
+    assert end(item(), answers.FORBIDDEN).dead_token_version is None
 
 
 # Again

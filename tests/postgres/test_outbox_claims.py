@@ -62,8 +62,8 @@ async def test_an_item_carries_all_that_is_needed(world: World, outbox: Outbox) 
         True,
         {"x", "y"},
     )
-    assert item.consent.token == "v1:k:abc"
-    assert item.consent.version == world.one("select md5('v1:k:abc')")
+    assert item.connection.token == "v1:k:abc"
+    assert item.connection.version == world.one("select md5('v1:k:abc')")
     found = world.row(row)
     assert (found["status"], found["lease_no"], found["attempts"]) == ("PROCESSING", item.lease_no, 1)
 

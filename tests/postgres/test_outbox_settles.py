@@ -283,7 +283,7 @@ def auth(item: Item) -> Settlement:
         failure_code=FailureCode.AUTH,
         last_error="Connect again.",
         moves_floor=True,
-        invalid_consent=item.consent.version,
+        dead_token_version=item.connection.version,
     )
 
 
@@ -312,7 +312,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_blamed(world: World, o
     assert world.status(row) == ("PENDING", 1, None)
     assert (world.memory() or {"floor_seq": 0})["floor_seq"] == 0
     [again] = await claim(outbox)
-    assert again.consent.token == "new"
+    assert again.connection.token == "new"
 
 
 @pytest.mark.parametrize("commits", [True, False])
@@ -331,8 +331,8 @@ async def test_a_reconnect_at_the_same_moment_leaves_nothing_dead(
     while not (items := await claim(outbox)):  # noqa: ASYNC110
         await trio.sleep(0.01)
     [again] = items
-    assert again.consent.token == ("new" if commits else "token")
-    await outbox.settle([auth(again) if again.consent == item.consent else Settlement(again, "COMPLETED", 0)])
+    assert again.connection.token == ("new" if commits else "token")
+    await outbox.settle([auth(again) if again.connection == item.connection else Settlement(again, "COMPLETED", 0)])
     assert (world.status(row)[0], is_valid(world)) == (("COMPLETED", True) if commits else ("DEAD_LETTER", False))
 
 

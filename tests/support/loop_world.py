@@ -205,7 +205,7 @@ class FakeOutbox:
             age=now - row.born,
             is_child=False,
             memory=self.memories.get((row.workspace_id, key), SourceState()),
-            consent=WorkspaceConnection(f"encrypted {version}", version),
+            connection=WorkspaceConnection(f"encrypted {version}", version),
         )
         self.claimed[row.id] = item
         return item
@@ -233,7 +233,7 @@ class FakeOutbox:
         row.status, row.attempts, row.code = settlement.status, settlement.attempts, code
         if settlement.memory is not None:
             self.memories[item.workspace_id, item.source_key] = settlement.memory
-        if settlement.invalid_consent == self.consents.get(item.workspace_id, "v1"):
+        if settlement.dead_token_version == self.consents.get(item.workspace_id, "v1"):
             self.invalid.add(item.workspace_id)
         if settlement.status in ("PENDING", "FAILED"):
             row.due = trio.current_time() + settlement.delay

@@ -102,7 +102,7 @@ class Batch:
 
     Attributes:
         lane: Whose.
-        entries: The items, never two of one source, all under the same consent.
+        entries: The items, never two of one source, all under the same connection.
         sent_at: When.
         ticket: The lane's guard's.
         process_ticket: The process's guard's.
@@ -116,7 +116,7 @@ class Batch:
 
 
 def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], Answered]) -> list[QueuedItem]:
-    """Take from the queue what may travel as one: of different sources, under one consent.
+    """Take from the queue what may travel as one: of different sources, under one connection.
 
     An item that failed while somebody else was answered travels alone. Where it takes a whole request down, it is then
     the only one in it, and what the request comes to is its own.
@@ -127,7 +127,7 @@ def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], A
     sources = {first.item.source_key}
     while queue and len(entries) < most and not first.answered:
         item = queue[0].item
-        if item.source_key in sources or item.consent.version != first.item.consent.version or answered(item):
+        if item.source_key in sources or item.connection.version != first.item.connection.version or answered(item):
             break
         sources.add(item.source_key)
         entries.append(queue.popleft())
