@@ -17,7 +17,7 @@ workspace that was stopped for two days would pay for the next minute of an outa
 Google cannot digest, and which is the only one of its deployment, is tried once a minute until another comes.
 
 *A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
-that could be charged for an outage travels alone (`reactor.core.dispatch.lane.together`), and pays for nothing but
+that could be charged for an outage travels alone (`reactor.core.dispatch.lane.take_batch`), and pays for nothing but
 itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the

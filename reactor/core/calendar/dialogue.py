@@ -111,20 +111,20 @@ class SeenCalendars:
 
 
 def read(
-    place: EventRef, sight: SeenCalendars, *, pause: float = 0.0, whole: bool = False
+    place: EventRef, seen: SeenCalendars, *, pause: float = 0.0, whole: bool = False
 ) -> Dialogue[RemoteEvent | AnswerKind]:
     """The event at a place; MISSING or GONE where there is none, or where the calendar cannot be seen.
 
     Args:
         place: Where.
-        sight: Told that the calendar was seen.
+        seen: Told that the calendar was seen.
         pause: Seconds to wait before.
         whole: Whether all that the event holds is wanted.
     """
     means, answer = yield from ask(messages.get(place, whole=whole), pause=pause)
     if means is not AnswerKind.SUCCESS:
         return means
-    sight.saw(place)
+    seen.saw(place)
     found = messages.remote(answer)
     if found is None or found.event_id != place.event_id:
         raise Finished(UNREADABLE)

@@ -28,7 +28,7 @@ def may_be_primary(calendar_id: str) -> bool:
     return not calendar_id.endswith(_OF_NO_ACCOUNT)
 
 
-def resolved(work: SyncIntent, sight: SeenCalendars) -> Dialogue[tuple[SyncIntent, RemoteEvent | None]]:
+def resolved(work: SyncIntent, seen: SeenCalendars) -> Dialogue[tuple[SyncIntent, RemoteEvent | None]]:
     """Find out whether an event that is remembered under another name is where it is wanted.
 
     Where the event is under neither name, the calendar that is remembered is looked for. If it cannot be seen, it is
@@ -40,15 +40,15 @@ def resolved(work: SyncIntent, sight: SeenCalendars) -> Dialogue[tuple[SyncInten
     bound = work.bound
     assert bound is not None, "asked without a bound event"  # noqa: S101  (a caller's bug)
     here = EventRef(work.payload.calendar_id, bound.event_id)
-    found = yield from read(here, sight, whole=True)
+    found = yield from read(here, seen, whole=True)
     event = found if isinstance(found, RemoteEvent) else None
     if event is not None and event.calendar == bound.calendar_id:
         return renamed(work), event
-    there = yield from read(bound, sight)
+    there = yield from read(bound, seen)
     if isinstance(there, RemoteEvent):
         same = event is not None and _is_same(event, there)
     elif event is None:
-        same = yield from sight.sees(bound.calendar_id)
+        same = yield from seen.sees(bound.calendar_id)
     else:
         same = False
     return (renamed(work), event) if same else (work, None)

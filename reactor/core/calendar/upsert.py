@@ -80,43 +80,43 @@ class WrittenEvent:
 
 def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
     """Write the source's event, and remove it from where it should not be any more."""
-    sight = SeenCalendars()
+    seen = SeenCalendars()
     unknown = work.of_unknown_account
     written: WrittenEvent | None = None
     found: RemoteEvent | None = None
     if work.uncertain:
         if work.known_etag and not work.recreate:
-            written = yield from _Writing(work, payload, sight).under_another_name(work.known_etag)
+            written = yield from _Writing(work, payload, seen).under_another_name(work.known_etag)
         if written is not None:
             work = renamed(work)
         else:
-            work, found = yield from resolved(work, sight)
+            work, found = yield from resolved(work, seen)
     if work.bound and work.remakes:
-        yield from remove_all_generations(work, work.bound, sight, work.known_etag)
+        yield from remove_all_generations(work, work.bound, seen, work.known_etag)
     if written is None:
-        written = yield from _Writing(work, payload, sight, unknown=unknown).start(found)
+        written = yield from _Writing(work, payload, seen, unknown=unknown).start(found)
     try:
-        unseen = yield from _clear_leftovers(work, payload, written, sight)
+        unseen = yield from _clear_leftovers(work, payload, written, seen)
     except Finished as end:
         if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
-            yield from remove(work, written.place, sight, written.etag)
+            yield from remove(work, written.place, seen, written.etag)
         raise
     return _done(work, payload, written, unseen)
 
 
 def _clear_leftovers(
-    work: SyncIntent, payload: Upsert, written: WrittenEvent, sight: SeenCalendars
+    work: SyncIntent, payload: Upsert, written: WrittenEvent, seen: SeenCalendars
 ) -> Dialogue[list[str]]:
     """Remove the event from other calendars; return those that cannot be seen."""
     unseen: list[str] = []
     for place, etag in _leftovers(work, payload):
         try:
-            if place.calendar_id not in sight.unseen:
-                yield from remove_all_generations(work, place, sight, etag, spare=written.event)
+            if place.calendar_id not in seen.unseen:
+                yield from remove_all_generations(work, place, seen, etag, spare=written.event)
         except Finished as end:
             if end.outcome != NO_CALENDAR:
                 raise
-        if place.calendar_id in sight.unseen:
+        if place.calendar_id in seen.unseen:
             unseen.append(place.calendar_id)
     return unseen
 
@@ -166,14 +166,14 @@ class _Writing:
     Args:
         work: For whom.
         payload: What is wanted.
-        sight: The calendars that were seen.
+        seen: The calendars that were seen.
         unknown: Whether the event that is remembered may be in another account's `primary`.
     """
 
-    def __init__(self, work: SyncIntent, payload: Upsert, sight: SeenCalendars, *, unknown: bool = False) -> None:
+    def __init__(self, work: SyncIntent, payload: Upsert, seen: SeenCalendars, *, unknown: bool = False) -> None:
         self._work = work
         self._payload = payload
-        self._sight = sight
+        self._seen = seen
         self._unknown = unknown
         self._generation = work.generation
         self._place = work.place(payload.calendar_id, work.generation)
@@ -220,7 +220,7 @@ class _Writing:
         if means is AnswerKind.SUCCESS:
             return replace(self._written(answer), anew=anew)
         self._taken = True
-        self._sight.saw(self._place)
+        self._seen.saw(self._place)
         return (yield from self._look())
 
     def _look(self, pause: float = 0.0) -> Dialogue[WrittenEvent]:
@@ -242,7 +242,7 @@ class _Writing:
         if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
             return (yield from self._lost())
         if self._bound:
-            yield from self._sight.confirm(self._place.calendar_id, anew=True)
+            yield from self._seen.confirm(self._place.calendar_id, anew=True)
             if not (self._work.may_revive or self._unknown):
                 raise Finished(EVENT_GONE)
         return (yield from self._insert(self._generation))
@@ -304,7 +304,7 @@ class _Writing:
 
     def _lost(self) -> Dialogue[WrittenEvent]:
         """The id is of no use any more."""
-        yield from self._sight.confirm(self._place.calendar_id)
+        yield from self._seen.confirm(self._place.calendar_id)
         if not self._work.may_revive:
             raise Finished(EVENT_GONE)
         return (yield from self._insert(self._following()))
@@ -316,7 +316,7 @@ class _Writing:
         self._reads += 1
         if self._reads > _READS:
             raise Finished(CHANGING)
-        return (yield from read(place, self._sight, pause=pause, whole=True))
+        return (yield from read(place, self._seen, pause=pause, whole=True))
 
     def _body(self, sequence: int = 0) -> dict[str, object]:
         """The event's body; `sequence` is left to Google until it insists on the one that it has."""

@@ -25,7 +25,7 @@ be had) needs the answer of another workspace.
 
 Memory is bounded. Of the answers only the last one is kept, and the last one of anybody else than that one's item, and
 workspace: these two answer the question for every item. Failures are kept for as many items as `CAPACITY`; what is
-forgotten is free once more. The question is asked when the request leaves (`Ready.answered`), since answers that come
+forgotten is free once more. The question is asked when the request leaves (`QueuedItem.answered`), since answers that come
 while it is under way do not count: it may have met the end of the outage that they come after.
 """
 
