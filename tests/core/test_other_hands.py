@@ -56,7 +56,7 @@ def test_an_event_whose_marks_another_program_took_away_stays_ours(
     """Where it is remembered, or an attempt was: it is neither made a second time nor left where it is to go."""
     memory = bound(google)
     written_by_hand(google, memory["bound_event_id"], {"extendedProperties": None})
-    outcome = done(google.run(work(wanted, seq=2, **(memory if settled else {"strays": (CALENDAR,)}))))
+    outcome = done(google.run(work(wanted, seq=2, **(memory if settled else {"possible_calendars": (CALENDAR,)}))))
     assert google.titles() == (["edited"] if "event" in wanted else [])
     if "event" in wanted:
         done(google.run(work(upsert_json("again"), seq=3, **memory | {"etag": outcome.etag})))

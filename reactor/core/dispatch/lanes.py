@@ -211,7 +211,7 @@ class Lanes:
         self.in_flight_items -= 1
         if lane.in_flight_items == 0:
             lane.condemned = None
-        self._reopened |= workspace_id in self._overdrawn
+        self._reopened |= bool(self._overdrawn) and workspace_id in self._overdrawn
         if workspace_id in self._excluded:
             self._refresh(lane, now)
 
