@@ -1,4 +1,4 @@
-"""An item of the outbox while we have it in hand, and what is to become of it."""
+"""An item of the outbox while it is claimed, and the outcome to write for it."""
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -10,17 +10,17 @@ from reactor.core.outcome import FailureCode
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What is remembered of a source, from `sync_sources`.
+    """What the database remembers of a source, a row of `sync_sources`.
 
     Attributes:
         floor_seq: States below it are too old to be sent.
-        generation: Takes part in the event's id.
+        generation: The number in the event's id that rises when an id becomes unusable.
         event_id: The event that is known to exist, None where there is none.
         calendar_id: The calendar that it is in.
         etag: Its version after our last write.
         cancelled: Whether we removed the event ourselves.
-        reopen: Whether an attempt whose outcome nobody learned may have removed the event.
-        possible_calendars: The calendars in which attempts whose outcome nobody learned may have left the event.
+        reopen: Whether an attempt of unknown outcome may have removed the event.
+        possible_calendars: Calendars in which attempts of unknown outcome may have left the event.
     """
 
     floor_seq: int = 0
@@ -70,13 +70,13 @@ class Item:
         operation: UPSERT_EVENT, CANCEL_EVENT or REBUILD_ALL.
         payload: As the application wrote it, not checked: JSON text in bytes, or `Oversized`.
         attempts: How many attempts have failed so far.
-        max_attempts: How many may.
+        max_attempts: How many may fail before it is a dead letter.
         age: Seconds since the row was inserted, at the claim, by the database's clock.
         is_child: Whether a rebuild made it; it then moves the floor only where it was applied.
         memory: What is remembered of the source.
         connection: The workspace's connection.
         lease_no: The lease of the session that claimed it: every later write for the claim is fenced with it.
-        losses: How often in a row a worker was lost that had it in hand.
+        losses: How many workers in a row were lost while they had it claimed.
     """
 
     id: UUID
@@ -125,7 +125,7 @@ Status = Literal["PENDING", "COMPLETED", "FAILED", "DEAD_LETTER"]
 
 
 class AppliedReference(Enum):
-    """A payload that is named and not carried."""
+    """Names a payload that the database has already."""
 
     ROW = auto()
     """The row's own, as it stands there, to the last digit."""
@@ -133,7 +133,7 @@ class AppliedReference(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What becomes of a claimed item; written in one transaction with others, then its lock is given back.
+    """The outcome of a claimed item, written in one transaction with others; then its lock is released.
 
     Attributes:
         item: The item.
@@ -151,8 +151,8 @@ class Settlement:
         dead_token_version: The version of the token that failed; the connection is marked invalid only if that token is
             still the stored one. If it is not, a person has connected again meanwhile: an item that would be
             dead-lettered for AUTH then becomes PENDING, with its attempts as they were.
-        newer: The place of a newer state that Google shows, for which this one is put away. If nobody here knows that
-            place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
+        newer: The place of a newer state that Google shows, for which this one is put away. If the database does not
+            know that place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
     """
 
     item: Item
@@ -171,10 +171,10 @@ class Settlement:
 
 
 class SettlementResult(Enum):
-    """What became of a settlement that was to be written."""
+    """The result of writing a settlement."""
 
     WRITTEN = auto()
     LOST = auto()
-    """The claim is not ours any more; what was done in its name is dropped."""
+    """The claim is not ours any more; the settlement is dropped."""
     WAITING = auto()
-    """A lock of another session is in the way. The item is still ours and is to be written later, by itself."""
+    """A lock of another session is in the way. The item is still claimed by us; its settlement is written later."""

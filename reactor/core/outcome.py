@@ -1,4 +1,4 @@
-"""What became of an attempt, as a value: the language between whoever talks to Google and whoever settles the item."""
+"""The outcome of an attempt, as a value: what the code that talks to Google returns to the code that settles items."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
@@ -20,7 +20,7 @@ class FailureCode(StrEnum):
     BAD_REQUEST = auto()
     """Google refused the event's content."""
     EVENT_GONE = auto()
-    """Somebody deleted the event in the calendar; a rebuild brings it back."""
+    """A person deleted the event in the calendar; a rebuild brings it back."""
     CALENDAR_GONE = auto()
     """The calendar does not exist or is not shared with the account any more."""
     FORBIDDEN = auto()
@@ -28,11 +28,11 @@ class FailureCode(StrEnum):
     EXHAUSTED = auto()
     """All attempts failed."""
     WORKER_LOST = auto()
-    """The worker died with the item in hand, as often as attempts are allowed."""
+    """The worker died with the item in flight, as often as attempts are allowed."""
 
 
 class Scope(StrEnum):
-    """Whom a failure holds back."""
+    """Which items a failure holds back."""
 
     ITEM = auto()
     LANE = auto()
@@ -42,7 +42,7 @@ class Scope(StrEnum):
 
 
 class RetryKind(StrEnum):
-    """What a retry is, where something is decided by it."""
+    """The kinds of retries that decisions depend on."""
 
     RATE = auto()
     """The other side limits the rate: the limits lower theirs."""
@@ -68,7 +68,7 @@ class Done:
     """
 
     event_id: str
-    calendar_id: str = field(repr=False)  # somebody's e-mail address
+    calendar_id: str = field(repr=False)  # may be a person's e-mail address
     generation: int
     etag: str | None = None
     possible_calendars: tuple[str, ...] = field(default=(), repr=False)
@@ -154,7 +154,7 @@ class Expanded:
 
     Attributes:
         children: How many it made this time.
-        left_alone: Events that it left alone, since nobody knows what they should be.
+        left_alone: Events that it left alone, because it is not known what they should be.
     """
 
     children: int

@@ -246,7 +246,7 @@ def _day(moment: date) -> date:
 
 
 def _later(end: datetime, start: datetime) -> bool:
-    """Whether `end` is after `start`; where only one has an offset, Google must say, since it knows the zones."""
+    """Whether `end` is after `start`; where only one has an offset, Google decides, because it knows the zones."""
     if (end.utcoffset() is None) != (start.utcoffset() is None):
         return True
     return end > start

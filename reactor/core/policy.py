@@ -1,13 +1,12 @@
-"""What is sent for a claimed item, and what becomes of it: the rules of retries, dead letters and memory in one place.
+"""What is sent for a claimed item, and its outcome: the rules of retries, dead letters and memory in one place.
 
-*Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
-everybody says nothing about the item: a failure that an outage explains counts only where another item was answered
-meanwhile (`reactor.core.dispatch.evidence`), and rate limits, requests that were never sent, a wrong client secret and
-a key that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either:
-the lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing
-else of its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts
-and replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
-edits.
+*Attempts count only what an item did itself.* An attempt that failed because of Google, the network or the deployment
+says nothing about the item: a failure that an outage explains counts only where another item was answered meanwhile
+(`reactor.core.dispatch.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key that
+cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either: the lane is
+held back, and the row is not due before a pause. A rebuild's pause grows, because while it is due nothing else of its
+workspace is claimed: it waits for as long as its row has existed. So the pauses double, over restarts and replicas,
+without a count; where the lane is held back too they are twice as long, so that the lane opens first, for edits.
 
 *A quota is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar that
 never do. So for an item that is older than a day it counts, and a person gets to see it as a dead letter. A backlog of
@@ -21,8 +20,9 @@ that could be charged for an outage travels alone (`reactor.core.dispatch.lane.t
 itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
-best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away. A
-rebuild's child moves it when it is applied, and only then: what it lies beyond may still be put back if it dies.
+best there is. A cancel always moves it, because falling back to an older state would bring back the event that was to
+go away. A rebuild's child moves it when it is applied, and only then: what it lies beyond may still be put back if it
+dies.
 
 *What an attempt may have left behind.* Only `Done` says what Google holds. Every other end may come after a request
 that was carried out: a time-out, a refusal of the second request of two, a task that was cancelled. So every other end
@@ -54,13 +54,13 @@ AGE_BOUND = 86_400.0
 LONGEST_ERROR = 500
 """Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
 UNEXPECTED_ERROR = "its handling met an unexpected error; the log has it"
-"""What is written as `last_error` then."""
+"""The `last_error` of an item whose handling met an unexpected error."""
 
 _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
 
 
 def prepare(item: Item) -> SyncIntent | Settlement:
-    """Say what is wanted from Google for an item, or what becomes of it without asking Google."""
+    """Say what is wanted from Google for an item, or how it ends without asking Google."""
     target = None
     try:
         if item.is_child:
@@ -97,13 +97,13 @@ def settle(
     random: float,
     ceiling: int,
 ) -> Settlement:
-    """Say what becomes of an item.
+    """Say how an item ends after an attempt.
 
     Args:
         item: The item.
         work: What was wanted for it.
-        outcome: What came of that.
-        answered: Who was answered between the item's last failure and the moment when it was sent.
+        outcome: The outcome of the attempt.
+        answered: Which other requests were answered between the item's last failure and the moment when it was sent.
         random: From [0, 1); the jitter of the pause.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
     """
@@ -131,10 +131,10 @@ def settle(
 
 
 def fail_unexpectedly(item: Item, work: SyncIntent | None, *, random: float, ceiling: int) -> Settlement:
-    """Say what becomes of an item whose handling met an error that nobody expected: it costs an attempt.
+    """Say how an item ends whose handling met an unexpected error: it costs an attempt.
 
-    An error that always comes back ends so, after some tries, in a dead letter that a person sees, and one that came by
-    chance costs little. Anything may have been what failed, so this relies on little.
+    An error that always comes back ends, after some tries, in a dead letter that a person sees, and one that came by
+    chance costs little. Any part of the code may have failed, so this function relies on little.
 
     Args:
         item: The item.
@@ -152,7 +152,7 @@ def fail_unexpectedly(item: Item, work: SyncIntent | None, *, random: float, cei
 
 
 def release_unknown(item: Item, work: SyncIntent) -> Settlement:
-    """Give back an item that was sent, or may have been: nobody learned what came of it, and it is nobody's fault."""
+    """Release an item that was sent, or may have been: its outcome is unknown, and it is not the item's fault."""
     return Settlement(item, "PENDING", item.attempts, memory=_noted(item, work))
 
 
@@ -264,7 +264,7 @@ def _counts(item: Item, retry: Retry, answered: Answered) -> bool:
 
 
 def _noted(item: Item, work: SyncIntent) -> SourceState | None:
-    """The memory with a note of an attempt whose outcome nobody learned; None where it says so already."""
+    """The memory with a note of an attempt of unknown outcome; None where the memory has that note already."""
     memory = item.memory
     if isinstance(work.payload, Rebuild | PruneTarget):
         return None
@@ -278,9 +278,9 @@ def _noted(item: Item, work: SyncIntent) -> SourceState | None:
 
 
 def blame_one(retries: Sequence[Retry]) -> list[Retry]:
-    """The retries of one request, such that a failure of the whole lane counts against one item, not against each.
+    """The retries of one request, changed so that a failure of the whole lane counts against one item only.
 
-    What fails for a lane and counts is the token endpoint: it was asked once, for all of them.
+    What fails for a lane and counts is the token endpoint: it was asked once, for all items of the request.
     """
     blamed = False
     fair: list[Retry] = []
@@ -292,5 +292,5 @@ def blame_one(retries: Sequence[Retry]) -> list[Retry]:
 
 
 def release(item: Item) -> Settlement:
-    """Give back an item for which nothing was sent."""
+    """Release an item for which nothing was sent."""
     return Settlement(item, "PENDING", item.attempts)

@@ -1,4 +1,4 @@
-"""What the loop has done so far, as plain numbers: metrics read them, nothing is decided by them."""
+"""Counters of what the loop has done so far: metrics read them, and no decision depends on them."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,7 +15,7 @@ SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 ANSWERS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds for the time that Google takes; a request is given up after 60 s."""
 KNOWN_CODES = frozenset({200, 204, 400, 401, 403, 404, 409, 410, 412, 429, 500, 502, 503, 504})
-"""Statuses that Google documents or proxies send; others are told together, since a label must be bounded."""
+"""Statuses that Google documents or proxies send; all others share one label, because labels must be few."""
 KNOWN_OPERATIONS = frozenset({"UPSERT_EVENT", "CANCEL_EVENT", "REBUILD_ALL"})
 
 
@@ -47,12 +47,12 @@ class Stats:
     """Counters, from the start of the process.
 
     Attributes:
-        looks: Looks at the outbox, by what they came to (`LookResult`'s names, and "REFUSED" by the database).
+        looks: Looks at the outbox, by result (the names of `LookResult`, and "REFUSED" where the database refused).
         claimed: Items claimed.
         settled: Items whose end was written, by status.
         processed: The same, by operation and outcome.
         attempts: Attempts that counted, of all items.
-        superseded: Items that needed no request, since a newer state of their source was there.
+        superseded: Items that needed no request, because a newer state of their source was there.
         codes: The same, by failure code, where there is one.
         retries: Items that will be tried again, by reason.
         claims_lost: Items whose end was not written, because the claim was not ours any more.
@@ -61,7 +61,7 @@ class Stats:
         sent: Items in them.
         throttled: Requests that were refused for a rate.
         broken_off: Requests cancelled under way.
-        crashes: Requests that ended in an error that nobody expected.
+        crashes: Requests that ended in an unexpected error.
         settles: Transactions of settling.
         refusals: Transactions of settling or sweeping that the database refused.
         sweeps: Sweeps.
@@ -150,22 +150,22 @@ class Calls:
 
 @dataclass(slots=True)
 class Deafness:
-    """For how long nobody has heard writers, from the first time that somebody did.
+    """For how long no session has listened for writers' calls, counted from the first time that one did.
 
     Attributes:
-        total: Seconds, up to the last time that somebody heard again.
+        total: Seconds, up to the last time that a session began to listen again.
     """
 
     total: float = 0.0
     _since: float | None = None
 
     def lost(self, now: float) -> None:
-        """Nobody hears from now on."""
+        """Note that no session listens from now on."""
         if self._since is None:
             self._since = now
 
     def heard(self, now: float) -> None:
-        """Somebody hears from now on."""
+        """Note that a session listens from now on."""
         self.total, self._since = self.seconds(now), None
 
     def seconds(self, now: float) -> float:

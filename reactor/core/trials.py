@@ -1,4 +1,4 @@
-"""Trials: what lost its worker three times in a row is tried alone, so that a fourth loss shows what is to blame.
+"""Trials: an item that lost its worker three times in a row is tried alone, so a fourth loss shows that it is to blame.
 
 A worker that dies leaves all that it had in flight, and one of those items may have ended it. The first three losses
 are free, and a claim takes ever fewer such items at once (db/migrations/0025_claim_items.sql). That finds a culprit
@@ -32,7 +32,7 @@ class TrialDecision(Enum):
     """What a claim is to do."""
 
     WORK = auto()
-    """Claim what is no suspect."""
+    """Claim items that are no suspects."""
     WAIT = auto()
     """Claim nothing, so that a trial is, or will be, alone."""
 
@@ -51,7 +51,7 @@ class Trials:
         return bool(self._waiting)
 
     def left_out(self, workspaces: Iterable[UUID], now: float) -> None:
-        """Take in in which workspaces a claim has left something out that needs a trial."""
+        """Note in which workspaces a claim has left out items that need a trial."""
         self._not_before = {w: then for w, then in self._not_before.items() if then > now}
         for workspace in workspaces:
             if workspace not in self._not_before:
@@ -77,11 +77,11 @@ class Trials:
         return TrialDecision.WAIT if waited >= PATIENCE else TrialDecision.WORK
 
     def begin(self, workspace: UUID) -> None:
-        """Take in that a trial is about to be claimed; what it leaves out comes by `left_out`."""
+        """Note that a trial is about to be claimed; `left_out` reports what it leaves out."""
         del self._waiting[workspace]
 
     def tried(self, workspace: UUID, now: float, *, found: bool) -> None:
-        """Take in whether something was claimed for the trial."""
+        """Note whether an item was claimed for the trial."""
         if found:
             self._alone_until = now + ALONE
         else:

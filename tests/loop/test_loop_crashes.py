@@ -58,7 +58,7 @@ class Faults:
         self._draw = draw
         self._poison: dict[str, tuple[str, float]] = {}
         self.met = 0
-        for name in ("prepare", "settle", "hold"):
+        for name in ("prepare", "settle", "release_unknown"):
             monkeypatch.setattr(module, name, self._spoilt(name, getattr(module, name)))
         monkeypatch.setattr(world.outbox, "settle", self._writing(world.outbox.settle))
         world.calendar.answers = self.answers
@@ -108,7 +108,7 @@ async def test_a_bug_costs_the_item_that_brings_it_out_and_no_other(
     sources = range(120)
     always = {s: draw.choice(("prepare", "exchange", "settle", "write")) for s in draw.sample(sources, 4)}
     sometimes = {
-        s: draw.choice(("prepare", "tokens", "exchange", "settle", "hold", "write"))
+        s: draw.choice(("prepare", "tokens", "exchange", "settle", "release_unknown", "write"))
         for s in draw.sample([s for s in sources if s not in always], 6)
     }
     for source, place in always.items():

@@ -293,7 +293,7 @@ MUTATIONS = (
         "A6",
         "room that is freed is told to nobody",
         Loop,
-        "_free",
+        "_look_again",
         _forgets_to_free,
         is_rare=True,
     ),

@@ -12,7 +12,7 @@ nothing then, and nor does the status: the request has not come as far as to a c
 absent, forbidden or badly written. That holds for a reason that is not known here too.
 
 *Whose fault* it is follows from what a reason is about (`reactor.core.calendar.reasons`). The project, its key and how
-we call Google are the same for everybody, so all are held and nothing counts. An account is one workspace's: its
+we call Google are the same for every workspace, so all are held and nothing counts. An account is one workspace's: its
 connection is marked, and a person has to mend it. What is about a resource, or is not known, may be either: it holds
 the one workspace, and a single item tries whether it is over.
 
@@ -114,9 +114,9 @@ class AnswerRule:
 
     Attributes:
         name: The row's name.
-        means: What follows.
-        statuses: With which statuses.
-        steps: After which requests.
+        means: How the dialogue goes on or ends.
+        statuses: The statuses that the row is for.
+        steps: The kinds of requests that the row is for.
         reasons: With at least one of these reasons in the body.
         message: With exactly this message in the body.
         not_google: Only where the body is not Google's.

@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from reactor.core.calendar.event import SEQ, SOURCE, WORKSPACE
 
 PRIMARY = "primary"
-"""The name of the calendar of whoever asks, beside the one that it has for everybody: the account's address."""
+"""The name by which an account calls its own calendar; every account may call it by that account's address."""
 _CALENDAR = "organizer(email,self)"
 _EVENT_FIELDS = f"id,status,etag,sequence,recurringEventId,extendedProperties/private,{_CALENDAR}"
 _READ = urlencode({"fields": _EVENT_FIELDS})
@@ -31,7 +31,7 @@ PAGE = 2_500
 
 
 class Method(StrEnum):
-    """What a request does; together with the answer it decides what the answer means."""
+    """The kinds of requests; the kind and the answer together decide what the answer means."""
 
     INSERT = auto()
     UPDATE = auto()
@@ -47,7 +47,7 @@ class Method(StrEnum):
 class EventRef:
     """Where an event is: ids of events are unique in a calendar, not beyond it."""
 
-    calendar_id: str = field(repr=False)  # somebody's e-mail address
+    calendar_id: str = field(repr=False)  # may be a person's e-mail address
     event_id: str
 
 
@@ -56,7 +56,7 @@ class ApiRequest:
     """One request, without its authorization.
 
     Attributes:
-        step: What it does.
+        step: The kind of request.
         method: The HTTP method.
         target: Path and query, relative to the API's root, percent-encoded.
         headers: Beyond those that every request has.
@@ -74,7 +74,7 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What Google, or somebody in its place, answered; the names of headers are in lower case."""
+    """An answer of Google, or of a proxy in front of it; the names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -103,10 +103,10 @@ class RemoteEvent:
 
     Attributes:
         event_id: Its id.
-        etag: Its version, for `If-Match`; None only where it is cancelled, since little is promised about those.
+        etag: Its version, for `If-Match`; None only where it is cancelled, because Google promises little about those.
         cancelled: Whether it is deleted (Google keeps what was deleted and calls it cancelled).
         sequence: iCalendar's revision number.
-        workspace_id: Whose it is, None where it is not ours.
+        workspace_id: The workspace that it belongs to, None where it is not ours.
         source_key: The source that it stands for, None where it is not ours.
         seq: The state of the source that it shows, None where it is not ours.
         instance: Whether it is an exception of a recurring event, and not an event of its own.
@@ -123,7 +123,7 @@ class RemoteEvent:
     source_key: str | None = None
     seq: int | None = None
     instance: bool = False
-    calendar: str | None = field(default=None, repr=False)  # somebody's e-mail address
+    calendar: str | None = field(default=None, repr=False)  # may be a person's e-mail address
     resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 

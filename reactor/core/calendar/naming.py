@@ -1,11 +1,12 @@
 """One calendar may have two names, and one name may mean two calendars.
 
-`primary` is the calendar of whoever asks; everybody calls it by the account's address. So an event that is remembered
-under the one name and wanted under the other may already be where it is wanted. And after a workspace was connected
-again with another account, `primary` is another calendar than before. Only Google can tell, and it does: an event says
-which calendar it is in (`RemoteEvent.calendar`), and two answers with one version are about one event.
+`primary` is the own calendar of the account that asks; every account can name it by that account's address. So an event
+that is remembered under the one name and wanted under the other may already be where it is wanted. And after a
+workspace was connected again with another account, `primary` is another calendar than before. Only Google can tell, and
+it does: an event says which calendar it is in (`RemoteEvent.calendar`), and two answers with one version are about one
+event.
 
-The id that a calendar calls itself by is what is remembered of `primary`. It costs nothing, since every write answers
+The id that a calendar calls itself by is what is remembered of `primary`. It costs nothing, because every write answers
 with it, and it tells the accounts apart.
 """
 
@@ -15,11 +16,11 @@ from reactor.core.calendar.dialogue import Dialogue, SeenCalendars, read
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent
 from reactor.core.calendar.work import SyncIntent
 
-_OF_NO_ACCOUNT = ".calendar.google.com"  # how the ids of calendars end that are nobody's own
+_OF_NO_ACCOUNT = ".calendar.google.com"  # how the ids of calendars end that are no account's own
 
 
 def own_name(name: str, told: str | None) -> str:
-    """The name under which a calendar is remembered: as it was named, but for what `primary` stood for."""
+    """The name under which a calendar is remembered: the one that was used, or what `primary` stood for."""
     return told if name == PRIMARY and told is not None else name
 
 

@@ -1,4 +1,4 @@
-"""What other hands put into our events, and how it stays there.
+"""Keeps what people and other applications put into our events.
 
 What the contract names is ours: title, description, place, times and recurrence always, colour and reminders where the
 application gives any. Everything else in an event belongs to people and to other applications: guests and their
@@ -24,7 +24,7 @@ _GOOGLES = frozenset(
 _CONTRACT = frozenset({"summary", "description", "location", "start", "end", "recurrence"})
 """Fields that are always ours."""
 _USUAL: Mapping[str, Any] = {"status": "confirmed", "eventType": "default", "reminders": {"useDefault": True}}
-"""What stands in every event about which nobody has said anything else."""
+"""What Google puts into an event whose maker says nothing else."""
 _POINT = {"date": None, "dateTime": None, "timeZone": None}
 _REMOVED = {"description": None, "location": None, "recurrence": None}
 

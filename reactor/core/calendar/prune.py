@@ -1,11 +1,11 @@
-"""What a calendar holds under our name and nobody needs: what a rebuild finds, and the items that remove it.
+"""Extra events of ours in a calendar: how a rebuild finds them, and the items that remove them.
 
 *Which events.* Decided from what was listed and what is remembered. Each listed event names its source. One event may
 be the source's: the one that is remembered, and where that is not alive, the one that a write would come upon, the
 lowest of the ids that follow it. All others are duplicates: two attempts of which each believed the other lost, a copy
 made by hand, an event of a calendar that the source has left. Where the source is neither in the current state nor
-remembered, all of its events are to go. The first is left to a cancel of the source, so that whoever makes an event for
-it again meets a tombstone that is known to be ours.
+remembered, all of its events are to go. The first is left to a cancel of the source, so that a later write for the
+source meets a tombstone that is known to be ours.
 
 *Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events
 tell: they say which calendar they are in, and two with the same id and the same version are one event. An event that is
@@ -13,9 +13,9 @@ listed twice counts once, in the version that was seen last, and its calendar go
 another calendar's would remove an event that is alive.
 
 *How they are removed.* By an item of its own for each, which only a rebuild makes: a CANCEL_EVENT whose payload names
-the event and the version that was listed, and no source. So it waits for nobody, and no newer state of the source
-supersedes it. It need not know the source's memory either, since the version is its fence: whoever has written the
-event since the list was read (a source that went on to this very id) has made another version, and then the event
+the event and the version that was listed, and no source. So it waits for no other item, and no newer state of the
+source supersedes it. It need not know the source's memory either, because the version is its fence: any write to the
+event after the list was read (a source may have gone on to this very id) has made another version, and then the event
 stays. There is no second try with a version that is read later; the next rebuild looks again.
 """
 
@@ -38,9 +38,9 @@ class PruneTarget:
     """Make the calendar not hold this version of an event.
 
     Attributes:
-        workspace_id: Whose it is.
-        calendar_id: Where it is.
-        event_id: Which it is.
+        workspace_id: The workspace.
+        calendar_id: The calendar that holds the event.
+        event_id: Google's id of the event.
         etag: The version that was listed.
         source: The key of the source that the event names; not part of the payload.
     """
@@ -69,7 +69,7 @@ def parse_prune_target(workspace_id: UUID, payload: Any) -> PruneTarget | None:
         payload: The row's payload: JSON text in bytes, or decoded.
 
     Raises:
-        BadPayloadError: Somebody has changed it.
+        BadPayloadError: The payload is not as a rebuild wrote it.
     """
     if isinstance(payload, bytes):
         payload = _decoded(payload)
@@ -133,7 +133,7 @@ class SourceFacts:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nobody knows the source."""
+        """Whether neither the application nor the database knows the source."""
         return self.wanted is None and self.event_id is None
 
 

@@ -8,7 +8,7 @@ Three lists of Google's:
 - Calendar's own: https://developers.google.com/workspace/calendar/api/guides/errors, and what public bug reports quote.
 
 Each word is in one set. *Whose fault* it is follows from what it is about. The project, its key and how we call Google
-are the same for everybody. An account, and what its administrator allows it, is one workspace's. What is about a
+are the same for every workspace. An account, and what its administrator allows it, is one workspace's. What is about a
 resource, or is not known, may be either.
 """
 
@@ -115,7 +115,7 @@ POLICIES: Final = frozenset(
         "RESOURCE_USAGE_RESTRICTION_VIOLATED",
     }
 )
-"""A resource, and where it may be: one workspace's, or everybody's."""
+"""A resource, and where it may be: it may concern one workspace, or all."""
 
 EVENT: Final = frozenset(
     {

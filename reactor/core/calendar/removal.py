@@ -1,12 +1,12 @@
-"""Make sure that an event is not there.
+"""Makes sure that an event is not in its calendar.
 
 A delete names the version that it means (`If-Match`). A version that is not known is read first: a blind delete that
 was held up on the wire would remove the event that its successor has made meanwhile. An event that shows a newer state
 of the source is left alone, and so is the event that was just written, under whatever name its calendar goes.
 
-An id leads to its successors: a next generation is only ever made where an id is a tombstone, has been removed or is
-somebody else's. So where an event that should exist does not, the next generation is looked for: an attempt that was
-never settled may have made it.
+An id leads to its successors: a next generation is only ever made where an id is a tombstone, has been removed or
+belongs to another source. So where an event that should exist does not, the next generation is looked for: an attempt
+that was never settled may have made it.
 
 What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.SeenCalendars`).
 While a calendar is not shared its events cannot be seen, and a cancel that took that for success would leave them there
@@ -27,17 +27,17 @@ from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
 
 _ROUNDS = 4  # the first delete, and three more after it met another version
-_GENERATIONS = 16  # nobody needs so many; a bound for answers that make no sense
+_GENERATIONS = 16  # far more than any source needs; a bound for answers that make no sense
 
 
 class RemovalResult(Enum):
-    """What became of one id."""
+    """The result of removing one id."""
 
     REMOVED = auto()
     DEAD = auto()
-    """A tombstone, or somebody else's event: there may be a next generation."""
+    """A tombstone, or another source's event: there may be a next generation."""
     NOTHING = auto()
-    """Never there, as far as Google knows."""
+    """No event ever had the id, as far as Google knows."""
     SPARED = auto()
     """It is the event that was just written: the calendar has two names, `primary` and an address."""
 
@@ -50,7 +50,7 @@ class _Home:
         work: The item, in which one calendar has one name.
         etag: The event's version, None to read it first.
         found: What was read of it.
-        over: Where nothing is left to do.
+        over: Places where nothing is left to do.
         never: Whether it never was where it is remembered.
     """
 
@@ -127,8 +127,8 @@ def remove_all_generations(
     """Remove an event, and what an attempt that was never settled may have put in its stead; never the event `spare`.
 
     Args:
-        work: For whom.
-        place: Where.
+        work: The item.
+        place: The event.
         seen: The calendars that were seen.
         etag: Its version, None to read it first.
         found: What was read of it, None to read it.
@@ -166,8 +166,8 @@ def remove(
     """Remove one event, if it is this source's and shows no newer state.
 
     Args:
-        work: For whom.
-        place: Where.
+        work: The item.
+        place: The event.
         seen: The calendars that were seen.
         etag: Its version, None to read it first.
         named: Whether a binding or a payload names the event, and not only we ourselves.

@@ -1,7 +1,7 @@
 """Many dialogues at once, in rounds: what may travel together, without any I/O.
 
 Each dialogue has at most one question open. A round is all the questions that are open; they are put into groups, each
-of which may be one batch: never two about the same event, since Google carries the parts of a batch out in any order.
+of which may be one batch: never two about the same event, because Google carries the parts of a batch out in any order.
 
 What several dialogues ask of one calendar at the same time is asked once, and all of them get the reply. So a mass
 cancel that has to see the calendar before it believes that fifty events are gone looks at it once, and after what it
@@ -24,7 +24,7 @@ class DialogueRunner(Generic[T]):
 
     Args:
         dialogues: The dialogues, not begun yet.
-        ended: Told the place of a dialogue and what came of it, as soon as it has ended.
+        ended: Called with the place and the outcome of a dialogue, as soon as it has ended.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DialogueRunner(Generic[T]):
 
     @property
     def results(self) -> list[T | Retry | Dead]:
-        """What came of the dialogues, in their order; only when all are over."""
+        """The outcomes of the dialogues, in their order; only when all are over."""
         return [self._results[place] for place in range(len(self._dialogues))]
 
     @property
@@ -79,7 +79,7 @@ class DialogueRunner(Generic[T]):
         return groups
 
     def answer(self, place: int, reply: Reply) -> None:
-        """Hand a dialogue the reply to its question, and everybody who asked the same."""
+        """Give a reply to the dialogue that asked, and to all that asked the same."""
         askers = self.askers(place)
         self._same.pop(place, None)
         for each in askers:

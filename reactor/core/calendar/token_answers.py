@@ -7,7 +7,7 @@ The endpoint answers as RFC 6749 says (https://www.rfc-editor.org/rfc/rfc6749#se
   connect again;
 - the *deployment's* (client id and secret): every workspace would meet the same, so all are held and no connection is
   marked. One wrong secret must not disconnect a thousand workspaces;
-- *nobody's for sure* (a refresh token of another OAuth client: the one token is old, or our client's id is wrong): the
+- *not certain* (a refresh token of another OAuth client: the one token is old, or our client's id is wrong): the
   workspace is held, and no connection is marked. If it is the id, each workspace finds out for itself;
 - the *endpoint's* (5xx, busy, a proxy's page): try again.
 

@@ -1,4 +1,4 @@
-"""Make the calendar hold an event, once, in the state that is wanted.
+"""Makes the calendar hold an event, once, in the state that is wanted.
 
 Why it is written as it is. A request can be lost, carried out with its answer lost, or carried out much later than its
 sender believes, after its successor's. So every write carries its own fence: an insert carries our id, which Google
@@ -14,8 +14,8 @@ methods of `_Writing` are the states; to go to another state is to `yield from` 
       └─next generation┴──────────────────┘ refused
 
 A tombstone is revived only where we made it or were asked to (`SyncIntent.may_revive`): what a person deleted stays
-deleted. Before that the next generation is looked for, since an attempt that was never settled may have gone on to it:
-reviving the older one beside it would make the event exist twice.
+deleted. Before that the next generation is looked for, because an attempt that was never settled may have gone on to
+it: reviving the older one beside it would make the event exist twice.
 
 A move writes the event in the new calendar and then removes it from the old one. If it breaks off in between, the next
 attempt meets its own insert and goes on. Recreating removes first and then writes, which is its meaning.
@@ -23,7 +23,7 @@ attempt meets its own insert and goes on. Recreating removes first and then writ
 Whether another name is another calendar is found out first (`reactor.core.calendar.naming`), and at the cheapest by an
 update: a version is in one calendar only.
 
-An event that was read may hold what other hands put into it. Then only our fields are changed
+An event that was read may hold what people and other applications put into it. Then we change only our fields
 (`reactor.core.calendar.others`).
 """
 
@@ -62,11 +62,11 @@ class WrittenEvent:
     """The event after it was written.
 
     Attributes:
-        place: Where, by the payload's name of the calendar.
+        place: The event, by the payload's name of the calendar.
         generation: The generation of its id.
-        event: What was answered.
+        event: The event as Google answered it.
         etag: Its version.
-        shared: Whether it holds what other hands put into it.
+        shared: Whether it holds what people or other applications put into it.
         anew: Whether it was made where it should have been, and never was: the account is another one.
     """
 

@@ -1,4 +1,4 @@
-"""What an exchange with Google has to know about the item that it is for."""
+"""What a dialogue with Google has to know about its item."""
 
 from dataclasses import dataclass, field
 
@@ -83,7 +83,7 @@ class SyncIntent:
 
     @property
     def may_revive(self) -> bool:
-        """Whether a deleted event may come back, since it may be that we deleted it ourselves.
+        """Whether a deleted event may come back, because we may have deleted it ourselves.
 
         A tombstone in a calendar that the event moves to was left there by an earlier move; one in the calendar where
         the event should be may have been made by a move that was never settled.

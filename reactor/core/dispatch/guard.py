@@ -1,9 +1,9 @@
-"""May something leave now? One guard for each workspace's lane and one for the whole process.
+"""May a request leave now? Each workspace's lane has a guard, and so has the whole process.
 
-Three things hold back, each for its own reason. The *limits* say how much may leave. The *breaker* opens when the other
-side does not answer. The *hold* is for answers that whatever comes next would meet: a rate limit, a token that cannot
-be had, a calendar that is not shared any more, a client secret that is wrong. The first such answer holds for a second,
-the next ones for 2, 4 ... 60 s or what Retry-After says.
+Three things hold requests back, each for its own reason. The *limits* say how much may leave. The *breaker* opens when
+the other side does not answer. The *hold* is a pause after an answer that the next request would get too: a rate limit,
+a token that is refused, a calendar that is not shared any more, a client secret that is wrong. The first such answer
+holds for a second, the next ones for 2, 4 ... 60 s or what Retry-After says.
 
 After a hold, and while the breaker is not closed, a guard is *suspect*: one item leaves, alone, and only its success
 lets others follow. So a calendar that is gone costs a dead letter a minute, not the whole workspace, and what poisons a
@@ -35,12 +35,12 @@ second; a request that hangs lasts ten times as long."""
 
 
 class Ticket(NamedTuple):
-    """What a request leaves with; to be handed back when it ends.
+    """What a guard gives out with a request and takes back when the request ends.
 
     Attributes:
-        permit: The breaker's.
-        era: The guard's, at that time.
-        left_at: That time.
+        permit: The breaker's permit.
+        era: The guard's era when the request left.
+        left_at: When the request left, in seconds.
     """
 
     permit: Permit
@@ -56,7 +56,7 @@ class Guard:
         limits: How much may leave.
         breaker: Whether the other side answers.
         held_until: Nothing leaves before.
-        trial: Seconds that what tries after a hold has for its answer, before the next one tries.
+        trial: Seconds that the one request after a hold has for its answer, before the next one tries.
     """
 
     limits: Limits
@@ -71,7 +71,7 @@ class Guard:
 
     @property
     def suspect(self) -> bool:
-        """Whether one item has to show first that it works again."""
+        """Whether one item has to succeed first, before others may follow."""
         return self._failures > 0 or self.breaker.state is not BreakerState.CLOSED
 
     @property
@@ -89,9 +89,10 @@ class Guard:
         return max(ready_at, self._answered_by(self._left_at)) if self.suspect and self._of_era else ready_at
 
     def closed_until(self, now: float, patience: float) -> float:
-        """Until when there is no point in having anything ready; `now` or before: there is.
+        """Until when it makes no sense to claim items; `now` or before if it does now.
 
-        A short wait for the rate is no reason, nor is the cap of requests in flight: they end any moment.
+        A short wait for the rate is no reason against it, nor is the cap of requests in flight, because one of those
+        may end at any moment.
         """
         ready_at = self.limits.ready_at(now)
         if ready_at == math.inf or ready_at <= now + patience:
@@ -103,11 +104,11 @@ class Guard:
         return ticket.era == self._era and now < self._answered_by(ticket.left_at)
 
     def _answered_by(self, left_at: float) -> float:
-        """How long what left alone has for its answer."""
+        """Until when a request that left alone may be answered before the next one tries."""
         return left_at + self.trial if self.breaker.state is BreakerState.CLOSED else math.inf
 
     def take(self, now: float, units: int) -> Ticket:
-        """Let a request pass; only when `ready_at` says so, and no more units than are available."""
+        """Let a request leave; only when `ready_at` says so, and no more units than are available."""
         permit = self.breaker.admit(now)
         granted = self.limits.take(now, units)
         assert permit is not None and granted == units, "asked when it was not ready"  # noqa: S101, PT018
@@ -116,12 +117,12 @@ class Guard:
         return Ticket(permit, self._era, now)
 
     def abandon(self, ticket: Ticket, now: float) -> None:
-        """Take back a request that ended without anything being learnt."""
+        """Take back the ticket of a request that ended without an outcome."""
         self._release(ticket)
         self.breaker.abandon(ticket.permit, now)
 
     def finish(self, ticket: Ticket, evidence: RequestEvidence, now: float, *, random: float) -> None:
-        """Take back a request that ended, and report to the breaker what it came to."""
+        """Take back the ticket of a request that ended, and report its outcome to the breaker."""
         self._release(ticket)
         was_open = self.breaker.state is BreakerState.OPEN
         if evidence.answered:
@@ -142,7 +143,7 @@ class Guard:
         self._of_era = 0
 
     def hold(self, now: float, *, sent_at: float, random: float, after: float | None) -> None:
-        """Hold everything after an answer that everything would meet."""
+        """Let nothing leave for a while, after an answer that the next request would get too."""
         if sent_at <= self._held_at:
             return
         self._begin_era()
@@ -151,7 +152,7 @@ class Guard:
         self.held_until = now + backoff(self._failures, random=random, cap=HOLD_CAP, retry_after=after)
 
     def record_success(self, sent_at: float) -> None:
-        """Take in that a request went well; one that left before the last hold began says nothing."""
+        """Note that a request succeeded; one that left before the last hold began says nothing."""
         if sent_at > self._held_at:
             self._failures = 0
 
@@ -174,7 +175,7 @@ class ProcessGuard(Guard):
     def finish_for(
         self, witness: UUID, ticket: Ticket, evidence: RequestEvidence, now: float, *, random: float
     ) -> None:
-        """Take back a request of a workspace that ended, and report to the breaker what it came to."""
+        """Take back the ticket of a workspace's request that ended, and report its outcome to the breaker."""
         if evidence.answered:
             self._witnesses.clear()
         elif evidence.outage and self.breaker.state is BreakerState.CLOSED:

@@ -1,35 +1,37 @@
-"""Which items are sent next, together with which others, and whose are not even claimed. Values and `now` in.
+"""Decides which items are sent next, which travel together, and for which workspaces nothing is claimed.
 
-Each workspace has a *lane*: the items that are ready, and a guard. The lanes that may send stand in a *line*; who has
-sent goes to its end, so a workspace with a million items is one in the line like a workspace with one.
+Values and `now` go in, decisions come out.
+
+Each workspace has a *lane*: the items that are ready, and a guard. The lanes that may send are in a *line*; a lane that
+has sent goes to its end, so a workspace with a million items has one place in the line, like a workspace with one item.
 
 *Natural batching.* No timer waits to fill a batch. A lane with one ready item sends it at once; what becomes ready
 while requests are in flight goes together, and where there is a backlog, claims bring whole batches. One thing makes a
 lane wait with less: while more than half of the process's requests are out, a lane that has one of them waits for its
-end, since another small request would only take the place of somebody else's first one.
+end, because another small request would only take the place of another lane's first one.
 
-*What is not claimed.* An item in hand is a lock in the database and a state that cannot be superseded any more. So a
-lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
-is in a queue that cannot leave within `PATIENCE` is *evicted*: released, untouched. A suspect lane keeps only the
-one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
-Where a quota rules, what may leave soon is the bound, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog
-lies in the database and not with a replica that has only a part of the quota for it, and all replicas work it off.
+*What is not claimed.* An item in flight is a lock in the database and a state that cannot be superseded any more. So a
+lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what is
+in a queue that cannot leave within `PATIENCE` is *evicted*: released, untouched. A suspect lane keeps only the one item
+that it tries with. All items in flight together are bounded, and one lane may have a quarter of that. Where a quota
+decides, the bound is what may leave soon, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog stays in the
+database and not with a replica that has only a part of the quota for it, and all replicas work on it.
 
 *The quota's part* (`share`) is good until a time that is moved on again and again (core/dispatch/sharing.py). When it
 is past, nothing is claimed and nothing leaves; the next one begins with empty buckets.
 
-*What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
-to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its
-own lane's share, and not the room of the whole, or a lock on one workspace's rows would stop all others. That alone
-would not do: many locked workspaces have a share each. So lanes with something deferred divide one more
-`in_flight_items_cap` among themselves, and each may take a quarter of what the others leave: their sum stays below it,
-however many they are. Lanes that come later add what they have in flight when they meet their first lock. What is
-deferred beyond the second cap counts for all lanes: never more than twice as many items are in flight as without locks,
-and memory stays bounded.
+*What waits for a lock.* An end whose row is locked by another session is *deferred*: still in flight, and only waiting
+to be written. It says nothing about Google, so a suspect guard tries with the next item meanwhile. A deferred end
+counts in the share of its own lane, and not in the room of all lanes; otherwise a lock on one workspace's rows would
+stop all others. That alone is not enough: many locked workspaces have a share each. So lanes with something deferred
+divide one more `in_flight_items_cap` among themselves, and each may take a quarter of what the others leave: their sum
+stays below it, however many they are. Lanes that come later add what they have in flight when they meet their first
+lock. What is deferred beyond the second cap counts for all lanes: never more than twice as many items are in flight as
+without locks, and memory stays bounded.
 
-*Who is told.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`.
-`reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded has an
-alarm, or items or a request in hand whose end opens it. After `clear` nothing is in hand, so it judges every lane anew.
+*Who is notified.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`. `reopened`
+says, once, that claiming may find something that it could not before. So a lane that is excluded has an alarm, or items
+or a request in flight whose end opens it. After `clear` nothing is in flight, so it looks at every lane anew.
 """
 
 import heapq
@@ -48,24 +50,24 @@ from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
 
 PATIENCE = 1.0
-"""Seconds that an item may wait in hand for its lane: as long as a claim that another replica could have made."""
+"""Seconds that a claimed item may wait for its lane; after that we release it, and another replica may claim it."""
 IN_FLIGHT_CLAIMS = 15
-"""Claims' worth of items in hand: 3,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
-carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being settled. With 10 claims'
-worth a drain stood still when its first requests, small ones of many workspaces, came back together: 4,960 items a
-second where it is 5,270 now (python -m benchmarks drain, in turns)."""
+"""How many claims' worth of items may be in flight: 3,000 for claims of 200, at about 4 kB each. A request of 50 items
+that takes 100 ms carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being
+settled. With 10 claims' worth a drain stood still when its first requests, small ones of many workspaces, came back
+together: 4,960 items a second where it is 5,270 now (python -m benchmarks drain, in turns)."""
 AHEAD = 5.0
-"""Seconds for which a replica has items in hand at most, at the rate of its quota; requests and settles included."""
+"""A replica has items in flight for at most so many seconds at the rate of its quota, requests and settles included."""
 LANE_AHEAD = 2.0
 """Seconds for which a lane has items in its queue before nothing is claimed for it."""
 LANE_SHARE = 0.25
-"""The part of all items in hand that one lane may have."""
+"""The part of all items in flight that one lane may have."""
 BUSY_SHARE = 0.5
 """With this part of all requests under way no lane gets a second one that is not full."""
 
 
 class Lanes:
-    """All lanes.
+    """The lanes of all workspaces, and what may be claimed and sent for them.
 
     Args:
         process: The limits of the process; their cap is the number of requests in flight.
@@ -76,9 +78,9 @@ class Lanes:
 
     Attributes:
         process: The guard of the process.
-        answer_history: Which items failed, and what got through since.
+        answer_history: Which items failed, and which requests were answered since.
         in_flight_items: Items that are claimed and not settled.
-        in_flight_items_cap: How many may be.
+        in_flight_items_cap: How many items may be in flight.
         quota_waits: Times that a lane with something ready had to wait for its rate.
     """
 
@@ -114,7 +116,7 @@ class Lanes:
 
     @property
     def in_flight_requests(self) -> int:
-        """Requests under way."""
+        """Requests to Google under way."""
         return self.process.in_flight
 
     @property
@@ -124,7 +126,7 @@ class Lanes:
 
     @property
     def divisor(self) -> int:
-        """Of the quotas one part in so many is ours."""
+        """We may use one part in so many of the quotas."""
         return self._divisor
 
     @property
@@ -178,6 +180,7 @@ class Lanes:
             - max(0, self._deferred - self.in_flight_items_cap)
         )
         size = min(soon, self._claim_size)
+        # Claim nothing until at least half of a claim fits: many small claims cost more than one that comes later.
         return min(size, room) if 2 * room >= size else 0
 
     def _passed_over(self, now: float, lane: Lane | None = None) -> int:
@@ -190,7 +193,7 @@ class Lanes:
         return sum(len(each.entries) for each in own)
 
     def claimed(self, item: Item) -> Lane:
-        """Take an item in hand; until it is settled it takes up room."""
+        """Note that an item was claimed; until it is settled it takes up room."""
         lane = self._lanes.use(item.workspace_id)
         lane.in_flight_items += 1
         self.in_flight_items += 1
@@ -199,13 +202,13 @@ class Lanes:
         return lane
 
     def add(self, lane: Lane, item: Item, work: SyncIntent, now: float) -> None:
-        """Let an item that was claimed be sent."""
+        """Put a claimed item into its lane's queue."""
         lane.queue.append(QueuedItem(item, work, now))
         if len(lane.queue) in (1, self._parts) or (lane.workspace_id not in self._excluded and self._has_enough(lane)):
             self._refresh(lane, now)
 
     def settled(self, workspace_id: UUID, now: float) -> None:
-        """One item of the workspace is not in hand any more."""
+        """Note that one item of the workspace was settled, or is lost."""
         lane = self._lanes.get(workspace_id)
         lane.in_flight_items -= 1
         self.in_flight_items -= 1
@@ -216,11 +219,11 @@ class Lanes:
             self._refresh(lane, now)
 
     def deferred(self, workspace_id: UUID, now: float) -> None:
-        """The end of an item of the workspace waits for a lock of another session. See what may be sent after it."""
+        """Note that the end of an item waits for a lock of another session; ask `next` afterwards."""
         self._defer(workspace_id, 1, now)
 
     def resumed(self, workspace_id: UUID, now: float) -> None:
-        """A deferred end waits for no lock any more; to be followed by `settled`."""
+        """Note that a deferred end waits for no lock any more; call `settled` next."""
         self._defer(workspace_id, -1, now)
 
     def _defer(self, workspace_id: UUID, change: int, now: float) -> None:
@@ -243,9 +246,9 @@ class Lanes:
         }
 
     def clear(self) -> None:
-        """Let go of whatever is in hand: the claims are lost, and requests under way will not be heard of any more.
+        """Forget all items in flight: the claims are lost, and the requests under way will report nothing any more.
 
-        What was learnt of Google stays, and nothing else.
+        Only what was learnt about Google stays.
         """
         for batch in self._under_way:
             batch.lane.guard.abandon(batch.ticket, self._now)
@@ -259,7 +262,7 @@ class Lanes:
             self._refresh(lane, self._now)
 
     def next(self, now: float) -> Batch | None:
-        """What is to be sent now; ask until there is nothing."""
+        """The next batch to send now, None where there is none; call it until then."""
         self._now = now
         while self._line and self.may_use(now) and self.process.ready_at(now) <= now:
             lane = self._line.popleft()
@@ -289,13 +292,13 @@ class Lanes:
         entries = take_batch(lane.queue, most, self.answer_history.since_failure)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.process.take(now, len(entries)))
         self._under_way.add(batch)
-        if suspect:
+        if suspect:  # we try with this one item; another replica may take the others
             self._evict(lane)
         self._refresh(lane, now)
         return batch
 
     def ended(self, batch: Batch, evidence: RequestEvidence, now: float, *, random: float) -> None:
-        """Take in what a request came to."""
+        """Note what an ended request showed."""
         if not self._is_over(batch):
             return
         lane, guard = batch.lane, batch.lane.guard
@@ -314,13 +317,13 @@ class Lanes:
         self._after(lane, now)
 
     def _is_over(self, batch: Batch) -> bool:
-        """Take a request off the list; what was let go of by `clear` is not there any more, and says nothing."""
+        """Take a request off the list; False where `clear` has forgotten it, so that its outcome says nothing."""
         known = batch in self._under_way
         self._under_way.discard(batch)
         return known
 
     def aborted(self, batch: Batch, now: float) -> None:
-        """A request was cancelled; nobody knows what came of it."""
+        """Note that a request was cancelled; its outcome is unknown."""
         if not self._is_over(batch):
             return
         batch.lane.guard.abandon(batch.ticket, now)
@@ -328,7 +331,7 @@ class Lanes:
         self._after(batch.lane, now)
 
     def condemn(self, lane: Lane, version: str) -> bool:
-        """A token of the lane is dead.
+        """Note that a token of the lane is dead.
 
         Returns:
             Whether that is news; only the first item that meets it is a dead letter.
@@ -339,7 +342,7 @@ class Lanes:
         return True
 
     def tick(self, now: float) -> None:
-        """Let the lanes open whose time has come."""
+        """Reopen the lanes whose time has come."""
         self._now = now
         while self._alarms and self._alarms[0][0] <= now:
             at, _, lane = heapq.heappop(self._alarms)
@@ -350,7 +353,7 @@ class Lanes:
             self.evict_all()
 
     def alarm_at(self, now: float) -> float:
-        """When `tick` and `next` have something to do without anything happening before."""
+        """When to call `tick` and `next` if nothing happens before."""
         alarm = self._alarms[0][0] if self._alarms else math.inf
         if self._line or self._was_full:
             opens_at = max(self.process.ready_at(now), self.process.closed_until(now, PATIENCE))
@@ -358,19 +361,19 @@ class Lanes:
         return alarm
 
     def reopened(self, now: float) -> bool:
-        """Whether claiming may find what it could not before; says so once."""
+        """Whether a claim may find what the last one could not; True once for each change."""
         reopened = self._reopened or (self._was_full and self._slots(now) > 0)
         if reopened:
             self._reopened = self._was_full = False
         return reopened
 
     def evicted(self) -> list[QueuedItem]:
-        """What is to be given back, each once."""
+        """The items to release, each once."""
         evicted, self._evicted = self._evicted, []
         return evicted
 
     def evict_all(self) -> None:
-        """Have all that was not sent given back."""
+        """Evict every item that was not sent."""
         for lane in self._lanes:
             self._evict(lane)
 
@@ -387,11 +390,11 @@ class Lanes:
             self.evict_all()
 
     def _refresh(self, lane: Lane, now: float) -> None:
-        """Put a lane where it belongs: in the line, among the excluded, among the alarms."""
+        """Put a lane where it belongs now: in the line, among the excluded lanes, among the alarms."""
         self._now = now
         guard = lane.guard
         closed_until = math.inf if lane.condemned else guard.closed_until(now, PATIENCE)
-        if lane.condemned or closed_until > now + PATIENCE:
+        if lane.condemned or closed_until > now + PATIENCE:  # another replica may send them sooner
             self._evict(lane)
         ready_at = max(guard.ready_at(now), closed_until) if lane.queue else closed_until
         if lane.queue and ready_at <= now and not lane.in_line:
@@ -401,6 +404,8 @@ class Lanes:
             self._excluded[lane.workspace_id] = lane
         elif self._excluded.pop(lane.workspace_id, None) is not None:
             self._reopened = True
+        # Only an earlier alarm is news. The later one stays in the heap, and `tick` passes it by, because its time is
+        # not the lane's `alarm_at` any more.
         if now < ready_at < lane.alarm_at:
             lane.alarm_at = ready_at
             self.quota_waits += bool(lane.queue) and lane.limited(now)

@@ -2,8 +2,8 @@
 
 The parts of a batch are answered each for itself, so one request may bring several reasons to wait, each with a time of
 its own. A time holds for what its reason holds back, and for nothing else: the hour of a quota that is used up is no
-pause for the breaker that counts the 503 beside it. Who waits for the deployment to be mended is told nothing, and asks
-again within a minute (`reactor.core.backoff.HOLD_CAP`), whatever time came with the refusal.
+pause for the breaker that counts the 503 beside it. A deployment that is corrected tells us nothing, so we ask again
+within a minute (`reactor.core.backoff.HOLD_CAP`), whatever time came with the refusal.
 """
 
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ from reactor.core.outcome import Dead, Outcome, Retry, RetryKind, Scope
 
 
 def is_condemned(outcome: Outcome) -> bool:
-    """Whether a dead token ended it: the connection is marked invalid, and with that nothing is claimed any more."""
+    """Whether a dead token ended the item: its connection is marked invalid, so nothing is claimed for it any more."""
     return isinstance(outcome, Dead) and outcome.connection_invalid
 
 
 @dataclass(slots=True)
 class RequestEvidence:
-    """The evidence of one request; however many items travelled in it, it is one piece.
+    """What one request showed about the other side, however many items were in it.
 
     Attributes:
-        answered: The other side answered somebody.
-        outage: The other side did not answer somebody.
-        throttled: It limits the rate.
-        holds_lane: Whatever else is sent for the workspace would meet the same.
-        holds_all: Whatever else is sent for anybody would meet the same.
+        answered: The other side answered for at least one item.
+        outage: The other side did not answer for at least one item.
+        throttled: The other side limits the rate.
+        holds_lane: The next request of the same workspace would get the same answer.
+        holds_all: The next request of any workspace would get the same answer.
         lane_after: Seconds that the lane is to wait, None where nothing says so.
         outage_after: Seconds that a side which did not answer asked to wait, None if it did not say.
     """
@@ -61,7 +61,7 @@ class RequestEvidence:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "RequestEvidence":
-        """The verdict of some outcomes."""
+        """The evidence of a request whose items had these outcomes."""
         evidence = cls()
         for outcome in outcomes:
             evidence.take_in(outcome)

@@ -14,7 +14,7 @@ from reactor.core.payload import Operation
 
 
 class Custody(StrEnum):
-    """Who has a PROCESSING row."""
+    """Which kind of worker has claimed a PROCESSING row."""
 
     REACTOR = auto()
     """A session that lives, by its lease or by the item's lock."""
@@ -71,7 +71,7 @@ class OutboxRow:
         ended_ago: Seconds since it ended.
         sqlstate: Why the server refuses to change it, None where it does not.
         retry_in: Seconds until that is tried again.
-        custody: Who has it, where it is PROCESSING.
+        custody: The kind of worker that has claimed it, where it is PROCESSING.
         session: The session that has it, or that has locked the row.
     """
 
@@ -98,7 +98,7 @@ class OutboxRow:
 
     @property
     def is_aside(self) -> bool:
-        """Whether it is left alone, since the server refuses to change it."""
+        """Whether it is left alone, because the server refuses to change it."""
         return self.sqlstate is not None and self.retry_in > 0
 
     def is_followed_by(self, other: "OutboxRow") -> bool:
@@ -146,7 +146,7 @@ class Replicas:
     Attributes:
         count: How many have a session that claims.
         sqlstate: What one of them is refused by the database, None where all work.
-        blocker: Who keeps the lock that every claim needs, None where it is free.
+        blocker: The session that keeps the lock that every claim needs, None where the lock is free.
     """
 
     count: int = 1
