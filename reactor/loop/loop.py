@@ -129,7 +129,7 @@ class Loop:
         self._deadline = math.inf
         self._looking = trio.Lock()
         self._freed = False
-        self._settled_since = False  # ends were settled since the last look began; and we did not ask what had waited
+        self._settled_since = False  # whether ends were settled since the last look began without asking what waited
         self._alarm = math.inf
         self._rechecks = trio.Event()
         self._senders: trio.Nursery
