@@ -134,18 +134,18 @@ class Calls:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: Histogram = field(default_factory=lambda: Histogram(ANSWERS))
 
-    def part(self, step: Method, reply: Reply) -> str:
+    def part(self, method: Method, reply: Reply) -> str:
         """Count a call; return its code, as a label."""
         code = "none"
         if isinstance(reply, Response):
             code = str(reply.status) if reply.status in KNOWN_CODES else "other"
-        self.counts[step.value, code] += 1
+        self.counts[method.value, code] += 1
         return code
 
-    def request(self, step: Method, reply: Reply, seconds: float) -> str:
+    def request(self, method: Method, reply: Reply, seconds: float) -> str:
         """Count a call that travelled as a request of its own."""
         self.seconds.observe(seconds)
-        return self.part(step, reply)
+        return self.part(method, reply)
 
 
 @dataclass(slots=True)

@@ -65,9 +65,9 @@ class Guarded(Observer):
                 with self._guard(call):
                     entered.__exit__(*error)
 
-    def requested(self, step: Method, code: str, seconds: float) -> None:
+    def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
-        self._tell("requested", step, code, seconds)
+        self._tell("requested", method, code, seconds)
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """The end of an item was written, or was not."""

@@ -169,7 +169,7 @@ class Observer:
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """The end of an item was written so many seconds after its claim, or was not: the claim was lost."""
 
-    def requested(self, step: Method, code: str, seconds: float) -> None:
+    def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request to Google was answered, or was not, after so many seconds; a batch is one, and so is each part."""
 
     def abandoned(self) -> None:

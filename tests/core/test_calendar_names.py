@@ -115,7 +115,7 @@ def test_what_was_just_written_is_never_cleared_away(google: Google, alias: str,
     memory = written(google, before)
 
     def edit(ask: Send) -> None:
-        if ask.request.step is GET and google.steps.count(GET) == 1:
+        if ask.request.api_method is GET and google.steps.count(GET) == 1:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
     outcome = google.run(work(upsert_json("second", after), seq=2, possible_calendars=(alias,), **memory), edit)
@@ -266,7 +266,7 @@ def test_what_a_person_deleted_stays_deleted_for_old_memory_too(google: Google, 
     google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
 
     def forgotten(ask: Send) -> Response | None:
-        return refusal(404, "notFound") if purged and ask.request.step in (GET, UPDATE) else None
+        return refusal(404, "notFound") if purged and ask.request.api_method in (GET, UPDATE) else None
 
     outcome = google.run(work(upsert_json("second", "primary"), seq=2, **memory), forgotten)
     assert dead(outcome) is FailureCode.EVENT_GONE

@@ -107,7 +107,7 @@ class Chaos:
 
     def break_off(self, request: ApiRequest) -> None:
         fate = self.rng.choice(["lost", "unheard", "late"])
-        if fate == "unheard" or (fate == "late" and request.step in (Method.INSERT, Method.REVIVE)):
+        if fate == "unheard" or (fate == "late" and request.api_method in (Method.INSERT, Method.REVIVE)):
             self.google.carry_out(request)
         elif fate == "late":
             self.wire.append(request)

@@ -90,7 +90,7 @@ def test_what_other_hands_did_stays_over_all_later_edits(google: Google, name: s
         assert holds(found, given)
         assert found["extendedProperties"]["private"]["reactorSeq"] == str(number)
         assert google.steps == ([UPDATE, GET, UPDATE] if number == 2 else [GET, UPDATE])
-        assert all("sendUpdates=none" in ask.request.target for ask in google.asked if ask.request.step is UPDATE)
+        assert all("sendUpdates=none" in ask.request.target for ask in google.asked if ask.request.api_method is UPDATE)
 
 
 def test_what_the_contract_names_is_ours_also_beside_guests(google: Google) -> None:
@@ -133,7 +133,7 @@ def test_where_a_person_changed_only_what_is_ours_the_next_edits_are_plain(googl
     google.asked.clear()
     done(google.run(work(upsert_json("third"), seq=3, **(memory | {"etag": outcome.etag}))))
     assert google.steps == [UPDATE]
-    assert google.asked[0].request.method == "PUT"
+    assert google.asked[0].request.http_method == "PUT"
 
 
 def test_an_event_with_guests_is_removed_in_the_version_that_was_read(google: Google) -> None:

@@ -60,7 +60,7 @@ class Script:
         self._replies = list(replies)
 
     def __call__(self, ask: Send) -> Reply | None:
-        return self._replies.pop(0) if ask.request.step is self._step and self._replies else None
+        return self._replies.pop(0) if ask.request.api_method is self._step and self._replies else None
 
 
 # The normal case
@@ -297,7 +297,7 @@ def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
     memory = bound(google)
 
     def edit(ask: Send) -> None:
-        if ask.request.step is UPDATE:
+        if ask.request.api_method is UPDATE:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
     assert google.run(work(upsert_json("second"), seq=2, **memory), edit) == answers.CHANGING
@@ -396,7 +396,7 @@ def test_success_that_cannot_be_read_is_found_out_again(google: Google, body: by
 
 def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests(google: Google) -> None:
     def senseless(ask: Send) -> Reply | None:
-        if ask.request.step is INSERT:
+        if ask.request.api_method is INSERT:
             return refusal(409, "duplicate")
         event_id = ask.request.resource.rsplit("/", 1)[-1]
         return Response(200, {}, json.dumps({"id": event_id, "etag": '"1"'}).encode())

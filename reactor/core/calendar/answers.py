@@ -116,7 +116,7 @@ class AnswerRule:
         name: The row's name.
         means: How the dialogue goes on or ends.
         statuses: The statuses that the row is for.
-        steps: The kinds of requests that the row is for.
+        methods: The kinds of requests that the row is for.
         reasons: With at least one of these reasons in the body.
         message: With exactly this message in the body.
         not_google: Only where the body is not Google's.
@@ -126,17 +126,17 @@ class AnswerRule:
     name: str
     means: Meaning
     statuses: Container[int]
-    steps: Container[Method] = frozenset(Method)
+    methods: Container[Method] = frozenset(Method)
     reasons: frozenset[str] | None = None
     message: str | None = None
     not_google: bool = False
     in_front: bool = False
 
-    def fits(self, step: Method, status: int, body: ErrorBody) -> bool:
+    def fits(self, method: Method, status: int, body: ErrorBody) -> bool:
         """Whether this is the row of an answer."""
         return (
             status in self.statuses
-            and step in self.steps
+            and method in self.methods
             and (self.reasons is None or not self.reasons.isdisjoint(body.reasons))
             and (self.message is None or self.message in body.messages)
             and not (self.not_google and body.google)
@@ -232,13 +232,13 @@ TABLE: tuple[AnswerRule, ...] = (
 )
 
 
-def classify(step: Method, reply: Reply) -> Meaning:
+def classify(method: Method, reply: Reply) -> Meaning:
     """What the reply to a request means."""
     if isinstance(reply, NoResponse):
         return LOST if reply.sent else UNSENT
     if 200 <= reply.status < 300:
         return AnswerKind.SUCCESS
-    means = matching_rule(step, reply).means
+    means = matching_rule(method, reply).means
     if isinstance(means, AnswerKind):
         return means
     if isinstance(means, Retry) and (asked := _retry_after(reply)) is not None:
@@ -246,10 +246,10 @@ def classify(step: Method, reply: Reply) -> Meaning:
     return quoting(means, reply)
 
 
-def matching_rule(step: Method, answer: Response) -> AnswerRule:
+def matching_rule(method: Method, answer: Response) -> AnswerRule:
     """The row of the table that decides about an answer that is no success."""
     body = read_error_body(answer.body)
-    return next(rule for rule in TABLE if rule.fits(step, answer.status, body))
+    return next(rule for rule in TABLE if rule.fits(method, answer.status, body))
 
 
 def quoting(outcome: Refusal, answer: Response) -> Refusal:

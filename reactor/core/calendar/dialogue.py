@@ -55,7 +55,7 @@ def ask(request: ApiRequest, *, pause: float = 0.0) -> Dialogue[tuple[AnswerKind
     sending = Send(request, pause=pause)
     while True:
         reply = yield sending
-        means = classify(request.step, reply)
+        means = classify(request.api_method, reply)
         if isinstance(means, Retry | Dead):
             raise Finished(means)
         assert isinstance(reply, Response)  # noqa: S101 - for the type checker: only a Response means anything else

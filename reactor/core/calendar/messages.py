@@ -56,16 +56,16 @@ class ApiRequest:
     """One request, without its authorization.
 
     Attributes:
-        step: The kind of request.
-        method: The HTTP method.
+        api_method: The kind of request.
+        http_method: The HTTP method.
         target: Path and query, relative to the API's root, percent-encoded.
         headers: Beyond those that every request has.
         body: The body, empty where there is none.
         resource: What it works on: two requests with the same resource never travel in one batch.
     """
 
-    step: Method
-    method: str
+    api_method: Method
+    http_method: str
     target: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
@@ -214,13 +214,13 @@ def is_etag(value: object) -> bool:
 
 
 def _write(
-    step: Method, place: EventRef, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
+    kind: Method, place: EventRef, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
 ) -> ApiRequest:
     events = _events(place.calendar_id)
     event = f"{events}/{_segment(place.event_id)}"
-    method, target = ("POST", events) if step is Method.INSERT else (method, event)
+    method, target = ("POST", events) if kind is Method.INSERT else (method, event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
-    return ApiRequest(step, method, f"{target}?{_WRITE}", headers, to_json(body), event)
+    return ApiRequest(kind, method, f"{target}?{_WRITE}", headers, to_json(body), event)
 
 
 def _event(place: EventRef) -> str:

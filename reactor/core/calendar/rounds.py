@@ -106,7 +106,7 @@ class DialogueRunner(Generic[T]):
         once: dict[int, Send] = {}
         for place, ask in ready.items():
             target = ask.request.target
-            if ask.request.step is Method.LIST and first.setdefault(target, place) != place:
+            if ask.request.api_method is Method.LIST and first.setdefault(target, place) != place:
                 self._same.setdefault(first[target], []).append(place)
             else:
                 once[place] = ask
