@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-LONG = 60.0
+REPORT_AFTER = 60.0
 """Seconds for which a lock is held before it is reported."""
 SESSION_PREFIX = "calendar-sync-reactor"
 """What the names of the reactor's sessions begin with."""
@@ -52,7 +52,7 @@ class Holder:
     @property
     def stands_out(self) -> bool:
         """Whether it is worth a report when it is seen for the first time."""
-        return not self.sleeps and (self._is_intruder or (self.seconds or 0.0) >= LONG)
+        return not self.sleeps and (self._is_intruder or (self.seconds or 0.0) >= REPORT_AFTER)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -80,4 +80,4 @@ class Holders:
         suspects = [holder for holder in seen if not holder.sleeps]
         self._since = {holder.key: self._since.get(holder.key, now) for holder in suspects}
         held = [(holder, max(now - self._since[holder.key], holder.seconds or 0.0)) for holder in suspects]
-        return [(holder, seconds) for holder, seconds in held if seconds >= LONG]
+        return [(holder, seconds) for holder, seconds in held if seconds >= REPORT_AFTER]

@@ -9,11 +9,11 @@ work.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-LASTING = 5.0
+REPORT_AFTER = 5.0
 """Seconds of refusals after which they are reported: a deadlock, or a migration's lock, is over before that."""
 LOG_EVERY = 60.0
 """Seconds until the same refusal is logged again."""
-FORGOTTEN = 120.0
+FORGET_AFTER = 120.0
 """Seconds without a refusal after which we forget the last one: the work was not tried again, so its outcome is not
 known. What is tried regularly pauses for 40 s at most."""
 
@@ -108,8 +108,8 @@ class Refusals:
         return list(self._standing.values())
 
     def lasting(self, now: float) -> list[Refusal]:
-        """Return the refusals that have lasted for `LASTING` seconds."""
-        return [each for each in self.standing(now) if now - each.since >= LASTING]
+        """Return the refusals that have lasted for `REPORT_AFTER` seconds."""
+        return [each for each in self.standing(now) if now - each.since >= REPORT_AFTER]
 
     def seconds(self, now: float) -> dict[str, float]:
         """Return for every kind of work for how long it has been refused; 0 where it is not."""
@@ -127,5 +127,5 @@ class Refusals:
         )
 
     def _forget(self, now: float) -> None:
-        for each in [each for each in self._standing.values() if now - each.last > FORGOTTEN]:
+        for each in [each for each in self._standing.values() if now - each.last > FORGET_AFTER]:
             self.accepted(each.kind)

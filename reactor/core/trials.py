@@ -7,7 +7,7 @@ culprits within five seconds, and an innocent item paid all of its attempts for 
 the first that costs an attempt, needs a proof: nothing else was in flight.
 
 A process that starts after a crash soon has a moment with nothing in flight, and tries then. A process that is at work
-stops claiming when such an item has waited for `PATIENCE`, until what it has in flight is over; the others go on
+stops claiming when such an item has waited for `TRIAL_AFTER`, until what it has in flight is over; the others go on
 meanwhile, and the pause is about as long as a request. Something that hangs may not stop everything: the drain and the
 trial each have a bound. After it the item has company.
 """
@@ -18,7 +18,7 @@ from uuid import UUID
 
 FREE_LOSSES = 3
 """As often in a row an item's worker may be lost before that costs the item an attempt (outbox.sql, sweep)."""
-PATIENCE = 1.0
+TRIAL_AFTER = 1.0
 """Seconds for which an item waits for its trial while others are claimed, so that others get on between two trials."""
 DRAIN = 3.0
 """Seconds for which nothing is claimed, so that what is in flight ends."""
@@ -72,9 +72,9 @@ class Trials:
         if workspace is None:
             return TrialDecision.WORK
         waited = now - self._waiting[workspace]
-        if not busy or waited >= PATIENCE + DRAIN:
+        if not busy or waited >= TRIAL_AFTER + DRAIN:
             return workspace
-        return TrialDecision.WAIT if waited >= PATIENCE else TrialDecision.WORK
+        return TrialDecision.WAIT if waited >= TRIAL_AFTER else TrialDecision.WORK
 
     def begin(self, workspace: UUID) -> None:
         """Note that a trial is about to be claimed; `left_out` reports what it leaves out."""

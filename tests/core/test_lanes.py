@@ -24,7 +24,7 @@ from reactor.core.calendar.answers import (
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import Breaker, BreakerState
 from reactor.core.dispatch.evidence import Answered
-from reactor.core.dispatch.guard import TRIAL, Guard, ProcessGuard
+from reactor.core.dispatch.guard import PROBE_ANSWER_SECONDS, Guard, ProcessGuard
 from reactor.core.dispatch.lane import Batch, LaneCache
 from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS, Lanes
 from reactor.core.dispatch.limits import Limits
@@ -326,11 +326,11 @@ def test_an_item_that_tries_and_hangs_is_followed_by_another() -> None:
     add(them, 2, 2, now=1.0)
     [hanging] = send(them, 1.0)
     assert them.slots(1.0) == 0
-    assert them.alarm_at(1.0) == 1.0 + TRIAL
-    assert them.slots(1.0 + TRIAL) == 1
-    add(them, 3, 3, now=1.0 + TRIAL)
-    assert them.slots(1.0 + TRIAL) == 0, "one at a time"
-    [trial] = send(them, 1.0 + TRIAL)
+    assert them.alarm_at(1.0) == 1.0 + PROBE_ANSWER_SECONDS
+    assert them.slots(1.0 + PROBE_ANSWER_SECONDS) == 1
+    add(them, 3, 3, now=1.0 + PROBE_ANSWER_SECONDS)
+    assert them.slots(1.0 + PROBE_ANSWER_SECONDS) == 0, "one at a time"
+    [trial] = send(them, 1.0 + PROBE_ANSWER_SECONDS)
     end(them, trial, now=4.0)
     assert them.slots(4.0) == 5
     end(them, hanging, LOST, 20.0)
@@ -619,9 +619,9 @@ def test_holds_grow_and_success_ends_them() -> None:
         now = guard.held_until + 1
     assert holds == [1, 2, 4, 8, 16, 32, 60, 60]
     guard.record_success(sent_at=0.0)
-    assert guard.suspect, "an old success is no news"
+    assert guard.needs_probe, "an old success is no news"
     guard.record_success(sent_at=now)
-    assert not guard.suspect
+    assert not guard.needs_probe
 
 
 def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:

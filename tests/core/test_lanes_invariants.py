@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.lane import Batch, Lane, QueuedItem
-from reactor.core.dispatch.lanes import PATIENCE, Lanes
+from reactor.core.dispatch.lanes import MAX_QUEUE_SECONDS, Lanes
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
@@ -235,7 +235,7 @@ class AnyLife(RuleBasedStateMachine):
                 assert self.wakes(lane) <= self.closed_until(lane)
 
     def closed_until(self, lane: Lane) -> float:
-        return lane.guard.closed_until(self.now, PATIENCE)
+        return lane.guard.closed_until(self.now, MAX_QUEUE_SECONDS)
 
     def wakes(self, lane: Lane) -> float:
         """When `tick` looks at the lane: both it and the loop must know."""

@@ -75,7 +75,7 @@ class AnyGate(RuleBasedStateMachine):
         step = self.gate.next(self.now)
         if step.do is GateAction.SLEEP:
             assert self.now < step.until <= self.now + 1.25 * self.timings.poll
-        if self.gate.holds:
+        if self.gate.has_lock:
             assert self.gate.state is GateState.ARMED or step.do is GateAction.RELEASE, (
                 "what is not needed is given back"
             )
@@ -193,7 +193,7 @@ class AnyGuard(RuleBasedStateMachine):
             self.now = max(self.now, self.guard.ready_at(self.now)) + 0.001
             self.send(1)
             self.end(0, DONE, 0, 0.0)
-        assert not self.guard.suspect
+        assert not self.guard.needs_probe
 
 
 TestAnyGuard = AnyGuard.TestCase

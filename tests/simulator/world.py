@@ -111,7 +111,9 @@ class World:
             lanes = {self.name(lane.workspace_id): str(lane.standing(now)) for lane in replica.lanes}
             left_out = [self.name(w) for w in replica.lanes.excluded]
             whole = (
-                f"held {replica.lanes.process.opens_at(now) - now:.0f} s" if replica.lanes.process.suspect else "open"
+                f"held {replica.lanes.process.opens_at(now) - now:.0f} s"
+                if replica.lanes.process.needs_probe
+                else "open"
             )
             told.append(
                 f"{replica.name} {'alive' if replica.alive else 'gone'}: {lanes}, left out {left_out}, whole {whole},"

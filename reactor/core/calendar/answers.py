@@ -187,24 +187,24 @@ CHANGING = Retry("the event changes faster than it can be written", counts=True)
 UNEXPECTED = Retry("an answer that does not belong to the request", counts=True)
 
 _WRITES = frozenset({Method.INSERT, Method.UPDATE, Method.REVIVE})
-_AT_THE_DOOR = frozenset({400, 401, 402, 403, 404})
+_IN_FRONT_STATUSES = frozenset({400, 401, 402, 403, 404})
 """Statuses of what stands in front of the API."""
 
 
 TABLE: tuple[AnswerRule, ...] = (
     AnswerRule("server_error", SERVER, {408, *range(500, 600)}),
-    AnswerRule("quota_used_up", QUOTA, _AT_THE_DOOR | {429}, reasons=reasons.QUOTAS),
+    AnswerRule("quota_used_up", QUOTA, _IN_FRONT_STATUSES | {429}, reasons=reasons.QUOTAS),
     AnswerRule("rate_limit_429", RATE, {429}),
     AnswerRule("not_google", NOT_GOOGLE, range(100, 500), not_google=True),
-    AnswerRule("rate_limit_403", RATE, _AT_THE_DOOR, reasons=reasons.RATES),
-    AnswerRule("api_disabled", DISABLED, _AT_THE_DOOR, reasons=reasons.DISABLED),
-    AnswerRule("deployment_refused", DEPLOYMENT_REFUSED, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
-    AnswerRule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=reasons.ACCOUNT),
-    AnswerRule("insufficient_scope", SCOPE, _AT_THE_DOOR, reasons=reasons.SCOPES),
-    AnswerRule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=reasons.POLICIES),
-    AnswerRule("token_refused", AnswerKind.UNAUTHORIZED, _AT_THE_DOOR, reasons=reasons.TOKENS),
+    AnswerRule("rate_limit_403", RATE, _IN_FRONT_STATUSES, reasons=reasons.RATES),
+    AnswerRule("api_disabled", DISABLED, _IN_FRONT_STATUSES, reasons=reasons.DISABLED),
+    AnswerRule("deployment_refused", DEPLOYMENT_REFUSED, _IN_FRONT_STATUSES, reasons=reasons.DEPLOYMENT),
+    AnswerRule("account_unusable", NO_ACCOUNT, _IN_FRONT_STATUSES, reasons=reasons.ACCOUNT),
+    AnswerRule("insufficient_scope", SCOPE, _IN_FRONT_STATUSES, reasons=reasons.SCOPES),
+    AnswerRule("refused_by_policy", POLICY, _IN_FRONT_STATUSES, reasons=reasons.POLICIES),
+    AnswerRule("token_refused", AnswerKind.UNAUTHORIZED, _IN_FRONT_STATUSES, reasons=reasons.TOKENS),
     AnswerRule("unauthorized", AnswerKind.UNAUTHORIZED, {401}),
-    AnswerRule("unknown_in_front", UNKNOWN, _AT_THE_DOOR, in_front=True),
+    AnswerRule("unknown_in_front", UNKNOWN, _IN_FRONT_STATUSES, in_front=True),
     AnswerRule("batch_refused", AnswerKind.SINGLY, {400, *range(404, 429)}, {Method.BATCH}),
     AnswerRule("conflict", AnswerKind.CONFLICT, {409}, reasons=frozenset({"conflict"})),
     AnswerRule("insert_duplicate", AnswerKind.TAKEN, {409}, {Method.INSERT}),

@@ -175,7 +175,7 @@ class Gate:
         self._timings = timings
         self._jitter = jitter
         self.state = GateState.DEAF
-        self.holds = False
+        self.has_lock = False
         """Whether we have G, or may have it."""
         self._look_at = -math.inf
         self._ask_at = -math.inf
@@ -195,7 +195,7 @@ class Gate:
         return step
 
     def _next(self, now: float) -> GateStep:
-        if self.holds and self.state is not GateState.ARMED:
+        if self.has_lock and self.state is not GateState.ARMED:
             return GateStep(GateAction.RELEASE)
         if self._announce_wanted and self.state is not GateState.DEAF and now >= self._announce_at:
             return GateStep(GateAction.ANNOUNCE)
@@ -245,7 +245,7 @@ class Gate:
 
     def asked(self, answer: LockAttempt, now: float) -> None:
         """Note the answer to a request for G."""
-        self.holds = answer is LockAttempt.GRANTED
+        self.has_lock = answer is LockAttempt.GRANTED
         if self.state is not GateState.HUNGRY:
             return  # something woke us meanwhile; if it was granted, `next` gives it back
         match answer:
@@ -308,17 +308,17 @@ class Gate:
 
     def released(self) -> None:
         """Note that G was given back."""
-        self.holds = False
+        self.has_lock = False
 
     def connected(self, now: float) -> None:
         """Note that a session listens now; only a look finds the rows that came before."""
-        self.holds = False
+        self.has_lock = False
         self.state = GateState.AWAKE
         self._wake(now)
 
     def disconnected(self, now: float) -> None:
         """Note that the session is gone, and G with it."""
-        self.holds = False
+        self.has_lock = False
         self.state = GateState.DEAF
         self._look_at = now
 

@@ -5,7 +5,7 @@ the other side does not answer. The *hold* is a pause after an answer that the n
 a token that is refused, a calendar that is not shared any more, a client secret that is wrong. The first such answer
 holds for a second, the next ones for 2, 4 ... 60 s or what Retry-After says.
 
-After a hold, and while the breaker is not closed, a guard is *suspect*: one item leaves, alone, and only its success
+After a hold, and while the breaker is not closed, a guard *needs a probe*: one item leaves, alone, and only its success
 lets others follow. So a calendar that is gone costs a dead letter a minute, not the whole workspace, and what poisons a
 batch is soon found alone.
 
@@ -15,8 +15,8 @@ calendar does not answer, must not delay the one item that tries for all. To tel
 `Ticket` with the guard's *era*, which ends with every hold and every opening of the breaker.
 
 The item that tries for the whole process may itself meet a calendar that does not answer. After a hold the next one
-tries `TRIAL` later, and the first success of any of them counts. A breaker waits for its probe: what it is about is a
-side that does not answer.
+tries `PROBE_ANSWER_SECONDS` later, and the first success of any of them counts. A breaker waits for its probe: what it
+is about is a side that does not answer.
 """
 
 import math
@@ -29,7 +29,7 @@ from reactor.core.dispatch.breaker import Breaker, BreakerState, Permit
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
 
-TRIAL = 2.0
+PROBE_ANSWER_SECONDS = 2.0
 """Seconds that an item which tries for all has for its answer before the next one tries. Google answers within one
 second; a request that hangs lasts ten times as long."""
 
@@ -56,13 +56,13 @@ class Guard:
         limits: How much may leave.
         breaker: Whether the other side answers.
         held_until: Nothing leaves before.
-        trial: Seconds that the one request after a hold has for its answer, before the next one tries.
+        probe_answer_seconds: Seconds that the one request after a hold has for its answer, before the next one tries.
     """
 
     limits: Limits
     breaker: Breaker = field(default_factory=Breaker)
     held_until: float = -math.inf
-    trial: float = math.inf
+    probe_answer_seconds: float = math.inf
     _failures: int = 0
     _held_at: float = -math.inf
     _era: int = 0
@@ -70,7 +70,7 @@ class Guard:
     _left_at: float = -math.inf
 
     @property
-    def suspect(self) -> bool:
+    def needs_probe(self) -> bool:
         """Whether one item has to succeed first, before others may follow."""
         return self._failures > 0 or self.breaker.state is not BreakerState.CLOSED
 
@@ -86,7 +86,7 @@ class Guard:
     def ready_at(self, now: float) -> float:
         """When the next request may leave; infinity where the end of another decides."""
         ready_at = max(self.opens_at(now), self.limits.ready_at(now))
-        return max(ready_at, self._answered_by(self._left_at)) if self.suspect and self._of_era else ready_at
+        return max(ready_at, self._answered_by(self._left_at)) if self.needs_probe and self._of_era else ready_at
 
     def closed_until(self, now: float, patience: float) -> float:
         """Until when it makes no sense to claim items; `now` or before if it does now.
@@ -100,12 +100,12 @@ class Guard:
         return max(self.opens_at(now), ready_at)
 
     def waits_for(self, ticket: Ticket, now: float) -> bool:
-        """Whether the end of a request decides, while this is suspect, when the next one may leave."""
+        """Whether the end of a request decides when the next one may leave, while the guard needs a probe."""
         return ticket.era == self._era and now < self._answered_by(ticket.left_at)
 
     def _answered_by(self, left_at: float) -> float:
         """Until when a request that left alone may be answered before the next one tries."""
-        return left_at + self.trial if self.breaker.state is BreakerState.CLOSED else math.inf
+        return left_at + self.probe_answer_seconds if self.breaker.state is BreakerState.CLOSED else math.inf
 
     def take(self, now: float, units: int) -> Ticket:
         """Let a request leave; only when `ready_at` says so, and no more units than are available."""
@@ -165,7 +165,7 @@ class ProcessGuard(Guard):
     must not stop the others, five that fail in a row with no success in between are an outage of Google.
     """
 
-    trial: float = TRIAL
+    probe_answer_seconds: float = PROBE_ANSWER_SECONDS
     _witnesses: set[UUID] = field(default_factory=set)
 
     def is_loaded(self, share: float) -> bool:

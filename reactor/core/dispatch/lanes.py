@@ -12,22 +12,23 @@ end, because another small request would only take the place of another lane's f
 
 *What is not claimed.* An item in flight is a lock in the database and a state that cannot be superseded any more. So a
 lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what is
-in a queue that cannot leave within `PATIENCE` is *evicted*: released, untouched. A suspect lane keeps only the one item
-that it tries with. All items in flight together are bounded, and one lane may have a quarter of that. Where a quota
-decides, the bound is what may leave soon, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog stays in the
-database and not with a replica that has only a part of the quota for it, and all replicas work on it.
+in a queue that cannot leave within `MAX_QUEUE_SECONDS` is *evicted*: released, untouched. A lane whose guard needs a
+probe keeps only the one item that it tries with. All items in flight together are bounded, and one lane may have a
+quarter of that. Where a quota decides, the bound is what may leave soon, of a lane (`LANE_AHEAD`) and of all (`AHEAD`):
+so the backlog stays in the database and not with a replica that has only a part of the quota for it, and all replicas
+work on it.
 
 *The quota's part* (`share`) is good until a time that is moved on again and again (core/dispatch/sharing.py). When it
 is past, nothing is claimed and nothing leaves; the next one begins with empty buckets.
 
 *What waits for a lock.* An end whose row is locked by another session is *deferred*: still in flight, and only waiting
-to be written. It says nothing about Google, so a suspect guard tries with the next item meanwhile. A deferred end
-counts in the share of its own lane, and not in the room of all lanes; otherwise a lock on one workspace's rows would
-stop all others. That alone is not enough: many locked workspaces have a share each. So lanes with something deferred
-divide one more `in_flight_items_cap` among themselves, and each may take a quarter of what the others leave: their sum
-stays below it, however many they are. Lanes that come later add what they have in flight when they meet their first
-lock. What is deferred beyond the second cap counts for all lanes: never more than twice as many items are in flight as
-without locks, and memory stays bounded.
+to be written. It says nothing about Google, so a guard that needs a probe tries with the next item meanwhile. A
+deferred end counts in the share of its own lane, and not in the room of all lanes; otherwise a lock on one workspace's
+rows would stop all others. That alone is not enough: many locked workspaces have a share each. So lanes with something
+deferred divide one more `in_flight_items_cap` among themselves, and each may take a quarter of what the others leave:
+their sum stays below it, however many they are. Lanes that come later add what they have in flight when they meet their
+first lock. What is deferred beyond the second cap counts for all lanes: never more than twice as many items are in
+flight as without locks, and memory stays bounded.
 
 *Who is notified.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`. `reopened`
 says, once, that claiming may find something that it could not before. So a lane that is excluded has an alarm, or items
@@ -49,7 +50,7 @@ from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
 
-PATIENCE = 1.0
+MAX_QUEUE_SECONDS = 1.0
 """Seconds that a claimed item may wait for its lane; after that we release it, and another replica may claim it."""
 IN_FLIGHT_CLAIMS = 15
 """How many claims' worth of items may be in flight: 3,000 for claims of 200, at about 4 kB each. A request of 50 items
@@ -169,9 +170,9 @@ class Lanes:
         return slots
 
     def _slots(self, now: float) -> int:
-        if not self.may_use(now) or self.process.closed_until(now, PATIENCE) > now:
+        if not self.may_use(now) or self.process.closed_until(now, MAX_QUEUE_SECONDS) > now:
             return 0
-        if self.process.suspect:
+        if self.process.needs_probe:
             return int(self.in_flight_items == self._deferred + self._passed_over(now))
         soon = self.process.limits.within(AHEAD)
         room = (
@@ -184,7 +185,7 @@ class Lanes:
         return min(size, room) if 2 * room >= size else 0
 
     def _passed_over(self, now: float, lane: Lane | None = None) -> int:
-        """Items in requests for which the guard does not wait while it is suspect: the lane's, or the process's."""
+        """Items in requests for which a guard that needs a probe does not wait: the lane's guard, or the process's."""
         if lane is None:
             return sum(
                 len(each.entries) for each in self._under_way if not self.process.waits_for(each.process_ticket, now)
@@ -287,12 +288,12 @@ class Lanes:
 
     def _take(self, lane: Lane, now: float) -> Batch:
         most = min(self._parts, lane.guard.limits.available(now), self.process.limits.available(now))
-        if suspect := lane.guard.suspect or self.process.suspect:
+        if needs_probe := lane.guard.needs_probe or self.process.needs_probe:
             most = 1
         entries = take_batch(lane.queue, most, self.answer_history.since_failure)
         batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.process.take(now, len(entries)))
         self._under_way.add(batch)
-        if suspect:  # we try with this one item; another replica may take the others
+        if needs_probe:  # we try with this one item; another replica may take the others
             self._evict(lane)
         self._refresh(lane, now)
         return batch
@@ -349,14 +350,14 @@ class Lanes:
             if lane.alarm_at == at:
                 lane.alarm_at = math.inf
                 self._refresh(lane, now)
-        if self.process.closed_until(now, PATIENCE) > now + PATIENCE:
+        if self.process.closed_until(now, MAX_QUEUE_SECONDS) > now + MAX_QUEUE_SECONDS:
             self.evict_all()
 
     def alarm_at(self, now: float) -> float:
         """When to call `tick` and `next` if nothing happens before."""
         alarm = self._alarms[0][0] if self._alarms else math.inf
         if self._line or self._was_full:
-            opens_at = max(self.process.ready_at(now), self.process.closed_until(now, PATIENCE))
+            opens_at = max(self.process.ready_at(now), self.process.closed_until(now, MAX_QUEUE_SECONDS))
             alarm = min(alarm, opens_at if opens_at > now else math.inf)
         return alarm
 
@@ -386,15 +387,15 @@ class Lanes:
         self._refresh(lane, now)
         if self._waiting and not self.process.is_loaded(BUSY_SHARE):
             self._stop_waiting(now)
-        if self.process.closed_until(now, PATIENCE) > now + PATIENCE:
+        if self.process.closed_until(now, MAX_QUEUE_SECONDS) > now + MAX_QUEUE_SECONDS:
             self.evict_all()
 
     def _refresh(self, lane: Lane, now: float) -> None:
         """Put a lane where it belongs now: in the line, among the excluded lanes, among the alarms."""
         self._now = now
         guard = lane.guard
-        closed_until = math.inf if lane.condemned else guard.closed_until(now, PATIENCE)
-        if lane.condemned or closed_until > now + PATIENCE:  # another replica may send them sooner
+        closed_until = math.inf if lane.condemned else guard.closed_until(now, MAX_QUEUE_SECONDS)
+        if lane.condemned or closed_until > now + MAX_QUEUE_SECONDS:  # another replica may send them sooner
             self._evict(lane)
         ready_at = max(guard.ready_at(now), closed_until) if lane.queue else closed_until
         if lane.queue and ready_at <= now and not lane.in_line:
@@ -419,7 +420,7 @@ class Lanes:
         heapq.heapify(self._alarms)
 
     def _has_enough(self, lane: Lane) -> bool:
-        if lane.guard.suspect:
+        if lane.guard.needs_probe:
             return lane.in_flight_items > lane.deferred + self._passed_over(self._now, lane)
         soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
         return len(lane.queue) >= soon or lane.in_flight_items >= LANE_SHARE * self.in_flight_items_cap

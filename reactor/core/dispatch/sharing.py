@@ -19,7 +19,7 @@ waits for a lock, so a replica that stops half-way delays no other.
 
 *A replica that does not answer.* A process may be frozen, and its session may live on. So a part is good for `GOOD_FOR`
 seconds after a count and no longer: a replica that cannot count does not send. A newcomer that has been there for
-`PATIENCE` may take it that every replica that sends has counted it since, whatever their locks say, and begins.
+`NEWCOMER_SECONDS` may take it that every replica that sends has counted it since, whatever their locks say, and begins.
 
 *What this becomes at Google.* A part is a part of the bucket and of the rate (core/dispatch/limits.py). A bucket holds
 no more than its part of the burst. A replica that takes more keeps what its bucket has; a new replica begins with an
@@ -43,7 +43,7 @@ NOTHING = 2**31 - 1
 """The divisor of a replica that sends nothing: the largest number that a key has room for."""
 GOOD_FOR = 20.0
 """Seconds after a count for which a part may be used; an idle replica counts with each of its sweeps, every 9.5 s."""
-PATIENCE = GOOD_FOR + 1.0
+NEWCOMER_SECONDS = GOOD_FOR + 1.0
 """Seconds after which a newcomer does not wait any more for what others publish. The one is for clocks' rates."""
 
 
@@ -140,7 +140,7 @@ class Sharing:
         """Whether a larger part is free."""
         if not census.living <= divisor < self.divisor:
             return False
-        patient = self._there_since is not None and census.at - self._there_since >= PATIENCE
+        patient = self._there_since is not None and census.at - self._there_since >= NEWCOMER_SECONDS
         used = [max(each, divisor) if patient else each for each in census.divisors if each != NOTHING]
         used += [divisor] * census.older
         return sum((Fraction(1, each) for each in used), Fraction(1, divisor)) <= 1
