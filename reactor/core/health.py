@@ -26,7 +26,7 @@ class ProbeResult:
 
     @property
     def well(self) -> bool:
-        """Whether all is well."""
+        """Whether the answer is yes."""
         return not self.problems
 
 

@@ -62,8 +62,8 @@ class Item:
     """A claimed row of `sync_outbox`, with all that is needed to send and settle it.
 
     Attributes:
-        id: The row.
-        workspace_id: Its workspace.
+        id: The row's id.
+        workspace_id: The row's workspace.
         source_key: Its source's name in the workspace.
         seq: Its place in the order of the source's states.
         claim_no: The number of this claim; never reused.
@@ -98,11 +98,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The event that now stands for a source, as the application's view of it shows it.
+    """The event that now represents a source, a row of the application's table of bindings.
 
     Attributes:
-        event_id: Google's id.
-        calendar_id: The calendar it is in.
+        event_id: Google's id of the event.
+        calendar_id: The calendar that holds it.
         source_type: task, milestone, gate_run or project_review.
         source_id: The source's UUID.
         event_type: One of the contract's event types.
@@ -128,7 +128,7 @@ class AppliedReference(Enum):
     """Names a payload that the database has already."""
 
     ROW = auto()
-    """The row's own, as it stands there, to the last digit."""
+    """The payload of the item's own row, exactly as it was inserted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Settlement:
     """The outcome of a claimed item, written in one transaction with others; then its lock is released.
 
     Attributes:
-        item: The item.
+        item: The item that ends.
         status: The row's new status.
         attempts: The row's new count of failed attempts.
         delay: Seconds until it is due again, counted by the database's clock; for PENDING and FAILED.

@@ -26,7 +26,7 @@ class FailureCode(StrEnum):
     FORBIDDEN = auto()
     """The account may not write this calendar."""
     EXHAUSTED = auto()
-    """All attempts failed."""
+    """All allowed attempts failed."""
     WORKER_LOST = auto()
     """The worker died with the item in flight, as often as attempts are allowed."""
 
@@ -61,8 +61,8 @@ class Done:
         event_id: Google's id of the event that was written or removed.
         calendar_id: The calendar that it is (or was) in.
         generation: The generation of the id that was used; it may have risen on the way.
-        etag: The event's etag after the write, None where nothing is left, and where the event holds what other hands
-            put into it: then the next write reads it first.
+        etag: The event's etag after the write, None where nothing is left, and where the event holds what people or
+            other applications put into it: then the next write reads it first.
         possible_calendars: Calendars in which an event of the source may be left: they could not be seen.
         note: What a person should know of it, one of a few fixed phrases; empty for nothing.
     """
@@ -92,7 +92,7 @@ def _text(reason: str, said: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It may work later.
+    """The attempt failed, and a later one may succeed.
 
     Attributes:
         reason: One of a few fixed phrases; a label of metrics.
@@ -122,10 +122,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will not work, however often it is tried.
+    """The attempt failed, and every later one would fail too, until a person corrects the reason.
 
     Attributes:
-        code: Why.
+        code: The failure code that is written to the row.
         reason: A short fixed phrase.
         scope: Whom it holds back: LANE where the workspace's other items would meet the same.
         connection_invalid: Whether the stored token is dead, so that the connection must be marked invalid.

@@ -166,7 +166,7 @@ class _Model(BaseModel):
 
 
 class Reminder(_Model):
-    """One reminder."""
+    """One reminder of an event."""
 
     method: Literal["email", "popup"]
     """email or popup"""

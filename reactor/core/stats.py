@@ -26,7 +26,7 @@ class Histogram:
         bounds: The inclusive upper bounds, rising; what is above the last is counted too.
 
     Attributes:
-        bounds: As given.
+        bounds: The upper bounds.
         counts: How many values fell under each bound and above the one before it; one count more than bounds.
         total: The sum of all values.
     """
@@ -37,7 +37,7 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Count a value under its bound."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -48,29 +48,29 @@ class Stats:
 
     Attributes:
         looks: Looks at the outbox, by result (the names of `LookResult`, and "REFUSED" where the database refused).
-        claimed: Items claimed.
+        claimed: Items that claims returned.
         settled: Items whose end was written, by status.
-        processed: The same, by operation and outcome.
+        processed: Items whose end was written, by operation and outcome.
         attempts: Attempts that counted, of all items.
         superseded: Items that needed no request, because a newer state of their source was there.
-        codes: The same, by failure code, where there is one.
+        codes: Items whose end was written, by failure code, where there is one.
         retries: Items that will be tried again, by reason.
         claims_lost: Items whose end was not written, because the claim was not ours any more.
-        given_back: Items given back without an attempt.
+        given_back: Items that were released before they were sent.
         sends: Requests begun; a batch is one.
-        sent: Items in them.
-        throttled: Requests that were refused for a rate.
+        sent: Items in these requests.
+        throttled: Requests that were refused because of a rate limit.
         broken_off: Requests cancelled under way.
         crashes: Requests that ended in an unexpected error.
         settles: Transactions of settling.
         refusals: Transactions of settling or sweeping that the database refused.
-        sweeps: Sweeps.
+        sweeps: Sweeps that the database carried out.
         orphans: Items taken over from lost workers.
         sizes: Items per request.
-        seconds: From insert to completion, of completed items.
-        waits: From insert to the departure of a claim's first request.
-        beats: When the loops "look" and "sweep" last completed a cycle, on the loop's clock; and, only while it writes,
-            since when "settle" does.
+        seconds: Seconds from insert to completion, of completed items.
+        waits: Seconds from insert to departure, of items in requests.
+        beats: When the loops "look" and "sweep" last completed a cycle, on the loop's clock; and, only while "settle"
+            writes, when it began.
     """
 
     looks: Counter[str] = field(default_factory=Counter)
@@ -169,5 +169,5 @@ class Deafness:
         self.total, self._since = self.seconds(now), None
 
     def seconds(self, now: float) -> float:
-        """Seconds up to now."""
+        """Seconds without a listening session, up to now."""
         return self.total + (0.0 if self._since is None else now - self._since)

@@ -30,7 +30,7 @@ class Guarded(Observer):
 
     Args:
         observers: The observers, called one after another; each also gets the failures of the others (`crashed`).
-        stats: Counts failures.
+        stats: Counts the observers' failures.
     """
 
     def __init__(self, observers: Sequence[Observer], stats: Stats) -> None:
@@ -78,7 +78,7 @@ class Guarded(Observer):
         self._tell("abandoned")
 
     def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
-        """A breaker changed."""
+        """A breaker has changed its state."""
         self._tell("breaker", workspace_id, before, after)
 
     def everybody_held(self, problem: str) -> None:

@@ -21,7 +21,7 @@ class ClaimedPort(Protocol):
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items, ours now."""
+        """The items that were claimed."""
         ...
 
     @property
@@ -109,7 +109,11 @@ class Tokens(Protocol):
         ...
 
     async def token(self, rejected: str | None = None) -> str:
-        """A usable access token."""
+        """Return a usable access token.
+
+        Args:
+            rejected: The token that Google has just refused, so that another one is fetched.
+        """
         ...
 
 
@@ -129,7 +133,7 @@ class CalendarPort(Protocol):
 
 
 class RebuildsPort(Protocol):
-    """Carries rebuilds out."""
+    """Turns rebuilds into items."""
 
     async def expand(self, item: Item, payload: Rebuild, tokens: Tokens) -> Outcome:
         """Turn a rebuild into an item for each event; may be cancelled at any moment."""

@@ -36,7 +36,7 @@ class Settler:
 
     Args:
         outbox: The outbox that the ends are written to.
-        stats: Counters.
+        stats: Counts ends, lost claims and refusals.
         observer: Is called with each end.
         settled: Is called with the ends that are done with, written or lost.
         followed: Is called when the written ends have made something claimable.

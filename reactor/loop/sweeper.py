@@ -53,8 +53,8 @@ class Sweeper:
     """The task that sweeps.
 
     Args:
-        outbox: The outbox.
-        stats: Counters.
+        outbox: The outbox that is swept.
+        stats: Counts sweeps, orphans and refusals.
         observer: Is called when the database refuses a sweep.
         recovered: Called when items are due again, or their sources are free; they are announced in no other way.
         quiet: Called when nothing is in flight any more: what failed may be due again, at a time that is not known
@@ -90,7 +90,7 @@ class Sweeper:
         self._due_at = now + look.due_in
 
     async def run(self) -> None:
-        """Sweep for ever."""
+        """Sweep again and again, until the task is cancelled."""
         while True:
             with trio.move_on_after(SWEEP_IDLE * random.uniform(1 - JITTER, 1 + JITTER)):
                 await self._soon.wait()
@@ -98,7 +98,7 @@ class Sweeper:
             await self.sweep()
 
     async def sweep(self) -> None:
-        """Sweep once."""
+        """Take over lost items once, and decide whether the next sweep comes soon."""
         began, was_lively, self._soon = trio.current_time(), self._soon.is_set(), trio.Event()
         again = was_lively
         try:

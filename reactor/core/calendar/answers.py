@@ -70,7 +70,7 @@ class AnswerKind(Enum):
     MISSING = auto()
     """No such event, or no such calendar: Google does not say which."""
     GONE = auto()
-    """The event was deleted."""
+    """The event existed and was deleted."""
     UNUSABLE = auto()
     """The deleted event cannot be brought back under its id."""
     STALE = auto()

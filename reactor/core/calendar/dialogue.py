@@ -23,7 +23,7 @@ class Send:
     """A request and how to send it.
 
     Attributes:
-        request: The request.
+        request: What is sent.
         alone: It must not travel in a batch.
         renew: The access token that it was last sent with was refused; it needs another.
         pause: Seconds to wait before it is sent.
@@ -116,7 +116,7 @@ def read(
     """The event at a place; MISSING or GONE where there is none, or where the calendar cannot be seen.
 
     Args:
-        place: Where.
+        place: The event.
         seen: Notes that the calendar was seen.
         pause: Seconds to wait before.
         whole: Whether all that the event holds is wanted.

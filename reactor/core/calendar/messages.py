@@ -102,12 +102,12 @@ class RemoteEvent:
     """An event as Google holds it, as far as it matters here.
 
     Attributes:
-        event_id: Its id.
+        event_id: Google's id of the event.
         etag: Its version, for `If-Match`; None only where it is cancelled, because Google promises little about those.
         cancelled: Whether it is deleted (Google keeps what was deleted and calls it cancelled).
         sequence: iCalendar's revision number.
         workspace_id: The workspace that it belongs to, None where it is not ours.
-        source_key: The source that it stands for, None where it is not ours.
+        source_key: The source that it represents, None where it is not ours.
         seq: The state of the source that it shows, None where it is not ours.
         instance: Whether it is an exception of a recurring event, and not an event of its own.
         calendar: What the calendar that it is in calls itself, whatever name it was asked by; None where the event does

@@ -1,16 +1,16 @@
 """Extra events of ours in a calendar: how a rebuild finds them, and the items that remove them.
 
-*Which events.* Decided from what was listed and what is remembered. Each listed event names its source. One event may
-be the source's: the one that is remembered, and where that is not alive, the one that a write would come upon, the
-lowest of the ids that follow it. All others are duplicates: two attempts of which each believed the other lost, a copy
-made by hand, an event of a calendar that the source has left. Where the source is neither in the current state nor
-remembered, all of its events are to go. The first is left to a cancel of the source, so that a later write for the
-source meets a tombstone that is known to be ours.
+*Which events.* That is decided from what was listed and what is remembered. Each listed event names its source. One
+event may be the source's: the one that is remembered, and where that is not alive, the one that a write would come
+upon, the lowest of the ids that follow it. All others are duplicates: two attempts of which each believed the other
+lost, a copy made by hand, an event of a calendar that the source has left. Where the source is neither in the current
+state nor remembered, all of its events are to go. The first is left to a cancel of the source, so that a later write
+for the source meets a tombstone that is known to be ours.
 
-*Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events
-tell: they say which calendar they are in, and two with the same id and the same version are one event. An event that is
-listed twice counts once, in the version that was seen last, and its calendar goes by either name. To take it for
-another calendar's would remove an event that is alive.
+*Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events show
+that: they name the calendar that they are in, and two with the same id and the same version are one event. An event
+that is listed twice counts once, in the version that was seen last, and its calendar goes by either name. To take it
+for another calendar's would remove an event that is alive.
 
 *How they are removed.* By an item of its own for each, which only a rebuild makes: a CANCEL_EVENT whose payload names
 the event and the version that was listed, and no source. So it waits for no other item, and no newer state of the
@@ -102,7 +102,7 @@ class ListedEvent:
 
     Attributes:
         calendar_id: The name under which the calendar was listed.
-        event: The event.
+        event: The event as it was listed.
         names: All names that the calendar is known by.
     """
 
@@ -162,7 +162,7 @@ def _names(calendars: Sequence[tuple[str, Sequence[RemoteEvent]]]) -> list[froze
         for each in groups:
             if each[0].isdisjoint(names) and each[1].isdisjoint(versions):
                 others.append(each)
-            else:
+            else:  # a common name, or a common event: both lists are of one calendar
                 names, versions = names | each[0], versions | each[1]
         groups = [*others, (names, versions)]
     return [frozenset(names) for names, _ in groups]
@@ -171,7 +171,14 @@ def _names(calendars: Sequence[tuple[str, Sequence[RemoteEvent]]]) -> list[froze
 def plan_prune(
     workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts
 ) -> list[Cancel | PruneTarget]:
-    """What of the events of one source is to be removed."""
+    """The removals for the events of one source: a cancel of the source, or prune targets.
+
+    Args:
+        workspace_id: The workspace.
+        key: The source that the events name.
+        events: The events, at least one.
+        known: What is known of the source.
+    """
     if known.is_nothing and (cancelled := _cancel(workspace_id, key, events[0])) is not None:
         return [cancelled, *_targets(workspace_id, key, events[1:])]
     kept = _kept(workspace_id, key, events, known)
@@ -180,6 +187,7 @@ def plan_prune(
 
 
 def _kept(workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts) -> ListedEvent | None:
+    """The one event that may stay: the remembered one, else the one that a write of the source would meet first."""
     home = known.calendar_id or known.wanted
     if known.event_id is not None and home is not None:
         remembered = [each for each in events if each.event.event_id == known.event_id]

@@ -49,7 +49,7 @@ class GrantType(Enum):
     """How a workspace gave its consent."""
 
     USER = auto()
-    """A person's refresh token."""
+    """A person consented; the workspace has a refresh token."""
     DELEGATION = auto()
     """A service account that acts for a user of its domain."""
     SERVICE_ACCOUNT = auto()

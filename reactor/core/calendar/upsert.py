@@ -65,7 +65,7 @@ class WrittenEvent:
         place: The event, by the payload's name of the calendar.
         generation: The generation of its id.
         event: The event as Google answered it.
-        etag: Its version.
+        etag: The event's version after the write.
         shared: Whether it holds what people or other applications put into it.
         anew: Whether it was made where it should have been, and never was: the account is another one.
     """
@@ -133,7 +133,7 @@ def _leftovers(work: SyncIntent, payload: Upsert) -> list[tuple[EventRef, str | 
 
 
 def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list[str]) -> Done:
-    """What came of it, where the event is written.
+    """The outcome after the event was written.
 
     An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
     calendar is shared again. Only where `primary` became another account's there is nothing to wait for: that is said,
@@ -161,11 +161,11 @@ def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list
 
 
 class _Writing:
-    """One write of an event, and what was learnt on the way.
+    """One write of an event: the requests that it takes, and what their answers have shown so far.
 
     Args:
-        work: For whom.
-        payload: What is wanted.
+        work: The item.
+        payload: The event that is wanted.
         seen: The calendars that were seen.
         unknown: Whether the event that is remembered may be in another account's `primary`.
     """

@@ -49,9 +49,9 @@ class Answered(IntEnum):
     NONE = 0
     """No request was answered, or the item has not failed in this process."""
     NEIGHBOUR = 1
-    """One of another item of the same workspace."""
+    """A request of another item of the same workspace was answered."""
     WORKSPACE = 2
-    """One of another workspace."""
+    """A request of another workspace was answered."""
 
     def suffices(self, scope: Scope) -> bool:
         """Whether a failure of this scope is the item's own fault."""
@@ -59,7 +59,7 @@ class Answered(IntEnum):
 
 
 class _Latest:
-    """When a request was answered last, and when the last one was that another item (or workspace) had sent."""
+    """When a request was answered last, for which item (or workspace), and when last for another one."""
 
     def __init__(self) -> None:
         self._who: UUID | None = None

@@ -85,7 +85,7 @@ class Look:
     """A look at the outbox.
 
     Attributes:
-        found: The result.
+        found: What the look found.
         due_in: Seconds until the next row becomes due, as far as the look could tell.
         left_behind: Whether due rows were left: for others (with `LookResult.FULL`), or for the next look
             (`LookResult.WORK`).
@@ -167,7 +167,7 @@ class Gate:
     Ask `next` what to do, do it, report it; report what happens (`notified`, `freed`, ...) when it happens.
 
     Args:
-        timings: The durations.
+        timings: The durations that the gate waits.
         jitter: Returns a random number from 0 to 1; spreads replicas' polls over time.
     """
 

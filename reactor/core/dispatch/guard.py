@@ -76,7 +76,7 @@ class Guard:
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
+        """Requests of this guard that are under way."""
         return self.limits.in_flight
 
     def opens_at(self, now: float) -> float:

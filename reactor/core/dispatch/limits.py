@@ -107,8 +107,8 @@ class Limits:
         """Use another part of the quota.
 
         Args:
-            now: The present.
-            divisor: The part's.
+            now: The present, in seconds.
+            divisor: Use one part in so many.
             anew: Begin with an empty bucket: what was ours before may have been used by others.
         """
         self._advance(now)
@@ -121,7 +121,7 @@ class Limits:
         return math.floor(self.capacity + self._rate * seconds)
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing of it would be lost if it were made anew at some later time."""
+        """Whether the bucket is full, so that new limits would allow no more than these."""
         self._advance(now)
         return self._units >= self.capacity
 

@@ -19,7 +19,8 @@ waits for a lock, so a replica that stops half-way delays no other.
 
 *A replica that does not answer.* A process may be frozen, and its session may live on. So a part is good for `GOOD_FOR`
 seconds after a count and no longer: a replica that cannot count does not send. A newcomer that has been there for
-`NEWCOMER_SECONDS` may take it that every replica that sends has counted it since, whatever their locks say, and begins.
+`NEWCOMER_SECONDS` can be sure that every replica that sends has counted it meanwhile, whatever their locks say, and
+begins.
 
 *What this becomes at Google.* A part is a part of the bucket and of the rate (core/dispatch/limits.py). A bucket holds
 no more than its part of the burst. A replica that takes more keeps what its bucket has; a new replica begins with an
@@ -76,7 +77,7 @@ class SharingAction(Enum):
     """Publish a divisor, if it is not published."""
     RETRACT = auto()
     CALL = auto()
-    """Have the others count."""
+    """Notify the other replicas, so that they count."""
 
 
 class SharingStep(NamedTuple):
@@ -118,7 +119,7 @@ class Sharing:
         return self.divisor != census.living or self._published != {self.divisor} or self._is_unsure
 
     def adjust(self) -> Steps:
-        """Bring into line what is used, what is published and who lives, as far as that is possible now.
+        """Adapt what we use and publish to the number of living replicas, as far as that is possible now.
 
         Yields what is to be done; where a step fails, leave it and begin anew later. `divisor` and `good_until` may
         have changed at each step, and hold from then on.

@@ -1,4 +1,4 @@
-"""All that is known of one source's event: what is wanted, what waits, what is remembered, what Google holds.
+"""All facts about one source's event: what is wanted, what waits, what is remembered, what Google holds.
 
 These are values; `reactor.postgres.chains` reads them and `explanation` says what follows from them.
 """
@@ -39,7 +39,7 @@ class SessionFacts:
 
     Attributes:
         pid: Its backend's process id, None for a prepared transaction.
-        name: Its application_name.
+        name: Its `application_name`.
         seconds: For how long; None where Postgres does not show that to this role.
     """
 
@@ -58,9 +58,9 @@ class OutboxRow:
     """A row of the outbox.
 
     Attributes:
-        id: Its id.
+        id: The row's id.
         operation: UPSERT_EVENT, CANCEL_EVENT or REBUILD_ALL.
-        status: Its status.
+        status: The row's status.
         seq: Its place in the order of its source's states.
         is_child: Whether a rebuild made it.
         due_in: Seconds until it is due, zero or less where it is; None where it is due never.
@@ -110,7 +110,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """The workspace's connection."""
+    """The workspace's connection to Google, as the database has it."""
 
     is_valid: bool
     calendar_id: str = field(repr=False)
@@ -118,7 +118,7 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class BrakeStop:
-    """The brake has stopped the workspace: so many events were to go, out of so many."""
+    """The brake has stopped the workspace, because `deletes` of its `events` were to be removed."""
 
     deletes: int
     events: int
@@ -126,12 +126,12 @@ class BrakeStop:
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
-    """What the application's view says.
+    """What the application's view says about the event.
 
     Attributes:
-        presence: Whether it has the event.
-        calendar_id: In which calendar.
-        problem: Why it is not known.
+        presence: Whether the view has the event.
+        calendar_id: The calendar in which the view wants it.
+        problem: Why the presence is unknown.
     """
 
     presence: Presence = Presence.UNKNOWN
@@ -159,11 +159,11 @@ class Chain:
     """All that is known of one source's event.
 
     Attributes:
-        workspace_id: Its workspace.
+        workspace_id: The workspace.
         source: Its source's name in the workspace, `type:id`; an item's id where it has no source.
         wanted: What the application wants.
         connection: The workspace's connection, None where it has none.
-        stop: The brake.
+        stop: How the brake has stopped the workspace, None where it has not.
         rebuild: The workspace's newest open REBUILD_ALL.
         rows: The source's open rows, the newest state first.
         ahead: How many of the workspace's items are due before the newest one.

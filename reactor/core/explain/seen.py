@@ -26,7 +26,7 @@ class GoogleReading:
     """What Google answered.
 
     Attributes:
-        presence: What it is.
+        presence: Whether the event is there, as Google says.
         seq: The state of the source that the event shows, None where it carries no mark of ours.
         workspace_id: The workspace that it is marked with.
         source_key: The source that it is marked with.
@@ -46,7 +46,7 @@ def see(reply: Reply | Retry | Dead, workspace_id: str | None = None, source_key
     Args:
         reply: The answer, or why there was no token to ask with.
         workspace_id: The workspace that the event should be of; None where that is what is asked.
-        source_key: Its source.
+        source_key: The source that the event should be of.
     """
     means = reply if isinstance(reply, Retry | Dead) else classify(Method.GET, reply)
     match means:

@@ -11,7 +11,7 @@ _LONGEST_CALENDAR = 256  # characters; Google's ids have fewer, and a row may ho
 
 
 def words(chain: Chain) -> Mapping[str, object]:
-    """What the sentences name."""
+    """The values for the placeholders in the sentences of an explanation."""
     row, letter, blocker = chain.row, chain.dead_letter, chain.replicas.blocker
     ended = row or letter
     session = row.session if row else None
