@@ -22,7 +22,7 @@ The events that this is compared with are those that there are, and those that a
 ends ten minutes after each removal, so a workspace that loses an event a minute never has more than ten gone in it.
 
 **Where it is counted.** In the database alone, by its clock. A replica remembers nothing, so neither the number of
-replicas nor a restart changes what is counted, there is nothing to let go of, and the database keeps one time for a
+replicas nor a restart changes what is counted, there is nothing to forget, and the database keeps one time for a
 source. What is gone and what is in flight are counted at each claim that brings a cancel of a known event: two look-ups
 in indexes, for all workspaces of the claim at once. A claim without such a cancel costs nothing. What waits takes
 longer to count (up to 50 ms), so it is counted when the first few have come (a quarter of `Limit.least`), and then each
@@ -33,7 +33,7 @@ committed before its replica counts, and only what was counted is sent. An end m
 in one transaction, and one snapshot sees it in one of the two. Hence each count sees every cancel that was claimed
 before its own, and of two claims that are made at the same time the later one is counted with both. So what is let
 through within a window is never more than the limit, however many replicas there are: the overshoot is zero. A replica
-that counts early may see the later claim too; then both are stopped and both are given back. A request that removed an
+that counts early may see the later claim too; then both are stopped and both are released. A request that removed an
 event and whose answer was lost is seen when it is claimed again, which is soon.
 
 A replica of an older release counts for itself what it claims. What it has in flight or has removed is seen by the
@@ -46,7 +46,7 @@ all is counted anew.) Cancels of sources without an event. An item that is relea
 cancel of one source, and counts once.
 
 **What stops.** Claims of that workspace, in every replica at once: the statement that claims reads the stopped
-workspaces. What was claimed is given back as it was, so the order of each source stays what it is; what is under way
+workspaces. What was claimed is released as it was, so the order of each source stays what it is; what is under way
 ends. Other workspaces notice nothing. Where the database cannot count, the workspace waits.
 
 **Release** is for what waits: rows inserted up to then pass, whatever they delete, and are not counted any more, nor is

@@ -2,8 +2,8 @@
 
 All replicas share two locks: the claim's, which a session that claims holds for milliseconds, and the gate's, which a
 replica that sleeps holds exclusively and a writer shares until it commits. A session that keeps the first stops all
-claims; one that keeps the second keeps every replica awake, or has all writers notify. It need not be a session of
-ours.
+claims; one that keeps the second keeps every replica awake, or has all writers notify. Such a session need not be one
+of the reactor's.
 """
 
 from collections.abc import Iterable

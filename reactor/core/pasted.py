@@ -1,6 +1,6 @@
 """Recognises a text that was given in place of a refresh token or of a service account's key file.
 
-People paste what they have at hand, and programs write `null`. Most of it looks like something: Google's credentials
+People paste what they find, and programs write `null`. Most of these texts can be recognised: Google's credentials
 begin with letters of their own, a JSON file has its fields. So we do not send a wrong text to Google, which would
 refuse it for a reason that helps no reader; we say what the text is, and what to do. A text that looks like nothing
 known may be a refresh token: Google decides.

@@ -1,4 +1,4 @@
-"""What an answer means: one table, read from the top, the first row that fits decides.
+"""What an answer of Google means: one table is read from the top, and the first row that fits decides.
 
 Google's own account of its errors is https://developers.google.com/workspace/calendar/api/guides/errors. Three things
 make a table necessary. One status says several things (403 is at least five), so the `reason` in the body decides, not
@@ -6,10 +6,10 @@ the status alone. One answer means different things after different requests (40
 after an insert it is the calendar that is missing). And not every answer is Google's: a proxy's page must never cost a
 workspace its connection, nor pass for "no such event".
 
-*The finer reason decides.* What stands in front of every API of Google (who are you, which project, is it paid for)
-says why in an `ErrorInfo` of the domain googleapis.com. A coarser word beside it, often a bare `forbidden`, decides
-nothing then, and nor does the status: the request has not come as far as to a calendar or an event, so neither is
-absent, forbidden or badly written. That holds for a reason that is not known here too.
+*The finer reason decides.* The front end of Google's APIs (who are you, which project, is it paid for) gives its reason
+in an `ErrorInfo` of the domain googleapis.com. A coarser word beside it, often a bare `forbidden`, decides nothing
+then, and nor does the status: the request has not come as far as to a calendar or an event, so neither is absent,
+forbidden or badly written. That holds for a reason that is not known here too.
 
 *Whose fault* it is follows from what a reason is about (`reactor.core.calendar.reasons`). The project, its key and how
 we call Google are the same for every workspace, so all are held and nothing counts. An account is one workspace's: its
@@ -96,7 +96,7 @@ class ErrorBody:
     Attributes:
         google: Whether it has the shape of Google's errors at all.
         reasons: Every `reason` in it that decides, of both of the shapes that Google uses.
-        in_front: Whether what stands in front of every API says why, in a word that may not be known here.
+        in_front: Whether the reason is from the front end of Google's APIs; it may be a word that we do not know.
         messages: Every message in it.
         words: What of it may be written down: the reasons, the finest first, the location, a message that is known.
     """
@@ -120,7 +120,7 @@ class AnswerRule:
         reasons: With at least one of these reasons in the body.
         message: With exactly this message in the body.
         not_google: Only where the body is not Google's.
-        in_front: Only where the body says that what stands in front of the API refuses.
+        in_front: Only where the front end of Google's APIs refuses.
     """
 
     name: str
@@ -188,7 +188,7 @@ UNEXPECTED = Retry("an answer that does not belong to the request", counts=True)
 
 _WRITES = frozenset({Method.INSERT, Method.UPDATE, Method.REVIVE})
 _IN_FRONT_STATUSES = frozenset({400, 401, 402, 403, 404})
-"""Statuses of what stands in front of the API."""
+"""Statuses with which the front end of Google's APIs refuses."""
 
 
 TABLE: tuple[AnswerRule, ...] = (

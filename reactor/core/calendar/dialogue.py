@@ -72,14 +72,15 @@ def ask(request: ApiRequest, *, pause: float = 0.0) -> Dialogue[tuple[AnswerKind
 
 
 class SeenCalendars:
-    """The calendars that were seen in a dialogue, so with the credentials that it has.
+    """The calendars that were seen in a dialogue, with the credentials of that dialogue.
 
     Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
-    cannot see (any more). So what is said to be absent is believed only after its calendar was seen. Where the event
-    should be there, the calendar has to be seen after that answer: a person may have stopped sharing it in between.
+    cannot see (any more). So an answer that an event is absent is believed only after its calendar was seen. Where the
+    event should be there, the calendar has to be seen after that answer: a person may have stopped sharing it in
+    between.
 
     Attributes:
-        unseen: The calendars that were looked for and could not be seen, with what was said of them.
+        unseen: The calendars that could not be seen, with the outcome of looking at each.
     """
 
     def __init__(self) -> None:

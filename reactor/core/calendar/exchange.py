@@ -46,7 +46,7 @@ def exchange(work: SyncIntent, grant: GrantType = GrantType.USER) -> Dialogue[Ou
 
 
 def _whose(outcome: Ending, grant: GrantType) -> Ending:
-    """The project that Google refuses is the deployment's, or that of a workspace's own service account."""
+    """A refusal of the project holds all only if the project is the deployment's: a service account has its own."""
     if isinstance(outcome, Retry) and outcome.scope is Scope.ALL and grant is not GrantType.USER:
         return replace(outcome, scope=Scope.LANE, after=min(outcome.after or 0.0, HOLD_CAP))
     return outcome

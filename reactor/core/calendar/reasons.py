@@ -2,7 +2,7 @@
 
 Three lists of Google's:
 
-- what stands in front of every API (who are you, which project, is it paid for) gives its reason in an `ErrorInfo`, in
+- the front end of Google's APIs (who are you, which project, is it paid for) gives its reason in an `ErrorInfo`, in
   capitals: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto;
 - older words of the same, which all APIs share: https://developers.google.com/youtube/v3/docs/core_errors;
 - Calendar's own: https://developers.google.com/workspace/calendar/api/guides/errors, and what public bug reports quote.
@@ -131,4 +131,4 @@ EVENT: Final = frozenset(
 """This event, which the account may not change, or not so."""
 
 IN_FRONT: Final = RATES | QUOTAS | DISABLED | DEPLOYMENT | ACCOUNT | SCOPES | TOKENS | POLICIES
-"""All that is said in front of the API, before it has looked at calendar or event."""
+"""All reasons of the front end, which refuses before the API looks at calendar or event."""

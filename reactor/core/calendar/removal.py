@@ -2,15 +2,16 @@
 
 A delete names the version that it means (`If-Match`). A version that is not known is read first: a blind delete that
 was held up on the wire would remove the event that its successor has made meanwhile. An event that shows a newer state
-of the source is left alone, and so is the event that was just written, under whatever name its calendar goes.
+of the source is left alone, and so is the event that was just written, whichever name of its calendar is used.
 
-An id leads to its successors: a next generation is only ever made where an id is a tombstone, has been removed or
-belongs to another source. So where an event that should exist does not, the next generation is looked for: an attempt
-that was never settled may have made it.
+An id leads to its successors: a next generation is made only where an id is a tombstone, has been removed or belongs to
+another source. So where an event that should exist does not, the next generation is looked for: an attempt that was
+never settled may have made it.
 
-What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.SeenCalendars`).
-While a calendar is not shared its events cannot be seen, and a cancel that took that for success would leave them there
-for ever. Of an event that was there a moment ago it is believed only if the calendar is seen after that was said.
+An answer that an event is absent is believed after its calendar was seen
+(`reactor.core.calendar.dialogue.SeenCalendars`). While a calendar is not shared its events cannot be seen, and a cancel
+that took that for success would leave them there for ever. For an event that was there a moment ago it is believed only
+if the calendar is seen after that answer.
 """
 
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ class _Home:
 def cancel(work: SyncIntent, payload: Cancel) -> Dialogue[Done]:
     """Remove the source's event from wherever it may be.
 
-    Where one of the calendars cannot be seen, the others are seen to, and then it ends as CALENDAR_GONE. So it does
-    where the event never was in the `primary` that it is remembered in: that was another account's then.
+    Where one of the calendars cannot be seen, the event is removed from the others, and then the cancel ends as
+    CALENDAR_GONE. It ends in the same way where the event never was in the `primary` that it is remembered in, because
+    that was another account's calendar.
     """
     seen = SeenCalendars()
     at_home = yield from _at_home(work, payload, seen)

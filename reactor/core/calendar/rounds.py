@@ -1,11 +1,11 @@
-"""Many dialogues at once, in rounds: what may travel together, without any I/O.
+"""Runs many dialogues at once, in rounds: decides which requests may travel together, without any I/O.
 
-Each dialogue has at most one question open. A round is all the questions that are open; they are put into groups, each
-of which may be one batch: never two about the same event, because Google carries the parts of a batch out in any order.
+Each dialogue has at most one open question. A round is all open questions; they are put into groups, each of which may
+be one batch: never two about the same event, because Google carries the parts of a batch out in any order.
 
-What several dialogues ask of one calendar at the same time is asked once, and all of them get the reply. So a mass
-cancel that has to see the calendar before it believes that fifty events are gone looks at it once, and after what it
-judges.
+If several dialogues ask the same of one calendar at the same time, it is asked once, and all of them get the reply. So
+a mass cancel, which has to see the calendar before it believes that fifty events are gone, looks at it once, and after
+the answers that it confirms.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class DialogueRunner(Generic[T]):
-    """Some dialogues, named by their places, and how far they have come.
+    """Drives some dialogues, each named by its place in the list.
 
     Args:
         dialogues: The dialogues, not begun yet.

@@ -136,10 +136,10 @@ def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list
     """The outcome after the event was written.
 
     An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
-    calendar is shared again. Only where `primary` became another account's there is nothing to wait for: that is said,
-    once. And an attempt that was never settled has, most likely, left nothing: it is looked for again with the next
-    state. It is looked for from the generation on that it had, so the generation stays; an id that is not that one's is
-    looked for only while it is the one that is remembered.
+    calendar is shared again. Only where `primary` became another account's there is nothing to wait for; a note says
+    so, once. And an attempt that was never settled has, most likely, left nothing: the next state looks for it again.
+    It looks from the generation on that the attempt had, so the generation stays; another id is looked for only while
+    it is the remembered one.
     """
     place, bound = written.place, work.bound_calendar_id
     left = work.moves and bound in unseen
@@ -232,9 +232,9 @@ class _Writing:
         return (yield from self._miss())
 
     def _miss(self) -> Dialogue[WrittenEvent]:
-        """No such event, says Google. Where there must have been one it is asked again, a little later.
+        """Google says that there is no such event. Where there must have been one we ask again, a little later.
 
-        Where that may be for want of the account that it is in, an insert tells: what was deleted keeps its id taken.
+        If the event may be in another account's calendar, an insert shows it: what was deleted keeps its id taken.
         """
         if self._misses == 0 and (self._bound or self._taken):
             self._misses += 1
@@ -248,7 +248,7 @@ class _Writing:
         return (yield from self._insert(self._generation))
 
     def _meet(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
-        """Decide by what Google holds."""
+        """Go on from the event that Google holds."""
         named = self._work.names(self._place, self._generation)
         if not self._work.owns(found, named=named):
             return (yield from self._insert(self._following()))
@@ -291,7 +291,7 @@ class _Writing:
         return (yield from self._overtaken(means, answer))
 
     def _overtaken(self, means: AnswerKind, answer: Response) -> Dialogue[WrittenEvent]:
-        """The event is not what we took it for: another version, deleted, or further on in its sequence."""
+        """The event has changed since we read it: another version, deleted, or another sequence number."""
         if means is AnswerKind.BAD_SEQUENCE:
             if self._resequenced:
                 raise Finished(quoting(BAD_REQUEST, answer))
@@ -303,7 +303,7 @@ class _Writing:
         return (yield from self._look())
 
     def _lost(self) -> Dialogue[WrittenEvent]:
-        """The id is of no use any more."""
+        """Go on to the next id, because this one cannot be used any more."""
         yield from self._seen.confirm(self._place.calendar_id)
         if not self._work.may_revive:
             raise Finished(EVENT_GONE)

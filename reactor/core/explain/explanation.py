@@ -1,11 +1,12 @@
-"""Why an event is in its calendar or is not, as one cause: a table, read from the top, the first row that fits decides.
+"""Finds the one cause why an event is in its calendar or is not.
 
-The order is that of the journey (docs/architecture.md). First the newest state that waits, and what a claim asks of it:
-its floor, who has it, the connection, the brake, a replica that claims, the workspace's rebuild, its time. Then, where
-nothing waits, how the newest state ended. Then what is remembered, compared with what Google holds (if it was asked)
-and with what the application wants. At last, where nothing is left, what the application wants alone.
+A table is read from the top, and the first row that fits decides. The rows are in the order of an item's journey
+(docs/architecture.md). First comes the newest state that waits, and what a claim asks of it: its floor, which worker
+has claimed it, the connection, the brake, a replica that claims, the workspace's rebuild, its time. Then, where nothing
+waits, how the newest state ended. Then what is remembered, compared with what Google holds (if it was asked) and with
+what the application wants. Last, where nothing is left, only what the application wants.
 
-So the cause is what has to be mended first. After that, the same question finds the next one.
+So the cause is what a person has to correct first. After that, the same question finds the next one.
 """
 
 from collections.abc import Callable
