@@ -116,7 +116,7 @@ async def _httpx(url: str, token: str, events: int, in_flight: int, *, clients: 
         headers = {**request.headers, **authorization}
         client = pool[worker % clients]
         response = await client.request(
-            request.method, f"{url}/{request.target}", content=request.body, headers=headers
+            request.http_method, f"{url}/{request.target}", content=request.body, headers=headers
         )
         assert response.json()["id"]
         return True

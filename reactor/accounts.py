@@ -86,7 +86,7 @@ class CredentialStore:
 
     def tokens_of(self, item: Item) -> TokenSource | Retry | Dead:
         """Return where the access tokens for an item come from, or why there can be none."""
-        return self.tokens(item.workspace_id, item.consent.token)
+        return self.tokens(item.workspace_id, item.connection.token)
 
     def tokens(self, workspace_id: UUID, stored: str) -> TokenSource | Retry | Dead:
         """Return where the access tokens of a stored consent come from, or why there can be none."""

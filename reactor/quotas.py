@@ -13,7 +13,7 @@ NO_QUOTA = 100_000  # calls a second: more than a process can make
 def lanes(settings: Settings) -> Lanes:
     """Make the lanes that the settings allow."""
     return Lanes(
-        whole=_limits(settings.calendar_sync_requests_per_minute, settings.calendar_sync_concurrency),
+        process=_limits(settings.calendar_sync_requests_per_minute, settings.calendar_sync_concurrency),
         limits=partial(
             _limits, settings.calendar_sync_lane_requests_per_minute, settings.calendar_sync_lane_concurrency
         ),

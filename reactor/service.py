@@ -236,7 +236,7 @@ class Service:
             self.known.lanes.share(trio.current_time(), divisor, good_until)
             if loop is not None and outbox is not None:
                 outbox.each = self.known.lanes.each
-                loop.stir()
+                loop.recheck()
 
         mark = self.known.watch.mark
         shares = Shares(use)

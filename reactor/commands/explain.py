@@ -172,7 +172,7 @@ def _seen(desk: AdminSession, settings: google_event.GoogleReadSettings, reading
 
 def _sent(desk: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
     """What the newest state that waits, or that died, would make of the event."""
-    row = chain.row or chain.letter
+    row = chain.row or chain.dead_letter
     letter = desk.row(LETTERS["letter"], id=row.id, most=LARGEST) if row else None
     if letter is None:
         return None
@@ -199,7 +199,7 @@ def _document(
         "would_be_sent": sent,
         "remembered": _remembered(reading),
         "google": _google(chain),
-        "dead_letters": [_row(row) for row in chain.letters],
+        "dead_letters": [_row(row) for row in chain.dead_letters],
         "finished": [_row(row) for row in chain.finished],
     }
 
@@ -215,9 +215,9 @@ def _short(value: object) -> str:
 
 def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
     wanted, event = reading.chain.wanted, reading.event or {}
-    if wanted.wish is Presence.UNKNOWN:
+    if wanted.presence is Presence.UNKNOWN:
         return {"view": f"not known: {wanted.problem}"}
-    if wanted.wish is Presence.NO:
+    if wanted.presence is Presence.NO:
         return {"view": "does not have it"}
     texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
     return {
@@ -246,9 +246,9 @@ def _standing(chain: Chain) -> Document:
 
 def _when(row: OutboxRow) -> str:
     """What happens to an open row, and when."""
-    if row.hands is Custody.LOST:
+    if row.custody is Custody.LOST:
         return "its worker is gone"
-    if row.hands:
+    if row.custody:
         by = f" by {_of(row.session)}" if row.session else ""
         return f"in flight{by}"
     if row.is_aside:
@@ -292,8 +292,8 @@ def _remembered(reading: ChainReading) -> Document:
         "settled up to": str(memory.floor_seq),
         "generation": memory.generation,
         "written": reading.remembered_at,
-        "left open": f"attempts that may have left it in {count(len(memory.strays), 'calendar')}"
-        if memory.strays
+        "left open": f"attempts that may have left it in {count(len(memory.possible_calendars), 'calendar')}"
+        if memory.possible_calendars
         else "nothing",
         "binding": bound,
     }
@@ -304,7 +304,7 @@ def _google(chain: Chain) -> Document | None:
     if seen is None:
         return None
     state = None if seen.seq is None else str(seen.seq)
-    return {"shows": _SIGHTS[seen.sight], "state": state, **({"because": seen.problem} if seen.problem else {})}
+    return {"shows": _SIGHTS[seen.presence], "state": state, **({"because": seen.problem} if seen.problem else {})}
 
 
 def _show(document: Document) -> None:

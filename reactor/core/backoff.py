@@ -16,7 +16,7 @@ REBUILD_CAP = 60.0
 """Seconds; the longest pause of a rebuild: a person who asked for it, or has mended what it needs, waits for it."""
 HOLD_CAP = 60.0
 """Seconds; the longest hold that Google did not ask for, and the longest that an item waits for what a person must mend
-for the whole deployment: what heals without telling us is noticed within a minute."""
+for the whole deployment: we notice within a minute what was corrected without our knowledge."""
 JITTER = 0.25
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; what a server may make us wait. A mistake on its side (milliseconds, a date in 2099) costs a day at most."""
@@ -41,7 +41,7 @@ def parse_retry_after(header: str | None, wall: datetime) -> float | None:
 
     Args:
         header: The header's value: whole seconds or an HTTP date; None where the answer has none.
-        wall: The time by the clock on the wall, with a time zone; a date is compared with it.
+        wall: The wall-clock time, with a time zone; a date is compared with it.
 
     Returns:
         Seconds from 0 to `LONGEST_RETRY_AFTER`, None where there is no header or it cannot be read.

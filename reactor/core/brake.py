@@ -15,38 +15,38 @@ worth a person can write again. Both are settings.
 
 - *gone*: the database notes with a source when its event was removed (`sync_sources.removed_at`), in the transaction
   that ends the cancel. A source counts once, however often it was cancelled, and not at all once it has an event again.
-- *in hand*: cancels that some replica has claimed and not ended.
+- *in flight*: cancels that a replica has claimed and not ended.
 - *waiting*: sources whose newest waiting row is a cancel, and that have an event.
 
 The events that this is compared with are those that there are, and those that are gone within the window. The window
 ends ten minutes after each removal, so a workspace that loses an event a minute never has more than ten gone in it.
 
 **Where it is counted.** In the database alone, by its clock. A replica remembers nothing, so neither the number of
-replicas nor a restart changes what is counted, there is nothing to let go of, and the database keeps one time for a
-source. What is gone and what is in hand are counted at each claim that brings a cancel of a known event: two look-ups
+replicas nor a restart changes what is counted, there is nothing to forget, and the database keeps one time for a
+source. What is gone and what is in flight are counted at each claim that brings a cancel of a known event: two look-ups
 in indexes, for all workspaces of the claim at once. A claim without such a cancel costs nothing. What waits takes
 longer to count (up to 50 ms), so it is counted when the first few have come (a quarter of `Limit.least`), and then each
 time that a quarter more has.
 
 **Why two replicas do not pass together.** Claims follow one another (db/migrations/0021_claim.sql), a claim is
-committed before its replica counts, and only what was counted is sent. An end moves a cancel from *in hand* to *gone*
+committed before its replica counts, and only what was counted is sent. An end moves a cancel from *in flight* to *gone*
 in one transaction, and one snapshot sees it in one of the two. Hence each count sees every cancel that was claimed
 before its own, and of two claims that are made at the same time the later one is counted with both. So what is let
 through within a window is never more than the limit, however many replicas there are: the overshoot is zero. A replica
-that counts early may see the later claim too; then both are stopped and both are given back. A request that
-removed an event and whose answer was lost is seen when it is claimed again, which is soon.
+that counts early may see the later claim too; then both are stopped and both are released. A request that removed an
+event and whose answer was lost is seen when it is claimed again, which is soon.
 
-A replica of an older release counts for itself what it claims. What it has in hand or has removed is seen by the others
-(a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let through a
-limit each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
+A replica of an older release counts for itself what it claims. What it has in flight or has removed is seen by the
+others (a trigger notes it, db/triggers.sql), but it does not see theirs: so during an upgrade n of those may let
+through a limit each, unless a newer one claims a cancel of that workspace meanwhile, which stops all.
 
-**What is not counted.** Children of a rebuild: they were counted before they were made, strays among them. (The state
-may change while it is read; a portion with more cancels than were counted is not written, and all is counted anew.)
-Cancels of sources without an event. What is given back, requeued, or tried again is one cancel of one source, and
-counts once.
+**What is not counted.** Children of a rebuild: they were counted before they were made, the removals of extra events
+among them. (The state may change while it is read; a portion with more cancels than were counted is not written, and
+all is counted anew.) Cancels of sources without an event. An item that is released, requeued, or tried again is one
+cancel of one source, and counts once.
 
 **What stops.** Claims of that workspace, in every replica at once: the statement that claims reads the stopped
-workspaces. What was claimed is given back as it was, so the order of each source stays what it is; what is under way
+workspaces. What was claimed is released as it was, so the order of each source stays what it is; what is under way
 ends. Other workspaces notice nothing. Where the database cannot count, the workspace waits.
 
 **Release** is for what waits: rows inserted up to then pass, whatever they delete, and are not counted any more, nor is
@@ -93,7 +93,7 @@ class Limit:
         It depends on nothing but these numbers, so that the replicas together ask as often as one.
 
         Args:
-            before: Deletes that were gone or in hand before a claim.
+            before: Deletes that were gone or in flight before a claim.
             after: The same with the claim.
         """
         mark = max(1, self.least // 4)

@@ -1,10 +1,9 @@
-"""Has the process started, is it alive, and is it ready?
+"""Decides whether the process has started, is alive, and is ready.
 
 *Alive* says only that the loops go round: a loop that tries to reach a database that is down goes round. A database
 outage must not restart every replica, so liveness knows nothing of the database. *Ready* says that this replica does
 its work: it has its sessions, the database does not refuse what it asks, the schema is the one it needs, and it is not
-about to stop. *Started* says that it was
-ready once; what is lost later is readiness' business.
+about to stop. *Started* says that it was ready once; readiness reports what is lost later.
 """
 
 from collections.abc import Mapping
@@ -17,23 +16,23 @@ statements' time-out (10 s) and by that of a connection (5 s for each address of
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """An answer to a probe.
+    """The answer to a probe.
 
     Attributes:
-        problems: Why not, a sentence each; empty where all is well.
+        problems: Why the answer is no, a sentence each; empty where it is yes.
     """
 
     problems: tuple[str, ...]
 
     @property
     def well(self) -> bool:
-        """Whether all is well."""
+        """Whether the answer is yes."""
         return not self.problems
 
 
 @dataclass(slots=True)
 class HealthFacts:
-    """What is known of the process; kept by whoever wires it.
+    """What the probes are decided by; the service keeps it up to date.
 
     Attributes:
         beats: When each loop last completed a cycle, in seconds of the clock that `now` is from.
@@ -41,7 +40,7 @@ class HealthFacts:
         claiming: Whether the session that holds the items' locks is up.
         listening: Whether the session that is called by writers is up.
         draining: Whether the process is about to stop.
-        crashing: Whether the work was ended by an error that nobody expected, not long ago.
+        crashing: Whether an unexpected error ended the work not long ago.
         has_been_ready: Whether it ever was ready.
         refusals: What the database has refused for long, a sentence each.
     """

@@ -1,22 +1,23 @@
-"""Who holds one of our locks for longer than any of us would.
+"""Finds sessions that hold one of the reactor's locks for longer than the reactor itself would.
 
-Two locks are everybody's: the claim's, held for milliseconds by a session that claims, and the gate's, held exclusively
-by a replica that sleeps and shared by a writer until it commits. A session that keeps the first stops all claims; one
-that keeps the second keeps every replica awake, or has all writers notify. It need not be a session of ours.
+All replicas share two locks: the claim's, which a session that claims holds for milliseconds, and the gate's, which a
+replica that sleeps holds exclusively and a writer shares until it commits. A session that keeps the first stops all
+claims; one that keeps the second keeps every replica awake, or has all writers notify. Such a session need not be one
+of the reactor's.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-LONG = 60.0
-"""Seconds for which a lock is held before it is worth a word."""
-OURS = "calendar-sync-reactor"
+REPORT_AFTER = 60.0
+"""Seconds for which a lock is held before it is reported."""
+SESSION_PREFIX = "calendar-sync-reactor"
 """What the names of the reactor's sessions begin with."""
 
 
 class Lock(StrEnum):
-    """Our locks."""
+    """The reactor's advisory locks."""
 
     CLAIM = "claim"
     GATE = "gate"
@@ -28,12 +29,12 @@ class Holder:
     """A session that holds the claim's lock or the gate's.
 
     Attributes:
-        lock: Which.
+        lock: The lock.
         pid: The process id of its backend; None for a prepared transaction.
         transaction: Its transaction, as `pg_locks` names it.
-        exclusive: Whether it shares the lock with nobody.
+        exclusive: Whether it holds the lock exclusively.
         application: The session's name.
-        seconds: The age of its transaction; None where there is none, or our role may not know.
+        seconds: The age of its transaction; None where there is none, or our role may not see it.
     """
 
     lock: Lock
@@ -45,38 +46,38 @@ class Holder:
 
     @property
     def sleeps(self) -> bool:
-        """Whether it is a replica behind its gate, which on a quiet day is there for hours."""
+        """Whether it is a replica that sleeps behind its gate, on a quiet day for hours."""
         return self.lock is Lock.GATE and self.exclusive and self._is_ours
 
     @property
     def stands_out(self) -> bool:
-        """Whether it is worth a word at first sight."""
-        return not self.sleeps and (self._is_astray or (self.seconds or 0.0) >= LONG)
+        """Whether it is worth a report when it is seen for the first time."""
+        return not self.sleeps and (self._is_intruder or (self.seconds or 0.0) >= REPORT_AFTER)
 
     @property
     def key(self) -> tuple[object, ...]:
         """What stays the same while it holds the lock: the session, or the transaction where each takes it anew."""
-        return (self.lock, self.pid) if self._is_astray else (self.lock, self.pid, self.transaction)
+        return (self.lock, self.pid) if self._is_intruder else (self.lock, self.pid, self.transaction)
 
     @property
     def _is_ours(self) -> bool:
-        return self.application.startswith(OURS)
+        return self.application.startswith(SESSION_PREFIX)
 
     @property
-    def _is_astray(self) -> bool:
-        """Only we take it so."""
+    def _is_intruder(self) -> bool:
+        """Whether a foreign session holds the lock as only the reactor does."""
         return self.exclusive and not self._is_ours
 
 
 class Holders:
-    """Remembers since when each is seen."""
+    """Remembers when each holder was seen first."""
 
     def __init__(self) -> None:
         self._since: dict[tuple[object, ...], float] = {}
 
     def look(self, seen: Iterable[Holder], now: float) -> list[tuple[Holder, float]]:
-        """Take in who holds what; return those that have for long, with the seconds."""
+        """Note the present holders; return those that have held their lock for long, each with the seconds."""
         suspects = [holder for holder in seen if not holder.sleeps]
         self._since = {holder.key: self._since.get(holder.key, now) for holder in suspects}
         held = [(holder, max(now - self._since[holder.key], holder.seconds or 0.0)) for holder in suspects]
-        return [(holder, seconds) for holder, seconds in held if seconds >= LONG]
+        return [(holder, seconds) for holder, seconds in held if seconds >= REPORT_AFTER]

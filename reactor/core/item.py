@@ -1,4 +1,4 @@
-"""An item of the outbox while we have it in hand, and what is to become of it."""
+"""An item of the outbox while it is claimed, and the outcome to write for it."""
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -10,17 +10,17 @@ from reactor.core.outcome import FailureCode
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What is remembered of a source, from `sync_sources`.
+    """What the database remembers of a source, a row of `sync_sources`.
 
     Attributes:
         floor_seq: States below it are too old to be sent.
-        generation: Takes part in the event's id.
+        generation: The number in the event's id that rises when an id becomes unusable.
         event_id: The event that is known to exist, None where there is none.
         calendar_id: The calendar that it is in.
         etag: Its version after our last write.
         cancelled: Whether we removed the event ourselves.
-        reopen: Whether an attempt whose outcome nobody learned may have removed the event.
-        strays: The calendars in which attempts whose outcome nobody learned may have left the event.
+        reopen: Whether an attempt of unknown outcome may have removed the event.
+        possible_calendars: Calendars in which attempts of unknown outcome may have left the event.
     """
 
     floor_seq: int = 0
@@ -30,7 +30,7 @@ class SourceState:
     etag: str | None = None
     cancelled: bool = False
     reopen: bool = False
-    strays: tuple[str, ...] = field(default=(), repr=False)
+    possible_calendars: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,21 @@ class Item:
     """A claimed row of `sync_outbox`, with all that is needed to send and settle it.
 
     Attributes:
-        id: The row.
-        workspace_id: Its workspace.
+        id: The row's id.
+        workspace_id: The row's workspace.
         source_key: Its source's name in the workspace.
         seq: Its place in the order of the source's states.
         claim_no: The number of this claim; never reused.
         operation: UPSERT_EVENT, CANCEL_EVENT or REBUILD_ALL.
         payload: As the application wrote it, not checked: JSON text in bytes, or `Oversized`.
         attempts: How many attempts have failed so far.
-        max_attempts: How many may.
+        max_attempts: How many may fail before it is a dead letter.
         age: Seconds since the row was inserted, at the claim, by the database's clock.
         is_child: Whether a rebuild made it; it then moves the floor only where it was applied.
         memory: What is remembered of the source.
-        consent: The workspace's connection.
+        connection: The workspace's connection.
         lease_no: The lease of the session that claimed it: every later write for the claim is fenced with it.
-        losses: How often in a row a worker was lost that had it in hand.
+        losses: How many workers in a row were lost while they had it claimed.
     """
 
     id: UUID
@@ -91,18 +91,18 @@ class Item:
     age: float
     is_child: bool
     memory: SourceState
-    consent: WorkspaceConnection
+    connection: WorkspaceConnection
     lease_no: int = 0
     losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The event that now stands for a source, as the application's view of it shows it.
+    """The event that now represents a source, a row of the application's table of bindings.
 
     Attributes:
-        event_id: Google's id.
-        calendar_id: The calendar it is in.
+        event_id: Google's id of the event.
+        calendar_id: The calendar that holds it.
         source_type: task, milestone, gate_run or project_review.
         source_id: The source's UUID.
         event_type: One of the contract's event types.
@@ -125,18 +125,18 @@ Status = Literal["PENDING", "COMPLETED", "FAILED", "DEAD_LETTER"]
 
 
 class AppliedReference(Enum):
-    """A payload that is named and not carried."""
+    """Names a payload that the database has already."""
 
     ROW = auto()
-    """The row's own, as it stands there, to the last digit."""
+    """The payload of the item's own row, exactly as it was inserted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What becomes of a claimed item; written in one transaction with others, then its lock is given back.
+    """The outcome of a claimed item, written in one transaction with others; then its lock is released.
 
     Attributes:
-        item: The item.
+        item: The item that ends.
         status: The row's new status.
         attempts: The row's new count of failed attempts.
         delay: Seconds until it is due again, counted by the database's clock; for PENDING and FAILED.
@@ -148,11 +148,11 @@ class Settlement:
             what is remembered.
         binding: The binding to write, None for none.
         unbind: Whether the source's binding is to be removed.
-        invalid_consent: The version of the token that failed; the connection is marked invalid only if it is still the
-            stored one. If it is not, a person has connected again meanwhile: an item that would be dead-lettered for
-            AUTH then becomes PENDING, with its attempts as they were.
-        newer: The place of a newer state that Google shows, for which this one is put away. If nobody here knows that
-            place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
+        dead_token_version: The version of the token that failed; the connection is marked invalid only if that token is
+            still the stored one. If it is not, a person has connected again meanwhile: an item that would be
+            dead-lettered for AUTH then becomes PENDING, with its attempts as they were.
+        newer: The place of a newer state that Google shows, for which this one is put away. If the database does not
+            know that place, it comes from another time: the item becomes PENDING with a place of its own beyond it.
     """
 
     item: Item
@@ -166,15 +166,15 @@ class Settlement:
     applied: AppliedReference | Any | None = field(default=None, repr=False)
     binding: Binding | None = None
     unbind: bool = False
-    invalid_consent: str | None = None
+    dead_token_version: str | None = None
     newer: int | None = None
 
 
 class SettlementResult(Enum):
-    """What became of a settlement that was to be written."""
+    """The result of writing a settlement."""
 
     WRITTEN = auto()
     LOST = auto()
-    """The claim is not ours any more; what was done in its name is dropped."""
+    """The claim is not ours any more; the settlement is dropped."""
     WAITING = auto()
-    """A lock of another session is in the way. The item is still ours and is to be written later, by itself."""
+    """A lock of another session is in the way. The item is still claimed by us; its settlement is written later."""

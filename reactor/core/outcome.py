@@ -1,4 +1,4 @@
-"""What became of an attempt, as a value: the language between whoever talks to Google and whoever settles the item."""
+"""The outcome of an attempt, as a value: what the code that talks to Google returns to the code that settles items."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
@@ -20,19 +20,19 @@ class FailureCode(StrEnum):
     BAD_REQUEST = auto()
     """Google refused the event's content."""
     EVENT_GONE = auto()
-    """Somebody deleted the event in the calendar; a rebuild brings it back."""
+    """A person deleted the event in the calendar; a rebuild brings it back."""
     CALENDAR_GONE = auto()
     """The calendar does not exist or is not shared with the account any more."""
     FORBIDDEN = auto()
     """The account may not write this calendar."""
     EXHAUSTED = auto()
-    """All attempts failed."""
+    """All allowed attempts failed."""
     WORKER_LOST = auto()
-    """The worker died with the item in hand, as often as attempts are allowed."""
+    """The worker died with the item in flight, as often as attempts are allowed."""
 
 
 class Scope(StrEnum):
-    """Whom a failure holds back."""
+    """Which items a failure holds back."""
 
     ITEM = auto()
     LANE = auto()
@@ -42,7 +42,7 @@ class Scope(StrEnum):
 
 
 class RetryKind(StrEnum):
-    """What a retry is, where something is decided by it."""
+    """The kinds of retries that decisions depend on."""
 
     RATE = auto()
     """The other side limits the rate: the limits lower theirs."""
@@ -61,17 +61,17 @@ class Done:
         event_id: Google's id of the event that was written or removed.
         calendar_id: The calendar that it is (or was) in.
         generation: The generation of the id that was used; it may have risen on the way.
-        etag: The event's etag after the write, None where nothing is left, and where the event holds what other hands
-            put into it: then the next write reads it first.
-        strays: Calendars in which an event of the source may be left: they could not be seen.
+        etag: The event's etag after the write, None where nothing is left, and where the event holds what people or
+            other applications put into it: then the next write reads it first.
+        possible_calendars: Calendars in which an event of the source may be left: they could not be seen.
         note: What a person should know of it, one of a few fixed phrases; empty for nothing.
     """
 
     event_id: str
-    calendar_id: str = field(repr=False)  # somebody's e-mail address
+    calendar_id: str = field(repr=False)  # may be a person's e-mail address
     generation: int
     etag: str | None = None
-    strays: tuple[str, ...] = field(default=(), repr=False)
+    possible_calendars: tuple[str, ...] = field(default=(), repr=False)
     note: str = ""
 
 
@@ -92,7 +92,7 @@ def _text(reason: str, said: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It may work later.
+    """The attempt failed, and a later one may succeed.
 
     Attributes:
         reason: One of a few fixed phrases; a label of metrics.
@@ -122,10 +122,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will not work, however often it is tried.
+    """The attempt failed, and every later one would fail too, until a person corrects the reason.
 
     Attributes:
-        code: Why.
+        code: The failure code that is written to the row.
         reason: A short fixed phrase.
         scope: Whom it holds back: LANE where the workspace's other items would meet the same.
         connection_invalid: Whether the stored token is dead, so that the connection must be marked invalid.
@@ -154,7 +154,7 @@ class Expanded:
 
     Attributes:
         children: How many it made this time.
-        left_alone: Events that it left alone, since nobody knows what they should be.
+        left_alone: Events that it left alone, because it is not known what they should be.
     """
 
     children: int

@@ -1,11 +1,11 @@
-"""What a text is that stands where a refresh token or a service account's key file should.
+"""Recognises a text that was given in place of a refresh token or of a service account's key file.
 
-People paste what they have at hand, and programs write `null`. Most of it looks like something: Google's credentials
-begin with letters of their own, a JSON file has its fields. So a wrong text is not sent to Google to be refused for a
-reason that helps nobody; it is called by its name, with what to do. A text that looks like nothing known may be a
-refresh token: Google decides.
+People paste what they find, and programs write `null`. Most of these texts can be recognised: Google's credentials
+begin with letters of their own, a JSON file has its fields. So we do not send a wrong text to Google, which would
+refuse it for a reason that helps no reader; we say what the text is, and what to do. A text that looks like nothing
+known may be a refresh token: Google decides.
 
-Nothing of the text is ever in a sentence, since it may be a secret in the wrong place; the words for "none" are known.
+No sentence quotes the text, because it may be a secret in the wrong place; the words for "none" are known.
 """
 
 import json

@@ -1,23 +1,24 @@
-"""What a row of the outbox asks for: its payload, checked.
+"""Reads and checks the payload of an outbox row.
 
-Tolerant of fields it does not know, strict about those it knows: a value that Google would refuse, or that would be
-written under another source's name, is better refused here, by the path of the field, than later. What only Google can
-judge (whether a time zone exists, whether a colour does) is left to Google. Lenient where it costs nothing: an optional
-field that is null, or an empty text, is absent, and a number where a text of the event is wanted is its digits.
+The check accepts fields that it does not know and is strict about those that it knows: a value that Google would
+refuse, or that would be written under another source's name, is better refused here, by the path of the field, than
+later. Google decides what only Google can know (whether a time zone exists, whether a colour does). The check is
+lenient where that costs nothing: an optional field that is null, or an empty text, is absent, and a number where a text
+of the event is wanted becomes its digits.
 
-What a field must be is said once, in the docstring beside it: a problem says it, the table and the JSON Schema of
+The docstring beside a field says what the field must be. Problems quote it, and the table and the JSON Schema of
 docs/payload.md are made from it.
 
 Three rules are stricter than they look:
 
 * `sourceId` is a UUID in its usual spelling. The bindings table stores it as a uuid, so anything else could be written
   to the calendar but never be recorded; and two spellings of one UUID would be two sources with one binding.
-* `sourceType` is any name of at most 40 characters without a colon. With that no two sources share a source key: the
-  key is cut at 40 characters and joined with a colon. A new kind of source needs no new release of the reactor.
+* `sourceType` is any name of at most 40 characters without a colon. So no two sources share a source key: the key is
+cut at 40 characters and joined with a colon. A new kind of source needs no new release of the reactor.
 * A calendar or event id of only dots is refused: in a URL's path it would mean another resource.
 
 A payload is read from the bytes of its JSON, row by row: what a parser cannot read (a number of 5,000 digits, nesting
-without end, half of a character), also in a field that is not looked at, is the row's own problem.
+without end, half of a character), also in a field that we do not read, is a problem of that row only.
 """
 
 import re
@@ -166,7 +167,7 @@ class _Model(BaseModel):
 
 
 class Reminder(_Model):
-    """One reminder."""
+    """One reminder of an event."""
 
     method: Literal["email", "popup"]
     """email or popup"""
@@ -246,7 +247,7 @@ def _day(moment: date) -> date:
 
 
 def _later(end: datetime, start: datetime) -> bool:
-    """Whether `end` is after `start`; where only one has an offset, Google must say, since it knows the zones."""
+    """Whether `end` is after `start`; where only one has an offset, Google decides, because it knows the zones."""
     if (end.utcoffset() is None) != (start.utcoffset() is None):
         return True
     return end > start

@@ -1,7 +1,7 @@
-"""What is wrong with a payload, in words: the path of the field, and what it must be, never the value.
+"""Says what is wrong with a payload: the path of the field, and what the field must be, never the value.
 
 What a field must be is the first sentence of the docstring beside it. The library that reads payloads has messages of
-its own, which may repeat values and name its types; none of them comes out of here.
+its own, which may repeat values and name its types; we pass none of them on.
 """
 
 from collections.abc import Iterator, Mapping

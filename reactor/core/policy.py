@@ -1,13 +1,13 @@
-"""What is sent for a claimed item, and what becomes of it: the rules of retries, dead letters and memory in one place.
+"""What is sent for a claimed item, and its outcome: the rules of retries, dead letters and memory in one place.
 
-*Attempts count only what an item did itself.* An attempt that Google, the network or the deployment spoilt for
-everybody says nothing about the item: a failure that an outage explains counts only where another item was answered
-meanwhile (`reactor.core.dispatch.evidence`), and rate limits, requests that were never sent, a wrong client secret and
-a key that cannot decrypt never do. Where the breakers stand decides nothing. What does not count does not spin either:
-the lane is held back, and the row is not due before a pause. A rebuild's pause grows, since while it is due nothing
-else of its workspace is claimed: it stays away for as long as it has been there. So the pauses double, over restarts
-and replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens first, for
-edits.
+*Attempts count only what an item did itself.* An attempt that failed because of Google, the network or the deployment
+says nothing about the item: a failure that an outage explains counts only where another item was answered meanwhile
+(`reactor.core.dispatch.evidence`), and rate limits, requests that were never sent, a wrong client secret and a key that
+cannot decrypt never do. The state of the breakers decides nothing. An attempt that does not count is not repeated at
+once either: the lane is held back, and the row is not due before a pause. A rebuild's pause grows, because while it is
+due nothing else of its workspace is claimed: it waits for as long as its row has existed. So the pauses double, over
+restarts and replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens
+first, for edits.
 
 *A quota is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar that
 never do. So for an item that is older than a day it counts, and a person gets to see it as a dead letter. A backlog of
@@ -17,20 +17,21 @@ workspace that was stopped for two days would pay for the next minute of an outa
 Google cannot digest, and which is the only one of its deployment, is tried once a minute until another comes.
 
 *A request is not its items.* One that carried several may have failed as a whole because of one of them. So an item
-that could be charged for an outage travels alone (`reactor.core.dispatch.lane.together`), and pays for nothing but
+that could be charged for an outage travels alone (`reactor.core.dispatch.lane.take_batch`), and pays for nothing but
 itself.
 
 *The floor* rises with everything that ends, but for an item refused for its content: then the next older state is the
-best there is. A cancel always moves it, since falling back to an older state would bring back what was to go away. A
-rebuild's child moves it when it is applied, and only then: what it lies beyond may still be put back if it dies.
+best there is. A cancel always moves it, because falling back to an older state would bring back the event that was to
+go away. A rebuild's child moves it when it is applied, and only then: what it lies beyond may still be put back if it
+dies.
 
 *What an attempt may have left behind.* Only `Done` says what Google holds. Every other end may come after a request
 that was carried out: a time-out, a refusal of the second request of two, a task that was cancelled. So every other end
-leaves a note for the next attempt: the payload's calendar may hold the event (`strays`), and after a cancel the
-tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should be
-and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
+leaves a note for the next attempt: the payload's calendar may hold the event (`possible_calendars`), and after a cancel
+the tombstone may be ours (`reopen`). A note that was not necessary costs nothing in the calendar where the event should
+be and one read in another. Two ends are known to have left nothing: the calendar does not exist, or the event is gone.
 Only a cancel that could not see a calendar may have removed something from another one. Rebuilds and the removal of
-strays write nothing that a source would have to know.
+extra events (`reactor.core.calendar.prune`) write nothing that a source would have to know.
 
 *What is written counts, also in a dead letter.* An event that moves out of a calendar that cannot be seen any more is
 written where it should be, and remembered and bound there; the dead letter is about what may be left in the old one.
@@ -42,7 +43,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from reactor.core.backoff import HOLD_CAP, ITEM_CAP, REBUILD_CAP, backoff
-from reactor.core.calendar.prune import PruneTarget, parse_stray
+from reactor.core.calendar.prune import PruneTarget, parse_prune_target
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SourceState
@@ -53,19 +54,19 @@ AGE_BOUND = 86_400.0
 """Seconds; most items this old have seen every daily quota be refilled."""
 LONGEST_ERROR = 500
 """Characters of `last_error`: a payload of fifty bad lines has fifty problems."""
-STUMBLED = "its handling met an unexpected error; the log has it"
-"""What is written as `last_error` then."""
+UNEXPECTED_ERROR = "its handling met an unexpected error; the log has it"
+"""The `last_error` of an item whose handling met an unexpected error."""
 
 _CONTENT = frozenset({FailureCode.BAD_PAYLOAD, FailureCode.BAD_REQUEST})
 
 
 def prepare(item: Item) -> SyncIntent | Settlement:
-    """Say what is wanted from Google for an item, or what becomes of it without asking Google."""
-    stray = None
+    """Say what is wanted from Google for an item, or how it ends without asking Google."""
+    target = None
     try:
         if item.is_child:
-            stray = parse_stray(item.workspace_id, item.payload)
-        payload = stray or parse(item.operation, item.workspace_id, item.payload)
+            target = parse_prune_target(item.workspace_id, item.payload)
+        payload = target or parse(item.operation, item.workspace_id, item.payload)
     except BadPayloadError as error:
         return _dead(item, FailureCode.BAD_PAYLOAD, "; ".join(error.problems)[:LONGEST_ERROR])
     memory = item.memory
@@ -81,7 +82,9 @@ def prepare(item: Item) -> SyncIntent | Settlement:
         cancelled=memory.cancelled,
         reopen=memory.reopen or item.is_child,
         recreate=item.is_child and isinstance(payload, Upsert) and payload.recreate,
-        strays=tuple(filter(is_resource_id, memory.strays)),  # a lost attempt's note may be of any payload
+        possible_calendars=tuple(
+            filter(is_resource_id, memory.possible_calendars)
+        ),  # a lost attempt's note may be of any payload
         repairs=item.is_child,
     )
 
@@ -91,17 +94,17 @@ def settle(
     work: SyncIntent,
     outcome: Outcome,
     *,
-    answered: Answered = Answered.NOBODY,
+    answered: Answered = Answered.NONE,
     random: float,
     ceiling: int,
 ) -> Settlement:
-    """Say what becomes of an item.
+    """Say how an item ends after an attempt.
 
     Args:
         item: The item.
         work: What was wanted for it.
-        outcome: What came of that.
-        answered: Who was answered between the item's last failure and the moment when it was sent.
+        outcome: The outcome of the attempt.
+        answered: Which other requests were answered between the item's last failure and the moment when it was sent.
         random: From [0, 1); the jitter of the pause.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
     """
@@ -128,11 +131,11 @@ def settle(
             return _again(item, work, outcome, answered=answered, random=random, ceiling=ceiling)
 
 
-def stumble(item: Item, work: SyncIntent | None, *, random: float, ceiling: int) -> Settlement:
-    """Say what becomes of an item whose handling met an error that nobody expected: it costs an attempt.
+def fail_unexpectedly(item: Item, work: SyncIntent | None, *, random: float, ceiling: int) -> Settlement:
+    """Say how an item ends whose handling met an unexpected error: it costs an attempt.
 
-    An error that always comes back ends so, after some tries, in a dead letter that a person sees, and one that came by
-    chance costs little. Anything may have been what failed, so this relies on little.
+    An error that always comes back ends, after some tries, in a dead letter that a person sees, and one that came by
+    chance costs little. Any part of the code may have failed, so this function relies on little.
 
     Args:
         item: The item.
@@ -144,13 +147,13 @@ def stumble(item: Item, work: SyncIntent | None, *, random: float, ceiling: int)
     attempts = item.attempts + 1
     if attempts < min(item.max_attempts, ceiling):
         pause = backoff(attempts, random=random, cap=ITEM_CAP)
-        return Settlement(item, "FAILED", attempts, pause, last_error=STUMBLED, memory=memory)
-    exhausted = _dead(item, FailureCode.EXHAUSTED, STUMBLED)
+        return Settlement(item, "FAILED", attempts, pause, last_error=UNEXPECTED_ERROR, memory=memory)
+    exhausted = _dead(item, FailureCode.EXHAUSTED, UNEXPECTED_ERROR)
     return replace(exhausted, attempts=min(attempts, item.max_attempts), memory=memory)
 
 
-def hold(item: Item, work: SyncIntent) -> Settlement:
-    """Give back an item that was sent, or may have been: nobody learned what came of it, and it is nobody's fault."""
+def release_unknown(item: Item, work: SyncIntent) -> Settlement:
+    """Release an item that was sent, or may have been: its outcome is unknown, and it is not the item's fault."""
     return Settlement(item, "PENDING", item.attempts, memory=_noted(item, work))
 
 
@@ -167,7 +170,12 @@ def _done(item: Item, work: SyncIntent, done: Done) -> Settlement:
         moves_floor=True,
         last_error=done.note or None,
         memory=SourceState(
-            item.memory.floor_seq, done.generation, done.event_id, done.calendar_id, done.etag, strays=done.strays
+            item.memory.floor_seq,
+            done.generation,
+            done.event_id,
+            done.calendar_id,
+            done.etag,
+            possible_calendars=done.possible_calendars,
         ),
         applied=AppliedReference.ROW,
         binding=_binding(work.payload, done),
@@ -209,7 +217,7 @@ def _died(item: Item, work: SyncIntent, dead: Dead) -> Settlement:
     return replace(
         settlement,
         memory=_unseen(item, work, dead) if dead.code is FailureCode.CALENDAR_GONE else _noted(item, work),
-        invalid_consent=item.consent.version if dead.connection_invalid else None,
+        dead_token_version=item.connection.version if dead.connection_invalid else None,
     )
 
 
@@ -257,20 +265,23 @@ def _counts(item: Item, retry: Retry, answered: Answered) -> bool:
 
 
 def _noted(item: Item, work: SyncIntent) -> SourceState | None:
-    """The memory with a note of an attempt whose outcome nobody learned; None where it says so already."""
+    """The memory with a note of an attempt of unknown outcome; None where the memory has that note already."""
     memory = item.memory
     if isinstance(work.payload, Rebuild | PruneTarget):
         return None
     calendar_id = work.payload.calendar_id
-    strays = memory.strays if calendar_id in memory.strays else (*memory.strays, calendar_id)
-    noted = replace(memory, strays=strays, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate)
+    known = memory.possible_calendars
+    possible = known if calendar_id in known else (*known, calendar_id)
+    noted = replace(
+        memory, possible_calendars=possible, reopen=memory.reopen or isinstance(work.payload, Cancel) or work.recreate
+    )
     return None if noted == memory else noted
 
 
 def blame_one(retries: Sequence[Retry]) -> list[Retry]:
-    """The retries of one request, such that a failure of the whole lane counts against one item, not against each.
+    """The retries of one request, changed so that a failure of the whole lane counts against one item only.
 
-    What fails for a lane and counts is the token endpoint: it was asked once, for all of them.
+    What fails for a lane and counts is the token endpoint: it was asked once, for all items of the request.
     """
     blamed = False
     fair: list[Retry] = []
@@ -281,6 +292,6 @@ def blame_one(retries: Sequence[Retry]) -> list[Retry]:
     return fair
 
 
-def give_back(item: Item) -> Settlement:
-    """Give back an item for which nothing was sent."""
+def release(item: Item) -> Settlement:
+    """Release an item for which nothing was sent."""
     return Settlement(item, "PENDING", item.attempts)

@@ -1,20 +1,21 @@
-"""What the database refuses, since when, and what to do about it.
+"""What the database refuses, how long it has done so, and what to do about it.
 
-A refusal is no outage: the session is there, and a statement is not done. Of one nothing follows, since it is tried
-again; many in a row are a fault of the deployment (a right, a full disk, a database that may only be read), and without
-a word of it the replica would look well and do nothing. It is over with the first success of the same kind of work.
+A refusal is no outage: the session works, and one statement is refused. One refusal means nothing, because the work is
+tried again. Many in a row are a fault of the deployment (a right, a full disk, a database that may only be read); if we
+did not report them, the replica would look well and do nothing. It is over with the first success of the same kind of
+work.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-LASTING = 5.0
-"""Seconds of refusals after which they last: a deadlock, or a lock that a migration takes, is over before."""
-AGAIN = 60.0
-"""Seconds until the same refusal is told again."""
-FORGOTTEN = 120.0
-"""Seconds without a refusal of some work after which it was not tried any more, and nobody knows what would become of
-it; the longest pause of what is tried regularly is 40 s."""
+REPORT_AFTER = 5.0
+"""Seconds of refusals after which they are reported: a deadlock, or a migration's lock, is over before that."""
+LOG_EVERY = 60.0
+"""Seconds until the same refusal is logged again."""
+FORGET_AFTER = 120.0
+"""Seconds without a refusal after which we forget the last one: the work was not tried again, so its outcome is not
+known. What is tried regularly pauses for 40 s at most."""
 
 
 class RefusedWork(StrEnum):
@@ -64,10 +65,10 @@ class Refusal:
     """A kind of work that the database refuses.
 
     Attributes:
-        kind: Which.
-        sqlstate: With what, the last time.
-        since: When it began, in seconds of the clock that `now` is from.
-        last: When it was refused last.
+        kind: The kind of work.
+        sqlstate: The SQLSTATE of the last refusal.
+        since: When the first refusal came, in seconds of the clock that `now` is from.
+        last: When the last refusal came.
     """
 
     kind: RefusedWork
@@ -77,38 +78,38 @@ class Refusal:
 
 
 class Refusals:
-    """The refusals that stand."""
+    """The refusals that are not over."""
 
     def __init__(self) -> None:
         self._standing: dict[RefusedWork, Refusal] = {}
         self._told: dict[tuple[RefusedWork, str], float] = {}
 
     def refused(self, kind: RefusedWork, sqlstate: str, now: float) -> bool:
-        """Take in a refusal; say whether to tell of it."""
+        """Note a refusal; return whether to log it."""
         self._forget(now)
         before = self._standing.get(kind, Refusal(kind, sqlstate, now, now))
         self._standing[kind] = replace(before, sqlstate=sqlstate, last=now)
         told = self._told.get((kind, sqlstate))
-        if told is not None and now - told < AGAIN:
+        if told is not None and now - told < LOG_EVERY:
             return False
         self._told[kind, sqlstate] = now
         return True
 
     def accepted(self, kind: RefusedWork) -> Refusal | None:
-        """Take in that work of a kind was done, or that there is none left; return the refusal that is over with it."""
+        """Note that work of a kind was done, or that none is left; return the refusal that is over now, if any."""
         over = self._standing.pop(kind, None)
         if over is not None:
             self._told = {key: told for key, told in self._told.items() if key[0] is not kind}
         return over
 
     def standing(self, now: float) -> list[Refusal]:
-        """Return the refusals that stand."""
+        """Return the refusals that are not over."""
         self._forget(now)
         return list(self._standing.values())
 
     def lasting(self, now: float) -> list[Refusal]:
-        """Return those that last."""
-        return [each for each in self.standing(now) if now - each.since >= LASTING]
+        """Return the refusals that have lasted for `REPORT_AFTER` seconds."""
+        return [each for each in self.standing(now) if now - each.since >= REPORT_AFTER]
 
     def seconds(self, now: float) -> dict[str, float]:
         """Return for every kind of work for how long it has been refused; 0 where it is not."""
@@ -126,5 +127,5 @@ class Refusals:
         )
 
     def _forget(self, now: float) -> None:
-        for each in [each for each in self._standing.values() if now - each.last > FORGOTTEN]:
+        for each in [each for each in self._standing.values() if now - each.last > FORGET_AFTER]:
             self.accepted(each.kind)

@@ -1,4 +1,4 @@
-"""What the loop has done so far, as plain numbers: metrics read them, nothing is decided by them."""
+"""Counters of what the loop has done so far: metrics read them, and no decision depends on them."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,7 +15,7 @@ SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0)
 ANSWERS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds for the time that Google takes; a request is given up after 60 s."""
 KNOWN_CODES = frozenset({200, 204, 400, 401, 403, 404, 409, 410, 412, 429, 500, 502, 503, 504})
-"""Statuses that Google documents or proxies send; others are told together, since a label must be bounded."""
+"""Statuses that Google documents or proxies send; all others share one label, because labels must be few."""
 KNOWN_OPERATIONS = frozenset({"UPSERT_EVENT", "CANCEL_EVENT", "REBUILD_ALL"})
 
 
@@ -26,7 +26,7 @@ class Histogram:
         bounds: The inclusive upper bounds, rising; what is above the last is counted too.
 
     Attributes:
-        bounds: As given.
+        bounds: The upper bounds.
         counts: How many values fell under each bound and above the one before it; one count more than bounds.
         total: The sum of all values.
     """
@@ -37,7 +37,7 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Count a value under its bound."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -47,30 +47,30 @@ class Stats:
     """Counters, from the start of the process.
 
     Attributes:
-        looks: Looks at the outbox, by what they came to (`LookResult`'s names, and "REFUSED" by the database).
-        claimed: Items claimed.
+        looks: Looks at the outbox, by result (the names of `LookResult`, and "REFUSED" where the database refused).
+        claimed: Items that claims returned.
         settled: Items whose end was written, by status.
-        processed: The same, by operation and outcome.
+        processed: Items whose end was written, by operation and outcome.
         attempts: Attempts that counted, of all items.
-        superseded: Items that needed no request, since a newer state of their source was there.
-        codes: The same, by failure code, where there is one.
+        superseded: Items that needed no request, because a newer state of their source was there.
+        codes: Items whose end was written, by failure code, where there is one.
         retries: Items that will be tried again, by reason.
         claims_lost: Items whose end was not written, because the claim was not ours any more.
-        given_back: Items given back without an attempt.
+        given_back: Items that were released before they were sent.
         sends: Requests begun; a batch is one.
-        sent: Items in them.
-        throttled: Requests that were refused for a rate.
+        sent: Items in these requests.
+        throttled: Requests that were refused because of a rate limit.
         broken_off: Requests cancelled under way.
-        crashes: Requests that ended in an error that nobody expected.
+        crashes: Requests that ended in an unexpected error.
         settles: Transactions of settling.
         refusals: Transactions of settling or sweeping that the database refused.
-        sweeps: Sweeps.
+        sweeps: Sweeps that the database carried out.
         orphans: Items taken over from lost workers.
         sizes: Items per request.
-        seconds: From insert to completion, of completed items.
-        waits: From insert to the departure of a claim's first request.
-        beats: When the loops "look" and "sweep" last completed a cycle, on the loop's clock; and, only while it writes,
-            since when "settle" does.
+        seconds: Seconds from insert to completion, of completed items.
+        waits: Seconds from insert to departure, of items in requests.
+        beats: When the loops "look" and "sweep" last completed a cycle, on the loop's clock; and, only while "settle"
+            writes, when it began.
     """
 
     looks: Counter[str] = field(default_factory=Counter)
@@ -134,40 +134,40 @@ class Calls:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: Histogram = field(default_factory=lambda: Histogram(ANSWERS))
 
-    def part(self, step: Method, reply: Reply) -> str:
+    def part(self, method: Method, reply: Reply) -> str:
         """Count a call; return its code, as a label."""
         code = "none"
         if isinstance(reply, Response):
             code = str(reply.status) if reply.status in KNOWN_CODES else "other"
-        self.counts[step.value, code] += 1
+        self.counts[method.value, code] += 1
         return code
 
-    def request(self, step: Method, reply: Reply, seconds: float) -> str:
+    def request(self, method: Method, reply: Reply, seconds: float) -> str:
         """Count a call that travelled as a request of its own."""
         self.seconds.observe(seconds)
-        return self.part(step, reply)
+        return self.part(method, reply)
 
 
 @dataclass(slots=True)
 class Deafness:
-    """For how long nobody has heard writers, from the first time that somebody did.
+    """For how long no session has listened for writers' calls, counted from the first time that one did.
 
     Attributes:
-        total: Seconds, up to the last time that somebody heard again.
+        total: Seconds, up to the last time that a session began to listen again.
     """
 
     total: float = 0.0
     _since: float | None = None
 
     def lost(self, now: float) -> None:
-        """Nobody hears from now on."""
+        """Note that no session listens from now on."""
         if self._since is None:
             self._since = now
 
     def heard(self, now: float) -> None:
-        """Somebody hears from now on."""
+        """Note that a session listens from now on."""
         self.total, self._since = self.seconds(now), None
 
     def seconds(self, now: float) -> float:
-        """Seconds up to now."""
+        """Seconds without a listening session, up to now."""
         return self.total + (0.0 if self._since is None else now - self._since)

@@ -1,4 +1,4 @@
-"""Trials: what lost its worker three times in a row is tried alone, so that a fourth loss shows what is to blame.
+"""Trials: an item that lost its worker three times in a row is tried alone, so a fourth loss shows that it is to blame.
 
 A worker that dies leaves all that it had in flight, and one of those items may have ended it. The first three losses
 are free, and a claim takes ever fewer such items at once (db/migrations/0025_claim_items.sql). That finds a culprit
@@ -7,7 +7,7 @@ culprits within five seconds, and an innocent item paid all of its attempts for 
 the first that costs an attempt, needs a proof: nothing else was in flight.
 
 A process that starts after a crash soon has a moment with nothing in flight, and tries then. A process that is at work
-stops claiming when such an item has waited for `PATIENCE`, until what it has in flight is over; the others go on
+stops claiming when such an item has waited for `TRIAL_AFTER`, until what it has in flight is over; the others go on
 meanwhile, and the pause is about as long as a request. Something that hangs may not stop everything: the drain and the
 trial each have a bound. After it the item has company.
 """
@@ -18,13 +18,13 @@ from uuid import UUID
 
 FREE_LOSSES = 3
 """As often in a row an item's worker may be lost before that costs the item an attempt (outbox.sql, sweep)."""
-PATIENCE = 1.0
+TRIAL_AFTER = 1.0
 """Seconds for which an item waits for its trial while others are claimed, so that others get on between two trials."""
 DRAIN = 3.0
 """Seconds for which nothing is claimed, so that what is in flight ends."""
 ALONE = 5.0
 """Seconds for which a trial has no company."""
-AGAIN = 10.0
+RETRY_PAUSE = 10.0
 """Seconds until a workspace is tried again where nothing was to be claimed: the item's row is locked."""
 
 
@@ -32,7 +32,7 @@ class TrialDecision(Enum):
     """What a claim is to do."""
 
     WORK = auto()
-    """Claim what is no suspect."""
+    """Claim items that are no suspects."""
     WAIT = auto()
     """Claim nothing, so that a trial is, or will be, alone."""
 
@@ -51,7 +51,7 @@ class Trials:
         return bool(self._waiting)
 
     def left_out(self, workspaces: Iterable[UUID], now: float) -> None:
-        """Take in in which workspaces a claim has left something out that needs a trial."""
+        """Note in which workspaces a claim has left out items that need a trial."""
         self._not_before = {w: then for w, then in self._not_before.items() if then > now}
         for workspace in workspaces:
             if workspace not in self._not_before:
@@ -72,18 +72,18 @@ class Trials:
         if workspace is None:
             return TrialDecision.WORK
         waited = now - self._waiting[workspace]
-        if not busy or waited >= PATIENCE + DRAIN:
+        if not busy or waited >= TRIAL_AFTER + DRAIN:
             return workspace
-        return TrialDecision.WAIT if waited >= PATIENCE else TrialDecision.WORK
+        return TrialDecision.WAIT if waited >= TRIAL_AFTER else TrialDecision.WORK
 
     def begin(self, workspace: UUID) -> None:
-        """Take in that a trial is about to be claimed; what it leaves out comes by `left_out`."""
+        """Note that a trial is about to be claimed; `left_out` reports what it leaves out."""
         del self._waiting[workspace]
 
     def tried(self, workspace: UUID, now: float, *, found: bool) -> None:
-        """Take in whether something was claimed for the trial."""
+        """Note whether an item was claimed for the trial."""
         if found:
             self._alone_until = now + ALONE
         else:
             self._waiting.pop(workspace, None)
-            self._not_before[workspace] = now + AGAIN
+            self._not_before[workspace] = now + RETRY_PAUSE

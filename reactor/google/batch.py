@@ -55,7 +55,7 @@ def _part(name: int, request: ApiRequest, boundary: str) -> bytes:
     length = f"content-length: {len(request.body)}\r\n" if request.body else ""
     head = (
         f"--{boundary}\r\ncontent-type: application/http\r\ncontent-transfer-encoding: binary\r\n"
-        f"content-id: <{name}>\r\n\r\n{request.method} /{request.target} HTTP/1.1\r\n{headers}{length}\r\n"
+        f"content-id: <{name}>\r\n\r\n{request.http_method} /{request.target} HTTP/1.1\r\n{headers}{length}\r\n"
     )
     return head.encode() + request.body + b"\r\n"
 

@@ -174,7 +174,7 @@ class GoogleCalendar:
         began = trio.current_time()
         reply = await self._transport.send(request, token)
         seconds = trio.current_time() - began
-        self._requested(request.step, self._calls.request(request.step, reply, seconds), seconds)
+        self._requested(request.api_method, self._calls.request(request.api_method, reply, seconds), seconds)
         return reply
 
     async def _batch(
@@ -197,7 +197,7 @@ class GoogleCalendar:
                 return [_UNREADABLE] * len(requests)
             for request, part in zip(requests, parts, strict=True):
                 if part is not None:
-                    self._calls.part(request.step, part)
+                    self._calls.part(request.api_method, part)
             return parts
         if means is AnswerKind.UNAUTHORIZED or isinstance(means, Retry):
             return [reply] * len(requests)

@@ -123,7 +123,7 @@ class Transport:
             extensions["target"] = target
         content = request.body or None
         return with_body(
-            httpx.Request(request.method, url, headers=headers, content=content, extensions=extensions), content
+            httpx.Request(request.http_method, url, headers=headers, content=content, extensions=extensions), content
         )
 
     def _open(self) -> _Connection:

@@ -1,8 +1,7 @@
-"""Observers that cannot hurt: nothing depends on what they do, so nothing may fail with it.
+"""Observers whose errors cannot stop the loop: nothing depends on what they do, so nothing may fail because of them.
 
-They are called for every item, and what fails once often fails always; so of each method of each of them one failure a
-minute is told, and all are counted. An observer is asked for nothing that it does not do: a method that it has from
-`Observer` is not called.
+They are called for every item, and a call that fails once often fails always. So for each method of each observer we
+report one failure a minute, and count all. A method that an observer only inherits from `Observer` is not called.
 """
 
 import sys
@@ -21,7 +20,7 @@ from reactor.core.stats import Stats
 from reactor.loop.ports import Observer
 
 TOLD_EVERY = 60.0
-"""Seconds between two failures of one method that are told."""
+"""Seconds between two failures of one method that are reported."""
 
 _Call = Callable[..., Any]
 
@@ -30,8 +29,8 @@ class Guarded(Observer):
     """Several observers behind a guard; one that fails costs the others nothing.
 
     Args:
-        observers: Who is told what happens, one after another, and how any of them failed at that.
-        stats: Counts failures.
+        observers: The observers, called one after another; each also gets the failures of the others (`crashed`).
+        stats: Counts the observers' failures.
     """
 
     def __init__(self, observers: Sequence[Observer], stats: Stats) -> None:
@@ -52,7 +51,7 @@ class Guarded(Observer):
 
     @contextmanager
     def _entered(self, call: _Call, items: Sequence[tuple[Item, float]]) -> Iterator[None]:
-        """Enter what one observer returns, and leave it; neither hurts."""
+        """Enter what one observer returns, and leave it; an error in either is only reported."""
         entered: AbstractContextManager[object] | None = None
         with self._guard(call):
             manager = call(items)
@@ -66,12 +65,12 @@ class Guarded(Observer):
                 with self._guard(call):
                     entered.__exit__(*error)
 
-    def requested(self, step: Method, code: str, seconds: float) -> None:
+    def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
-        self._tell("requested", step, code, seconds)
+        self._tell("requested", method, code, seconds)
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
-        """What becomes of an item was written, or was not."""
+        """The end of an item was written, or was not."""
         self._tell("ended", settlement, seconds=seconds, written=written)
 
     def abandoned(self) -> None:
@@ -79,7 +78,7 @@ class Guarded(Observer):
         self._tell("abandoned")
 
     def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
-        """A breaker changed."""
+        """A breaker has changed its state."""
         self._tell("breaker", workspace_id, before, after)
 
     def everybody_held(self, problem: str) -> None:
@@ -95,7 +94,7 @@ class Guarded(Observer):
         self._tell("accepted", kind)
 
     def crashed(self, error: Exception) -> None:
-        """Something met what it did not expect."""
+        """An unexpected error was met."""
         self._stats.crashes += 1
         for call in self._calls["crashed"]:
             with suppress(Exception):

@@ -2,34 +2,33 @@
 
     gate ──look──▶ claim ──▶ lanes ──next──▶ senders ──outcomes──▶ settler
                      ▲                                               │
-                     └────────────── room in hand ◀──────────────────┘
+                     └───────────── room for items ◀─────────────────┘
 
-One task looks (the gate calls it), one keeps time for the lanes, one sweeps, one settles; a task per request sends.
-What is decided is decided in `reactor.core.dispatch.lanes` and `reactor.core.policy`, synchronously, between two
-checkpoints: whoever changes what may be sent calls `_pump`, which starts whatever may leave now. So there is no moment
-at which something could leave and nobody knows, and no task that has to be woken to find out: the first item after a
-wake is on its way in the step in which its claim returns.
+One task looks (the gate calls it), one keeps time for the lanes, one sweeps, one settles; a task per request sends. All
+decisions are made in `reactor.core.dispatch.lanes` and `reactor.core.policy`, synchronously, between two checkpoints:
+code that changes what may be sent calls `_start_sends`, which starts every request that may leave now. So an item never
+waits because no task has noticed it, and no task has to be woken to find out: the first item after a wake is on its way
+in the step in which its claim returns.
 
-*A look must not miss what opens while it is under way.* The gate takes the answer of a look for the state of things
-and forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is
-repeated.
+*A look must not miss what opens while it is under way.* The gate takes the result of a look for the present state and
+forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is repeated.
 
-*A settled source is free.* A state that came while its predecessor was in hand was announced when there was nothing to
-be had, and nobody announces it again. So a settle says whether something has waited for it, and then there is a look.
-While we are awake it need not: the next look begins after the settle in any case, and one that is under way counts as
-above. That is a statement less for each settle of a drain.
+*A settled source is free.* A state that came while its predecessor was in flight was announced when it could not be
+claimed, and it is not announced again. So a settle says whether something has waited for it, and if so we look. While
+the gate is awake the settle need not say so: the next look begins after the settle in any case, and one that is under
+way counts as above. That is a statement less for each settle of a drain.
 
-*Stopping* has two ways. `drain` stops claiming, gives back what was not sent, waits for what is under way until a
-deadline, gives back the rest with a note of what it may have done, settles all that, and tells the other replicas if
+*Stopping* has two ways. `drain` stops claiming, releases what was not sent, waits for what is under way until a
+deadline, releases the rest with a note of what it may have done, settles all that, and notifies the other replicas if
 something has waited for it. Cancelling `run` (the claims session is lost) stops everything at once and writes nothing:
-the locks are gone, somebody else may have the items.
+the locks are gone, and another replica may have claimed the items.
 
 *A bug that one item brings out* costs that item an attempt, and nothing else: what is done for a single item is done
 under a guard, a request that carries several is tried again item by item, and so is a transaction that settles several.
-What is done for all of them has no guard. There the state may be wrong, so the error comes out, and the service begins
-anew with a new session and new lanes.
+What is done for all of them has no guard. There the state may be wrong, so the error is raised, and the service starts
+again with a new session and new lanes.
 
-A claim is never cancelled half-way, since what it claimed would be locked and unknown: `drain` waits for it.
+A claim is never cancelled half-way, because its items would be locked and unknown to us: `drain` waits for it.
 """
 
 import math
@@ -43,11 +42,19 @@ from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.dispatch.lane import Batch, QueuedItem
 from reactor.core.dispatch.lanes import Lanes
-from reactor.core.dispatch.verdict import RequestEvidence, is_condemned
+from reactor.core.dispatch.request_evidence import RequestEvidence, is_condemned
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
-from reactor.core.policy import STUMBLED, blame_one, give_back, hold, prepare, settle, stumble
+from reactor.core.policy import (
+    UNEXPECTED_ERROR,
+    blame_one,
+    fail_unexpectedly,
+    prepare,
+    release,
+    release_unknown,
+    settle,
+)
 from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
@@ -55,7 +62,7 @@ from reactor.loop.ports import CalendarPort, Observer, OutboxPort, RebuildsPort,
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
 
-REFUSED = 0.5
+REFUSED_PAUSE = 0.5
 """Seconds until the next look after the database refused one."""
 LAST_SETTLE = 10.0
 """Seconds for the last transaction after a drain; the session's own time-out is the same."""
@@ -86,14 +93,14 @@ class Loop:
 
     Args:
         outbox: The outbox, by way of that session.
-        calendar: Sends.
-        rebuilds: Carries rebuilds out; to a lane one is a request like any other.
+        calendar: Sends requests to Google.
+        rebuilds: Carries rebuilds out; to a lane a rebuild is a request like any other.
         tokens_of: Finds an item's tokens.
         wakeups: Calls `look`.
-        lanes: Outlive the session: what they have learnt of Google stays true.
-        stats: Outlive it too.
+        lanes: Outlive the session, because what they have learnt about Google stays true.
+        stats: Counters; they outlive the session too.
         ceiling: Failed attempts after which every item is a dead letter, whatever its row allows.
-        observer: Told what happens; whatever it does must come to nothing here (`reactor.loop.guarded`).
+        observer: Is called with what happens; its errors must not reach the loop (`reactor.loop.guarded`).
     """
 
     def __init__(  # noqa: PLR0913 - four ports, and what outlives a session
@@ -122,35 +129,35 @@ class Loop:
         self._deadline = math.inf
         self._looking = trio.Lock()
         self._freed = False
-        self._settled_since = False  # the last look began, and nobody asked what had waited
+        self._settled_since = False  # whether ends were settled since the last look began without asking what waited
         self._alarm = math.inf
-        self._stir = trio.Event()
+        self._rechecks = trio.Event()
         self._senders: trio.Nursery
         self._settler = Settler(
             outbox,
             stats,
             self._observer,
             self._settled,
-            self._free,
+            self._look_again,
             asks=self._asks,
             waits=self._wait,
             not_written=self._not_written,
         )
-        self._sweeper = Sweeper(outbox, stats, self._observer, self._free, wakeups.freed)
+        self._sweeper = Sweeper(outbox, stats, self._observer, self._look_again, wakeups.freed)
 
     def drain(self, seconds: float) -> None:
-        """Stop claiming, give what is under way so much time, give back the rest, and let `run` return."""
+        """Stop claiming, wait `seconds` for what is under way, release the rest, and let `run` return."""
         self._deadline = trio.current_time() + seconds
         self._stop.set()
 
-    def stir(self) -> None:
+    def recheck(self) -> None:
         """See what may leave now: the lanes' part of the quota has changed."""
-        self._stir.set()
+        self._rechecks.set()
 
     async def run(self) -> None:
         """Work until `drain` has been called and is done. Cancelled, it stops at once and writes nothing.
 
-        What the outbox or the wake-ups raise comes out, in exception groups.
+        Raises what the outbox or the wake-ups raise, in exception groups.
         """
         self._lanes.clear()
         await self._sweeper.sweep()
@@ -161,13 +168,13 @@ class Loop:
                 self._settler.close()
                 with trio.move_on_after(LAST_SETTLE):
                     await self._settler.over.wait()
-                    await self._hand_over()
+                    await self._notify_peers()
                 nursery.cancel_scope.cancel()
         finally:
             self._lanes.clear()
 
-    async def _hand_over(self) -> None:
-        """Have the others look for what could be claimed since our last look: it was announced to nobody."""
+    async def _notify_peers(self) -> None:
+        """Have the others look for what became claimable since our last look: no replica knows of it."""
         if self._freed or self._settled_since:
             with suppress(TransientError):
                 await self._outbox.announce()
@@ -184,8 +191,8 @@ class Loop:
                         claiming.cancel_scope.cancel()
             finally:  # cancelled, the nursery closes before the settler, which may be about to send what is next
                 self._stop.set()
-            self._lanes.surrender_all()
-            self._give_back()
+            self._lanes.evict_all()
+            self._release_evicted()
             self._senders.cancel_scope.deadline = self._deadline
 
     # Claiming
@@ -208,12 +215,12 @@ class Loop:
         except TransientError as error:
             if isinstance(error, RefusedError):
                 self._observer.refused(RefusedWork.CLAIM, error.sqlstate)
-            refused = Look(LookResult.NOTHING, due_in=REFUSED)
+            refused = Look(LookResult.NOTHING, due_in=REFUSED_PAUSE)
             self._count_look("REFUSED", refused)
             return refused
         self._take_in(claimed.items)
-        self._hand_back(claimed.held)
-        self._pump()
+        self._release_braked(claimed.braked)
+        self._start_sends()
         if claimed.items:
             await _let_leave()
         self._observer.accepted(RefusedWork.CLAIM)
@@ -233,27 +240,27 @@ class Loop:
             try:
                 wanted = prepare(item)
             except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-                wanted = self._stumbled(item, None, error)
+                wanted = self._fail_unexpectedly(item, None, error)
             if isinstance(wanted, Settlement):
                 self._settler.put(wanted, now)
             else:
                 self._lanes.add(lane, item, wanted, now)
 
-    def _hand_back(self, items: Sequence[Item]) -> None:
-        """Give back what the brake has stopped."""
+    def _release_braked(self, items: Sequence[Item]) -> None:
+        """Release the items that the brake has stopped."""
         now = trio.current_time()
         for item in items:
             self._lanes.claimed(item)
             self.stats.given_back += 1
-            self._settler.put(give_back(item), now)
+            self._settler.put(release(item), now)
 
     def _count_look(self, name: str, look: Look) -> None:
         self.stats.looks[name] += 1
         self.stats.beats["look"] = trio.current_time()
         self._sweeper.looked(look, self._wakeups.called_at)
 
-    def _free(self) -> None:
-        """Have somebody look for what could not be claimed before."""
+    def _look_again(self) -> None:
+        """Have a replica look for what could not be claimed before."""
         self._freed = True
         self._wakeups.freed()
 
@@ -266,8 +273,8 @@ class Loop:
 
     # Sending
 
-    def _pump(self) -> None:
-        """Start whatever may leave now; to be called after everything that may have changed what that is."""
+    def _start_sends(self) -> None:
+        """Start every request that may leave now; call it after each change of what may leave."""
         now = trio.current_time()
         while not self._stop.is_set() and (batch := self._lanes.next(now)) is not None:
             self.stats.sends += 1
@@ -276,26 +283,26 @@ class Loop:
             for entry in batch.entries:
                 self.stats.waits.observe(entry.item.age + now - entry.claimed_at)
             self._senders.start_soon(self._send, batch)
-        self._give_back()
+        self._release_evicted()
         if self._lanes.reopened(now):
-            self._free()
+            self._look_again()
         if self._lanes.alarm_at(now) < self._alarm:
-            self._stir.set()
+            self._rechecks.set()
 
-    def _give_back(self) -> None:
-        """Give back what does not get its turn soon."""
-        for ready in self._lanes.surrendered():
+    def _release_evicted(self) -> None:
+        """Release the items that their lanes have evicted."""
+        for ready in self._lanes.evicted():
             self.stats.given_back += 1
-            self._settler.put(give_back(ready.item), ready.claimed_at)
+            self._settler.put(release(ready.item), ready.claimed_at)
 
     async def _keep_time(self) -> None:
         while True:
             self._alarm = self._lanes.alarm_at(trio.current_time())
             with trio.move_on_at(self._alarm):
-                await self._stir.wait()
-            self._stir = trio.Event()
+                await self._rechecks.wait()
+            self._rechecks = trio.Event()
             self._lanes.tick(trio.current_time())
-            self._pump()
+            self._start_sends()
 
     async def _send(self, batch: Batch) -> None:
         sending = _Sending(batch)
@@ -305,9 +312,9 @@ class Loop:
             over = True
         finally:
             if not over:
-                self._break_off(sending)
+                self._abort(sending)
         self._end(sending)
-        self._pump()
+        self._start_sends()
 
     async def _exchange(self, sending: _Sending) -> None:
         def report(place: int, outcome: Outcome) -> None:
@@ -334,14 +341,14 @@ class Loop:
                 self._report(sending, place, outcome)
 
     def _report(self, sending: _Sending, place: int, outcome: Outcome) -> None:
-        """Take in an outcome; what is to be tried again waits for the verdict on the whole request."""
+        """Note an outcome; an item that is to be tried again waits for the outcomes of the whole request."""
         sending.outcomes[place] = outcome
         entry = sending.batch.entries[place]
-        self._lanes.evidence.take_in(entry.item, outcome)
+        self._lanes.answer_history.take_in(entry.item, outcome)
         if isinstance(outcome, Retry):
             return
-        if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.consent.version):
-            end = self._hold(entry.item, entry.work)
+        if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.connection.version):
+            end = self._release_unknown(entry.item, entry.work)
         else:
             end = self._decide(entry, outcome)
         self._settler.put(end, entry.claimed_at)
@@ -351,42 +358,42 @@ class Loop:
         try:
             return settle(item, work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-            return self._stumbled(item, work, error)
+            return self._fail_unexpectedly(item, work, error)
 
-    def _hold(self, item: Item, work: SyncIntent) -> Settlement:
+    def _release_unknown(self, item: Item, work: SyncIntent) -> Settlement:
         try:
-            return hold(item, work)
+            return release_unknown(item, work)
         except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-            return self._stumbled(item, work, error)
+            return self._fail_unexpectedly(item, work, error)
 
-    def _stumbled(self, item: Item, work: SyncIntent | None, error: Exception) -> Settlement:
-        """Say what becomes of an item whose handling has just met an error that nobody expected."""
+    def _fail_unexpectedly(self, item: Item, work: SyncIntent | None, error: Exception) -> Settlement:
+        """Log an unexpected error in the handling of an item, and say how the item ends."""
         self._observer.crashed(error)
         with suppress(Exception):  # the note of what it may have left behind may be what fails
-            return stumble(item, work, random=random.random(), ceiling=self._ceiling)
-        return stumble(item, None, random=random.random(), ceiling=self._ceiling)
+            return fail_unexpectedly(item, work, random=random.random(), ceiling=self._ceiling)
+        return fail_unexpectedly(item, None, random=random.random(), ceiling=self._ceiling)
 
     def _not_written(self, settlement: Settlement, error: Exception) -> Settlement:
-        """Say what to write of an item where writing its end met an error that nobody expected.
+        """Say what to write of an item where writing its end met an unexpected error.
 
-        What was to be remembered of its source may be what fails, so it is not written. Where that is no better, the
-        error comes out: the session ends, and sweeps count how often the item loses its worker.
+        What was to be remembered of its source may be what fails, so it is not written. If that fails too, the error is
+        raised: the session ends, and sweeps count how often the item loses its worker.
         """
-        if settlement.last_error == STUMBLED:
+        if settlement.last_error == UNEXPECTED_ERROR:
             raise error
-        return self._stumbled(settlement.item, None, error)
+        return self._fail_unexpectedly(settlement.item, None, error)
 
     def _end(self, sending: _Sending) -> None:
-        """Draw the conclusions from a request that is over."""
+        """Note what an ended request showed, and settle the items that are to be tried again."""
         batch = sending.batch
         outcomes = [outcome for outcome in sending.outcomes if outcome is not None]
-        verdict = RequestEvidence.of(outcomes)
-        self.stats.throttled += verdict.throttled
-        breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.whole.breaker))
+        evidence = RequestEvidence.of(outcomes)
+        self.stats.throttled += evidence.throttled
+        breakers = ((batch.lane.workspace_id, batch.lane.guard.breaker), (None, self._lanes.process.breaker))
         before = [breaker.state for _, breaker in breakers]
-        held_until = self._lanes.whole.held_until
-        self._lanes.ended(batch, verdict, trio.current_time(), random=random.random())
-        if self._lanes.whole.held_until != held_until:
+        held_until = self._lanes.process.held_until
+        self._lanes.ended(batch, evidence, trio.current_time(), random=random.random())
+        if self._lanes.process.held_until != held_until:
             refusals = [o for o in outcomes if isinstance(o, Retry | Dead) and o.scope is Scope.ALL]
             self._observer.everybody_held(refusals[0].text)
         for (whose, breaker), state in zip(breakers, before, strict=True):
@@ -398,20 +405,20 @@ class Loop:
             self.stats.retries[retry.reason] += 1
             self._settler.put(end, entry.claimed_at)
 
-    def _break_off(self, sending: _Sending) -> None:
-        """Note what a request that was cancelled may have done."""
+    def _abort(self, sending: _Sending) -> None:
+        """Release the items of a cancelled request, with a note of what it may have done."""
         self.stats.broken_off += 1
-        self._lanes.broken_off(sending.batch, trio.current_time())
+        self._lanes.aborted(sending.batch, trio.current_time())
         for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
             if outcome is None or isinstance(outcome, Retry):
-                self._settler.put(self._hold(entry.item, entry.work), entry.claimed_at)
+                self._settler.put(self._release_unknown(entry.item, entry.work), entry.claimed_at)
 
     def _wait(self, settlement: Settlement, waits: bool) -> None:  # noqa: FBT001  (the settler's protocol)
         """Take note that an end waits for a lock of another session, or does not any more."""
         workspace_id, now = settlement.item.workspace_id, trio.current_time()
         if waits:
             self._lanes.deferred(workspace_id, now)
-            self._pump()
+            self._start_sends()
         else:
             self._lanes.resumed(workspace_id, now)
 
@@ -419,4 +426,4 @@ class Loop:
         now = trio.current_time()
         for settlement in settlements:
             self._lanes.settled(settlement.item.workspace_id, now)
-        self._pump()
+        self._start_sends()

@@ -17,45 +17,45 @@ from reactor.core.refusals import RefusedWork
 
 
 class ClaimedPort(Protocol):
-    """What a claim came to."""
+    """The result of a claim."""
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items, ours now."""
+        """The items that were claimed."""
         ...
 
     @property
-    def held(self) -> Sequence[Item]:
-        """Items that are ours too, and to be given back."""
+    def braked(self) -> Sequence[Item]:
+        """Items that are ours too and that the brake has stopped: to be released."""
         ...
 
     @property
     def look(self) -> Look:
-        """What to tell the gate."""
+        """The look, for the gate."""
         ...
 
     @property
     def superseded(self) -> int:
-        """Items that were put away, since a newer state of their source is there."""
+        """How many items were ended because a newer state of their source is there."""
         ...
 
 
 class SweptPort(Protocol):
-    """What a sweep came to."""
+    """The result of a sweep."""
 
     @property
     def recovered(self) -> int:
-        """Items that are due again."""
+        """How many items are due again."""
         ...
 
     @property
     def dead(self) -> int:
-        """Items that are due no more, so that others of their sources may be."""
+        """How many items became dead letters, so that other items of their sources may be due."""
         ...
 
     @property
     def again(self) -> bool:
-        """Whether other replicas have items in hand, or lost some that could not be taken over yet."""
+        """Whether other replicas have items in flight, or lost some that could not be taken over yet."""
         ...
 
 
@@ -79,9 +79,10 @@ class OutboxPort(Protocol):
     async def settle(
         self, settlements: Sequence[Settlement], *, asks: Callable[[], bool]
     ) -> Sequence[SettlementResult]:
-        """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again.
+        """Write how items end; return the result for each.
 
-        `asks` is called when they are written, and says whether `followed` is to be found out.
+        Raises `TransientError` if the database refused; the ends whose items are still `in_flight` are to be written
+        again. `asks` is called when they are written, and says whether `followed` is to be found out.
         """
         ...
 
@@ -99,16 +100,20 @@ class Tokens(Protocol):
 
     @property
     def quota_user(self) -> str | None:
-        """Whose quota the requests count against; None: the account's."""
+        """The user whose quota the requests count against; None for the account's own."""
         ...
 
     @property
     def grant(self) -> GrantType:
-        """How consent was given."""
+        """How the workspace gave its consent."""
         ...
 
     async def token(self, rejected: str | None = None) -> str:
-        """A usable access token."""
+        """Return a usable access token.
+
+        Args:
+            rejected: The token that Google has just refused, so that another one is fetched.
+        """
         ...
 
 
@@ -118,17 +123,17 @@ TokensOf = Callable[[Item], Tokens | Retry | Dead]
 
 
 class CalendarPort(Protocol):
-    """Who makes Google agree."""
+    """The calendar: makes Google agree with items."""
 
     async def send(
         self, works: Sequence[SyncIntent], tokens: Tokens, report: Report | None = None
     ) -> Sequence[Outcome]:
-        """Make Google agree with some items; tell each outcome as soon as it is known."""
+        """Make Google agree with some items; call `report` with each outcome as soon as it is known."""
         ...
 
 
 class RebuildsPort(Protocol):
-    """Who carries rebuilds out."""
+    """Turns rebuilds into items."""
 
     async def expand(self, item: Item, payload: Rebuild, tokens: Tokens) -> Outcome:
         """Turn a rebuild into an item for each event; may be cancelled at any moment."""
@@ -136,11 +141,11 @@ class RebuildsPort(Protocol):
 
 
 class WakeupsPort(Protocol):
-    """Who says when to look."""
+    """Decides when to look for work."""
 
     @property
     def called_at(self) -> float:
-        """When somebody called last, or may have."""
+        """When a writer or a replica notified us last, or may have, in seconds of the loop's clock."""
         ...
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
@@ -158,7 +163,7 @@ class WakeupsPort(Protocol):
 
 
 class Observer:
-    """Is told what happens; nothing depends on it. An observer overrides what it is interested in."""
+    """Is called with what happens; nothing depends on it. An observer overrides the methods that it needs."""
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
         """A request is about to leave, with these items, each claimed so many seconds ago; until its answer."""
@@ -166,19 +171,19 @@ class Observer:
         return nullcontext()
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
-        """What becomes of an item was written so many seconds after its claim, or was not: the claim was lost."""
+        """The end of an item was written so many seconds after its claim, or was not: the claim was lost."""
 
-    def requested(self, step: Method, code: str, seconds: float) -> None:
+    def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request to Google was answered, or was not, after so many seconds; a batch is one, and so is each part."""
 
     def abandoned(self) -> None:
-        """The claims session is over: how the items that are left of it end is not told."""
+        """The claims session is over: `ended` is not called for the items that are left of it."""
 
     def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         """A workspace's breaker, or the process's, changed with an answer."""
 
     def everybody_held(self, problem: str) -> None:
-        """Nothing leaves for a while, since every workspace would be refused: what was said, a fixed phrase."""
+        """Nothing leaves for a while: every workspace would be refused, because of `problem`, a fixed phrase."""
 
     def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """The database refused work of a kind; it is tried again."""
@@ -187,4 +192,4 @@ class Observer:
         """Work of a kind was done, or none is left of it; called each time."""
 
     def crashed(self, error: Exception) -> None:
-        """A sender met what it did not expect; it costs an attempt of one item, not the process."""
+        """A sender met an unexpected error; it costs an attempt of one item, not the process."""

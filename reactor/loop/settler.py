@@ -1,10 +1,11 @@
-"""Writes what becomes of items: everything that is ready in one transaction.
+"""Writes how items end: everything that is ready in one transaction.
 
-While the database writes one lot the next gathers, so a quiet system writes each end at once and a busy one hundreds
-together, without a timer. An item is in hand until it is written, and items in hand are bounded: so is what waits here.
+While the database writes one transaction the next ends gather, so a quiet system writes each end at once and a busy one
+hundreds together, without a timer. An item is in flight until its end is written, and items in flight are bounded, so
+the ends that wait here are bounded too.
 
 An end that waits for a lock of another session is kept apart and written again after a pause, with the others of its
-kind, so that the ends of everybody else are not held up by it.
+kind, so that it does not delay the ends of other items.
 """
 
 import math
@@ -21,27 +22,27 @@ from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
 from reactor.loop.ports import Observer, OutboxPort
 
-AT_MOST = 500
+MAX_ENDS = 500
 """Items per transaction: more makes a transaction of more than 50 ms, and what waits behind it gets old."""
 LONGEST_PAUSE = 4.0
 """Seconds between attempts to write what the database refuses, or what waits for a lock."""
 
 End = tuple[Settlement, float]
-"""What becomes of an item, and when that was claimed."""
+"""How an item ends, and when the item was claimed, in seconds of the loop's clock."""
 
 
 class Settler:
-    """The one task that writes ends.
+    """The task that writes how items end.
 
     Args:
-        outbox: Where.
-        stats: Counts.
-        observer: Told each end.
-        settled: Told the ends that are off our hands, written or not.
-        followed: Called when something can be claimed because of them.
+        outbox: The outbox that the ends are written to.
+        stats: Counts ends, lost claims and refusals.
+        observer: Is called with each end.
+        settled: Is called with the ends that are done with, written or lost.
+        followed: Is called when the written ends have made something claimable.
         asks: Says whether to find out what has waited for the ends that were just written.
-        waits: Told when an end begins to wait for a lock (True), and before it is off our hands (False).
-        not_written: Says what to write instead of an end whose writing met an error that nobody expected.
+        waits: Is called when an end begins to wait for a lock (True), and before `settled` is called with it (False).
+        not_written: Says what to write instead of an end whose writing met an unexpected error.
 
     Attributes:
         over: Set when everything is written that can be, after `close`.
@@ -82,12 +83,12 @@ class Settler:
         self._ready.set()
 
     def close(self) -> None:
-        """Nothing comes any more."""
+        """Note that no more ends come."""
         self._is_open = False
         self._ready.set()
 
     async def run(self) -> None:
-        """Write what comes, until `close`; then what waits for a lock once more, and let it be."""
+        """Write ends until `close`; then try once more to write those that wait for a lock, and return."""
         is_open = True
         while is_open:
             ends, is_open = await self._gather()
@@ -101,17 +102,17 @@ class Settler:
         self.over.set()
 
     async def _gather(self) -> tuple[list[End], bool]:
-        """What is ready, at most so much as one transaction takes, and whether more may come."""
+        """The ends that are ready, at most `MAX_ENDS`, and whether more may come."""
         with trio.move_on_at(self._again_at):
             await self._ready.wait()
-        ends = [self._ends.popleft() for _ in range(min(AT_MOST, len(self._ends)))]
+        ends = [self._ends.popleft() for _ in range(min(MAX_ENDS, len(self._ends)))]
         may_come = self._is_open or bool(self._ends)
         if may_come and not self._ends:
             self._ready = trio.Event()
         return ends, may_come
 
     async def _write(self, ends: list[End]) -> None:
-        """Write ends; what the database refused is written again, if it is still ours."""
+        """Write ends. If the database refuses, write those again whose claims are still ours."""
         failures = 0
         while ends:
             try:
@@ -125,7 +126,7 @@ class Settler:
                 ours = {(item.id, item.claim_no) for item in self._outbox.in_flight}
                 gone = [end for end in ends if (end[0].item.id, end[0].item.claim_no) not in ours]
                 ends = [end for end in ends if (end[0].item.id, end[0].item.claim_no) in ours]
-                self._off_our_hands(gone, [SettlementResult.LOST] * len(gone))
+                self._finish(gone, [SettlementResult.LOST] * len(gone))
             except Exception as error:  # noqa: BLE001  # a bug that one of them brings out
                 await self._write_halves(ends, error)
                 return
@@ -137,7 +138,7 @@ class Settler:
         self._observer.accepted(RefusedWork.SETTLE)
 
     async def _write_halves(self, ends: list[End], error: Exception) -> None:
-        """Write halves, until what brings the error out is alone, and of that something that is easier to write."""
+        """Write halves until the end that causes the error is alone; for that one, write something simpler."""
         if len(ends) == 1:
             [(settlement, claimed_at)] = ends
             await self._write([(self._not_written(settlement, error), claimed_at)])
@@ -149,7 +150,7 @@ class Settler:
         waiting = [end for end, is_written in zip(ends, written, strict=True) if is_written is SettlementResult.WAITING]
         self._keep_apart(waiting)
         others = [(end, each) for end, each in zip(ends, written, strict=True) if each is not SettlementResult.WAITING]
-        self._off_our_hands([end for end, _ in others], [each for _, each in others])
+        self._finish([end for end, _ in others], [each for _, each in others])
 
     def _keep_apart(self, waiting: list[End]) -> None:
         """Have what waits for a lock written again after a pause, which grows for as long as anything waits."""
@@ -165,7 +166,7 @@ class Settler:
             pause = backoff(self._tries, random=random.random(), cap=LONGEST_PAUSE) / 2
             self._again_at = trio.current_time() + pause
 
-    def _off_our_hands(self, ends: list[End], written: Sequence[SettlementResult]) -> None:
+    def _finish(self, ends: list[End], written: Sequence[SettlementResult]) -> None:
         now = trio.current_time()
         stats = self._stats
         stats.settles += 1

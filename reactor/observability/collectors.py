@@ -56,13 +56,13 @@ def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
 
 def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
     """What is under way, and what is held back."""
-    yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_hand)
-    yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_hand_cap)
-    yield GaugeMetric("in_flight_requests", "Requests to Google under way.", lanes.in_flight)
+    yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_flight_items)
+    yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_flight_items_cap)
+    yield GaugeMetric("in_flight_requests", "Requests to Google under way.", lanes.in_flight_requests)
     yield GaugeMetric("concurrency_limit_requests", "Requests to Google that may be under way.", limit)
     standings = dict.fromkeys(map(str, LaneStatus), 0)
     breakers = {(scope, _label(state)): 0 for scope in ("lane", "process") for state in Breaker}
-    breakers["process", _label(lanes.whole.breaker.state)] = 1
+    breakers["process", _label(lanes.process.breaker.state)] = 1
     for lane in lanes:
         standings[lane.standing(now)] += 1
         breakers["lane", _label(lane.guard.breaker.state)] += 1
@@ -74,7 +74,7 @@ def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
     yield GaugeMetric("quota_share_ratio", "The part of the quotas that this replica may use.", divisor and 1 / divisor)
     yield CounterMetric("quota_waits", "Times that a workspace had to wait for its rate.", lanes.quota_waits)
     yield GaugeMetric("breakers", "Breakers, of workspaces and of the process.", breakers, ("scope", "state"))
-    is_closed = lanes.whole.breaker.state is Breaker.CLOSED
+    is_closed = lanes.process.breaker.state is Breaker.CLOSED
     yield GaugeMetric("breaker_open", "Whether Google is taken to be unreachable.", not is_closed)
 
 

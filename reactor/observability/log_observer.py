@@ -20,9 +20,9 @@ log = structlog.get_logger(__name__)
 class LogObserver(Observer):
     """Writes a line of the log for each thing that happens."""
 
-    def requested(self, step: Method, code: str, seconds: float) -> None:
+    def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
-        log.debug("google_answered", method=step.value, code=code, seconds=round(seconds, 4))
+        log.debug("google_answered", method=method.value, code=code, seconds=round(seconds, 4))
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """What becomes of an item was written, or was not."""
@@ -30,7 +30,7 @@ class LogObserver(Observer):
         if not written:
             log.warning("claim_lost", **_about(item))
             return
-        if settlement.invalid_consent is not None:
+        if settlement.dead_token_version is not None:
             log.warning("connection_invalid", workspace_id=str(item.workspace_id), problem=settlement.last_error)
         match settlement.status:
             case "COMPLETED" if settlement.binding is not None and settlement.last_error is not None:

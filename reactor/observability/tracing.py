@@ -105,15 +105,15 @@ class OpenTelemetry(Observer):
         """A request is about to leave, with these items; each was claimed so many seconds ago."""
         return self._current(items)
 
-    def requested(self, step: Method, code: str, seconds: float) -> None:
+    def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
         now = time.time_ns()
         span = self._tracer.start_span(
-            f"google {step.value}",
+            f"google {method.value}",
             kind=self._api.SpanKind.CLIENT,
             start_time=now - round(seconds * 1e9),
             links=[self._api.Link(context) for context in _others.get()],
-            attributes={"google.method": step.value, "google.code": code},
+            attributes={"google.method": method.value, "google.code": code},
         )
         span.end(now)
 

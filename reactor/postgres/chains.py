@@ -89,7 +89,7 @@ def read(desk: AdminSession, workspace: UUID, source: str, item: UUID | None = N
         rows=rows,
         ahead=ahead.get("ahead", 0),
         met=tuple(ahead.get("met") or ()),
-        letters=_rows(desk, SQL["dead_of_source"], about),
+        dead_letters=_rows(desk, SQL["dead_of_source"], about),
         finished=_rows(desk, SQL["finished_of_source"], about | {"settled_at": known["updated_at"]}),
         memory=_memory(known),
         binding=_binding(known),
@@ -107,7 +107,7 @@ def _row(found: dict[str, Any]) -> OutboxRow:
     session = (
         SessionFacts(pid, name, None if seconds is None else max(seconds, 0.0)) if found.pop("has_session") else None
     )
-    return OutboxRow(**found, hands=hands and Custody(hands), session=session)
+    return OutboxRow(**found, custody=hands and Custody(hands), session=session)
 
 
 def _memory(found: dict[str, Any]) -> SourceState | None:

@@ -111,12 +111,12 @@ def _item(row: Row, lease_no: int) -> Item:
         age=age,
         is_child=is_child,
         memory=SourceState(floor_seq, generation, event_id, calendar_id, etag, cancelled, reopen, tuple(strays)),
-        consent=_consent(token),
+        connection=_connection(token),
         lease_no=lease_no,
         losses=losses,
     )
 
 
 @lru_cache(maxsize=256)  # the items of a workspace share it
-def _consent(token: str) -> WorkspaceConnection:
+def _connection(token: str) -> WorkspaceConnection:
     return WorkspaceConnection(token, hashlib.md5(token.encode(), usedforsecurity=False).hexdigest())

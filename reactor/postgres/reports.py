@@ -15,13 +15,13 @@ class ClaimResult:
         items: The items, ours now.
         look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
         superseded: How many outdated ones were.
-        held: Items, ours too, that the brake has stopped: to be given back.
+        braked: Items, ours too, that the brake has stopped: to be given back.
     """
 
     items: list[Item] = field(default_factory=list)
     look: Look = field(default_factory=lambda: Look(LookResult.NOTHING))
     superseded: int = 0
-    held: list[Item] = field(default_factory=list)
+    braked: list[Item] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,9 @@ class SettleResult:
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     """Divide settlements into what is to be written together, each in the order of the ids."""
     ordered = sorted(settlements, key=lambda settlement: settlement.item.id.int)
-    refused = [settlement for settlement in ordered if settlement.invalid_consent is not None]
+    refused = [settlement for settlement in ordered if settlement.dead_token_version is not None]
     late = [settlement for settlement in ordered if settlement.newer is not None]
-    plain = [each for each in ordered if each.invalid_consent is None and each.newer is None]
+    plain = [each for each in ordered if each.dead_token_version is None and each.newer is None]
     return [group for group in (plain, refused, late) if group]
 
 
@@ -241,7 +241,7 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
     if settlements[0].newer is not None:
         async with connection.transaction():
             return await _write(connection, await _in_order(connection, settlements))
-    if settlements[0].invalid_consent is None:
+    if settlements[0].dead_token_version is None:
         return await _write(connection, settlements)
     async with connection.transaction():
         cursor = await connection.execute(
@@ -249,7 +249,9 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
         )
         stored: dict[UUID, str] = dict(await cursor.fetchall())
         failed = {
-            each.item.workspace_id for each in settlements if stored.get(each.item.workspace_id) == each.invalid_consent
+            each.item.workspace_id
+            for each in settlements
+            if stored.get(each.item.workspace_id) == each.dead_token_version
         }
         await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
         return await _write(connection, [_under(each, stored) for each in settlements])
@@ -281,7 +283,7 @@ def _to_be_written(settlement: Settlement) -> Settlement:
 def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
     """What becomes of the item, seeing which token is stored, or that somebody is changing it at this moment."""
     token = stored.get(settlement.item.workspace_id)
-    if token == settlement.invalid_consent:
+    if token == settlement.dead_token_version:
         return settlement
     return _replaced(settlement, delay=_WAIT_FOR_CONNECTION if token is None else 0.0)
 
@@ -337,7 +339,7 @@ def _input(settlement: Settlement) -> dict[str, Any]:
             "etag": _text(memory.etag),
             "cancelled": memory.cancelled,
             "reopen": memory.reopen,
-            "strays": [_text(stray) for stray in memory.strays],
+            "strays": [_text(stray) for stray in memory.possible_calendars],
             "removed": is_removal(item, memory),
         }
     if settlement.applied is AppliedReference.ROW:

@@ -69,7 +69,7 @@ def item(consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> Item:
         age=0.0,
         is_child=False,
         memory=SourceState(),
-        consent=consent,
+        connection=consent,
     )
 
 

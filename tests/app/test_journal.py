@@ -41,7 +41,7 @@ def test_a_dead_letter_is_a_warning_with_all_that_finds_it(journal: LogObserver)
 
 
 def test_a_consent_that_does_not_work_is_a_warning_of_its_own(journal: LogObserver) -> None:
-    dead = Settlement(item(), "DEAD_LETTER", 0, failure_code=FailureCode.AUTH, invalid_consent="version")
+    dead = Settlement(item(), "DEAD_LETTER", 0, failure_code=FailureCode.AUTH, dead_token_version="version")
     assert [(line["event"], line["log_level"]) for line in told(journal, dead)] == [
         ("connection_invalid", "warning"),
         ("dead_letter", "warning"),

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from calendar_emulator.errors import ApiError
 from reactor.core.calendar import answers, reasons
-from reactor.core.calendar.answers import TABLE, AnswerKind, classify, read_complaint, row
+from reactor.core.calendar.answers import TABLE, AnswerKind, classify, matching_rule, read_error_body
 from reactor.core.calendar.messages import Method, NoResponse, Response
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
 
@@ -206,15 +206,17 @@ def test_every_reason_of_googles_front_end_has_a_row() -> None:
             domain = POLICY_DOMAINS.get(reason, "googleapis.com")
             for step in Method:
                 for status, coarse in ((400, "badRequest"), (401, "authError"), (403, "forbidden"), (404, "notFound")):
-                    assert row(step, beside(reason, status, coarse, domain)).name == name, reason
-                assert row(step, beside(reason, 403, "requiredAccessLevel", domain)).name == name, reason
+                    assert matching_rule(step, beside(reason, status, coarse, domain)).name == name, reason
+                assert matching_rule(step, beside(reason, 403, "requiredAccessLevel", domain)).name == name, reason
 
 
 def test_every_reason_that_all_apis_share_has_a_row() -> None:
     assert set(SHARED) <= set().union(*ROWS_OF_REASONS.values())
     for name, words in ROWS_OF_REASONS.items():
         for reason in words:
-            assert {row(step, refusal(status, reason)).name for step in Method for status in (400, 402, 403)} == {name}
+            assert {
+                matching_rule(step, refusal(status, reason)).name for step in Method for status in (400, 402, 403)
+            } == {name}
 
 
 def test_a_reason_is_about_one_thing() -> None:
@@ -228,19 +230,22 @@ def test_the_emulator_knows_every_reason() -> None:
     for reason in PROTO:
         error = ApiError(reason)
         answer = Response(error.status, {}, json.dumps(error.body()).encode())
-        assert read_complaint(answer.body).words[0] == reason
+        assert read_error_body(answer.body).words[0] == reason
         expected = "rate_limit_429" if reason == "RATE_LIMIT_EXCEEDED" else rows[reason]
-        assert {row(step, answer).name for step in Method} == {expected}, reason
+        assert {matching_rule(step, answer).name for step in Method} == {expected}, reason
         [found] = error.body()["error"]["details"]
         assert found["domain"] == POLICY_DOMAINS.get(reason, "googleapis.com")
 
 
 def test_the_finer_reason_decides() -> None:
     """What stands beside an ErrorInfo blames nobody; in another domain the same word means something else."""
-    assert row(Method.UPDATE, beside("CONSUMER_SUSPENDED", domain="example.com")).name == "forbidden"
-    assert row(Method.UPDATE, beside("CONSUMER_SUSPENDED", domain="googleapis.com.example.com")).name == "forbidden"
-    assert row(Method.UPDATE, beside("RATE_LIMIT_EXCEEDED", coarse="quotaExceeded")).name == "rate_limit_403"
-    assert row(Method.UPDATE, beside("UNHEARD_OF", coarse="rateLimitExceeded")).name == "rate_limit_403"
+    assert matching_rule(Method.UPDATE, beside("CONSUMER_SUSPENDED", domain="example.com")).name == "forbidden"
+    assert (
+        matching_rule(Method.UPDATE, beside("CONSUMER_SUSPENDED", domain="googleapis.com.example.com")).name
+        == "forbidden"
+    )
+    assert matching_rule(Method.UPDATE, beside("RATE_LIMIT_EXCEEDED", coarse="quotaExceeded")).name == "rate_limit_403"
+    assert matching_rule(Method.UPDATE, beside("UNHEARD_OF", coarse="rateLimitExceeded")).name == "rate_limit_403"
 
 
 @pytest.mark.parametrize("step", Method)
@@ -395,7 +400,7 @@ def test_every_row_can_be_reached() -> None:
             *(refusal(status, word) for word in words),
         )
     ]
-    assert {row(step, answer).name for step, answer in candidates} == {rule.name for rule in TABLE}
+    assert {matching_rule(step, answer).name for step, answer in candidates} == {rule.name for rule in TABLE}
 
 
 @pytest.mark.parametrize(
@@ -426,7 +431,7 @@ def test_the_longer_wait_wins() -> None:
 
 
 def test_messages_of_errors_are_not_in_a_repr() -> None:
-    assert "text-of-an-event" not in repr(read_complaint(refusal(400, "invalid", "text-of-an-event").body))
+    assert "text-of-an-event" not in repr(read_error_body(refusal(400, "invalid", "text-of-an-event").body))
 
 
 @given(st.sampled_from(Method), st.integers(100, 999), st.binary(max_size=40) | st.just(b"[" * 100_000))

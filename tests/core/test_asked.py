@@ -82,7 +82,7 @@ REVOKED = Dead(FailureCode.AUTH, "the consent is gone", said="400 invalid_grant"
 
 
 @pytest.mark.parametrize(
-    ("reply", "sight", "problem"),
+    ("reply", "presence", "problem"),
     [
         (answer(**marked()), EventPresence.ALIVE, ""),
         (answer(), EventPresence.ALIVE, ""),
@@ -107,9 +107,9 @@ REVOKED = Dead(FailureCode.AUTH, "the consent is gone", said="400 invalid_grant"
         (REVOKED, EventPresence.REFUSED, "the consent is gone (400 invalid_grant)"),
     ],
 )
-def test_what_google_holds(reply: Reply | Retry | Dead, sight: EventPresence, problem: str) -> None:
+def test_what_google_holds(reply: Reply | Retry | Dead, presence: EventPresence, problem: str) -> None:
     found = see(reply, "w", "task:1")
-    assert (found.sight, found.problem) == (sight, problem)
+    assert (found.presence, found.problem) == (presence, problem)
 
 
 def test_an_event_says_whose_it_is() -> None:

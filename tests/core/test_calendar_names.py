@@ -115,10 +115,10 @@ def test_what_was_just_written_is_never_cleared_away(google: Google, alias: str,
     memory = written(google, before)
 
     def edit(ask: Send) -> None:
-        if ask.request.step is GET and google.steps.count(GET) == 1:
+        if ask.request.api_method is GET and google.steps.count(GET) == 1:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
-    outcome = google.run(work(upsert_json("second", after), seq=2, strays=(alias,), **memory), edit)
+    outcome = google.run(work(upsert_json("second", after), seq=2, possible_calendars=(alias,), **memory), edit)
     assert isinstance(outcome, Done)
     assert DELETE not in google.steps
     assert google.titles() == ["edited"]
@@ -178,7 +178,7 @@ def test_a_note_of_either_name_is_no_move(google: Google, noted: str) -> None:
     """An attempt that was lost says nothing of a move where it meant the calendar that the event is in."""
     memory = written(google, "primary")
     google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
-    item = work(upsert_json("second", "primary"), seq=2, strays=(noted,), **memory)
+    item = work(upsert_json("second", "primary"), seq=2, possible_calendars=(noted,), **memory)
     assert dead(google.run(item)) is FailureCode.EVENT_GONE
 
 
@@ -186,7 +186,7 @@ def test_a_duplicate_in_the_calendar_that_was_written_is_still_removed(google: G
     """What is spared is the event that was written, not every event of its calendar."""
     written(google, CALENDAR, "duplicate")
     outcome = done(google.run(work(upsert_json("first"), generation=1)))
-    item = work(upsert_json("second"), seq=2, strays=(alias,), **(remembered(outcome) | {"generation": 0}))
+    item = work(upsert_json("second"), seq=2, possible_calendars=(alias,), **(remembered(outcome) | {"generation": 0}))
     done(google.run(item))
     assert google.titles() == ["second"]
 
@@ -198,7 +198,7 @@ def test_the_events_of_another_account_are_made_anew_and_that_is_said(google: Go
     memory = written(google, "primary")
     google.sign_in(BOB)
     outcome = done(google.run(work(upsert_json("second", "primary"), seq=2, **memory)))
-    assert (outcome.calendar_id, outcome.note, outcome.strays) == (BOB, ANOTHER_ACCOUNT, ())
+    assert (outcome.calendar_id, outcome.note, outcome.possible_calendars) == (BOB, ANOTHER_ACCOUNT, ())
     assert (google.titles(BOB), google.titles(CALENDAR)) == (["second"], ["first"])
     google.asked.clear()
     done(google.run(work(upsert_json("third", "primary"), seq=3, **remembered(outcome))))
@@ -266,7 +266,7 @@ def test_what_a_person_deleted_stays_deleted_for_old_memory_too(google: Google, 
     google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
 
     def forgotten(ask: Send) -> Response | None:
-        return refusal(404, "notFound") if purged and ask.request.step in (GET, UPDATE) else None
+        return refusal(404, "notFound") if purged and ask.request.api_method in (GET, UPDATE) else None
 
     outcome = google.run(work(upsert_json("second", "primary"), seq=2, **memory), forgotten)
     assert dead(outcome) is FailureCode.EVENT_GONE

@@ -51,7 +51,7 @@ class Store:
             cancelled=self.cancelled,
             reopen=self.unsettled_removal,
             recreate=recreate,
-            strays=tuple(sorted(self.touched)),
+            possible_calendars=tuple(sorted(self.touched)),
         )
 
     def begin(self, item: SyncIntent) -> None:
@@ -62,7 +62,7 @@ class Store:
         cancel = isinstance(item.payload, Cancel)
         self.bound = None if cancel else (done.calendar_id, done.event_id)
         self.etag, self.generation, self.cancelled = done.etag, done.generation, cancel
-        self.touched, self.unsettled_removal = set(done.strays), False
+        self.touched, self.unsettled_removal = set(done.possible_calendars), False
 
     def died(self, item: SyncIntent, dead: Dead, before: set[str]) -> None:
         """A calendar could not be seen: what was written counts, and a cancel may have removed something."""
@@ -107,7 +107,7 @@ class Chaos:
 
     def break_off(self, request: ApiRequest) -> None:
         fate = self.rng.choice(["lost", "unheard", "late"])
-        if fate == "unheard" or (fate == "late" and request.step in (Method.INSERT, Method.REVIVE)):
+        if fate == "unheard" or (fate == "late" and request.api_method in (Method.INSERT, Method.REVIVE)):
             self.google.carry_out(request)
         elif fate == "late":
             self.wire.append(request)

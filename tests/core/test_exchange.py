@@ -15,7 +15,7 @@ from tests.support.dialogues import cancel_json, upsert_json, work
 
 def test_a_service_account_writes_nothing_to_its_own_calendar_and_takes_away_what_is_there() -> None:
     written = upsert_json(calendar_id=PRIMARY)
-    assert drive(exchange(work(written), GrantType.SERVICE_ACCOUNT), []) == answers.NOBODYS
+    assert drive(exchange(work(written), GrantType.SERVICE_ACCOUNT), []) == answers.SERVICE_ACCOUNTS_PRIMARY
     for asks in (
         exchange(work(written), GrantType.DELEGATION),
         exchange(work(cancel_json(calendar_id=PRIMARY)), GrantType.SERVICE_ACCOUNT),

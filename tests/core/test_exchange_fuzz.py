@@ -50,7 +50,7 @@ MEMORY = st.fixed_dictionaries(
         "cancelled": st.booleans(),
         "reopen": st.booleans(),
         "recreate": st.booleans(),
-        "strays": st.sampled_from([(), (OTHER,), (CALENDAR, OTHER)]),
+        "possible_calendars": st.sampled_from([(), (OTHER,), (CALENDAR, OTHER)]),
     },
     optional={
         "bound_event_id": st.sampled_from(["legacy", ".."]),

@@ -31,7 +31,7 @@ WORKSPACE, ITEM, REBUILD = UUID(int=1), UUID(int=2), UUID(int=3)
 CALENDAR = "ada@example.com"
 CLAIMS = SessionFacts(4711, "calendar-sync-reactor claims", 0.2)
 ROW = OutboxRow(ITEM, "UPSERT_EVENT", "PENDING", 10)
-BUSY = replace(ROW, status="PROCESSING", hands=Custody.REACTOR, session=CLAIMS)
+BUSY = replace(ROW, status="PROCESSING", custody=Custody.REACTOR, session=CLAIMS)
 LATER = replace(ROW, due_in=30.0)
 LETTER = replace(ROW, status="DEAD_LETTER", ended_ago=5.0)
 DONE = replace(ROW, status="COMPLETED", ended_ago=5.0)
@@ -58,8 +58,8 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     ),
     Cause.HANGS: (waits(replace(BUSY, session=replace(CLAIMS, seconds=300.0))), "process 4711) has been sending it"),
     Cause.IN_HAND: (waits(BUSY), "being sent at this moment, by calendar-sync-reactor claims (process 4711)"),
-    Cause.WORKER_GONE: (waits(replace(BUSY, hands=Custody.LOST, session=None)), "the worker that was sending it"),
-    Cause.OLDER_WORKER: (waits(replace(BUSY, hands=Custody.OLDER, session=None)), "an older worker"),
+    Cause.WORKER_GONE: (waits(replace(BUSY, custody=Custody.LOST, session=None)), "the worker that was sending it"),
+    Cause.OLDER_WORKER: (waits(replace(BUSY, custody=Custody.OLDER, session=None)), "an older worker"),
     Cause.UNCONNECTED: (replace(WAITS, connection=None), f"connect --workspace {WORKSPACE}"),
     Cause.DISCONNECTED: (replace(WAITS, connection=ConnectionRow(False, CALENDAR)), "marked invalid"),
     Cause.BRAKED: (replace(WAITS, stop=BrakeStop(40, 60)), "40 of its 60 events"),
@@ -86,13 +86,16 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     ),
     Cause.DELAYED: (waits(replace(ROW, due_in=-600.0), ahead=1200), "for 10 min, behind 1,200 items of its workspace"),
     Cause.DUE: (WAITS, "it is due, the next of its workspace, and a replica takes it in its turn. Ask"),
-    Cause.AUTH: (replace(IDLE, letters=(replace(LETTER, code="AUTH", error="revoked"),)), "AUTH: revoked. Connect"),
+    Cause.AUTH: (
+        replace(IDLE, dead_letters=(replace(LETTER, code="AUTH", error="revoked"),)),
+        "AUTH: revoked. Connect",
+    ),
     **{
-        Cause[code]: (replace(IDLE, letters=(replace(LETTER, code=code, error="why", attempts=5),)), f" {code}")
+        Cause[code]: (replace(IDLE, dead_letters=(replace(LETTER, code=code, error="why", attempts=5),)), f" {code}")
         for code in FailureCode
         if code not in (FailureCode.SUPERSEDED, FailureCode.AUTH)
     },
-    Cause.DIED: (replace(IDLE, letters=(LETTER,)), "(no reason was written)"),
+    Cause.DIED: (replace(IDLE, dead_letters=(LETTER,)), "(no reason was written)"),
     Cause.STRAY: (replace(IDLE, source=str(ITEM), finished=(DONE,)), "a rebuild found an extra event"),
     Cause.UNREMEMBERED: (
         replace(IDLE, memory=CANCELLED, seen=GoogleReading(EventPresence.ALIVE)),
@@ -150,13 +153,13 @@ def test_the_sentence_says_what_the_calendar_shows_meanwhile() -> None:
     assert says(replace(WAITS, seen=alive)).startswith("The event's newest state is not in the calendar yet: ")
     assert says(replace(WAITS, memory=APPLIED, seen=deleted)).startswith("The event is not in the calendar yet: ")
     letter = replace(LETTER, code="BAD_REQUEST", seq=11)
-    assert "the calendar shows the one before it" in says(replace(THERE, letters=(letter,)))
-    assert "was not removed" in says(replace(THERE, letters=(replace(letter, operation="CANCEL_EVENT"),)))
+    assert "the calendar shows the one before it" in says(replace(THERE, dead_letters=(letter,)))
+    assert "was not removed" in says(replace(THERE, dead_letters=(replace(letter, operation="CANCEL_EVENT"),)))
 
 
 def test_a_dead_letter_has_the_last_word_only_where_nothing_newer_was_settled() -> None:
     def cause(letter: OutboxRow, **more: Any) -> Cause:
-        return explain(replace(THERE, letters=(replace(letter, code="EXHAUSTED"),), **more)).cause
+        return explain(replace(THERE, dead_letters=(replace(letter, code="EXHAUSTED"),), **more)).cause
 
     assert cause(replace(LETTER, seq=9)) is Cause.APPLIED, "below the floor"
     assert cause(replace(LETTER, seq=10, ended_ago=4.0)) is Cause.EXHAUSTED, "the same state, sent again, died"
@@ -190,10 +193,10 @@ def test_what_google_shows_is_not_said_to_be_missing() -> None:
         "The event's newest state is not in the calendar"
     )
     letter = replace(LETTER, code="EXHAUSTED", error="no answer came")
-    assert explain(replace(IDLE, letters=(letter,), seen=alive)).cause is Cause.UNREMEMBERED
-    assert explain(replace(IDLE, letters=(replace(letter, seq=11),), seen=alive)).cause is Cause.EXHAUSTED
+    assert explain(replace(IDLE, dead_letters=(letter,), seen=alive)).cause is Cause.UNREMEMBERED
+    assert explain(replace(IDLE, dead_letters=(replace(letter, seq=11),), seen=alive)).cause is Cause.EXHAUSTED
     gone = replace(letter, operation="CANCEL_EVENT")
-    assert explain(replace(IDLE, letters=(gone,), seen=alive)).cause is Cause.EXHAUSTED
+    assert explain(replace(IDLE, dead_letters=(gone,), seen=alive)).cause is Cause.EXHAUSTED
 
 
 def test_an_age_that_the_role_may_not_see_is_not_said() -> None:
@@ -241,7 +244,7 @@ rows = st.builds(
     code=st.none() | st.sampled_from(list(FailureCode)),
     sqlstate=st.none() | st.just("23514"),
     retry_in=st.floats(-10, 10),
-    hands=st.none() | st.sampled_from(Custody),
+    custody=st.none() | st.sampled_from(Custody),
     session=st.none() | st.builds(SessionFacts, st.none() | st.integers(1, 9), st.sampled_from(["", "psql"])),
 )
 several = st.lists(rows, max_size=2).map(tuple)
@@ -254,7 +257,7 @@ chains = st.builds(
     stop=st.none() | st.just(BrakeStop(1, 2)),
     rebuild=st.none() | rows,
     rows=several,
-    letters=several,
+    dead_letters=several,
     finished=several,
     memory=st.none() | st.sampled_from([APPLIED, CANCELLED, SourceState(10)]),
     binding=st.none() | st.just(EventRef(CALENDAR, "made-by-google")),

@@ -324,7 +324,7 @@ def gate_at(state: GateState) -> Gate:
 def test_a_lost_session_makes_deaf_and_looks_go_on(state: GateState) -> None:
     gate = gate_at(state)
     gate.disconnected(2.0)
-    assert (gate.state, gate.holds, gate.next(2.0).do) == (GateState.DEAF, False, GateAction.LOOK)
+    assert (gate.state, gate.has_lock, gate.next(2.0).do) == (GateState.DEAF, False, GateAction.LOOK)
     gate.looked(Look(LookResult.NOTHING), 2.0)
     assert gate.next(2.0).until == pytest.approx(2.25)
     gate.looked(Look(LookResult.FULL, left_behind=True), 2.0)

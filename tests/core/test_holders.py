@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reactor.core.holders import LONG, Holder, Holders, Lock
+from reactor.core.holders import REPORT_AFTER, Holder, Holders, Lock
 
 
 def holder(lock: Lock = Lock.CLAIM, **more: Any) -> Holder:
@@ -15,11 +15,11 @@ def holder(lock: Lock = Lock.CLAIM, **more: Any) -> Holder:
 def test_a_session_of_somebody_else_is_told_after_a_minute_whatever_its_transactions() -> None:
     holders = Holders()
     assert holders.look([holder()], now=0.0) == []
-    assert holders.look([holder(transaction="2/9")], now=LONG - 1) == []
-    [(_, seconds)] = holders.look([holder(transaction="2/11")], now=LONG)
-    assert seconds == LONG
-    assert holders.look([], now=LONG + 1) == []
-    assert holders.look([holder()], now=LONG + 2) == [], "it is another time"
+    assert holders.look([holder(transaction="2/9")], now=REPORT_AFTER - 1) == []
+    [(_, seconds)] = holders.look([holder(transaction="2/11")], now=REPORT_AFTER)
+    assert seconds == REPORT_AFTER
+    assert holders.look([], now=REPORT_AFTER + 1) == []
+    assert holders.look([holder()], now=REPORT_AFTER + 2) == [], "it is another time"
 
 
 def test_replicas_at_their_work_are_never_told() -> None:
@@ -28,7 +28,7 @@ def test_replicas_at_their_work_are_never_told() -> None:
     holders = Holders()
     for number in range(5):
         claims = holder(application=ours, transaction=f"2/{number}", seconds=0.01)
-        assert holders.look([claims, sleeper], now=number * LONG) == []
+        assert holders.look([claims, sleeper], now=number * REPORT_AFTER) == []
         assert not claims.stands_out
     assert not sleeper.stands_out
 
@@ -38,8 +38,8 @@ def test_one_transaction_of_ours_or_a_writers_is_told_when_it_lasts(lock: Lock) 
     stuck = holder(lock, exclusive=lock is Lock.CLAIM, application="calendar-sync-reactor claims")
     holders = Holders()
     assert holders.look([stuck], now=0.0) == []
-    assert holders.look([stuck], now=LONG) == [(stuck, LONG)]
-    aged = holder(lock, exclusive=False, application="app", seconds=LONG)
-    assert Holders().look([aged], now=0.0) == [(aged, LONG)], "Postgres tells its age"
+    assert holders.look([stuck], now=REPORT_AFTER) == [(stuck, REPORT_AFTER)]
+    aged = holder(lock, exclusive=False, application="app", seconds=REPORT_AFTER)
+    assert Holders().look([aged], now=0.0) == [(aged, REPORT_AFTER)], "Postgres tells its age"
     assert aged.stands_out
     assert not holder(lock, exclusive=False, application="app", seconds=1.0).stands_out

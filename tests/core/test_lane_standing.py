@@ -16,14 +16,14 @@ def a_lane() -> Lane:
 def test_it_is_idle_until_it_has_something_in_hand() -> None:
     lane = a_lane()
     assert lane.standing(0.0) is LaneStatus.IDLE
-    lane.in_hand = 1
+    lane.in_flight_items = 1
     assert lane.standing(0.0) is LaneStatus.BUSY
 
 
 def test_it_waits_for_its_rate_only_with_something_to_send() -> None:
     lane = a_lane()
     lane.guard.take(0.0, 1)
-    lane.in_hand = 1
+    lane.in_flight_items = 1
     assert lane.standing(0.5) is LaneStatus.BUSY
     lane.queue.append(QueuedItem(item(), work(upsert_json()), 0.0))
     assert lane.standing(0.5) is LaneStatus.LIMITED

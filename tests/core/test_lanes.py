@@ -12,23 +12,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from reactor.core.calendar.answers import (
     LOST,
     NO_CALENDAR,
-    NOBODYS,
     QUOTA,
     RATE,
     READ_ONLY,
     REVOKED,
     SERVER,
+    SERVICE_ACCOUNTS_PRIMARY,
     UNEXPECTED,
     UNSENT,
 )
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import Breaker, BreakerState
 from reactor.core.dispatch.evidence import Answered
-from reactor.core.dispatch.guard import TRIAL, Guard, ProcessGuard
+from reactor.core.dispatch.guard import PROBE_ANSWER_SECONDS, Guard, ProcessGuard
 from reactor.core.dispatch.lane import Batch, LaneCache
-from reactor.core.dispatch.lanes import IN_HAND, Lanes
+from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS, Lanes
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Done, Outcome, Retry, Scope
 from reactor.core.policy import prepare
@@ -55,13 +55,13 @@ def claimed(number: int, source: int, *, version: str = "v1", key: str | None = 
         age=0.0,
         is_child=False,
         memory=SourceState(),
-        consent=WorkspaceConnection("encrypted", version),
+        connection=WorkspaceConnection("encrypted", version),
     )
 
 
 def lanes(*, concurrency: int = 8, lane_cap: int = 2, claim_size: int = 20, parts: int = 5, **more: Any) -> Lanes:
     given: dict[str, Any] = {"limits": lambda: unlimited(lane_cap)} | more
-    return Lanes(whole=unlimited(concurrency), claim_size=claim_size, parts=parts, **given)
+    return Lanes(process=unlimited(concurrency), claim_size=claim_size, parts=parts, **given)
 
 
 def add(them: Lanes, number: int, *sources: int, now: float = 0.0, **more: Any) -> None:
@@ -82,7 +82,7 @@ def send(them: Lanes, now: float = 0.0) -> list[Batch]:
 def end(them: Lanes, batch: Batch, outcome: Outcome = DONE, now: float = 0.0) -> None:
     """The request is over and its items are settled."""
     for entry in batch.entries:
-        them.evidence.take_in(entry.item, outcome)
+        them.answer_history.take_in(entry.item, outcome)
     them.ended(batch, RequestEvidence.of([outcome]), now, random=0.0)
     for entry in batch.entries:
         them.settled(entry.item.workspace_id, now)
@@ -109,9 +109,9 @@ def test_one_item_leaves_at_once_and_what_piles_up_goes_together() -> None:
 def test_a_lane_whose_queue_was_given_back_loses_its_turn() -> None:
     them = lanes()
     add(them, 1, 1)
-    them.surrender_all()
+    them.evict_all()
     assert send(them) == []
-    assert len(them.surrendered()) == 1
+    assert len(them.evicted()) == 1
 
 
 def test_a_lane_that_is_held_before_its_turn_comes_leaves_the_line_until_it_opens() -> None:
@@ -187,7 +187,7 @@ def test_a_lane_with_enough_is_not_claimed_for_and_its_reopening_is_told_once() 
 
 def test_room_in_hand_is_told_once() -> None:
     them = lanes(claim_size=4, concurrency=100, lane_cap=100, parts=1)
-    add(them, 1, *range(4 * IN_HAND))
+    add(them, 1, *range(4 * IN_FLIGHT_CLAIMS))
     assert them.slots(0.0) == 0
     batches = send(them)
     end(them, batches[0])
@@ -206,14 +206,14 @@ def test_an_outage_opens_the_lanes_breaker_and_one_item_tries() -> None:
         end(them, batch, SERVER)
         assert (batch.lane.guard.breaker.state is BreakerState.OPEN) is (number == 4)
     assert set(them.excluded) == {workspace(1)}
-    assert them.whole.opens_at(0.0) <= 0, "one workspace is one witness"
+    assert them.process.opens_at(0.0) <= 0, "one workspace is one witness"
     assert them.alarm_at(0.0) == 1.0
     them.tick(1.0)
     assert them.reopened(1.0)
     add(them, 1, 10, 11, 12, now=1.0)
     [probe] = send(them, 1.0)
     assert sources(probe) == [10]
-    assert [ready.item.seq for ready in them.surrendered()] == [11, 12]
+    assert [ready.item.seq for ready in them.evicted()] == [11, 12]
     end(them, probe, DONE, 1.0)
 
 
@@ -225,7 +225,7 @@ def test_a_lane_that_was_held_while_it_stood_in_line_is_passed_over() -> None:
     assert not send(them), "the process has as much under way as may be"
     end(them, batch, RATE)
     assert not send(them)
-    assert them.in_hand == 1, "a second is not worth giving it back"
+    assert them.in_flight_items == 1, "a second is not worth giving it back"
     them.tick(1.0)
     [batch] = send(them, 1.0)
     assert sources(batch) == [2]
@@ -240,9 +240,9 @@ def test_outages_of_many_lanes_stop_everything_and_one_item_tries() -> None:
     add(them, 8, 1)
     send(them)
     for batch in batches:
-        assert them.whole.breaker.state is BreakerState.CLOSED
+        assert them.process.breaker.state is BreakerState.CLOSED
         end(them, batch, LOST)
-    assert state_of(them.whole.breaker) is BreakerState.OPEN
+    assert state_of(them.process.breaker) is BreakerState.OPEN
     assert them.slots(0.0) == 0
     add(them, 9, 1, 2)
     assert send(them) == []
@@ -254,8 +254,8 @@ def test_what_cannot_leave_soon_is_given_back() -> None:
     [batch] = send(them)
     add(them, 1, 2, 3)
     end(them, batch, replace(RATE, after=30.0))
-    assert [ready.item.seq for ready in them.surrendered()] == [2, 3]
-    assert them.surrendered() == []
+    assert [ready.item.seq for ready in them.evicted()] == [2, 3]
+    assert them.evicted() == []
     them.settled(workspace(1), 0.0)
     them.settled(workspace(1), 0.0)
     assert set(them.excluded) == {workspace(1)}
@@ -271,7 +271,7 @@ def test_a_low_rate_is_waited_for_without_claiming() -> None:
     [batch] = send(them)
     end(them, batch)
     assert set(them.excluded) == {workspace(1)}
-    assert [ready.item.seq for ready in them.surrendered()] == [2]
+    assert [ready.item.seq for ready in them.evicted()] == [2]
     them.tick(10.0)
     assert not them.excluded
 
@@ -326,11 +326,11 @@ def test_an_item_that_tries_and_hangs_is_followed_by_another() -> None:
     add(them, 2, 2, now=1.0)
     [hanging] = send(them, 1.0)
     assert them.slots(1.0) == 0
-    assert them.alarm_at(1.0) == 1.0 + TRIAL
-    assert them.slots(1.0 + TRIAL) == 1
-    add(them, 3, 3, now=1.0 + TRIAL)
-    assert them.slots(1.0 + TRIAL) == 0, "one at a time"
-    [trial] = send(them, 1.0 + TRIAL)
+    assert them.alarm_at(1.0) == 1.0 + PROBE_ANSWER_SECONDS
+    assert them.slots(1.0 + PROBE_ANSWER_SECONDS) == 1
+    add(them, 3, 3, now=1.0 + PROBE_ANSWER_SECONDS)
+    assert them.slots(1.0 + PROBE_ANSWER_SECONDS) == 0, "one at a time"
+    [trial] = send(them, 1.0 + PROBE_ANSWER_SECONDS)
     end(them, trial, now=4.0)
     assert them.slots(4.0) == 5
     end(them, hanging, LOST, 20.0)
@@ -358,12 +358,12 @@ def test_outages_before_the_breaker_opened_do_not_delay_its_probe() -> None:
     guard = ProcessGuard(unlimited(8))
     hanging = guard.take(0.0, 1)
     for number in range(5):
-        guard.judge_of(workspace(number), guard.take(0.0, 1), RequestEvidence.of([LOST]), 0.0, random=0.0)
+        guard.finish_for(workspace(number), guard.take(0.0, 1), RequestEvidence.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     probe = guard.take(1.0, 1)
-    guard.judge_of(workspace(9), hanging, RequestEvidence.of([LOST]), 2.0, random=0.0)
+    guard.finish_for(workspace(9), hanging, RequestEvidence.of([LOST]), 2.0, random=0.0)
     assert guard.ready_at(2.0) == math.inf
-    guard.judge_of(workspace(1), probe, RequestEvidence.of([DONE]), 2.0, random=0.0)
+    guard.finish_for(workspace(1), probe, RequestEvidence.of([DONE]), 2.0, random=0.0)
     assert guard.ready_at(2.0) == 2.0
 
 
@@ -373,13 +373,13 @@ def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
     [batch] = send(them)
     add(them, 1, 2)
     add(them, 2, 1)
-    them.whole.limits.pause(30.0)
+    them.process.limits.pause(30.0)
     assert send(them) == []
     them.tick(0.0)
-    assert [ready.item.seq for ready in them.surrendered()] == [2, 1]
+    assert [ready.item.seq for ready in them.evicted()] == [2, 1]
     add(them, 3, 1)
     end(them, batch)
-    assert [ready.item.seq for ready in them.surrendered()] == [1]
+    assert [ready.item.seq for ready in them.evicted()] == [1]
     assert them.alarm_at(0.0) == 30.0
 
 
@@ -392,7 +392,7 @@ def test_a_condemned_lane_is_claimed_for_again_when_all_of_it_is_settled() -> No
     assert not them.condemn(batch.lane, "v1")
     them.ended(batch, RequestEvidence.of([REVOKED]), 0.0, random=0.0)
     assert set(them.excluded) == {workspace(1)}
-    assert [ready.item.seq for ready in them.surrendered()] == [3]
+    assert [ready.item.seq for ready in them.evicted()] == [3]
     for _ in range(3):
         assert set(them.excluded) == {workspace(1)}
         them.settled(workspace(1), 0.0)
@@ -403,8 +403,8 @@ def test_a_request_that_was_broken_off_frees_its_place() -> None:
     them = lanes(lane_cap=1)
     add(them, 1, 1, 2)
     [batch] = send(them)
-    them.broken_off(batch, 0.0)
-    assert them.in_flight == 0
+    them.aborted(batch, 0.0)
+    assert them.in_flight_requests == 0
 
 
 def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
@@ -416,7 +416,7 @@ def test_lost_claims_are_forgotten_and_lessons_kept() -> None:
     send(them)
     add(them, 2, 3)
     them.clear()
-    assert them.in_hand == 0
+    assert them.in_flight_items == 0
     assert set(them.excluded) == {workspace(1)}
 
 
@@ -427,7 +427,7 @@ def test_lost_claims_are_not_given_back() -> None:
     add(them, 1, 2, 3)
     end(them, batch, replace(RATE, after=30.0))
     them.clear()
-    assert them.surrendered() == []
+    assert them.evicted() == []
 
 
 def test_lost_claims_keep_no_place_in_the_line_and_wait_for_nothing() -> None:
@@ -463,7 +463,7 @@ def test_lanes_without_items_are_bounded_and_dropping_one_that_is_held_is_told()
     assert them.reopened(0.0)
     assert not them.excluded
     end(them, busy[0])
-    assert them.in_hand == 0
+    assert them.in_flight_items == 0
 
 
 def test_an_item_that_failed_while_others_got_through_travels_alone() -> None:
@@ -475,7 +475,7 @@ def test_an_item_that_failed_while_others_got_through_travels_alone() -> None:
     add(them, 1, 4, 1, 5, 6)
     batches = send(them)
     assert [sources(batch) for batch in batches] == [[4], [1], [5, 6]]
-    assert [batch.entries[0].answered for batch in batches] == [Answered.NOBODY, Answered.NEIGHBOUR, Answered.NOBODY]
+    assert [batch.entries[0].answered for batch in batches] == [Answered.NONE, Answered.NEIGHBOUR, Answered.NONE]
 
 
 def test_old_alarms_are_forgotten() -> None:
@@ -541,7 +541,7 @@ def test_no_more_is_claimed_than_can_leave_soon() -> None:
     add(them, 1, 15)
     assert them.excluded == {workspace(1)}, "the burst and two seconds"
     assert them.each == 16
-    them = Lanes(whole=few(), limits=lambda: unlimited(9), claim_size=200, parts=50)
+    them = Lanes(process=few(), limits=lambda: unlimited(9), claim_size=200, parts=50)
     assert them.slots(0.0) == 28, "the burst and five seconds"
     them.share(0.0, 4, good_until=100.0)
     assert them.slots(0.0) == 7
@@ -550,10 +550,10 @@ def test_no_more_is_claimed_than_can_leave_soon() -> None:
 def test_busy_lanes_are_never_dropped() -> None:
     cache = LaneCache(lambda: unlimited(1), kept=1)
     for number in range(20):
-        cache.use(workspace(number)).in_hand = 1
+        cache.use(workspace(number)).in_flight_items = 1
         assert cache.drop_idle(0.0) == []
     assert len(cache) == 20
-    assert [lane.in_hand for lane in cache] == [1] * 20
+    assert [lane.in_flight_items for lane in cache] == [1] * 20
 
 
 # Verdicts and guards
@@ -570,12 +570,12 @@ def test_busy_lanes_are_never_dropped() -> None:
         (FOLLOWER, False, False),
         (RATE, False, False),
         (replace(UNEXPECTED, asked=False), False, False),
-        (NOBODYS, False, False),
+        (SERVICE_ACCOUNTS_PRIMARY, False, False),
     ],
 )
 def test_what_an_outcome_proves(outcome: Outcome, *, life: bool, outage: bool) -> None:
-    verdict = RequestEvidence.of([outcome])
-    assert (verdict.life, verdict.outage) == (life, outage)
+    evidence = RequestEvidence.of([outcome])
+    assert (evidence.answered, evidence.outage) == (life, outage)
 
 
 def test_the_longest_wait_holds() -> None:
@@ -603,11 +603,11 @@ def test_a_time_to_wait_holds_for_what_its_reason_holds_back(
     them = lanes()
     add(them, 1, 1, 2)
     [batch] = send(them)
-    for guard in (batch.lane.guard, them.whole):
+    for guard in (batch.lane.guard, them.process):
         guard.breaker.threshold = 1
     them.ended(batch, RequestEvidence.of(reasons), 0.0, random=0.0)
-    assert (max(batch.lane.guard.held_until, 0), max(them.whole.held_until, 0)) == (lane, whole)
-    assert batch.lane.guard.breaker.ready_at(0.0) == them.whole.breaker.ready_at(0.0) == lane_breaker
+    assert (max(batch.lane.guard.held_until, 0), max(them.process.held_until, 0)) == (lane, whole)
+    assert batch.lane.guard.breaker.ready_at(0.0) == them.process.breaker.ready_at(0.0) == lane_breaker
 
 
 def test_holds_grow_and_success_ends_them() -> None:
@@ -618,21 +618,21 @@ def test_holds_grow_and_success_ends_them() -> None:
         holds.append(guard.held_until - now)
         now = guard.held_until + 1
     assert holds == [1, 2, 4, 8, 16, 32, 60, 60]
-    guard.works(sent_at=0.0)
-    assert guard.suspect, "an old success is no news"
-    guard.works(sent_at=now)
-    assert not guard.suspect
+    guard.record_success(sent_at=0.0)
+    assert guard.needs_probe, "an old success is no news"
+    guard.record_success(sent_at=now)
+    assert not guard.needs_probe
 
 
 def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
     guard = ProcessGuard(unlimited(4))
     for number in range(5):
         permit = guard.take(0.0, 1)
-        guard.judge_of(workspace(number), permit, RequestEvidence.of([LOST]), 0.0, random=0.0)
+        guard.finish_for(workspace(number), permit, RequestEvidence.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     permit = guard.take(1.0, 1)
     assert guard.ready_at(1.0) == math.inf
-    guard.judge_of(workspace(1), permit, RequestEvidence.of([FOLLOWER]), 1.0, random=0.0)
+    guard.finish_for(workspace(1), permit, RequestEvidence.of([FOLLOWER]), 1.0, random=0.0)
     assert guard.ready_at(1.0) == 1.0
 
 
@@ -653,7 +653,7 @@ class AnyUse(RuleBasedStateMachine):
     def pump(self) -> None:
         for batch in send(self.them, self.now):
             self.under_way.append(batch)
-        for ready in self.them.surrendered():
+        for ready in self.them.evicted():
             self.them.settled(ready.item.workspace_id, self.now)
             self.handed_out += 1
 
@@ -682,7 +682,7 @@ class AnyUse(RuleBasedStateMachine):
         if self.under_way:
             batch = self.under_way.pop(which % len(self.under_way))
             self.handed_out += len(batch.entries)
-            self.them.broken_off(batch, self.now)
+            self.them.aborted(batch, self.now)
             for entry in batch.entries:
                 self.them.settled(entry.item.workspace_id, self.now)
             self.pump()
@@ -702,26 +702,26 @@ class AnyUse(RuleBasedStateMachine):
 
     @invariant()
     def the_caps_hold(self) -> None:
-        assert self.them.in_hand == self.handed_in - self.handed_out <= self.them.in_hand_cap
-        assert self.them.in_flight == len(self.under_way) <= 4
+        assert self.them.in_flight_items == self.handed_in - self.handed_out <= self.them.in_flight_items_cap
+        assert self.them.in_flight_requests == len(self.under_way) <= 4
         for batch in self.under_way:
             assert 1 <= len(batch.entries) <= 3
             assert len({entry.item.source_key for entry in batch.entries}) == len(batch.entries)
         for number in range(10):
             assert sum(batch.lane.workspace_id == workspace(number) for batch in self.under_way) <= 2
-        assert len(list(self.them)) <= 5 + self.them.in_hand_cap
+        assert len(list(self.them)) <= 5 + self.them.in_flight_items_cap
 
     def teardown(self) -> None:
         """Nothing starves: with every request answered and time passing, all lanes empty and open again."""
         for _ in range(500):
             while self.under_way:
                 self.end(0, DONE)
-            if not self.them.in_hand and not self.them.excluded and self.them.slots(self.now) > 0:
+            if not self.them.in_flight_items and not self.them.excluded and self.them.slots(self.now) > 0:
                 break
             alarm = self.them.alarm_at(self.now)  # behind `slots`: an alarm for room is for who was told of none
             assert alarm < math.inf, "something waits, and nothing will wake it"
             self.advance(max(alarm, self.now))
-        assert self.them.in_hand == 0
+        assert self.them.in_flight_items == 0
         assert not self.them.excluded
 
 

@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.lane import Batch, Lane, QueuedItem
-from reactor.core.dispatch.lanes import PATIENCE, Lanes
+from reactor.core.dispatch.lanes import MAX_QUEUE_SECONDS, Lanes
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
 from reactor.core.outcome import Outcome
 from reactor.core.policy import prepare
@@ -59,7 +59,7 @@ class AnyLife(RuleBasedStateMachine):
 
     def pump(self) -> None:
         self.under_way += [Sent(batch, list(batch.entries)) for batch in send(self.them, self.now)]
-        self.ends += [ready.item.workspace_id for ready in self.them.surrendered()]
+        self.ends += [ready.item.workspace_id for ready in self.them.evicted()]
 
     # What the loop does
 
@@ -105,7 +105,7 @@ class AnyLife(RuleBasedStateMachine):
             self.pump()
 
     def take(self, sent: Sent, entry: QueuedItem, outcome: Outcome) -> None:
-        self.them.evidence.take_in(entry.item, outcome)
+        self.them.answer_history.take_in(entry.item, outcome)
         if outcome is REVOKED:
             self.them.condemn(sent.batch.lane, "v1")
         self.ends.append(entry.item.workspace_id)
@@ -114,7 +114,7 @@ class AnyLife(RuleBasedStateMachine):
     def break_off(self, which: int) -> None:
         if self.under_way:
             sent = self.under_way.pop(which % len(self.under_way))
-            self.them.broken_off(sent.batch, self.now)
+            self.them.aborted(sent.batch, self.now)
             self.ends += [entry.item.workspace_id for entry in sent.entries]
             self.pump()
 
@@ -148,25 +148,25 @@ class AnyLife(RuleBasedStateMachine):
 
     @rule()
     def drain(self) -> None:
-        self.them.surrender_all()
+        self.them.evict_all()
         self.pump()
 
     @rule()
     def lose_the_session(self) -> None:
-        self.forgotten += self.them.in_hand
+        self.forgotten += self.them.in_flight_items
         self.lost = [sent.batch for sent in self.under_way]
         for own in (self.under_way, self.ends, self.deferred):
             own.clear()
         self.allowed = (0, frozenset())
         self.them.clear()
-        assert not self.them.surrendered()
+        assert not self.them.evicted()
 
     @rule(which=WHICH, outcome=OUTCOMES)
     def hear_of_a_lost_request(self, which: int, outcome: Outcome) -> None:
         if self.lost:
             batch = self.lost.pop(which % len(self.lost))
             if which % 2:
-                self.them.broken_off(batch, self.now)
+                self.them.aborted(batch, self.now)
             else:
                 self.them.ended(batch, RequestEvidence.of([outcome]), self.now, random=0.5)
 
@@ -190,19 +190,19 @@ class AnyLife(RuleBasedStateMachine):
         out = [entry.item.workspace_id for sent in self.under_way for entry in sent.entries]
         queued = [ready.item.workspace_id for lane in self.them for ready in lane.queue]
         in_hand = Counter([*out, *queued, *self.ends, *self.deferred])
-        assert {lane.workspace_id: lane.in_hand for lane in self.them if lane.in_hand} == in_hand
+        assert {lane.workspace_id: lane.in_flight_items for lane in self.them if lane.in_flight_items} == in_hand
         assert {lane.workspace_id: lane.deferred for lane in self.them if lane.deferred} == Counter(self.deferred)
         assert self.them._deferred == len(self.deferred)
         assert self.them._deferring.keys() == set(self.deferred)
-        assert self.them.in_hand == in_hand.total() == self.taken - self.left - self.forgotten
+        assert self.them.in_flight_items == in_hand.total() == self.taken - self.left - self.forgotten
         requests = Counter(sent.batch.lane.workspace_id for sent in self.under_way)
         assert {lane.workspace_id: lane.guard.in_flight for lane in self.them if lane.guard.in_flight} == requests
-        assert self.them.in_flight == requests.total()
+        assert self.them.in_flight_requests == requests.total()
 
     @invariant()
     def nothing_is_bounded_by_hope(self) -> None:
-        assert self.them.in_hand - len(self.deferred) <= self.them.in_hand_cap
-        assert self.them.in_hand <= 2 * self.them.in_hand_cap
+        assert self.them.in_flight_items - len(self.deferred) <= self.them.in_flight_items_cap
+        assert self.them.in_flight_items <= 2 * self.them.in_flight_items_cap
         assert len(self.them._alarms) <= 2 * len(list(self.them)) + 65
 
     @invariant()
@@ -219,8 +219,8 @@ class AnyLife(RuleBasedStateMachine):
         for lane in self.them:
             if lane.queue and not lane.guard.in_flight and not lane.in_line:
                 assert self.wakes(lane) <= max(lane.guard.ready_at(self.now), self.closed_until(lane))
-        if self.them._line and any(lane.queue for lane in self.them._line) and not self.them.in_flight:
-            assert self.them.alarm_at(self.now) <= self.them.whole.ready_at(self.now)
+        if self.them._line and any(lane.queue for lane in self.them._line) and not self.them.in_flight_requests:
+            assert self.them.alarm_at(self.now) <= self.them.process.ready_at(self.now)
 
     @invariant()
     def who_is_left_out_comes_back(self) -> None:
@@ -229,13 +229,13 @@ class AnyLife(RuleBasedStateMachine):
         assert set(self.them.excluded) <= cached.keys()
         for workspace_id in self.them.excluded:
             lane = cached[workspace_id]
-            if not lane.in_hand and not lane.guard.in_flight:
+            if not lane.in_flight_items and not lane.guard.in_flight:
                 assert not lane.condemned, "it is being settled, or it is over"
                 assert self.now < self.closed_until(lane) < math.inf, "nothing holds it back any more"
                 assert self.wakes(lane) <= self.closed_until(lane)
 
     def closed_until(self, lane: Lane) -> float:
-        return lane.guard.closed_until(self.now, PATIENCE)
+        return lane.guard.closed_until(self.now, MAX_QUEUE_SECONDS)
 
     def wakes(self, lane: Lane) -> float:
         """When `tick` looks at the lane: both it and the loop must know."""
@@ -251,9 +251,9 @@ class AnyLife(RuleBasedStateMachine):
                 self.resume(0)
                 self.settle_all()
             slots = self.them.slots(self.now)
-            if slots > 1 and not self.them.excluded and not self.them.in_hand:
+            if slots > 1 and not self.them.excluded and not self.them.in_flight_items:
                 break
-            if slots == 1 and not self.them.in_hand:  # somebody has to try first
+            if slots == 1 and not self.them.in_flight_items:  # somebody has to try first
                 self.allowed = (1, frozenset(self.them.excluded))
                 self.claim([n for n in range(20) if workspace(n) not in self.them.excluded][:1], bad=0, late=True)
                 continue
@@ -261,7 +261,7 @@ class AnyLife(RuleBasedStateMachine):
             assert alarm < math.inf, "something waits, and nothing will wake it"
             self.advance(max(alarm, self.now))
         self.what_is_in_hand_agrees()
-        assert self.them.in_hand == 0
+        assert self.them.in_flight_items == 0
         assert not self.them.excluded
         assert self.them.slots(self.now) > 1
 
@@ -322,7 +322,7 @@ class Dropping(Lanes):
 
     def claimed(self, item: Item) -> Lane:
         for lane in list(self):
-            if not lane.in_hand and len(list(self)) > 4:
+            if not lane.in_flight_items and len(list(self)) > 4:
                 del self._lanes._lanes[lane.workspace_id]
         return super().claimed(item)
 
@@ -343,7 +343,7 @@ SELDOM = [pytest.param(fault, marks=pytest.mark.soak) for fault in (Dropping, Co
 @pytest.mark.parametrize("fault", [Lining, Flying, Deferring, *SELDOM])
 def test_a_fault_put_back_is_found(fault: type[Lanes]) -> None:
     def broken(*, concurrency: int, **given: object) -> Lanes:
-        return fault(whole=unlimited(concurrency), **given)  # type: ignore[arg-type]
+        return fault(process=unlimited(concurrency), **given)  # type: ignore[arg-type]
 
     class Broken(AnyLife):
         make = staticmethod(broken)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from reactor.core.dispatch.lanes import Lanes
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from tests.core.test_lanes import add, lanes, send
 from tests.core.test_lanes_locks import waiting_for_locks
 from tests.support.loop_world import workspace
@@ -23,7 +23,7 @@ def is_condemned(them: Lanes) -> None:
     add(them, 1, 1)
     [batch] = send(them)
     assert them.condemn(batch.lane, "v1")
-    them.ended(batch, RequestEvidence(life=True), 0.0, random=0.0)
+    them.ended(batch, RequestEvidence(answered=True), 0.0, random=0.0)
 
 
 def has_its_share_deferred(them: Lanes) -> None:

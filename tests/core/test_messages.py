@@ -28,12 +28,12 @@ def answer(found: Any) -> Response:
         messages.listing(ODD.calendar_id, "w"),
         messages.probe_calendar(ODD.calendar_id),
     ],
-    ids=lambda request: request.step,
+    ids=lambda request: request.api_method,
 )
 def test_ids_are_encoded_whole(request_: messages.ApiRequest) -> None:
     path = request_.target.partition("?")[0]
     assert path.startswith("calendar/v3/calendars/en.usa%23holiday%40group.v.calendar.google.com/events")
-    assert path.count("/") == (4 if request_.step in (Method.INSERT, Method.LIST) else 5)
+    assert path.count("/") == (4 if request_.api_method in (Method.INSERT, Method.LIST) else 5)
 
 
 @pytest.mark.parametrize("name", [".", "..", "..."])

@@ -56,7 +56,7 @@ def test_an_event_whose_marks_another_program_took_away_stays_ours(
     """Where it is remembered, or an attempt was: it is neither made a second time nor left where it is to go."""
     memory = bound(google)
     written_by_hand(google, memory["bound_event_id"], {"extendedProperties": None})
-    outcome = done(google.run(work(wanted, seq=2, **(memory if settled else {"strays": (CALENDAR,)}))))
+    outcome = done(google.run(work(wanted, seq=2, **(memory if settled else {"possible_calendars": (CALENDAR,)}))))
     assert google.titles() == (["edited"] if "event" in wanted else [])
     if "event" in wanted:
         done(google.run(work(upsert_json("again"), seq=3, **memory | {"etag": outcome.etag})))
@@ -90,7 +90,7 @@ def test_what_other_hands_did_stays_over_all_later_edits(google: Google, name: s
         assert holds(found, given)
         assert found["extendedProperties"]["private"]["reactorSeq"] == str(number)
         assert google.steps == ([UPDATE, GET, UPDATE] if number == 2 else [GET, UPDATE])
-        assert all("sendUpdates=none" in ask.request.target for ask in google.asked if ask.request.step is UPDATE)
+        assert all("sendUpdates=none" in ask.request.target for ask in google.asked if ask.request.api_method is UPDATE)
 
 
 def test_what_the_contract_names_is_ours_also_beside_guests(google: Google) -> None:
@@ -133,7 +133,7 @@ def test_where_a_person_changed_only_what_is_ours_the_next_edits_are_plain(googl
     google.asked.clear()
     done(google.run(work(upsert_json("third"), seq=3, **(memory | {"etag": outcome.etag}))))
     assert google.steps == [UPDATE]
-    assert google.asked[0].request.method == "PUT"
+    assert google.asked[0].request.http_method == "PUT"
 
 
 def test_an_event_with_guests_is_removed_in_the_version_that_was_read(google: Google) -> None:
@@ -177,4 +177,4 @@ def test_whatever_an_event_holds_only_ours_is_changed(resource: dict[str, Any], 
     assert changed.keys() <= {*FULL, "summary", "start", "end", "extendedProperties"}
     assert changed.keys() >= body.keys()
     assert changed["extendedProperties"].keys() == {"private"}
-    assert changed["extendedProperties"]["private"].keys() <= event.OURS
+    assert changed["extendedProperties"]["private"].keys() <= event.OUR_PROPERTIES

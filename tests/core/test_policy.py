@@ -18,13 +18,13 @@ from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Ret
 from reactor.core.policy import (
     AGE_BOUND,
     LONGEST_ERROR,
-    STUMBLED,
+    UNEXPECTED_ERROR,
     blame_one,
-    give_back,
-    hold,
+    fail_unexpectedly,
     prepare,
+    release,
+    release_unknown,
     settle,
-    stumble,
 )
 from tests.support.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, cancel_json, upsert_json
 
@@ -47,7 +47,7 @@ def item(payload: Any = None, **fields: Any) -> Item:
         "age": 1.0,
         "is_child": False,
         "memory": SourceState(),
-        "consent": WorkspaceConnection("encrypted", "v1"),
+        "connection": WorkspaceConnection("encrypted", "v1"),
     }
     return Item(**known | fields)
 
@@ -78,11 +78,11 @@ def end(claimed: Item, outcome: Outcome, *, answered: Answered = Answered.WORKSP
 
 
 def test_what_is_remembered_goes_into_the_work() -> None:
-    memory = SourceState(4, 2, "event0", OTHER, '"old"', cancelled=True, reopen=True, strays=(CALENDAR,))
+    memory = SourceState(4, 2, "event0", OTHER, '"old"', cancelled=True, reopen=True, possible_calendars=(CALENDAR,))
     work = prepared(item(memory=memory))
     assert (work.workspace_id, work.source_key, work.seq) == (WORKSPACE, KEY, 7)
     assert (work.generation, work.bound_event_id, work.bound_calendar_id) == (2, "event0", OTHER)
-    assert (work.etag, work.cancelled, work.reopen, work.strays) == ('"old"', True, True, (CALENDAR,))
+    assert (work.etag, work.cancelled, work.reopen, work.possible_calendars) == ('"old"', True, True, (CALENDAR,))
 
 
 def test_a_child_of_a_rebuild_may_bring_back_what_a_person_deleted() -> None:
@@ -93,7 +93,7 @@ def test_a_child_of_a_rebuild_may_bring_back_what_a_person_deleted() -> None:
 @pytest.mark.parametrize("impossible", ["", "..", " primary", "primary\n", "\u2003x", "x" * 1025])
 def test_a_note_of_what_cannot_be_a_calendar_is_ignored(impossible: str) -> None:
     """An older worker noted whatever a lost row named; every edit of the source would ask for an event in it."""
-    assert prepared(item(memory=replace(BOUND, strays=(impossible, OTHER)))).strays == (OTHER,)
+    assert prepared(item(memory=replace(BOUND, possible_calendars=(impossible, OTHER)))).possible_calendars == (OTHER,)
     settlement = refused(item(upsert_json() | {"calendarId": impossible}))
     assert settlement.failure_code is FailureCode.BAD_PAYLOAD, "as in a payload"
 
@@ -209,14 +209,14 @@ def test_a_removed_stray_is_nothing_to_remember() -> None:
     assert (settlement.status, settlement.memory, settlement.applied) == ("COMPLETED", None, None)
     assert not settlement.moves_floor
     assert not settlement.unbind
-    assert hold(claimed, prepared(claimed)).memory is None
+    assert release_unknown(claimed, prepared(claimed)).memory is None
 
 
 # Done
 
 
 def test_a_written_event_is_remembered_and_bound() -> None:
-    memory = replace(BOUND, strays=(OTHER,), reopen=True)
+    memory = replace(BOUND, possible_calendars=(OTHER,), reopen=True)
     claimed = item(memory=memory, attempts=2)
     settlement = end(claimed, DONE)
     assert (settlement.status, settlement.attempts, settlement.failure_code) == ("COMPLETED", 2, None)
@@ -268,17 +268,19 @@ def test_what_primary_stands_for_is_remembered_and_the_binding_keeps_the_applica
 
 
 def test_what_a_person_should_know_of_a_completed_item_is_in_its_row() -> None:
-    settlement = end(item(memory=BOUND), replace(DONE, note="a note", strays=(OTHER,)))
+    settlement = end(item(memory=BOUND), replace(DONE, note="a note", possible_calendars=(OTHER,)))
     assert (settlement.status, settlement.last_error) == ("COMPLETED", "a note")
     assert settlement.memory is not None
-    assert settlement.memory.strays == (OTHER,)
+    assert settlement.memory.possible_calendars == (OTHER,)
 
 
 def test_an_event_that_was_written_is_remembered_in_a_dead_letter_too() -> None:
-    settlement = end(item(memory=BOUND), replace(answers.LEFT_BEHIND, written=replace(DONE, strays=(OTHER,))))
+    settlement = end(
+        item(memory=BOUND), replace(answers.LEFT_BEHIND, written=replace(DONE, possible_calendars=(OTHER,)))
+    )
     assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.CALENDAR_GONE)
     assert settlement.last_error == answers.LEFT_BEHIND.reason
-    assert settlement.memory == SourceState(4, 3, "event1", CALENDAR, '"etag"', strays=(OTHER,))
+    assert settlement.memory == SourceState(4, 3, "event1", CALENDAR, '"etag"', possible_calendars=(OTHER,))
     assert settlement.binding is not None
     assert settlement.applied is not None
     assert settlement.moves_floor
@@ -290,7 +292,7 @@ def test_a_cancel_that_could_not_see_a_calendar_may_have_removed_something_elsew
     assert end(item(cancel_json(), memory=replace(BOUND, reopen=True)), answers.LEFT_BEHIND).memory is None
     assert end(item(memory=BOUND), answers.NO_CALENDAR).memory is None
     settlement = end(item(upsert_json(calendar_id=OTHER), memory=BOUND), answers.LEFT_BEHIND)
-    assert settlement.memory == replace(BOUND, strays=(OTHER,))
+    assert settlement.memory == replace(BOUND, possible_calendars=(OTHER,))
 
 
 def test_a_newer_state_in_the_calendar_completes_the_item_as_superseded() -> None:
@@ -331,15 +333,15 @@ def test_the_floor_moves_for_all_but_content(dead: Dead, *, moves: bool) -> None
 
 
 def test_an_event_that_a_person_deleted_is_unbound() -> None:
-    memory = replace(BOUND, strays=(OTHER,))
+    memory = replace(BOUND, possible_calendars=(OTHER,))
     settlement = end(item(memory=memory), answers.EVENT_GONE)
     assert settlement.unbind
-    assert settlement.memory == SourceState(4, 2, strays=(OTHER,))
+    assert settlement.memory == SourceState(4, 2, possible_calendars=(OTHER,))
 
 
 def test_only_a_dead_token_invalidates_the_connection() -> None:
-    assert end(item(), answers.REVOKED).invalid_consent == "v1"
-    assert end(item(), answers.FORBIDDEN).invalid_consent is None
+    assert end(item(), answers.REVOKED).dead_token_version == "v1"
+    assert end(item(), answers.FORBIDDEN).dead_token_version is None
 
 
 # Again
@@ -355,7 +357,7 @@ def test_a_counted_attempt_backs_off_and_ends_at_the_maximum() -> None:
     last = end(item(attempts=4), answers.SERVER)
     assert (last.status, last.attempts, last.failure_code) == ("DEAD_LETTER", 5, FailureCode.EXHAUSTED)
     assert last.moves_floor
-    assert last.memory == SourceState(strays=(CALENDAR,))
+    assert last.memory == SourceState(possible_calendars=(CALENDAR,))
 
 
 def test_the_lower_of_the_rows_maximum_and_the_ceiling_holds() -> None:
@@ -372,8 +374,8 @@ def test_a_longer_retry_after_wins() -> None:
 @pytest.mark.parametrize(
     ("retry", "answered"),
     [
-        (answers.SERVER, Answered.NOBODY),
-        (answers.LOST, Answered.NOBODY),
+        (answers.SERVER, Answered.NONE),
+        (answers.LOST, Answered.NONE),
         (replace(answers.SERVER, scope=Scope.LANE), Answered.NEIGHBOUR),
         (answers.RATE, Answered.WORKSPACE),
         (answers.UNSENT, Answered.WORKSPACE),
@@ -404,7 +406,7 @@ def test_a_quota_that_never_comes_back_is_a_dead_letter_in_the_end() -> None:
         (answers.SERVER, Answered.NEIGHBOUR),
         (answers.LOST, Answered.WORKSPACE),
         (replace(answers.SERVER, scope=Scope.LANE), Answered.WORKSPACE),
-        (answers.UNREADABLE, Answered.NOBODY),
+        (answers.UNREADABLE, Answered.NONE),
     ],
 )
 def test_what_others_fare_well_with_is_the_items_own(retry: Retry, answered: Answered) -> None:
@@ -422,23 +424,23 @@ def test_one_failure_of_the_lane_counts_against_one_item() -> None:
 
 @pytest.mark.parametrize("outcome", [answers.LOST, answers.SERVER, answers.FORBIDDEN, Superseded(9)])
 def test_an_attempt_that_nobody_learned_of_is_remembered(outcome: Outcome) -> None:
-    settlement = end(item(memory=replace(BOUND, strays=(OTHER,))), outcome)
-    assert settlement.memory == replace(BOUND, strays=(OTHER, CALENDAR))
+    settlement = end(item(memory=replace(BOUND, possible_calendars=(OTHER,))), outcome)
+    assert settlement.memory == replace(BOUND, possible_calendars=(OTHER, CALENDAR))
 
 
 def test_after_a_cancel_the_tombstone_may_be_ours() -> None:
     settlement = end(item(cancel_json(), memory=BOUND), answers.LOST)
-    assert settlement.memory == replace(BOUND, strays=(CALENDAR,), reopen=True)
+    assert settlement.memory == replace(BOUND, possible_calendars=(CALENDAR,), reopen=True)
 
 
 def test_after_a_recreation_the_tombstone_may_be_ours() -> None:
     claimed = item(memory=BOUND)
-    settlement = hold(claimed, replace(prepared(claimed), recreate=True))
-    assert settlement.memory == replace(BOUND, strays=(CALENDAR,), reopen=True)
+    settlement = release_unknown(claimed, replace(prepared(claimed), recreate=True))
+    assert settlement.memory == replace(BOUND, possible_calendars=(CALENDAR,), reopen=True)
 
 
 def test_what_is_remembered_already_is_not_written_again() -> None:
-    assert end(item(memory=replace(BOUND, strays=(CALENDAR,))), answers.LOST).memory is None
+    assert end(item(memory=replace(BOUND, possible_calendars=(CALENDAR,))), answers.LOST).memory is None
 
 
 def test_a_calendar_that_does_not_exist_holds_nothing() -> None:
@@ -447,13 +449,13 @@ def test_a_calendar_that_does_not_exist_holds_nothing() -> None:
 
 def test_what_was_sent_is_given_back_with_a_note() -> None:
     claimed = item(attempts=2)
-    settlement = hold(claimed, prepared(claimed))
+    settlement = release_unknown(claimed, prepared(claimed))
     assert (settlement.status, settlement.attempts, settlement.delay) == ("PENDING", 2, 0)
-    assert settlement.memory == SourceState(strays=(CALENDAR,))
+    assert settlement.memory == SourceState(possible_calendars=(CALENDAR,))
 
 
 def test_what_was_not_sent_is_given_back_without() -> None:
-    settlement = give_back(item(attempts=2))
+    settlement = release(item(attempts=2))
     assert (settlement.status, settlement.attempts, settlement.memory) == ("PENDING", 2, None)
 
 
@@ -462,17 +464,17 @@ def test_what_was_not_sent_is_given_back_without() -> None:
 
 def test_an_item_whose_handling_fails_has_an_attempt_less_and_a_note_of_what_it_may_have_left() -> None:
     claimed = item(attempts=1)
-    settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=5)
-    assert (settlement.status, settlement.attempts, settlement.last_error) == ("FAILED", 2, STUMBLED)
+    settlement = fail_unexpectedly(claimed, prepared(claimed), random=0.0, ceiling=5)
+    assert (settlement.status, settlement.attempts, settlement.last_error) == ("FAILED", 2, UNEXPECTED_ERROR)
     assert settlement.delay > 0
-    assert settlement.memory == SourceState(strays=(CALENDAR,))
-    assert stumble(claimed, None, random=0.0, ceiling=5).memory is None
+    assert settlement.memory == SourceState(possible_calendars=(CALENDAR,))
+    assert fail_unexpectedly(claimed, None, random=0.0, ceiling=5).memory is None
 
 
 @pytest.mark.parametrize(("most", "ceiling"), [(2, 5), (5, 2)])
 def test_an_item_whose_handling_always_fails_is_a_dead_letter(most: int, ceiling: int) -> None:
     claimed = item(attempts=1, max_attempts=most)
-    settlement = stumble(claimed, prepared(claimed), random=0.0, ceiling=ceiling)
+    settlement = fail_unexpectedly(claimed, prepared(claimed), random=0.0, ceiling=ceiling)
     assert (settlement.status, settlement.failure_code) == ("DEAD_LETTER", FailureCode.EXHAUSTED)
-    assert (settlement.attempts, settlement.last_error) == (2, STUMBLED)
-    assert settlement.memory == SourceState(strays=(CALENDAR,))
+    assert (settlement.attempts, settlement.last_error) == (2, UNEXPECTED_ERROR)
+    assert settlement.memory == SourceState(possible_calendars=(CALENDAR,))

@@ -105,7 +105,7 @@ def test_one_calendar_that_cannot_be_seen_does_not_keep_a_cancel_from_the_others
     memory = bound(google)
     google.run(work(upsert_json("stray", OTHER), seq=1))
     google.emulator.share(OTHER, CALENDAR, None)
-    item = work(cancel_json(), seq=2, strays=(OTHER,), **memory)
+    item = work(cancel_json(), seq=2, possible_calendars=(OTHER,), **memory)
     assert google.run(item) == answers.LEFT_BEHIND
     assert (google.titles(), google.titles(OTHER)) == ([], ["stray"])
     google.emulator.share(OTHER, CALENDAR, "owner")
@@ -148,7 +148,7 @@ def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
     memory = bound(google)
 
     def edit(ask: Send) -> None:
-        if ask.request.step is DELETE:
+        if ask.request.api_method is DELETE:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
     assert google.run(work(cancel_json(), seq=2, **memory), edit) == answers.CHANGING
@@ -171,7 +171,7 @@ def test_the_current_id_is_removed_in_the_payloads_calendar_too(google: Google) 
 
 def test_a_stray_is_removed_too(google: Google) -> None:
     google.run(work(upsert_json("stray", OTHER), seq=1))
-    done(google.run(work(cancel_json(), seq=2, strays=(OTHER, CALENDAR))))
+    done(google.run(work(cancel_json(), seq=2, possible_calendars=(OTHER, CALENDAR))))
     assert google.titles(OTHER) == []
 
 
@@ -220,7 +220,9 @@ def test_reading_that_meets_410_goes_on_to_the_next_generation(google: Google) -
 
 
 def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests(google: Google) -> None:
-    outcome = google.run(work(cancel_json()), lambda ask: refusal(410, "deleted") if ask.request.step is GET else None)
+    outcome = google.run(
+        work(cancel_json()), lambda ask: refusal(410, "deleted") if ask.request.api_method is GET else None
+    )
     assert outcome == answers.CHANGING
     assert len(google.asked) < 40
 

@@ -3,7 +3,15 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.dispatch.sharing import GOOD_FOR, NOTHING, PATIENCE, Census, Sharing, SharingAction, SharingStep
+from reactor.core.dispatch.sharing import (
+    GOOD_FOR,
+    NEWCOMER_SECONDS,
+    NOTHING,
+    Census,
+    Sharing,
+    SharingAction,
+    SharingStep,
+)
 from tests.support.quota_world import LINGER, World
 
 QUOTA = 600
@@ -253,7 +261,7 @@ def test_a_part_is_good_for_a_while_after_each_count() -> None:
 def test_what_does_not_answer_is_not_waited_for_for_ever() -> None:
     sharing = Sharing()
     done(sharing, census(1, at=10.0))
-    done(sharing, census(1, at=10.0 + PATIENCE - 0.1))
+    done(sharing, census(1, at=10.0 + NEWCOMER_SECONDS - 0.1))
     assert sharing.divisor == NOTHING
-    done(sharing, census(1, at=10.0 + PATIENCE), census(1, at=10.0 + PATIENCE))
+    done(sharing, census(1, at=10.0 + NEWCOMER_SECONDS), census(1, at=10.0 + NEWCOMER_SECONDS))
     assert sharing.divisor == 2

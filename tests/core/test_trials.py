@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core.trials import AGAIN, ALONE, DRAIN, PATIENCE, TrialDecision, Trials
+from reactor.core.trials import ALONE, DRAIN, RETRY_PAUSE, TRIAL_AFTER, TrialDecision, Trials
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -37,10 +37,10 @@ def test_an_idle_worker_tries_at_once(trials: Trials) -> None:
 def test_a_busy_worker_works_on_then_drains_and_then_tries_in_company(trials: Trials) -> None:
     trials.left_out([A], 0)
     trials.left_out([A], 0.9)  # it waits since it was first left out
-    assert ask(trials, PATIENCE - 0.1, busy=True) is TrialDecision.WORK
-    assert ask(trials, PATIENCE, busy=True) is TrialDecision.WAIT
-    assert ask(trials, PATIENCE + 0.1) == A
-    assert ask(trials, PATIENCE + DRAIN, busy=True) == A
+    assert ask(trials, TRIAL_AFTER - 0.1, busy=True) is TrialDecision.WORK
+    assert ask(trials, TRIAL_AFTER, busy=True) is TrialDecision.WAIT
+    assert ask(trials, TRIAL_AFTER + 0.1) == A
+    assert ask(trials, TRIAL_AFTER + DRAIN, busy=True) == A
 
 
 def test_a_trial_has_no_company_for_a_while(trials: Trials) -> None:
@@ -64,10 +64,10 @@ def test_where_nothing_was_to_be_claimed_it_is_tried_later(trials: Trials) -> No
     trials.left_out([A], 0)
     trials.begin(A)
     trials.tried(A, 0, found=False)
-    trials.left_out([A], AGAIN - 0.1)
+    trials.left_out([A], RETRY_PAUSE - 0.1)
     assert not trials.wait
-    trials.left_out([A], AGAIN)
-    assert ask(trials, AGAIN) == A
+    trials.left_out([A], RETRY_PAUSE)
+    assert ask(trials, RETRY_PAUSE) == A
 
 
 @given(

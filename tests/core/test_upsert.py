@@ -60,7 +60,7 @@ class Script:
         self._replies = list(replies)
 
     def __call__(self, ask: Send) -> Reply | None:
-        return self._replies.pop(0) if ask.request.step is self._step and self._replies else None
+        return self._replies.pop(0) if ask.request.api_method is self._step and self._replies else None
 
 
 # The normal case
@@ -297,7 +297,7 @@ def test_an_event_that_keeps_changing_is_left_for_later(google: Google) -> None:
     memory = bound(google)
 
     def edit(ask: Send) -> None:
-        if ask.request.step is UPDATE:
+        if ask.request.api_method is UPDATE:
             google.emulator.edit_by_hand(CALENDAR, memory["bound_event_id"], {"summary": "edited"})
 
     assert google.run(work(upsert_json("second"), seq=2, **memory), edit) == answers.CHANGING
@@ -396,7 +396,7 @@ def test_success_that_cannot_be_read_is_found_out_again(google: Google, body: by
 
 def test_a_google_that_makes_no_sense_is_left_after_a_bounded_number_of_requests(google: Google) -> None:
     def senseless(ask: Send) -> Reply | None:
-        if ask.request.step is INSERT:
+        if ask.request.api_method is INSERT:
             return refusal(409, "duplicate")
         event_id = ask.request.resource.rsplit("/", 1)[-1]
         return Response(200, {}, json.dumps({"id": event_id, "etag": '"1"'}).encode())
@@ -439,16 +439,20 @@ def test_a_move_out_of_a_calendar_that_cannot_be_seen_is_written_and_said(google
     assert (google.titles(CALENDAR), google.titles(OTHER)) == (["first"], ["moved"])
     written = outcome.written
     assert written is not None
-    assert (written.calendar_id, written.strays) == (OTHER, (CALENDAR,))
+    assert (written.calendar_id, written.possible_calendars) == (OTHER, (CALENDAR,))
     google.asked.clear()
     memory = {"bound_event_id": written.event_id, "bound_calendar_id": OTHER, "etag": written.etag}
-    later = done(google.run(work(upsert_json("later", OTHER), seq=3, strays=written.strays, **memory)))
+    later = done(
+        google.run(work(upsert_json("later", OTHER), seq=3, possible_calendars=written.possible_calendars, **memory))
+    )
     assert google.steps == [UPDATE, GET, LIST]
-    assert (later.strays, later.note) == ((CALENDAR,), UNSEEN), "what was written does not wait for it"
+    assert (later.possible_calendars, later.note) == ((CALENDAR,), UNSEEN), "what was written does not wait for it"
     google.emulator.share(CALENDAR, CALENDAR, "owner")
     memory["etag"] = later.etag
-    last = done(google.run(work(upsert_json("last", OTHER), seq=4, strays=later.strays, **memory)))
-    assert (last.strays, last.note, google.titles(CALENDAR)) == ((), "", [])
+    last = done(
+        google.run(work(upsert_json("last", OTHER), seq=4, possible_calendars=later.possible_calendars, **memory))
+    )
+    assert (last.possible_calendars, last.note, google.titles(CALENDAR)) == ((), "", [])
 
 
 def test_an_event_with_an_id_of_googles_is_not_forgotten_in_a_calendar_that_cannot_be_seen(google: Google) -> None:
@@ -471,7 +475,7 @@ def test_another_generation_in_another_calendar_is_a_leftover(google: Google) ->
     google.run(work(upsert_json("stray", OTHER)))
     google.emulator.delete_by_hand(CALENDAR, memory["bound_event_id"])
     google.emulator.purge(CALENDAR, memory["bound_event_id"])
-    outcome = done(google.run(work(upsert_json("anew"), seq=2, reopen=True, strays=(OTHER,), **memory)))
+    outcome = done(google.run(work(upsert_json("anew"), seq=2, reopen=True, possible_calendars=(OTHER,), **memory)))
     assert outcome.generation == 1
     assert (google.titles(), google.titles(OTHER)) == (["anew"], [])
 
@@ -530,7 +534,7 @@ def test_recreating_what_is_not_there_is_an_insert(google: Google) -> None:
 def test_what_an_unsettled_attempt_left_in_another_calendar_is_removed(google: Google) -> None:
     google.run(work(upsert_json("stray", OTHER), seq=1))
     google.asked.clear()
-    done(google.run(work(upsert_json("here"), seq=2, strays=(OTHER, CALENDAR))))
+    done(google.run(work(upsert_json("here"), seq=2, possible_calendars=(OTHER, CALENDAR))))
     assert google.steps == [INSERT, GET, DELETE]
     assert (google.titles(CALENDAR), google.titles(OTHER)) == (["here"], [])
 
@@ -549,7 +553,9 @@ def test_a_binding_that_names_somebody_elses_event_is_not_followed(google: Googl
 
 
 def test_nothing_of_the_work_that_is_private_is_in_its_repr() -> None:
-    item = work(upsert_json("Private title"), bound_event_id="e", bound_calendar_id=CALENDAR, strays=(OTHER,))
+    item = work(
+        upsert_json("Private title"), bound_event_id="e", bound_calendar_id=CALENDAR, possible_calendars=(OTHER,)
+    )
     for value in (item, EventRef(CALENDAR, "e"), Done("e", CALENDAR, 0)):
         assert CALENDAR not in repr(value)
         assert "Private" not in repr(value)

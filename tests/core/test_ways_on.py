@@ -11,7 +11,7 @@ from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, SERVER, UNSEN
 from reactor.core.dispatch.gate import Gate, GateAction, GateState, LockAttempt, Look, LookResult, Timings
 from reactor.core.dispatch.guard import ProcessGuard, Ticket
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.outcome import Outcome, Retry
 from tests.core.test_lanes import ALL, DONE, FOLLOWER
 from tests.support.loop_world import workspace
@@ -75,7 +75,7 @@ class AnyGate(RuleBasedStateMachine):
         step = self.gate.next(self.now)
         if step.do is GateAction.SLEEP:
             assert self.now < step.until <= self.now + 1.25 * self.timings.poll
-        if self.gate.holds:
+        if self.gate.has_lock:
             assert self.gate.state is GateState.ARMED or step.do is GateAction.RELEASE, (
                 "what is not needed is given back"
             )
@@ -157,21 +157,21 @@ class AnyGuard(RuleBasedStateMachine):
         if not self.out:
             return
         sent = self.out.pop(which % len(self.out))
-        verdict = RequestEvidence.of([outcome])
+        evidence = RequestEvidence.of([outcome])
         before = self.guard.opens_at(self.now)
-        self.guard.judge_of(workspace(whose), sent.ticket, verdict, self.now, random=random)
-        if verdict.throttled:
-            self.guard.limits.throttled(self.now, sent_at=sent.at, retry_after=verdict.lane_after)
-        if verdict.lane or verdict.everybody:
-            self.guard.hold(self.now, sent_at=sent.at, random=random, after=verdict.lane_after)
-        elif verdict.life:
-            self.guard.works(sent.at)
+        self.guard.finish_for(workspace(whose), sent.ticket, evidence, self.now, random=random)
+        if evidence.throttled:
+            self.guard.limits.throttled(self.now, sent_at=sent.at, retry_after=evidence.lane_after)
+        if evidence.holds_lane or evidence.holds_all:
+            self.guard.hold(self.now, sent_at=sent.at, random=random, after=evidence.lane_after)
+        elif evidence.answered:
+            self.guard.record_success(sent.at)
         self.closings += self.guard.opens_at(self.now) > max(before, self.now)
 
     @rule(which=st.integers(0, 9))
     def break_off(self, which: int) -> None:
         if self.out:
-            self.guard.give(self.out.pop(which % len(self.out)).ticket, self.now)
+            self.guard.abandon(self.out.pop(which % len(self.out)).ticket, self.now)
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 20.0, 100.0]))
     def wait(self, seconds: float) -> None:
@@ -193,7 +193,7 @@ class AnyGuard(RuleBasedStateMachine):
             self.now = max(self.now, self.guard.ready_at(self.now)) + 0.001
             self.send(1)
             self.end(0, DONE, 0, 0.0)
-        assert not self.guard.suspect
+        assert not self.guard.needs_probe
 
 
 TestAnyGuard = AnyGuard.TestCase

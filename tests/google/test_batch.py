@@ -61,7 +61,7 @@ def test_every_request_is_a_part_with_a_name_and_a_whole_http_message() -> None:
         assert isinstance(content, bytes)
         head, _, body = content.partition(b"\r\n\r\n")
         line, *headers = head.decode().split("\r\n")
-        assert line == f"{request.method} /{request.target} HTTP/1.1"
+        assert line == f"{request.http_method} /{request.target} HTTP/1.1"
         assert body.rstrip(b"\r\n") == request.body
         assert ({h.partition(": ")[0] for h in headers} >= request.headers.keys()) is True
         assert (f"content-length: {len(request.body)}" in headers) is bool(request.body)

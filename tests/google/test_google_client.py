@@ -73,11 +73,11 @@ async def test_nothing_is_written_where_no_person_sees_it(
     works = [item(1, calendar_id="primary"), item(2), item(3, calendar_id="primary", cancel=True)]
     tokens.grant = GrantType.SERVICE_ACCOUNT
     refused, *others = await client.send(works, tokens)
-    assert refused == answers.NOBODYS
+    assert refused == answers.SERVICE_ACCOUNTS_PRIMARY
     assert len(all_done(others)) == 2
     assert len(google.emulator.events(USER)) == 1
     google.emulator.log.clear()
-    assert await client.send(works[:1], tokens) == [answers.NOBODYS]
+    assert await client.send(works[:1], tokens) == [answers.SERVICE_ACCOUNTS_PRIMARY]
     assert not google.emulator.log.entries
     tokens.grant = GrantType.DELEGATION
     all_done(await client.send(works[:1], tokens))
@@ -188,7 +188,7 @@ async def test_calendar_ids_are_sent_whole(google: GoogleServer, client: GoogleC
         (Fault(operation="insert", nth=2, effect="truncate"), answers.LOST),
         (Fault(operation="insert", nth=2, effect="garbage"), answers.UNREADABLE),
         (Fault(operation="insert", nth=2, effect="length"), answers.UNREADABLE),
-        (Fault(operation="insert", nth=2, effect="html", status=403), answers.STRANGER),
+        (Fault(operation="insert", nth=2, effect="html", status=403), answers.NOT_GOOGLE),
         (Fault(operation="insert", nth=2, effect="error", reason="forbidden", status=403), answers.FORBIDDEN),
     ],
     ids=lambda value: value.effect if isinstance(value, Fault) else "",
@@ -252,7 +252,7 @@ async def test_an_outer_limit_is_everybodys(google: GoogleServer, client: Google
         (Fault(operation="batch", effect="truncate"), answers.LOST),
         (Fault(operation="batch", effect="garbage"), answers.LOST),
         (Fault(operation="batch", effect="html", status=502), answers.SERVER),
-        (Fault(operation="batch", effect="html", status=403), answers.STRANGER),
+        (Fault(operation="batch", effect="html", status=403), answers.NOT_GOOGLE),
     ],
 )
 async def test_an_outer_failure_leaves_every_part_unknown(

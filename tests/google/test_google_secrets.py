@@ -49,7 +49,7 @@ async def test_nothing_secret_is_logged_or_shown(
     if fault:
         google.emulator.fault(fault)
     tokens = Tokens(google.emulator)
-    works = [replace(item(number, TITLE, calendar_id=CALENDAR), strays=(CALENDAR,)) for number in range(3)]
+    works = [replace(item(number, TITLE, calendar_id=CALENDAR), possible_calendars=(CALENDAR,)) for number in range(3)]
     shown: list[object] = [*works, *(work.payload for work in works), tokens.token, google.api_root]
     timeouts = Timeouts(read=0.2)
     async with GoogleCalendar(google.api_root, timeouts=timeouts) as client:

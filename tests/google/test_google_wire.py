@@ -175,6 +175,6 @@ async def test_encrypted_and_through_a_proxy(tmp_path: Path, monkeypatch: pytest
             nursery.cancel_scope.cancel()
     assert [head.partition(b"\r\n")[0] for head in asked] == [f"CONNECT {HOST}:443 HTTP/1.1".encode()]
     assert [piece.partition(b" HTTP/1.1")[0].decode() for piece in read] == [
-        f"{request.method} /{request.target}" for request in requests
+        f"{request.http_method} /{request.target}" for request in requests
     ]
     assert b"launch" in read[0]

@@ -89,7 +89,7 @@ class Replica:
     def __init__(self, deployment: Deployment, nursery: trio.Nursery) -> None:
         wakeups = FakeWakeups()
         deployment.wakeups.append(wakeups)
-        self.lanes = Lanes(whole=unlimited(32), limits=lambda: unlimited(4), claim_size=200, parts=50)
+        self.lanes = Lanes(process=unlimited(32), limits=lambda: unlimited(4), claim_size=200, parts=50)
         self.loop = Loop(
             deployment.outbox,
             deployment.calendar,

@@ -6,10 +6,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.calendar.answers import DISABLED, LOST, NO_CALENDAR, OURS, POLICY, RATE, REVOKED, SERVER, UNKNOWN
+from reactor.core.calendar.answers import (
+    DEPLOYMENT_REFUSED,
+    DISABLED,
+    LOST,
+    NO_CALENDAR,
+    POLICY,
+    RATE,
+    REVOKED,
+    SERVER,
+    UNKNOWN,
+)
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
-from reactor.core.dispatch.lanes import IN_HAND
+from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS
 from reactor.core.item import SourceState
 from reactor.core.outcome import Outcome, Retry, Scope
 from reactor.loop.sweeper import SWEEP
@@ -62,9 +72,9 @@ async def test_the_caps_hold(autojump_clock: MockClock) -> None:
     async with world.running():
         await world.until_done(ids)
     assert world.calendar.most_in_flight == 6
-    assert world.outbox.most_in_hand <= world.lanes.in_hand_cap
+    assert world.outbox.most_in_flight_items <= world.lanes.in_flight_items_cap
     assert max(world.calendar.sizes) == 5
-    assert world.lanes.in_hand == world.lanes.in_flight == 0
+    assert world.lanes.in_flight_items == world.lanes.in_flight_requests == 0
 
 
 async def test_what_is_in_hand_is_bounded_whatever_waits(autojump_clock: MockClock) -> None:
@@ -73,7 +83,7 @@ async def test_what_is_in_hand_is_bounded_whatever_waits(autojump_clock: MockClo
         world.outbox.insert(*((workspace(w), s) for s in range(2_000)))
     async with world.running():
         await world.until(lambda: world.stats.settled["COMPLETED"] >= 2_000)
-    assert world.outbox.most_in_hand <= IN_HAND * 50
+    assert world.outbox.most_in_flight_items <= IN_FLIGHT_CLAIMS * 50
 
 
 async def test_a_backlog_of_one_workspace_does_not_delay_another(autojump_clock: MockClock) -> None:
@@ -107,7 +117,7 @@ async def test_an_outage_burns_no_attempts_once_it_is_noticed(autojump_clock: Mo
     world.calendar.answers = lambda work, now: SERVER if now < up_at else done(work)
     ids = [i for w in range(20) for i in world.outbox.insert(*((workspace(w), s) for s in range(10)))]
     async with world.running():
-        await world.until(lambda: world.lanes.whole.breaker.state is not BreakerState.CLOSED)
+        await world.until(lambda: world.lanes.process.breaker.state is not BreakerState.CLOSED)
         before = len(world.calendar.requests)
         burnt = sum(row.attempts for row in world.outbox.rows.values())
         await trio.sleep(290 - trio.current_time())
@@ -130,7 +140,7 @@ async def test_half_open_sends_one_probe_at_a_time(autojump_clock: MockClock) ->
     for w in range(20):
         world.outbox.insert((workspace(w), 1), (workspace(w), 2))
     async with world.running():
-        await world.until(lambda: world.lanes.whole.breaker.state is not BreakerState.CLOSED)
+        await world.until(lambda: world.lanes.process.breaker.state is not BreakerState.CLOSED)
         await world.until(lambda: world.calendar.in_flight == 0)
         world.calendar.most_in_flight = 0
         await trio.sleep(200 - trio.current_time())
@@ -212,7 +222,7 @@ async def test_a_refusal_that_a_workspace_would_meet_is_not_run_through(
         await world.until(lambda: world.outbox.statuses() == {"COMPLETED": 600}, within=200)
 
 
-@pytest.mark.parametrize("refusal", [OURS, DISABLED])
+@pytest.mark.parametrize("refusal", [DEPLOYMENT_REFUSED, DISABLED])
 async def test_a_refusal_that_everybody_would_meet_counts_nothing_and_is_told(
     autojump_clock: MockClock, refusal: Retry
 ) -> None:
@@ -270,7 +280,7 @@ async def test_a_bad_payload_is_settled_without_being_sent(autojump_clock: MockC
         await world.until_done(ids)
     assert not world.calendar.requests
     assert world.outbox.rows[ids[0]].code == "BAD_PAYLOAD"
-    assert world.lanes.in_hand == 0
+    assert world.lanes.in_flight_items == 0
 
 
 # Stopping
@@ -295,7 +305,7 @@ async def test_a_drain_finishes_what_is_under_way_and_gives_back_the_rest(autoju
     assert (rows[slow[0]].status, rows[slow[0]].attempts) == ("PENDING", 0)
     assert (rows[queued[0]].status, rows[queued[0]].attempts) == ("PENDING", 0)
     memories = {s.item.id: s.memory for s in world.outbox.settlements}
-    assert memories[slow[0]] == SourceState(strays=(CALENDAR,)), "it may have arrived"
+    assert memories[slow[0]] == SourceState(possible_calendars=(CALENDAR,)), "it may have arrived"
     assert memories[queued[0]] is None, "it was not sent"
     assert len(world.calendar.requests) == 2
 
@@ -362,7 +372,7 @@ async def test_cancelled_it_stops_at_once_and_writes_nothing(autojump_clock: Moc
         now = trio.current_time()
     assert trio.current_time() - now <= world.outbox.delay, "a statement under way is never interrupted"
     assert not world.outbox.settlements
-    assert world.lanes.in_hand == world.lanes.in_flight == 0
+    assert world.lanes.in_flight_items == world.lanes.in_flight_requests == 0
     assert world.stats.broken_off == 1
 
 
@@ -389,7 +399,7 @@ async def test_a_lost_claim_drops_the_outcome(autojump_clock: MockClock) -> None
         await world.until_done([kept])
     assert world.stats.claims_lost == 1
     assert world.stats.settled == {"COMPLETED": 1}
-    assert world.lanes.in_hand == 0
+    assert world.lanes.in_flight_items == 0
 
 
 async def test_a_loop_is_idle_as_soon_as_nothing_is_in_hand(autojump_clock: MockClock) -> None:

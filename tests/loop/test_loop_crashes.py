@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
-from reactor.core.policy import STUMBLED
+from reactor.core.policy import UNEXPECTED_ERROR
 from reactor.loop import loop as module
 from reactor.loop.ports import Observer
 from tests.support.loop_world import FakeTokens, World, done, source_id, workspace
@@ -58,7 +58,7 @@ class Faults:
         self._draw = draw
         self._poison: dict[str, tuple[str, float]] = {}
         self.met = 0
-        for name in ("prepare", "settle", "hold"):
+        for name in ("prepare", "settle", "release_unknown"):
             monkeypatch.setattr(module, name, self._spoilt(name, getattr(module, name)))
         monkeypatch.setattr(world.outbox, "settle", self._writing(world.outbox.settle))
         world.calendar.answers = self.answers
@@ -91,7 +91,7 @@ class Faults:
     def _writing(self, settle: Callable[..., Any]) -> Callable[..., Any]:
         async def writing(settlements: Sequence[Settlement], **named: Any) -> Any:
             for each in settlements:
-                if each.last_error != STUMBLED:
+                if each.last_error != UNEXPECTED_ERROR:
                     self.check(each.item.source_key, "write")
             return await settle(settlements, **named)
 
@@ -108,7 +108,7 @@ async def test_a_bug_costs_the_item_that_brings_it_out_and_no_other(
     sources = range(120)
     always = {s: draw.choice(("prepare", "exchange", "settle", "write")) for s in draw.sample(sources, 4)}
     sometimes = {
-        s: draw.choice(("prepare", "tokens", "exchange", "settle", "hold", "write"))
+        s: draw.choice(("prepare", "tokens", "exchange", "settle", "release_unknown", "write"))
         for s in draw.sample([s for s in sources if s not in always], 6)
     }
     for source, place in always.items():
@@ -128,8 +128,8 @@ async def test_a_bug_costs_the_item_that_brings_it_out_and_no_other(
     assert {row.status for row in ended.values()} == {"COMPLETED", "DEAD_LETTER"}
     assert faults.met > 0
     assert world.stats.crashes >= min(faults.met, 5 * len(always))
-    assert world.lanes.in_hand == 0
-    assert world.lanes.in_flight == 0
+    assert world.lanes.in_flight_items == 0
+    assert world.lanes.in_flight_requests == 0
 
 
 async def test_a_bug_in_writing_is_told_once_however_many_ends_are_written_with_it(

@@ -39,10 +39,10 @@ async def test_a_slow_rebuild_takes_one_place_and_holds_nobody_up(autojump_clock
     async with world.running():
         world.outbox.insert((workspace(1), 1), content=rebuild_json())
         await world.until(lambda: len(world.rebuilds.begun) == 1)
-        assert world.lanes.in_flight == 1
+        assert world.lanes.in_flight_requests == 1
         others = world.outbox.insert(*((workspace(number), number) for number in range(2, 30)))
         await world.until_done(others, within=60)
-        assert world.lanes.in_flight == 1
+        assert world.lanes.in_flight_requests == 1
 
 
 async def test_a_drain_cuts_a_rebuild_off_and_gives_it_back(autojump_clock: trio.abc.Clock) -> None:
@@ -82,7 +82,7 @@ async def test_what_the_brake_has_stopped_is_given_back_untouched(autojump_clock
         claimed = await claim(**given)
         held = [item for item in claimed.items if item.workspace_id == workspace(1) and not stopped]
         stopped.extend(held)
-        return FakeClaimed([item for item in claimed.items if item not in held], claimed.look, held=held)
+        return FakeClaimed([item for item in claimed.items if item not in held], claimed.look, braked=held)
 
     world.outbox.claim = braked  # type: ignore[method-assign]
     async with world.running():
@@ -90,7 +90,7 @@ async def test_what_the_brake_has_stopped_is_given_back_untouched(autojump_clock
         await world.until_done(ids)
     first = world.outbox.settlements[0]
     assert (first.item, first.status, first.attempts, first.memory) == (stopped[0], "PENDING", 0, None)
-    assert world.lanes.in_hand == 0
+    assert world.lanes.in_flight_items == 0
 
 
 async def test_what_has_waited_for_an_items_end_is_looked_for_at_once(autojump_clock: trio.abc.Clock) -> None:

@@ -72,7 +72,7 @@ async def cancel(world: World, outbox: Outbox, name: str) -> bool:
     world.insert(name, operation="CANCEL_EVENT")
     claimed = await outbox.claim(slots=50)
     await outbox.settle([removed(item) for item in claimed.items])
-    await outbox.give_back(claimed.held)
+    await outbox.give_back(claimed.braked)
     return bool(claimed.items)
 
 
@@ -118,9 +118,9 @@ async def test_a_burst_is_handed_back_and_the_others_are_not(
     elsewhere = world.insert(of="other")
     claimed = await outbox.claim(slots=50)
     assert [item.id for item in claimed.items] == [elsewhere]
-    assert {item.id for item in claimed.held} == burst
+    assert {item.id for item in claimed.braked} == burst
     assert pulled == [Pulled(workspace(), "BURST", 4, 6)]
-    await outbox.give_back(claimed.held)
+    await outbox.give_back(claimed.braked)
     assert await ids(outbox) == []
     [found] = stopped(world.connection)
     assert (found.workspace_id, found.waiting) == (workspace(), 4)
@@ -164,12 +164,12 @@ async def test_what_cannot_be_counted_waits(
     with monkeypatch.context() as patched:
         patched.setattr(Brakes, "count", lambda _, connection, *__: connection.execute("select 1 / 0"))
         claimed = await outbox.claim(slots=50)
-        assert (claimed.items, {item.id for item in claimed.held}) == ([], burst)
-        await outbox.give_back(claimed.held)
+        assert (claimed.items, {item.id for item in claimed.braked}) == ([], burst)
+        await outbox.give_back(claimed.braked)
     assert (await outbox.claim(slots=50)).look.found is LookResult.NOTHING, "it is asked again after a second"
-    while not (claimed := await outbox.claim(slots=50)).held:  # noqa: ASYNC110
+    while not (claimed := await outbox.claim(slots=50)).braked:  # noqa: ASYNC110
         await trio.sleep(0.01)
-    assert {item.id for item in claimed.held} == burst
+    assert {item.id for item in claimed.braked} == burst
     assert len(pulled) == 1
 
 
@@ -217,8 +217,8 @@ async def test_two_replicas_that_claim_at_the_same_time_do_not_pass_together(
         world.connection.execute("update sync_outbox set next_attempt_at = now() where id = any(%s)", (items,))
         claimed = await outbox.claim(slots=4)
         passed.extend(item.id for item in claimed.items)
-        held.extend(item.id for item in claimed.held)
-        await outbox.give_back(claimed.held)
+        held.extend(item.id for item in claimed.braked)
+        await outbox.give_back(claimed.braked)
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:

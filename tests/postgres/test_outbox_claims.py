@@ -56,9 +56,14 @@ async def test_an_item_carries_all_that_is_needed(world: World, outbox: Outbox) 
     assert not item.is_child
     memory = item.memory
     assert (memory.floor_seq, memory.generation, memory.event_id, memory.calendar_id) == (3, 2, "e", "c")
-    assert (memory.etag, memory.cancelled, memory.reopen, set(memory.strays)) == ("etag", True, True, {"x", "y"})
-    assert item.consent.token == "v1:k:abc"
-    assert item.consent.version == world.one("select md5('v1:k:abc')")
+    assert (memory.etag, memory.cancelled, memory.reopen, set(memory.possible_calendars)) == (
+        "etag",
+        True,
+        True,
+        {"x", "y"},
+    )
+    assert item.connection.token == "v1:k:abc"
+    assert item.connection.version == world.one("select md5('v1:k:abc')")
     found = world.row(row)
     assert (found["status"], found["lease_no"], found["attempts"]) == ("PROCESSING", item.lease_no, 1)
 

@@ -54,7 +54,7 @@ async def claim(outbox: Outbox, slots: int = 50) -> list[Item]:
 async def test_everything_is_written_and_then_unlocked(world: World, outbox: Outbox) -> None:
     row = world.insert(attempts=2, status="FAILED", last_error="before")
     [item] = await claim(outbox)
-    memory = SourceState(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, strays=("a", "b"))
+    memory = SourceState(99, 1, "e1", "primary", '"etag"', cancelled=False, reopen=True, possible_calendars=("a", "b"))
     settlement = Settlement(
         item, "COMPLETED", 2, moves_floor=True, memory=memory, applied=AppliedReference.ROW, binding=BINDING
     )
@@ -286,7 +286,7 @@ def auth(item: Item) -> Settlement:
         failure_code=FailureCode.AUTH,
         last_error="Connect again.",
         moves_floor=True,
-        invalid_consent=item.consent.version,
+        dead_token_version=item.connection.version,
     )
 
 
@@ -315,7 +315,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_blamed(world: World, o
     assert world.status(row) == ("PENDING", 1, None)
     assert (world.memory() or {"floor_seq": 0})["floor_seq"] == 0
     [again] = await claim(outbox)
-    assert again.consent.token == "new"
+    assert again.connection.token == "new"
 
 
 @pytest.mark.parametrize("commits", [True, False])
@@ -334,8 +334,8 @@ async def test_a_reconnect_at_the_same_moment_leaves_nothing_dead(
     while not (items := await claim(outbox)):  # noqa: ASYNC110
         await trio.sleep(0.01)
     [again] = items
-    assert again.consent.token == ("new" if commits else "token")
-    await outbox.settle([auth(again) if again.consent == item.consent else Settlement(again, "COMPLETED", 0)])
+    assert again.connection.token == ("new" if commits else "token")
+    await outbox.settle([auth(again) if again.connection == item.connection else Settlement(again, "COMPLETED", 0)])
     assert (world.status(row)[0], is_valid(world)) == (("COMPLETED", True) if commits else ("DEAD_LETTER", False))
 
 

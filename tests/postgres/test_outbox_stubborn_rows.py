@@ -262,8 +262,8 @@ async def test_a_connection_without_a_token_is_its_workspaces_trouble(world: Wor
     )
     rows = {world.insert("a"), world.insert("b"), world.insert("c", of="x")}
     items = await all_of(outbox, rows, 5)
-    assert all(len(item.consent.token) <= 8192 for item in items.values())
-    assert {item.consent.token for item in items.values() if item.workspace_id == workspace("x")} == {"token"}
+    assert all(len(item.connection.token) <= 8192 for item in items.values())
+    assert {item.connection.token for item in items.values() if item.workspace_id == workspace("x")} == {"token"}
 
 
 @pytest.mark.parametrize("column", ["google_event_id", "calendar_id"])

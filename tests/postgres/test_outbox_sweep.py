@@ -58,7 +58,7 @@ async def test_a_lost_attempt_costs_nothing_at_first_and_its_effects_are_suspect
     assert await outbox.sweep() == SweepResult(recovered=3)
     assert [world.status(row) for row in (upsert, cancel, recreate)] == [("PENDING", 0, None)] * 3
     by_id = {item.id: item.memory for item in (await outbox.claim(slots=12)).items}
-    assert by_id[upsert].strays == ("primary",)
+    assert by_id[upsert].possible_calendars == ("primary",)
     assert [by_id[row].reopen for row in (upsert, cancel, recreate)] == [False, True, True]
     assert await outbox.sweep() == SweepResult()
 
@@ -86,7 +86,8 @@ async def test_what_is_remembered_stays_and_strays_gather(world: World, outbox: 
     await outbox.sweep()
     [item] = (await outbox.claim(slots=9)).items
     memory = item.memory
-    assert (memory.event_id, memory.floor_seq, memory.reopen, set(memory.strays)) == ("e", 1, True, {"primary", "away"})
+    assert (memory.event_id, memory.floor_seq, memory.reopen) == ("e", 1, True)
+    assert set(memory.possible_calendars) == {"primary", "away"}
 
 
 async def test_the_last_attempt_is_the_end_and_moves_the_floor(

@@ -191,7 +191,7 @@ class Claims(Stored):
             age=now - row.created if math.isfinite(row.created) else 0.0,
             is_child=row.parent is not None,
             memory=memory,
-            consent=WorkspaceConnection(token, token),
+            connection=WorkspaceConnection(token, token),
             lease_no=row.lease_no or 0,
             losses=row.losses,
         )

@@ -57,12 +57,12 @@ class Ends(Stored):
     def _under_consent(self, settlement: Settlement, now: float) -> Settlement:
         """What becomes of an item whose token was refused, seeing which token is stored."""
         del now
-        if settlement.invalid_consent is None:
+        if settlement.dead_token_version is None:
             return settlement
         workspace = settlement.item.workspace_id
         stored = self.connections.get(workspace)
         is_locked = ("connection", workspace) in self.locked
-        if stored is not None and not is_locked and stored.token == settlement.invalid_consent:
+        if stored is not None and not is_locked and stored.token == settlement.dead_token_version:
             stored.valid = False
             return settlement
         if settlement.status != "DEAD_LETTER" or settlement.failure_code is not FailureCode.AUTH:
@@ -167,6 +167,10 @@ class Ends(Stored):
         calendar = found.get("calendarId")
         if not rebuild:
             reopen = row.operation == "CANCEL_EVENT" or found.get("recreate") is True
-            strays = memory.strays if calendar is None or calendar in memory.strays else (*memory.strays, calendar)
-            memory = replace(memory, reopen=memory.reopen or reopen, strays=strays)
+            possible = (
+                memory.possible_calendars
+                if calendar is None or calendar in memory.possible_calendars
+                else (*memory.possible_calendars, calendar)
+            )
+            memory = replace(memory, reopen=memory.reopen or reopen, possible_calendars=possible)
         source.memory = memory

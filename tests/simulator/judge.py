@@ -262,18 +262,18 @@ class Judge:
 
     def _check_lanes(self, replica: "Replica", now: float) -> None:
         lanes = replica.lanes
-        if lanes.in_hand > lanes.in_hand_cap:
-            raise Violation(f"{lanes.in_hand} items in hand")
+        if lanes.in_flight_items > lanes.in_flight_items_cap:
+            raise Violation(f"{lanes.in_flight_items} items in hand")
         if len(lanes._alarms) > 500:
             raise Violation(f"{len(lanes._alarms)} alarms")
         if replica.loop is None or replica.loop._stop.is_set():
             return  # it has no session, or claims no more; the next loop looks at every lane anew
         for workspace, lane in lanes._excluded.items():
-            if not lane.in_hand and not now <= lane.alarm_at < math.inf:
+            if not lane.in_flight_items and not now <= lane.alarm_at < math.inf:
                 raise Violation(f"{replica.name} leaves workspace {self.world.name(workspace)} out without a reason")
         waiting = len(replica.loop._settler._ends)
-        if waiting > max(lanes.in_hand, 0):
-            raise Violation(f"{waiting} ends wait to be written, with {lanes.in_hand} items in hand")
+        if waiting > max(lanes.in_flight_items, 0):
+            raise Violation(f"{waiting} ends wait to be written, with {lanes.in_flight_items} items in hand")
 
     def _check_hands(self, replica: "Replica") -> None:
         """What a replica has in hand is what is PROCESSING under its lease, between statements."""

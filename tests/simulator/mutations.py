@@ -244,8 +244,8 @@ def _sends_until_the_end(work: Any) -> Any:
                 await self._stop.wait()
                 async with self._looking:
                     claiming.cancel_scope.cancel()
-            self._lanes.surrender_all()
-            self._give_back()
+            self._lanes.evict_all()
+            self._release_evicted()
             self._senders.cancel_scope.deadline = self._deadline
 
     return wrong
@@ -293,7 +293,7 @@ MUTATIONS = (
         "A6",
         "room that is freed is told to nobody",
         Loop,
-        "_free",
+        "_look_again",
         _forgets_to_free,
         is_rare=True,
     ),

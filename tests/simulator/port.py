@@ -24,7 +24,7 @@ class Claimed:
     items: list[Item] = field(default_factory=list)
     look: Look = field(default_factory=lambda: Look(LookResult.NOTHING))
     superseded: int = 0
-    held: list[Item] = field(default_factory=list)
+    braked: list[Item] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

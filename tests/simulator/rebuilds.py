@@ -47,7 +47,7 @@ class ModelExpansion:
         names |= {calendar for _, (_, calendar) in self._known(world).items() if calendar}
         for (of, _), source in world.tables.sources.items():
             if of == workspace:
-                names |= set(source.memory.strays)
+                names |= set(source.memory.possible_calendars)
         names.add(world.tables.connections[workspace].calendar_id)
         return sorted(names - {self._payload.calendar_id})
 
@@ -56,7 +56,7 @@ class ModelExpansion:
         workspace, tables = self._item.workspace_id, world.tables
         known: dict[str, tuple[str | None, str | None]] = {}
         for (of, key), source in tables.sources.items():
-            if of == workspace and ":" in key and (source.memory.event_id or source.memory.strays):
+            if of == workspace and ":" in key and (source.memory.event_id or source.memory.possible_calendars):
                 known[key] = source.memory.event_id, source.memory.calendar_id
         for (of, key), bound in tables.bindings.items():
             memory = tables.sources.get((of, key), Source()).memory

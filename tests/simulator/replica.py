@@ -148,7 +148,7 @@ class Replica:
     def _make_lanes(self) -> Lanes:
         setup = self.world.setup
         whole = _limits(setup.concurrency)
-        return Lanes(whole=whole, limits=lambda: _limits(setup.lane_concurrency), claim_size=CLAIM, parts=PARTS)
+        return Lanes(process=whole, limits=lambda: _limits(setup.lane_concurrency), claim_size=CLAIM, parts=PARTS)
 
     # What befalls it
 
@@ -216,10 +216,10 @@ class Replica:
             connection.token = rotated.new
 
     def _tokens_of(self, item: Item) -> TokenSource | Retry | Dead:
-        token = item.consent.token
+        token = item.connection.token
         return self.tokens.get(
             item.workspace_id,
-            item.consent.version,
+            item.connection.version,
             lambda: Account(None, GrantType.USER, token),  # type: ignore[arg-type]  # google-auth's part is not needed
         )
 

@@ -58,19 +58,19 @@ def _determined(seed: int) -> Iterator[Counter[str]]:
     parts: Any = rebuilding
     table: Any = answers
     expansion, parts.Expansion = parts.Expansion, ModelExpansion
-    row = table.row
+    matching_rule = table.matching_rule
 
     def counted(*asked: Any) -> answers.AnswerRule:
-        found: answers.AnswerRule = row(*asked)
+        found: answers.AnswerRule = matching_rule(*asked)
         rows[f"answer {found.name}"] += 1
         return found
 
-    table.row = counted
+    table.matching_rule = counted
     try:
         with structlog.testing.capture_logs():
             yield rows
     finally:
-        parts.Expansion, table.row = expansion, row
+        parts.Expansion, table.matching_rule = expansion, matching_rule
         random.setstate(before[0])
         scheduler._r.setstate(before[1])
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before[2]  # type: ignore[misc]

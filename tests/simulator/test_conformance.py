@@ -221,7 +221,7 @@ class Pair:
                 model.is_child,
             )
             assert ordered(item.memory) == ordered(model.memory)
-            assert item.consent.token == model.consent.token
+            assert item.connection.token == model.connection.token
 
     async def settle(self) -> None:
         n = self.random.randrange(len(self.outboxes))
@@ -230,8 +230,8 @@ class Pair:
         ends = [self.outcome(item) for item in items]
         written = await self.outboxes[n].settle(ends)
         for end, fate in zip(ends, written, strict=True):
-            invalid = end.invalid_consent and end.item.consent.token  # to the model a token is its own version
-            own = replace(end, item=replace(end.item, lease_no=self.leases[n]), invalid_consent=invalid)
+            invalid = end.dead_token_version and end.item.connection.token  # to the model a token is its own version
+            own = replace(end, item=replace(end.item, lease_no=self.leases[n]), dead_token_version=invalid)
             assert self.tables.settle(own, self.now) is fate, (end, fate)
             assert fate is not SettlementResult.LOST
 
@@ -250,10 +250,10 @@ class Pair:
                 return Settlement(item, "PENDING", item.attempts, FAR)
             case "dead":
                 code = r.choice(CODES)
-                invalid = item.consent.version if code is FailureCode.AUTH else None
+                invalid = item.connection.version if code is FailureCode.AUTH else None
                 moves = code is not FailureCode.BAD_REQUEST
                 return Settlement(
-                    item, "DEAD_LETTER", item.attempts, failure_code=code, moves_floor=moves, invalid_consent=invalid
+                    item, "DEAD_LETTER", item.attempts, failure_code=code, moves_floor=moves, dead_token_version=invalid
                 )
             case _:
                 return Settlement(item, "PENDING", item.attempts)
@@ -323,7 +323,7 @@ def memory_of(row: tuple[Any, ...]) -> SourceState:
 
 def ordered(memory: SourceState) -> SourceState:
     """A memory whose strays are in no order."""
-    return replace(memory, strays=tuple(sorted(memory.strays)))
+    return replace(memory, possible_calendars=tuple(sorted(memory.possible_calendars)))
 
 
 async def compare(database: Database, seed: int, steps: int) -> Pair:

@@ -110,10 +110,14 @@ class World:
         for replica in self.replicas:
             lanes = {self.name(lane.workspace_id): str(lane.standing(now)) for lane in replica.lanes}
             left_out = [self.name(w) for w in replica.lanes.excluded]
-            whole = f"held {replica.lanes.whole.opens_at(now) - now:.0f} s" if replica.lanes.whole.suspect else "open"
+            whole = (
+                f"held {replica.lanes.process.opens_at(now) - now:.0f} s"
+                if replica.lanes.process.needs_probe
+                else "open"
+            )
             told.append(
                 f"{replica.name} {'alive' if replica.alive else 'gone'}: {lanes}, left out {left_out}, whole {whole},"
-                f" {replica.lanes.in_hand} in hand"
+                f" {replica.lanes.in_flight_items} in hand"
             )
         return "; ".join(told)
 

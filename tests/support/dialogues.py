@@ -73,12 +73,14 @@ class Google:
 
     @property
     def steps(self) -> list[Method]:
-        return [ask.request.step for ask in self.asked]
+        return [ask.request.api_method for ask in self.asked]
 
     def carry_out(self, request: ApiRequest) -> Response:
         path, _, query = request.target.partition("?")
         headers = {**request.headers, "authorization": f"Bearer {self._token}"}
-        coroutine = self._service.reply(HttpRequest(request.method, f"/{path}", parse_qs(query), headers, request.body))
+        coroutine = self._service.reply(
+            HttpRequest(request.http_method, f"/{path}", parse_qs(query), headers, request.body)
+        )
         try:
             coroutine.send(None)
         except StopIteration as stop:

@@ -72,7 +72,7 @@ class FakeClaimed:
     items: list[Item]
     look: Look
     superseded: int = 0
-    held: list[Item] = field(default_factory=list)
+    braked: list[Item] = field(default_factory=list)
 
 
 class Listener(Observer):
@@ -111,7 +111,7 @@ class FakeOutbox:
     lost: set[UUID] = field(default_factory=set)
     followed: bool = False
     refuse: int = 0
-    most_in_hand: int = 0
+    most_in_flight_items: int = 0
     elsewhere: bool = False
     """Whether another replica has something in hand."""
     transactions: Counter[str] = field(default_factory=Counter)
@@ -182,7 +182,7 @@ class FakeOutbox:
                 del self.open[workspace_id]
             else:
                 self.open.move_to_end(workspace_id)
-        self.most_in_hand = max(self.most_in_hand, len(self.claimed))
+        self.most_in_flight_items = max(self.most_in_flight_items, len(self.claimed))
         if items:
             return FakeClaimed(items, Look(LookResult.WORK, left_behind=bool(self.open)))
         return FakeClaimed(items, Look(LookResult.NOTHING, due_in=due_in))
@@ -205,7 +205,7 @@ class FakeOutbox:
             age=now - row.born,
             is_child=False,
             memory=self.memories.get((row.workspace_id, key), SourceState()),
-            consent=WorkspaceConnection(f"encrypted {version}", version),
+            connection=WorkspaceConnection(f"encrypted {version}", version),
         )
         self.claimed[row.id] = item
         return item
@@ -233,7 +233,7 @@ class FakeOutbox:
         row.status, row.attempts, row.code = settlement.status, settlement.attempts, code
         if settlement.memory is not None:
             self.memories[item.workspace_id, item.source_key] = settlement.memory
-        if settlement.invalid_consent == self.consents.get(item.workspace_id, "v1"):
+        if settlement.dead_token_version == self.consents.get(item.workspace_id, "v1"):
             self.invalid.add(item.workspace_id)
         if settlement.status in ("PENDING", "FAILED"):
             row.due = trio.current_time() + settlement.delay
@@ -389,7 +389,7 @@ class World:
         self.wakeups = FakeWakeups()
         self.outbox.inserted = self.wakeups.inserted
         self.lanes = Lanes(
-            whole=unlimited(concurrency),
+            process=unlimited(concurrency),
             limits=lane_limits or (lambda: unlimited(lane_concurrency)),
             claim_size=claim_size,
             parts=parts,

@@ -26,7 +26,7 @@ class Replica:
     def __init__(self, world: "World", name: int) -> None:
         self.world, self.name = world, name
         self.lanes = Lanes(
-            whole=Limits.per_minute(world.quota, in_flight_cap=10**9),
+            process=Limits.per_minute(world.quota, in_flight_cap=10**9),
             limits=lambda: Limits.per_minute(world.quota, in_flight_cap=10**9),
             claim_size=200,
             parts=50,
@@ -95,7 +95,7 @@ class Replica:
             self.lanes.share(self.world.now, self.sharing.divisor, self.sharing.good_until)
 
     def _tick(self) -> None:
-        now, limits = self.world.now, self.lanes.whole.limits
+        now, limits = self.world.now, self.lanes.process.limits
         if self.lanes.may_use(now) and (units := limits.take(now, 10**6)):
             limits.release()
             self.world.sent.append((now, units))

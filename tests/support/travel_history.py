@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from calendar_emulator import Fault
-from reactor.core.calendar.event import OURS
+from reactor.core.calendar.event import OUR_PROPERTIES
 from tests.core.test_other_hands import HANDS
 from tests.support.dialogues import cancel_json, upsert_json
 from tests.support.history_model import SOURCES, TEAM, Source
@@ -202,7 +202,7 @@ OF_OURS: dict[str, dict[str, Any]] = {
     "title": {"summary": "by hand"},
     "time": {"start": {"dateTime": "2026-12-24T18:00:00Z"}, "end": {"dateTime": "2026-12-24T19:00:00Z"}},
     "words": {"description": "by hand", "location": "by hand"},
-    "marks": {"extendedProperties": {"private": dict.fromkeys(OURS)}},
+    "marks": {"extendedProperties": {"private": dict.fromkeys(OUR_PROPERTIES)}},
 }
 """Changes by hand of what is ours: gone after the next edit."""
 DEEDS: tuple[str, ...] = ("delete", "delete", "copy", "move")

@@ -59,7 +59,7 @@ def _has_no_order(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
     """Neither here nor at Google."""
     _forgets_floors(monkeypatch, owner)
     for module in (upsert, removal):
-        monkeypatch.setattr(module, "defer", lambda *_: None)
+        monkeypatch.setattr(module, "stop_if_superseded", lambda *_: None)
 
 
 def _revives_nothing(monkeypatch: pytest.MonkeyPatch, _: str) -> None:

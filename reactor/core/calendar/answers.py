@@ -1,4 +1,4 @@
-"""What an answer means: one table, read from the top, the first row that fits decides.
+"""What an answer of Google means: one table is read from the top, and the first row that fits decides.
 
 Google's own account of its errors is https://developers.google.com/workspace/calendar/api/guides/errors. Three things
 make a table necessary. One status says several things (403 is at least five), so the `reason` in the body decides, not
@@ -6,13 +6,13 @@ the status alone. One answer means different things after different requests (40
 after an insert it is the calendar that is missing). And not every answer is Google's: a proxy's page must never cost a
 workspace its connection, nor pass for "no such event".
 
-*The finer reason decides.* What stands in front of every API of Google (who are you, which project, is it paid for)
-says why in an `ErrorInfo` of the domain googleapis.com. A coarser word beside it, often a bare `forbidden`, decides
-nothing then, and nor does the status: the request has not come as far as to a calendar or an event, so neither is
-absent, forbidden or badly written. That holds for a reason that is not known here too.
+*The finer reason decides.* The front end of Google's APIs (who are you, which project, is it paid for) gives its reason
+in an `ErrorInfo` of the domain googleapis.com. A coarser word beside it, often a bare `forbidden`, decides nothing
+then, and nor does the status: the request has not come as far as to a calendar or an event, so neither is absent,
+forbidden or badly written. That holds for a reason that is not known here too.
 
 *Whose fault* it is follows from what a reason is about (`reactor.core.calendar.reasons`). The project, its key and how
-we call Google are the same for everybody, so all are held and nothing counts. An account is one workspace's: its
+we call Google are the same for every workspace, so all are held and nothing counts. An account is one workspace's: its
 connection is marked, and a person has to mend it. What is about a resource, or is not known, may be either: it holds
 the one workspace, and a single item tries whether it is over.
 
@@ -70,7 +70,7 @@ class AnswerKind(Enum):
     MISSING = auto()
     """No such event, or no such calendar: Google does not say which."""
     GONE = auto()
-    """The event was deleted."""
+    """The event existed and was deleted."""
     UNUSABLE = auto()
     """The deleted event cannot be brought back under its id."""
     STALE = auto()
@@ -96,7 +96,7 @@ class ErrorBody:
     Attributes:
         google: Whether it has the shape of Google's errors at all.
         reasons: Every `reason` in it that decides, of both of the shapes that Google uses.
-        in_front: Whether what stands in front of every API says why, in a word that may not be known here.
+        in_front: Whether the reason is from the front end of Google's APIs; it may be a word that we do not know.
         messages: Every message in it.
         words: What of it may be written down: the reasons, the finest first, the location, a message that is known.
     """
@@ -114,33 +114,33 @@ class AnswerRule:
 
     Attributes:
         name: The row's name.
-        means: What follows.
-        statuses: With which statuses.
-        steps: After which requests.
+        means: How the dialogue goes on or ends.
+        statuses: The statuses that the row is for.
+        methods: The kinds of requests that the row is for.
         reasons: With at least one of these reasons in the body.
         message: With exactly this message in the body.
-        stranger: Only where the body is not Google's.
-        in_front: Only where the body says that what stands in front of the API refuses.
+        not_google: Only where the body is not Google's.
+        in_front: Only where the front end of Google's APIs refuses.
     """
 
     name: str
     means: Meaning
     statuses: Container[int]
-    steps: Container[Method] = frozenset(Method)
+    methods: Container[Method] = frozenset(Method)
     reasons: frozenset[str] | None = None
     message: str | None = None
-    stranger: bool = False
+    not_google: bool = False
     in_front: bool = False
 
-    def fits(self, step: Method, status: int, complaint: ErrorBody) -> bool:
+    def fits(self, method: Method, status: int, body: ErrorBody) -> bool:
         """Whether this is the row of an answer."""
         return (
             status in self.statuses
-            and step in self.steps
-            and (self.reasons is None or not self.reasons.isdisjoint(complaint.reasons))
-            and (self.message is None or self.message in complaint.messages)
-            and not (self.stranger and complaint.google)
-            and (complaint.in_front or not self.in_front)
+            and method in self.methods
+            and (self.reasons is None or not self.reasons.isdisjoint(body.reasons))
+            and (self.message is None or self.message in body.messages)
+            and not (self.not_google and body.google)
+            and (body.in_front or not self.in_front)
         )
 
 
@@ -152,7 +152,7 @@ NO_CALENDAR = _dead(FailureCode.CALENDAR_GONE, "the calendar does not exist or i
 LEFT_BEHIND = _dead(
     FailureCode.CALENDAR_GONE, "an event of it may be left in a calendar that does not exist or is not shared any more"
 )
-NOBODYS = Dead(
+SERVICE_ACCOUNTS_PRIMARY = Dead(
     FailureCode.CALENDAR_GONE,
     "`primary` is the service account's own calendar, which no person sees; name the shared one, or add a subject",
     Scope.LANE,
@@ -171,11 +171,13 @@ FORBIDDEN = _dead(FailureCode.FORBIDDEN, "the account may not write this event")
 RATE = Retry("rate limited", counts=False, scope=Scope.LANE, kind=RetryKind.RATE)
 QUOTA = Retry("the quota is used up", counts=False, scope=Scope.LANE, after=_HOUR, kind=RetryKind.QUOTA)
 DISABLED = Retry("the Calendar API is disabled for the project", counts=False, scope=Scope.ALL)
-OURS = Retry("Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL)
+DEPLOYMENT_REFUSED = Retry(
+    "Google refuses the deployment: its project, its key or its network", counts=False, scope=Scope.ALL
+)
 POLICY = Retry("a policy at Google forbids it", counts=True, scope=Scope.LANE)
 UNKNOWN = Retry("Google forbids it for a reason that is not known", counts=True, scope=Scope.LANE)
 BAD_QUESTION = Retry("Google refuses a request that carries no content", counts=True, kind=RetryKind.QUESTION)
-STRANGER = Retry("answered by something that is not Google", counts=True, outage=True)
+NOT_GOOGLE = Retry("answered by something that is not Google", counts=True, outage=True)
 SERVER = Retry("Google failed", counts=True, outage=True)
 UNSENT = Retry("the request could not be sent", counts=False, scope=Scope.LANE, outage=True)
 LOST = Retry("no answer came; it may have been carried out", counts=True, outage=True)
@@ -185,24 +187,24 @@ CHANGING = Retry("the event changes faster than it can be written", counts=True)
 UNEXPECTED = Retry("an answer that does not belong to the request", counts=True)
 
 _WRITES = frozenset({Method.INSERT, Method.UPDATE, Method.REVIVE})
-_AT_THE_DOOR = frozenset({400, 401, 402, 403, 404})
-"""Statuses of what stands in front of the API."""
+_IN_FRONT_STATUSES = frozenset({400, 401, 402, 403, 404})
+"""Statuses with which the front end of Google's APIs refuses."""
 
 
 TABLE: tuple[AnswerRule, ...] = (
     AnswerRule("server_error", SERVER, {408, *range(500, 600)}),
-    AnswerRule("quota_used_up", QUOTA, _AT_THE_DOOR | {429}, reasons=reasons.QUOTAS),
+    AnswerRule("quota_used_up", QUOTA, _IN_FRONT_STATUSES | {429}, reasons=reasons.QUOTAS),
     AnswerRule("rate_limit_429", RATE, {429}),
-    AnswerRule("not_google", STRANGER, range(100, 500), stranger=True),
-    AnswerRule("rate_limit_403", RATE, _AT_THE_DOOR, reasons=reasons.RATES),
-    AnswerRule("api_disabled", DISABLED, _AT_THE_DOOR, reasons=reasons.DISABLED),
-    AnswerRule("deployment_refused", OURS, _AT_THE_DOOR, reasons=reasons.DEPLOYMENT),
-    AnswerRule("account_unusable", NO_ACCOUNT, _AT_THE_DOOR, reasons=reasons.ACCOUNT),
-    AnswerRule("insufficient_scope", SCOPE, _AT_THE_DOOR, reasons=reasons.SCOPES),
-    AnswerRule("refused_by_policy", POLICY, _AT_THE_DOOR, reasons=reasons.POLICIES),
-    AnswerRule("token_refused", AnswerKind.UNAUTHORIZED, _AT_THE_DOOR, reasons=reasons.TOKENS),
+    AnswerRule("not_google", NOT_GOOGLE, range(100, 500), not_google=True),
+    AnswerRule("rate_limit_403", RATE, _IN_FRONT_STATUSES, reasons=reasons.RATES),
+    AnswerRule("api_disabled", DISABLED, _IN_FRONT_STATUSES, reasons=reasons.DISABLED),
+    AnswerRule("deployment_refused", DEPLOYMENT_REFUSED, _IN_FRONT_STATUSES, reasons=reasons.DEPLOYMENT),
+    AnswerRule("account_unusable", NO_ACCOUNT, _IN_FRONT_STATUSES, reasons=reasons.ACCOUNT),
+    AnswerRule("insufficient_scope", SCOPE, _IN_FRONT_STATUSES, reasons=reasons.SCOPES),
+    AnswerRule("refused_by_policy", POLICY, _IN_FRONT_STATUSES, reasons=reasons.POLICIES),
+    AnswerRule("token_refused", AnswerKind.UNAUTHORIZED, _IN_FRONT_STATUSES, reasons=reasons.TOKENS),
     AnswerRule("unauthorized", AnswerKind.UNAUTHORIZED, {401}),
-    AnswerRule("unknown_in_front", UNKNOWN, _AT_THE_DOOR, in_front=True),
+    AnswerRule("unknown_in_front", UNKNOWN, _IN_FRONT_STATUSES, in_front=True),
     AnswerRule("batch_refused", AnswerKind.SINGLY, {400, *range(404, 429)}, {Method.BATCH}),
     AnswerRule("conflict", AnswerKind.CONFLICT, {409}, reasons=frozenset({"conflict"})),
     AnswerRule("insert_duplicate", AnswerKind.TAKEN, {409}, {Method.INSERT}),
@@ -230,13 +232,13 @@ TABLE: tuple[AnswerRule, ...] = (
 )
 
 
-def classify(step: Method, reply: Reply) -> Meaning:
+def classify(method: Method, reply: Reply) -> Meaning:
     """What the reply to a request means."""
     if isinstance(reply, NoResponse):
         return LOST if reply.sent else UNSENT
     if 200 <= reply.status < 300:
         return AnswerKind.SUCCESS
-    means = row(step, reply).means
+    means = matching_rule(method, reply).means
     if isinstance(means, AnswerKind):
         return means
     if isinstance(means, Retry) and (asked := _retry_after(reply)) is not None:
@@ -244,18 +246,18 @@ def classify(step: Method, reply: Reply) -> Meaning:
     return quoting(means, reply)
 
 
-def row(step: Method, answer: Response) -> AnswerRule:
+def matching_rule(method: Method, answer: Response) -> AnswerRule:
     """The row of the table that decides about an answer that is no success."""
-    complaint = read_complaint(answer.body)
-    return next(rule for rule in TABLE if rule.fits(step, answer.status, complaint))
+    body = read_error_body(answer.body)
+    return next(rule for rule in TABLE if rule.fits(method, answer.status, body))
 
 
 def quoting(outcome: Refusal, answer: Response) -> Refusal:
     """What follows from an answer, with what of the answer may be written down."""
-    return replace(outcome, said=" ".join([str(answer.status), *read_complaint(answer.body).words]))
+    return replace(outcome, said=" ".join([str(answer.status), *read_error_body(answer.body).words]))
 
 
-def read_complaint(body: bytes) -> ErrorBody:
+def read_error_body(body: bytes) -> ErrorBody:
     """Read an error's body, of the calendar's own shape or of the one that Google's front end uses."""
     try:
         found = json.loads(body)

@@ -1,8 +1,8 @@
-"""The words of a dialogue with Google, without any I/O.
+"""The building blocks of a dialogue with Google, without any I/O.
 
-A dialogue is a generator: it yields `Send`s, is sent `Reply`s, and returns what came of it. Whoever drives it decides
-how requests travel, alone or many in a batch; it owes every Ask one Reply. Every dialogue ends after a bounded number
-of Asks, whatever the Replies are.
+A dialogue is a generator: it yields `Send`s, is sent `Reply`s, and returns its outcome. The driver
+(`reactor.core.calendar.rounds`) decides how requests travel, alone or many in a batch; it answers every Send with one
+Reply. Every dialogue ends after a bounded number of Sends, whatever the Replies are.
 """
 
 from collections.abc import Generator
@@ -23,7 +23,7 @@ class Send:
     """A request and how to send it.
 
     Attributes:
-        request: The request.
+        request: What is sent.
         alone: It must not travel in a batch.
         renew: The access token that it was last sent with was refused; it needs another.
         pause: Seconds to wait before it is sent.
@@ -49,16 +49,16 @@ class Finished(Exception):  # noqa: N818 - control flow inside a dialogue, never
 def ask(request: ApiRequest, *, pause: float = 0.0) -> Dialogue[tuple[AnswerKind, Response]]:
     """Send a request until its answer is one that the dialogue goes on from; anything else ends the dialogue.
 
-    Twice an answer is not final: the first 401 asks for a fresh token, the first conflict for the request to be alone.
+    Two answers are not final: the first 401 asks for a fresh token, the first conflict for the request to be alone.
     """
     alone = renewed = False
     sending = Send(request, pause=pause)
     while True:
         reply = yield sending
-        means = classify(request.step, reply)
+        means = classify(request.api_method, reply)
         if isinstance(means, Retry | Dead):
             raise Finished(means)
-        assert isinstance(reply, Response)  # noqa: S101 - for the type checker: only an Answer means anything else
+        assert isinstance(reply, Response)  # noqa: S101 - for the type checker: only a Response means anything else
         if means is AnswerKind.UNAUTHORIZED:
             if renewed:
                 raise Finished(quoting(REVOKED, reply))
@@ -72,14 +72,15 @@ def ask(request: ApiRequest, *, pause: float = 0.0) -> Dialogue[tuple[AnswerKind
 
 
 class SeenCalendars:
-    """The calendars that were seen in a dialogue, so with the credentials that it has.
+    """The calendars that were seen in a dialogue, with the credentials of that dialogue.
 
     Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
-    cannot see (any more). So what is said to be absent is believed only after its calendar was seen. Where the event
-    should be there it has to be seen after that was said: somebody may have taken the sharing back in between.
+    cannot see (any more). So an answer that an event is absent is believed only after its calendar was seen. Where the
+    event should be there, the calendar has to be seen after that answer: a person may have stopped sharing it in
+    between.
 
     Attributes:
-        unseen: The calendars that were looked for and could not be seen, with what was said of them.
+        unseen: The calendars that could not be seen, with the outcome of looking at each.
     """
 
     def __init__(self) -> None:
@@ -87,7 +88,7 @@ class SeenCalendars:
         self._seen: set[str] = set()
 
     def saw(self, place: EventRef) -> None:
-        """Take note that Google told something of an event there."""
+        """Note that Google has shown something of an event there."""
         self._seen.add(place.calendar_id)
 
     def sees(self, calendar_id: str, *, anew: bool = False) -> Dialogue[bool]:
@@ -111,20 +112,20 @@ class SeenCalendars:
 
 
 def read(
-    place: EventRef, sight: SeenCalendars, *, pause: float = 0.0, whole: bool = False
+    place: EventRef, seen: SeenCalendars, *, pause: float = 0.0, whole: bool = False
 ) -> Dialogue[RemoteEvent | AnswerKind]:
     """The event at a place; MISSING or GONE where there is none, or where the calendar cannot be seen.
 
     Args:
-        place: Where.
-        sight: Told that the calendar was seen.
+        place: The event.
+        seen: Notes that the calendar was seen.
         pause: Seconds to wait before.
         whole: Whether all that the event holds is wanted.
     """
     means, answer = yield from ask(messages.get(place, whole=whole), pause=pause)
     if means is not AnswerKind.SUCCESS:
         return means
-    sight.saw(place)
+    seen.saw(place)
     found = messages.remote(answer)
     if found is None or found.event_id != place.event_id:
         raise Finished(UNREADABLE)
@@ -132,14 +133,15 @@ def read(
 
 
 LAST_PLACE = 2**53
-"""No state of ours has a higher place (db/migrations/0026_order.sql); what shows one was written by somebody else."""
+"""No state of ours has a higher place (db/migrations/0026_order.sql); an event with a higher one was not written by
+us."""
 
 
 def stop_if_superseded(work: SyncIntent, found: RemoteEvent) -> None:
     """End the dialogue if Google already shows a newer state of the source: we are late.
 
-    Or it is a place from another time. Whoever settles the item finds that out: of a state that was written later than
-    this one the database knows.
+    Or the place comes from another time (a restored backup). The settlement finds that out, because the database knows
+    every state that was written later than this one.
     """
     if found.seq is not None and work.seq < found.seq <= LAST_PLACE and not work.repairs:
         raise Finished(Superseded(found.seq))

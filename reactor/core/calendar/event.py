@@ -1,4 +1,4 @@
-"""From what the application wants to what Google is told: the body of an event.
+"""Turns what the application wants into what Google gets: the body of an event.
 
 The shapes and limits are those of https://developers.google.com/workspace/calendar/api/v3/reference/events. Google
 publishes none for the texts; what is known to be stored whole is about 1,000 characters of summary and 8,000 of
@@ -25,7 +25,7 @@ SEQ = "reactorSeq"
 GENERATION = "reactorGeneration"
 GIVEN = "reactorGiven"
 """Names those of `OPTIONAL` that the application gave; there where it gave any."""
-OURS = frozenset({WORKSPACE, SOURCE, SEQ, GENERATION, GIVEN})
+OUR_PROPERTIES = frozenset({WORKSPACE, SOURCE, SEQ, GENERATION, GIVEN})
 OPTIONAL = ("colorId", "reminders")
 """Fields that are other people's where the application gives none."""
 

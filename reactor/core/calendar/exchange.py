@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import messages
-from reactor.core.calendar.answers import CHANGING, NOBODYS, UNREADABLE
+from reactor.core.calendar.answers import CHANGING, SERVICE_ACCOUNTS_PRIMARY, UNREADABLE
 from reactor.core.calendar.dialogue import Dialogue, Finished, ask
 from reactor.core.calendar.messages import RemoteEvent
 from reactor.core.calendar.prune import PruneTarget
-from reactor.core.calendar.removal import cancel, remove_stray
+from reactor.core.calendar.removal import cancel, remove_target
 from reactor.core.calendar.token_answers import GrantType
 from reactor.core.calendar.upsert import upsert
 from reactor.core.calendar.work import SyncIntent
@@ -33,12 +33,12 @@ def exchange(work: SyncIntent, grant: GrantType = GrantType.USER) -> Dialogue[Ou
     payload = work.payload
     itself = grant is GrantType.SERVICE_ACCOUNT
     if itself and isinstance(payload, Upsert) and payload.calendar_id == messages.PRIMARY:
-        return NOBODYS
+        return SERVICE_ACCOUNTS_PRIMARY
     try:
         if isinstance(payload, Cancel):
             return (yield from cancel(work, payload))
         if isinstance(payload, PruneTarget):
-            return (yield from remove_stray(payload))
+            return (yield from remove_target(payload))
         assert isinstance(payload, Upsert), "a rebuild is carried out elsewhere"  # noqa: S101
         return (yield from upsert(work, payload))
     except Finished as end:
@@ -46,7 +46,7 @@ def exchange(work: SyncIntent, grant: GrantType = GrantType.USER) -> Dialogue[Ou
 
 
 def _whose(outcome: Ending, grant: GrantType) -> Ending:
-    """The project that Google refuses is the deployment's, or that of a workspace's own service account."""
+    """A refusal of the project holds all only if the project is the deployment's: a service account has its own."""
     if isinstance(outcome, Retry) and outcome.scope is Scope.ALL and grant is not GrantType.USER:
         return replace(outcome, scope=Scope.LANE, after=min(outcome.after or 0.0, HOLD_CAP))
     return outcome

@@ -17,7 +17,7 @@ _BASE32HEX = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = [first + second for first in _BASE32HEX for second in _BASE32HEX]  # twice as fast as base64.b32hexencode
 
 
-@lru_cache(maxsize=4096)  # an item asks for the same one several times, and 3,000 are in hand
+@lru_cache(maxsize=4096)  # an item asks for the same one several times, and 3,000 are in flight
 def event_id(workspace_id: str, source_key: str, generation: int) -> str:
     """The id of a source's event: 33 characters, `r` and a hash of all three arguments."""
     # Neither a UUID nor a number holds a newline, so different arguments never make the same text.

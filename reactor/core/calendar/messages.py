@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from reactor.core.calendar.event import SEQ, SOURCE, WORKSPACE
 
 PRIMARY = "primary"
-"""The name of the calendar of whoever asks, beside the one that it has for everybody: the account's address."""
+"""The name by which an account calls its own calendar; every account may call it by that account's address."""
 _CALENDAR = "organizer(email,self)"
 _EVENT_FIELDS = f"id,status,etag,sequence,recurringEventId,extendedProperties/private,{_CALENDAR}"
 _READ = urlencode({"fields": _EVENT_FIELDS})
@@ -31,7 +31,7 @@ PAGE = 2_500
 
 
 class Method(StrEnum):
-    """What a request does; together with the answer it decides what the answer means."""
+    """The kinds of requests; the kind and the answer together decide what the answer means."""
 
     INSERT = auto()
     UPDATE = auto()
@@ -47,7 +47,7 @@ class Method(StrEnum):
 class EventRef:
     """Where an event is: ids of events are unique in a calendar, not beyond it."""
 
-    calendar_id: str = field(repr=False)  # somebody's e-mail address
+    calendar_id: str = field(repr=False)  # may be a person's e-mail address
     event_id: str
 
 
@@ -56,16 +56,16 @@ class ApiRequest:
     """One request, without its authorization.
 
     Attributes:
-        step: What it does.
-        method: The HTTP method.
+        api_method: The kind of request.
+        http_method: The HTTP method.
         target: Path and query, relative to the API's root, percent-encoded.
         headers: Beyond those that every request has.
         body: The body, empty where there is none.
         resource: What it works on: two requests with the same resource never travel in one batch.
     """
 
-    step: Method
-    method: str
+    api_method: Method
+    http_method: str
     target: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
@@ -74,7 +74,7 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What Google, or somebody in its place, answered; the names of headers are in lower case."""
+    """An answer of Google, or of a proxy in front of it; the names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -102,12 +102,12 @@ class RemoteEvent:
     """An event as Google holds it, as far as it matters here.
 
     Attributes:
-        event_id: Its id.
-        etag: Its version, for `If-Match`; None only where it is cancelled, since little is promised about those.
+        event_id: Google's id of the event.
+        etag: Its version, for `If-Match`; None only where it is cancelled, because Google promises little about those.
         cancelled: Whether it is deleted (Google keeps what was deleted and calls it cancelled).
         sequence: iCalendar's revision number.
-        workspace_id: Whose it is, None where it is not ours.
-        source_key: The source that it stands for, None where it is not ours.
+        workspace_id: The workspace that it belongs to, None where it is not ours.
+        source_key: The source that it represents, None where it is not ours.
         seq: The state of the source that it shows, None where it is not ours.
         instance: Whether it is an exception of a recurring event, and not an event of its own.
         calendar: What the calendar that it is in calls itself, whatever name it was asked by; None where the event does
@@ -123,7 +123,7 @@ class RemoteEvent:
     source_key: str | None = None
     seq: int | None = None
     instance: bool = False
-    calendar: str | None = field(default=None, repr=False)  # somebody's e-mail address
+    calendar: str | None = field(default=None, repr=False)  # may be a person's e-mail address
     resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -214,13 +214,13 @@ def is_etag(value: object) -> bool:
 
 
 def _write(
-    step: Method, place: EventRef, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
+    kind: Method, place: EventRef, body: Mapping[str, Any], etag: str | None = None, *, method: str = "PUT"
 ) -> ApiRequest:
     events = _events(place.calendar_id)
     event = f"{events}/{_segment(place.event_id)}"
-    method, target = ("POST", events) if step is Method.INSERT else (method, event)
+    method, target = ("POST", events) if kind is Method.INSERT else (method, event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
-    return ApiRequest(step, method, f"{target}?{_WRITE}", headers, to_json(body), event)
+    return ApiRequest(kind, method, f"{target}?{_WRITE}", headers, to_json(body), event)
 
 
 def _event(place: EventRef) -> str:

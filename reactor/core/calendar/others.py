@@ -1,4 +1,4 @@
-"""What other hands put into our events, and how it stays there.
+"""Keeps what people and other applications put into our events.
 
 What the contract names is ours: title, description, place, times and recurrence always, colour and reminders where the
 application gives any. Everything else in an event belongs to people and to other applications: guests and their
@@ -15,7 +15,7 @@ property, that they were ours.
 from collections.abc import Mapping
 from typing import Any
 
-from reactor.core.calendar.event import GIVEN, OPTIONAL, OURS
+from reactor.core.calendar.event import GIVEN, OPTIONAL, OUR_PROPERTIES
 
 _GOOGLES = frozenset(
     {"kind", "etag", "id", "htmlLink", "created", "updated", "creator", "organizer", "iCalUID", "sequence"}
@@ -24,7 +24,7 @@ _GOOGLES = frozenset(
 _CONTRACT = frozenset({"summary", "description", "location", "start", "end", "recurrence"})
 """Fields that are always ours."""
 _USUAL: Mapping[str, Any] = {"status": "confirmed", "eventType": "default", "reminders": {"useDefault": True}}
-"""What stands in every event about which nobody has said anything else."""
+"""What Google puts into an event whose maker says nothing else."""
 _POINT = {"date": None, "dateTime": None, "timeZone": None}
 _REMOVED = {"description": None, "location": None, "recurrence": None}
 
@@ -39,7 +39,7 @@ def put_more_into(resource: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     ours = _GOOGLES | _CONTRACT | {"extendedProperties"} | _optional(resource, body)
     more = any(value != _USUAL.get(name) for name, value in resource.items() if name not in ours)
     extended = _object(resource.get("extendedProperties"))
-    return more or bool(extended.keys() - {"private"}) or bool(_object(extended.get("private")).keys() - OURS)
+    return more or bool(extended.keys() - {"private"}) or bool(_object(extended.get("private")).keys() - OUR_PROPERTIES)
 
 
 def changes(resource: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

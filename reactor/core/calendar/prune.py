@@ -1,21 +1,21 @@
-"""What a calendar holds under our name and nobody needs: what a rebuild finds, and the items that remove it.
+"""Extra events of ours in a calendar: how a rebuild finds them, and the items that remove them.
 
-*Which events.* Decided from what was listed and what is remembered. Each listed event names its source. One event may
-be the source's: the one that is remembered, and where that is not alive, the one that a write would come upon, the
-lowest of the ids that follow it. All others are duplicates: two attempts of which each believed the other lost, a copy
-made by hand, an event of a calendar that the source has left. Where the source is neither in the current state nor
-remembered, all of its events are to go. The first is left to a cancel of the source, so that whoever makes an event for
-it again meets a tombstone that is known to be ours.
+*Which events.* That is decided from what was listed and what is remembered. Each listed event names its source. One
+event may be the source's: the one that is remembered, and where that is not alive, the one that a write would come
+upon, the lowest of the ids that follow it. All others are duplicates: two attempts of which each believed the other
+lost, a copy made by hand, an event of a calendar that the source has left. Where the source is neither in the current
+state nor remembered, all of its events are to go. The first is left to a cancel of the source, so that a later write
+for the source meets a tombstone that is known to be ours.
 
-*Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events
-tell: they say which calendar they are in, and two with the same id and the same version are one event. An event that is
-listed twice counts once, in the version that was seen last, and its calendar goes by either name. To take it for
-another calendar's would make a stray of an event that is alive.
+*Two names of a calendar.* A calendar may have two (`primary` and an address), and is then listed twice. Its events show
+that: they name the calendar that they are in, and two with the same id and the same version are one event. An event
+that is listed twice counts once, in the version that was seen last, and its calendar goes by either name. To take it
+for another calendar's would remove an event that is alive.
 
 *How they are removed.* By an item of its own for each, which only a rebuild makes: a CANCEL_EVENT whose payload names
-the event and the version that was listed, and no source. So it waits for nobody, and no newer state of the source
-supersedes it. It need not know the source's memory either, since the version is its fence: whoever has written the
-event since the list was read (a source that went on to this very id) has made another version, and then the event
+the event and the version that was listed, and no source. So it waits for no other item, and no newer state of the
+source supersedes it. It need not know the source's memory either, because the version is its fence: any write to the
+event after the list was read (a source may have gone on to this very id) has made another version, and then the event
 stays. There is no second try with a version that is read later; the next rebuild looks again.
 """
 
@@ -29,8 +29,8 @@ from reactor.core.calendar import ids
 from reactor.core.calendar.messages import RemoteEvent, is_etag
 from reactor.core.payload import BadPayloadError, Cancel, Operation, parse, source_key
 
-STRAY = "stray"
-"""The field of the payload that makes it one; what is in it is ours."""
+TARGET_FIELD = "stray"
+"""The field of a payload that makes it a prune target's; only the reactor writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class PruneTarget:
     """Make the calendar not hold this version of an event.
 
     Attributes:
-        workspace_id: Whose it is.
-        calendar_id: Where it is.
-        event_id: Which it is.
+        workspace_id: The workspace.
+        calendar_id: The calendar that holds the event.
+        event_id: Google's id of the event.
         etag: The version that was listed.
         source: The key of the source that the event names; not part of the payload.
     """
@@ -57,35 +57,35 @@ class PruneTarget:
             "operation": Operation.CANCEL_EVENT.value,
             "workspaceId": self.workspace_id,
             "calendarId": self.calendar_id,
-            STRAY: {"eventId": self.event_id, "etag": self.etag},
+            TARGET_FIELD: {"eventId": self.event_id, "etag": self.etag},
         }
 
 
-def parse_stray(workspace_id: UUID, payload: Any) -> PruneTarget | None:
-    """The stray that the payload of a rebuild's child is about, None where it is about a source, or cannot be read.
+def parse_prune_target(workspace_id: UUID, payload: Any) -> PruneTarget | None:
+    """The event that a rebuild's child removes, None where the child is about a source, or its payload cannot be read.
 
     Args:
         workspace_id: The row's workspace.
         payload: The row's payload: JSON text in bytes, or decoded.
 
     Raises:
-        BadPayloadError: Somebody has changed it.
+        BadPayloadError: The payload is not as a rebuild wrote it.
     """
     if isinstance(payload, bytes):
         payload = _decoded(payload)
-    if not isinstance(payload, dict) or STRAY not in payload:
+    if not isinstance(payload, dict) or TARGET_FIELD not in payload:
         return None
-    found = payload[STRAY] if isinstance(payload[STRAY], dict) else {}
+    found = payload[TARGET_FIELD] if isinstance(payload[TARGET_FIELD], dict) else {}
     wanted = (payload.get("calendarId"), found.get("eventId"), found.get("etag"))
     match wanted:
         case (str(calendar_id), str(event_id), str(etag)) if calendar_id and event_id and is_etag(etag):
             return PruneTarget(str(workspace_id), calendar_id, event_id, etag)
-    raise BadPayloadError([f"{STRAY}: not as a rebuild made it"])
+    raise BadPayloadError([f"{TARGET_FIELD}: not as a rebuild made it"])
 
 
 def _decoded(payload: bytes) -> Any:
-    """The JSON of a payload that may be a stray's; most children's are not, and are not read twice."""
-    if STRAY.encode() not in payload:
+    """The JSON of a payload that may be a prune target's; most children's are not, and are not read twice."""
+    if TARGET_FIELD.encode() not in payload:
         return None
     try:
         return json.loads(payload)
@@ -102,7 +102,7 @@ class ListedEvent:
 
     Attributes:
         calendar_id: The name under which the calendar was listed.
-        event: The event.
+        event: The event as it was listed.
         names: All names that the calendar is known by.
     """
 
@@ -133,7 +133,7 @@ class SourceFacts:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nobody knows the source."""
+        """Whether neither the application nor the database knows the source."""
         return self.wanted is None and self.event_id is None
 
 
@@ -162,7 +162,7 @@ def _names(calendars: Sequence[tuple[str, Sequence[RemoteEvent]]]) -> list[froze
         for each in groups:
             if each[0].isdisjoint(names) and each[1].isdisjoint(versions):
                 others.append(each)
-            else:
+            else:  # a common name, or a common event: both lists are of one calendar
                 names, versions = names | each[0], versions | each[1]
         groups = [*others, (names, versions)]
     return [frozenset(names) for names, _ in groups]
@@ -171,15 +171,23 @@ def _names(calendars: Sequence[tuple[str, Sequence[RemoteEvent]]]) -> list[froze
 def plan_prune(
     workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts
 ) -> list[Cancel | PruneTarget]:
-    """What of the events of one source is to be removed."""
-    if known.is_nothing and (whole := _cancel(workspace_id, key, events[0])) is not None:
-        return [whole, *_strays(workspace_id, key, events[1:])]
+    """The removals for the events of one source: a cancel of the source, or prune targets.
+
+    Args:
+        workspace_id: The workspace.
+        key: The source that the events name.
+        events: The events, at least one.
+        known: What is known of the source.
+    """
+    if known.is_nothing and (cancelled := _cancel(workspace_id, key, events[0])) is not None:
+        return [cancelled, *_targets(workspace_id, key, events[1:])]
     kept = _kept(workspace_id, key, events, known)
     source = None if _cancel(workspace_id, key, events[0]) is None else key
-    return [*_strays(workspace_id, source, [each for each in events if each is not kept])]
+    return [*_targets(workspace_id, source, [each for each in events if each is not kept])]
 
 
 def _kept(workspace_id: str, key: str, events: Sequence[ListedEvent], known: SourceFacts) -> ListedEvent | None:
+    """The one event that may stay: the remembered one, else the one that a write of the source would meet first."""
     home = known.calendar_id or known.wanted
     if known.event_id is not None and home is not None:
         remembered = [each for each in events if each.event.event_id == known.event_id]
@@ -211,7 +219,7 @@ def _cancel(workspace_id: str, key: str, listed: ListedEvent) -> Cancel | None:
     return cancel if isinstance(cancel, Cancel) and source_key(source_type, source_id) == key else None
 
 
-def _strays(workspace_id: str, source: str | None, events: Iterable[ListedEvent]) -> list[PruneTarget]:
+def _targets(workspace_id: str, source: str | None, events: Iterable[ListedEvent]) -> list[PruneTarget]:
     return [
         PruneTarget(workspace_id, each.calendar_id, each.event.event_id, each.event.etag, source)
         for each in events

@@ -2,13 +2,13 @@
 
 Three lists of Google's:
 
-- what stands in front of every API (who are you, which project, is it paid for) gives its reason in an `ErrorInfo`, in
+- the front end of Google's APIs (who are you, which project, is it paid for) gives its reason in an `ErrorInfo`, in
   capitals: https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto;
 - older words of the same, which all APIs share: https://developers.google.com/youtube/v3/docs/core_errors;
 - Calendar's own: https://developers.google.com/workspace/calendar/api/guides/errors, and what public bug reports quote.
 
 Each word is in one set. *Whose fault* it is follows from what it is about. The project, its key and how we call Google
-are the same for everybody. An account, and what its administrator allows it, is one workspace's. What is about a
+are the same for every workspace. An account, and what its administrator allows it, is one workspace's. What is about a
 resource, or is not known, may be either.
 """
 
@@ -115,7 +115,7 @@ POLICIES: Final = frozenset(
         "RESOURCE_USAGE_RESTRICTION_VIOLATED",
     }
 )
-"""A resource, and where it may be: one workspace's, or everybody's."""
+"""A resource, and where it may be: it may concern one workspace, or all."""
 
 EVENT: Final = frozenset(
     {
@@ -131,4 +131,4 @@ EVENT: Final = frozenset(
 """This event, which the account may not change, or not so."""
 
 IN_FRONT: Final = RATES | QUOTAS | DISABLED | DEPLOYMENT | ACCOUNT | SCOPES | TOKENS | POLICIES
-"""All that is said in front of the API, before it has looked at calendar or event."""
+"""All reasons of the front end, which refuses before the API looks at calendar or event."""

@@ -1,16 +1,17 @@
-"""Make sure that an event is not there.
+"""Makes sure that an event is not in its calendar.
 
 A delete names the version that it means (`If-Match`). A version that is not known is read first: a blind delete that
 was held up on the wire would remove the event that its successor has made meanwhile. An event that shows a newer state
-of the source is left alone, and so is the event that was just written, under whatever name its calendar goes.
+of the source is left alone, and so is the event that was just written, whichever name of its calendar is used.
 
-An id leads to its successors: a next generation is only ever made where an id is a tombstone, has been removed or is
-somebody else's. So where an event that should exist does not, the next generation is looked for: an attempt that was
+An id leads to its successors: a next generation is made only where an id is a tombstone, has been removed or belongs to
+another source. So where an event that should exist does not, the next generation is looked for: an attempt that was
 never settled may have made it.
 
-What is said to be absent is believed after its calendar was seen (`reactor.core.calendar.dialogue.SeenCalendars`).
-While a calendar is not shared its events cannot be seen, and a cancel that took that for success would leave them there
-for ever. Of an event that was there a moment ago it is believed only if the calendar is seen after that was said.
+An answer that an event is absent is believed after its calendar was seen
+(`reactor.core.calendar.dialogue.SeenCalendars`). While a calendar is not shared its events cannot be seen, and a cancel
+that took that for success would leave them there for ever. For an event that was there a moment ago it is believed only
+if the calendar is seen after that answer.
 """
 
 from dataclasses import dataclass
@@ -27,17 +28,17 @@ from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
 
 _ROUNDS = 4  # the first delete, and three more after it met another version
-_GENERATIONS = 16  # nobody needs so many; a bound for answers that make no sense
+_GENERATIONS = 16  # far more than any source needs; a bound for answers that make no sense
 
 
 class RemovalResult(Enum):
-    """What became of one id."""
+    """The result of removing one id."""
 
     REMOVED = auto()
     DEAD = auto()
-    """A tombstone, or somebody else's event: there may be a next generation."""
+    """A tombstone, or another source's event: there may be a next generation."""
     NOTHING = auto()
-    """Never there, as far as Google knows."""
+    """No event ever had the id, as far as Google knows."""
     SPARED = auto()
     """It is the event that was just written: the calendar has two names, `primary` and an address."""
 
@@ -50,7 +51,7 @@ class _Home:
         work: The item, in which one calendar has one name.
         etag: The event's version, None to read it first.
         found: What was read of it.
-        over: Where nothing is left to do.
+        over: Places where nothing is left to do.
         never: Whether it never was where it is remembered.
     """
 
@@ -64,51 +65,52 @@ class _Home:
 def cancel(work: SyncIntent, payload: Cancel) -> Dialogue[Done]:
     """Remove the source's event from wherever it may be.
 
-    Where one of the calendars cannot be seen, the others are seen to, and then it ends as CALENDAR_GONE. So it does
-    where the event never was in the `primary` that it is remembered in: that was another account's then.
+    Where one of the calendars cannot be seen, the event is removed from the others, and then the cancel ends as
+    CALENDAR_GONE. It ends in the same way where the event never was in the `primary` that it is remembered in, because
+    that was another account's calendar.
     """
-    sight = SeenCalendars()
-    at_home = yield from _at_home(work, payload, sight)
+    seen = SeenCalendars()
+    at_home = yield from _at_home(work, payload, seen)
     work = at_home.work
     home = work.bound or work.place(payload.calendar_id, work.generation)
     generation = work.generation
     for place in (home, *_elsewhere(work, payload, home)):
-        if place in at_home.over or place.calendar_id in sight.unseen:
+        if place in at_home.over or place.calendar_id in seen.unseen:
             continue
         try:
             if place == home:
-                generation = yield from remove_all_generations(work, place, sight, at_home.etag, found=at_home.found)
+                generation = yield from remove_all_generations(work, place, seen, at_home.etag, found=at_home.found)
             else:
-                yield from remove_all_generations(work, place, sight)
+                yield from remove_all_generations(work, place, seen)
         except Finished as end:
             if end.outcome != NO_CALENDAR:
                 raise
-    if sight.unseen:
-        only = sight.unseen.get(payload.calendar_id) if len(sight.unseen) == 1 else None
+    if seen.unseen:
+        only = seen.unseen.get(payload.calendar_id) if len(seen.unseen) == 1 else None
         raise Finished(only or LEFT_BEHIND)
     if at_home.never and generation == work.generation:
         raise Finished(LEFT_BEHIND)
     return Done(home.event_id, home.calendar_id, generation)
 
 
-def _at_home(work: SyncIntent, payload: Cancel, sight: SeenCalendars) -> Dialogue[_Home]:
+def _at_home(work: SyncIntent, payload: Cancel, seen: SeenCalendars) -> Dialogue[_Home]:
     """Remove the bound event by its version, or find out where it is, if that is not certain."""
     bound, etag = work.bound, work.known_etag
     if bound is None or not (work.uncertain or work.of_unknown_account):
         return _Home(work, etag if bound else None)
     here = EventRef(payload.calendar_id, bound.event_id)
-    if etag and (yield from _delete(here, etag, sight)) is AnswerKind.SUCCESS:
+    if etag and (yield from _delete(here, etag, seen)) is AnswerKind.SUCCESS:
         return _Home(work, over=frozenset({here, bound}))  # a version is in one calendar only
     if work.uncertain:
-        work, found = yield from resolved(work, sight)
+        work, found = yield from resolved(work, seen)
         return _Home(work, found=found)
-    event = yield from read(bound, sight)
+    event = yield from read(bound, seen)
     return _Home(work, found=event if isinstance(event, RemoteEvent) else None, never=event is AnswerKind.MISSING)
 
 
 def _elsewhere(work: SyncIntent, payload: Cancel, home: EventRef) -> list[EventRef]:
     """The current id in every other calendar, and the id that the payload names if it is yet another one."""
-    calendars = [payload.calendar_id, *work.strays]
+    calendars = [payload.calendar_id, *work.possible_calendars]
     places = [work.place(calendar_id, work.generation) for calendar_id in calendars if calendar_id != home.calendar_id]
     if payload.google_event_id not in (None, home.event_id):
         places.append(EventRef(payload.calendar_id, str(payload.google_event_id)))
@@ -118,7 +120,7 @@ def _elsewhere(work: SyncIntent, payload: Cancel, home: EventRef) -> list[EventR
 def remove_all_generations(
     work: SyncIntent,
     place: EventRef,
-    sight: SeenCalendars,
+    seen: SeenCalendars,
     etag: str | None = None,
     *,
     found: RemoteEvent | None = None,
@@ -127,9 +129,9 @@ def remove_all_generations(
     """Remove an event, and what an attempt that was never settled may have put in its stead; never the event `spare`.
 
     Args:
-        work: For whom.
-        place: Where.
-        sight: The calendars that were seen.
+        work: The item.
+        place: The event.
+        seen: The calendars that were seen.
         etag: Its version, None to read it first.
         found: What was read of it, None to read it.
         spare: The event that was just written.
@@ -141,10 +143,12 @@ def remove_all_generations(
     highest = generation = work.generation
     for _ in range(_GENERATIONS):
         named = work.names(place, generation)
-        fate = yield from remove(work, place, sight, etag, named=named, found=found, spare=spare)
-        if fate is not RemovalResult.NOTHING:
+        result = yield from remove(work, place, seen, etag, named=named, found=found, spare=spare)
+        if result is not RemovalResult.NOTHING:
             highest = generation
-        if fate in (RemovalResult.REMOVED, RemovalResult.SPARED) or (fate is RemovalResult.NOTHING and not expected):
+        if result in (RemovalResult.REMOVED, RemovalResult.SPARED) or (
+            result is RemovalResult.NOTHING and not expected
+        ):
             return highest
         generation = work.after(place, generation)
         place, etag, found, expected = work.place(place.calendar_id, generation), None, None, False
@@ -154,7 +158,7 @@ def remove_all_generations(
 def remove(
     work: SyncIntent,
     place: EventRef,
-    sight: SeenCalendars,
+    seen: SeenCalendars,
     etag: str | None,
     *,
     named: bool = False,
@@ -164,9 +168,9 @@ def remove(
     """Remove one event, if it is this source's and shows no newer state.
 
     Args:
-        work: For whom.
-        place: Where.
-        sight: The calendars that were seen.
+        work: The item.
+        place: The event.
+        seen: The calendars that were seen.
         etag: Its version, None to read it first.
         named: Whether a binding or a payload names the event, and not only we ourselves.
         found: What was read of it, None to read it.
@@ -177,9 +181,9 @@ def remove(
     expected = etag is not None or place == work.bound
     for _ in range(_ROUNDS):
         if etag is None:
-            event = found or (yield from read(place, sight))
+            event = found or (yield from read(place, seen))
             if not isinstance(event, RemoteEvent):
-                yield from sight.confirm(place.calendar_id, anew=expected)
+                yield from seen.confirm(place.calendar_id, anew=expected)
                 return RemovalResult.DEAD if event is AnswerKind.GONE else RemovalResult.NOTHING
             if event.cancelled or event.etag is None or not work.owns(event, named=named):
                 return RemovalResult.DEAD
@@ -187,9 +191,9 @@ def remove(
                 return RemovalResult.SPARED
             stop_if_superseded(work, event)
             etag = event.etag
-        means = yield from _delete(place, etag, sight)
+        means = yield from _delete(place, etag, seen)
         if means is AnswerKind.ABSENT:
-            yield from sight.confirm(place.calendar_id, anew=True)
+            yield from seen.confirm(place.calendar_id, anew=True)
             return RemovalResult.DEAD
         if means is AnswerKind.SUCCESS:
             return RemovalResult.REMOVED
@@ -204,20 +208,20 @@ def _is_same(event: RemoteEvent, spare: RemoteEvent) -> bool:
     return event.etag == spare.etag or (event.calendar is not None and event.calendar == spare.calendar)
 
 
-def _delete(place: EventRef, etag: str, sight: SeenCalendars) -> Dialogue[AnswerKind]:
+def _delete(place: EventRef, etag: str, seen: SeenCalendars) -> Dialogue[AnswerKind]:
     """Remove a version of an event: SUCCESS, ABSENT or STALE."""
     means, answer = yield from ask(messages.delete(place, etag=etag))
     if means is AnswerKind.SUCCESS and answer.body.strip():
         raise Finished(UNREADABLE)  # Google answers a delete with nothing at all
     if means is not AnswerKind.ABSENT:
-        sight.saw(place)
+        seen.saw(place)
     return means
 
 
-def remove_stray(stray: PruneTarget) -> Dialogue[Done]:
+def remove_target(target: PruneTarget) -> Dialogue[Done]:
     """Remove an event if it still is the version that was listed; if it is not, it stays."""
-    sight = SeenCalendars()
-    means = yield from _delete(EventRef(stray.calendar_id, stray.event_id), stray.etag, sight)
+    seen = SeenCalendars()
+    means = yield from _delete(EventRef(target.calendar_id, target.event_id), target.etag, seen)
     if means is AnswerKind.ABSENT:
-        yield from sight.confirm(stray.calendar_id)
-    return Done(stray.event_id, stray.calendar_id, 0)
+        yield from seen.confirm(target.calendar_id)
+    return Done(target.event_id, target.calendar_id, 0)

@@ -1,11 +1,11 @@
-"""Many dialogues at once, in rounds: what may travel together, without any I/O.
+"""Runs many dialogues at once, in rounds: decides which requests may travel together, without any I/O.
 
-Each dialogue has at most one question open. A round is all the questions that are open; they are put into groups, each
-of which may be one batch: never two about the same event, since Google carries the parts of a batch out in any order.
+Each dialogue has at most one open question. A round is all open questions; they are put into groups, each of which may
+be one batch: never two about the same event, because Google carries the parts of a batch out in any order.
 
-What several dialogues ask of one calendar at the same time is asked once, and all of them get the reply. So a mass
-cancel that has to see the calendar before it believes that fifty events are gone looks at it once, and after what it
-judges.
+If several dialogues ask the same of one calendar at the same time, it is asked once, and all of them get the reply. So
+a mass cancel, which has to see the calendar before it believes that fifty events are gone, looks at it once, and after
+the answers that it confirms.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class DialogueRunner(Generic[T]):
-    """Some dialogues, named by their places, and how far they have come.
+    """Drives some dialogues, each named by its place in the list.
 
     Args:
         dialogues: The dialogues, not begun yet.
-        ended: Told the place of a dialogue and what came of it, as soon as it has ended.
+        ended: Called with the place and the outcome of a dialogue, as soon as it has ended.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DialogueRunner(Generic[T]):
 
     @property
     def results(self) -> list[T | Retry | Dead]:
-        """What came of the dialogues, in their order; only when all are over."""
+        """The outcomes of the dialogues, in their order; only when all are over."""
         return [self._results[place] for place in range(len(self._dialogues))]
 
     @property
@@ -79,7 +79,7 @@ class DialogueRunner(Generic[T]):
         return groups
 
     def answer(self, place: int, reply: Reply) -> None:
-        """Hand a dialogue the reply to its question, and everybody who asked the same."""
+        """Give a reply to the dialogue that asked, and to all that asked the same."""
         askers = self.askers(place)
         self._same.pop(place, None)
         for each in askers:
@@ -106,7 +106,7 @@ class DialogueRunner(Generic[T]):
         once: dict[int, Send] = {}
         for place, ask in ready.items():
             target = ask.request.target
-            if ask.request.step is Method.LIST and first.setdefault(target, place) != place:
+            if ask.request.api_method is Method.LIST and first.setdefault(target, place) != place:
                 self._same.setdefault(first[target], []).append(place)
             else:
                 once[place] = ask

@@ -7,7 +7,7 @@ The endpoint answers as RFC 6749 says (https://www.rfc-editor.org/rfc/rfc6749#se
   connect again;
 - the *deployment's* (client id and secret): every workspace would meet the same, so all are held and no connection is
   marked. One wrong secret must not disconnect a thousand workspaces;
-- *nobody's for sure* (a refresh token of another OAuth client: the one token is old, or our client's id is wrong): the
+- *not certain* (a refresh token of another OAuth client: the one token is old, or our client's id is wrong): the
   workspace is held, and no connection is marked. If it is the id, each workspace finds out for itself;
 - the *endpoint's* (5xx, busy, a proxy's page): try again.
 
@@ -49,7 +49,7 @@ class GrantType(Enum):
     """How a workspace gave its consent."""
 
     USER = auto()
-    """A person's refresh token."""
+    """A person consented; the workspace has a refresh token."""
     DELEGATION = auto()
     """A service account that acts for a user of its domain."""
     SERVICE_ACCOUNT = auto()
@@ -89,7 +89,7 @@ def _deployment(reason: str) -> Retry:
     return Retry(reason, counts=False, scope=Scope.ALL)
 
 
-def _held(reason: str) -> Retry:
+def _workspace(reason: str) -> Retry:
     return Retry(reason, counts=False, scope=Scope.LANE)
 
 
@@ -105,7 +105,9 @@ BROKEN: Final = _endpoint("the token endpoint's answer cannot be read")
 UNKNOWN: Final = Retry("Google refused a token for a reason that is not known", counts=True, scope=Scope.LANE)
 NO_THREAD: Final = Retry("no worker thread became free to fetch a token", counts=False, scope=Scope.LANE)
 
-OTHERS_TOKEN: Final = _held("the refresh token is another OAuth client's; connect again, or check GOOGLE_CLIENT_ID")
+OTHERS_TOKEN: Final = _workspace(
+    "the refresh token is another OAuth client's; connect again, or check GOOGLE_CLIENT_ID"
+)
 
 _USER: Final[dict[str, Retry | Dead]] = {
     "invalid_grant": _person("the refresh token was revoked or has expired"),
@@ -140,8 +142,8 @@ _NO_SUBJECT: Final = _person("the user to act for does not exist; check the subj
 _NOT_DELEGATED: Final = _person(
     "the service account may not act for this user; an administrator grants domain-wide delegation for calendar.events"
 )
-_CLOCK: Final = _held("Google does not accept the date of the signed assertion; set this machine's clock")
-_ASSERTION: Final = _held("Google does not accept the signed assertion; check GOOGLE_TOKEN_URI")
+_CLOCK: Final = _workspace("Google does not accept the date of the signed assertion; set this machine's clock")
+_ASSERTION: Final = _workspace("Google does not accept the signed assertion; check GOOGLE_TOKEN_URI")
 
 DESCRIBED: Final[tuple[tuple[str, Retry | Dead], ...]] = (
     ("Invalid JWT Signature", _KEY),
@@ -170,7 +172,7 @@ _SERVICE_ACCOUNT: Final = _USER | {
     "redirect_uri_mismatch": _ASSERTION,
     "origin_mismatch": _ASSERTION,
     "disallowed_useragent": _ASSERTION,
-    "invalid_scope": _held("Google does not accept the requested scope"),
+    "invalid_scope": _workspace("Google does not accept the requested scope"),
 }
 _REFUSALS: Final = {
     GrantType.USER: _USER,

@@ -1,4 +1,4 @@
-"""Make the calendar hold an event, once, in the state that is wanted.
+"""Makes the calendar hold an event, once, in the state that is wanted.
 
 Why it is written as it is. A request can be lost, carried out with its answer lost, or carried out much later than its
 sender believes, after its successor's. So every write carries its own fence: an insert carries our id, which Google
@@ -14,8 +14,8 @@ methods of `_Writing` are the states; to go to another state is to `yield from` 
       └─next generation┴──────────────────┘ refused
 
 A tombstone is revived only where we made it or were asked to (`SyncIntent.may_revive`): what a person deleted stays
-deleted. Before that the next generation is looked for, since an attempt that was never settled may have gone on to it:
-reviving the older one beside it would make the event exist twice.
+deleted. Before that the next generation is looked for, because an attempt that was never settled may have gone on to
+it: reviving the older one beside it would make the event exist twice.
 
 A move writes the event in the new calendar and then removes it from the old one. If it breaks off in between, the next
 attempt meets its own insert and goes on. Recreating removes first and then writes, which is its meaning.
@@ -23,7 +23,7 @@ attempt meets its own insert and goes on. Recreating removes first and then writ
 Whether another name is another calendar is found out first (`reactor.core.calendar.naming`), and at the cheapest by an
 update: a version is in one calendar only.
 
-An event that was read may hold what other hands put into it. Then only our fields are changed
+An event that was read may hold what people and other applications put into it. Then we change only our fields
 (`reactor.core.calendar.others`).
 """
 
@@ -62,11 +62,11 @@ class WrittenEvent:
     """The event after it was written.
 
     Attributes:
-        place: Where, by the payload's name of the calendar.
+        place: The event, by the payload's name of the calendar.
         generation: The generation of its id.
-        event: What was answered.
-        etag: Its version.
-        shared: Whether it holds what other hands put into it.
+        event: The event as Google answered it.
+        etag: The event's version after the write.
+        shared: Whether it holds what people or other applications put into it.
         anew: Whether it was made where it should have been, and never was: the account is another one.
     """
 
@@ -80,43 +80,43 @@ class WrittenEvent:
 
 def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
     """Write the source's event, and remove it from where it should not be any more."""
-    sight = SeenCalendars()
+    seen = SeenCalendars()
     unknown = work.of_unknown_account
     written: WrittenEvent | None = None
     found: RemoteEvent | None = None
     if work.uncertain:
         if work.known_etag and not work.recreate:
-            written = yield from _Writing(work, payload, sight).under_another_name(work.known_etag)
+            written = yield from _Writing(work, payload, seen).under_another_name(work.known_etag)
         if written is not None:
             work = renamed(work)
         else:
-            work, found = yield from resolved(work, sight)
+            work, found = yield from resolved(work, seen)
     if work.bound and work.remakes:
-        yield from remove_all_generations(work, work.bound, sight, work.known_etag)
+        yield from remove_all_generations(work, work.bound, seen, work.known_etag)
     if written is None:
-        written = yield from _Writing(work, payload, sight, unknown=unknown).start(found)
+        written = yield from _Writing(work, payload, seen, unknown=unknown).start(found)
     try:
-        unseen = yield from _clear_leftovers(work, payload, written, sight)
+        unseen = yield from _clear_leftovers(work, payload, written, seen)
     except Finished as end:
         if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
-            yield from remove(work, written.place, sight, written.etag)
+            yield from remove(work, written.place, seen, written.etag)
         raise
     return _done(work, payload, written, unseen)
 
 
 def _clear_leftovers(
-    work: SyncIntent, payload: Upsert, written: WrittenEvent, sight: SeenCalendars
+    work: SyncIntent, payload: Upsert, written: WrittenEvent, seen: SeenCalendars
 ) -> Dialogue[list[str]]:
     """Remove the event from other calendars; return those that cannot be seen."""
     unseen: list[str] = []
     for place, etag in _leftovers(work, payload):
         try:
-            if place.calendar_id not in sight.unseen:
-                yield from remove_all_generations(work, place, sight, etag, spare=written.event)
+            if place.calendar_id not in seen.unseen:
+                yield from remove_all_generations(work, place, seen, etag, spare=written.event)
         except Finished as end:
             if end.outcome != NO_CALENDAR:
                 raise
-        if place.calendar_id in sight.unseen:
+        if place.calendar_id in seen.unseen:
             unseen.append(place.calendar_id)
     return unseen
 
@@ -126,32 +126,32 @@ def _leftovers(work: SyncIntent, payload: Upsert) -> list[tuple[EventRef, str | 
     places: dict[EventRef, str | None] = {}
     if work.bound and work.moves:
         places[work.bound] = work.known_etag
-    for calendar_id in work.strays:
+    for calendar_id in work.possible_calendars:
         if calendar_id != payload.calendar_id:
             places.setdefault(work.place(calendar_id, work.generation), None)
     return list(places.items())
 
 
 def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list[str]) -> Done:
-    """What came of it, where the event is written.
+    """The outcome after the event was written.
 
     An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
-    calendar is shared again. Only where `primary` became another account's there is nothing to wait for: that is said,
-    once. And an attempt that was never settled has, most likely, left nothing: it is looked for again with the next
-    state. It is looked for from the generation on that it had, so the generation stays; an id that is not that one's is
-    looked for only while it is the one that is remembered.
+    calendar is shared again. Only where `primary` became another account's there is nothing to wait for; a note says
+    so, once. And an attempt that was never settled has, most likely, left nothing: the next state looks for it again.
+    It looks from the generation on that the attempt had, so the generation stays; another id is looked for only while
+    it is the remembered one.
     """
     place, bound = written.place, work.bound_calendar_id
     left = work.moves and bound in unseen
     another = left and payload.calendar_id == PRIMARY and may_be_primary(str(bound))
-    strays = tuple(name for name in unseen if not (another and name == bound))
+    possible = tuple(name for name in unseen if not (another and name == bound))
     done = Done(
         place.event_id,
         own_name(place.calendar_id, written.event.calendar),
-        work.generation if strays else written.generation,
+        work.generation if possible else written.generation,
         None if written.shared else written.etag,
-        strays=strays,
-        note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if strays else "",
+        possible_calendars=possible,
+        note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if possible else "",
     )
     if not left or another:
         return done
@@ -161,19 +161,19 @@ def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list
 
 
 class _Writing:
-    """One write of an event, and what was learnt on the way.
+    """One write of an event: the requests that it takes, and what their answers have shown so far.
 
     Args:
-        work: For whom.
-        payload: What is wanted.
-        sight: The calendars that were seen.
+        work: The item.
+        payload: The event that is wanted.
+        seen: The calendars that were seen.
         unknown: Whether the event that is remembered may be in another account's `primary`.
     """
 
-    def __init__(self, work: SyncIntent, payload: Upsert, sight: SeenCalendars, *, unknown: bool = False) -> None:
+    def __init__(self, work: SyncIntent, payload: Upsert, seen: SeenCalendars, *, unknown: bool = False) -> None:
         self._work = work
         self._payload = payload
-        self._sight = sight
+        self._seen = seen
         self._unknown = unknown
         self._generation = work.generation
         self._place = work.place(payload.calendar_id, work.generation)
@@ -220,7 +220,7 @@ class _Writing:
         if means is AnswerKind.SUCCESS:
             return self._written(answer, anew=anew)
         self._taken = True
-        self._sight.saw(self._place)
+        self._seen.saw(self._place)
         return (yield from self._look())
 
     def _look(self, pause: float = 0.0) -> Dialogue[WrittenEvent]:
@@ -232,9 +232,9 @@ class _Writing:
         return (yield from self._miss())
 
     def _miss(self) -> Dialogue[WrittenEvent]:
-        """No such event, says Google. Where there must have been one it is asked again, a little later.
+        """Google says that there is no such event. Where there must have been one we ask again, a little later.
 
-        Where that may be for want of the account that it is in, an insert tells: what was deleted keeps its id taken.
+        If the event may be in another account's calendar, an insert shows it: what was deleted keeps its id taken.
         """
         if self._misses == 0 and (self._bound or self._taken):
             self._misses += 1
@@ -242,13 +242,13 @@ class _Writing:
         if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
             return (yield from self._lost())
         if self._bound:
-            yield from self._sight.confirm(self._place.calendar_id, anew=True)
+            yield from self._seen.confirm(self._place.calendar_id, anew=True)
             if not (self._work.may_revive or self._unknown):
                 raise Finished(EVENT_GONE)
         return (yield from self._insert(self._generation))
 
     def _meet(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
-        """Decide by what Google holds."""
+        """Go on from the event that Google holds."""
         named = self._work.names(self._place, self._generation)
         if not self._work.owns(found, named=named):
             return (yield from self._insert(self._following()))
@@ -291,7 +291,7 @@ class _Writing:
         return (yield from self._overtaken(means, answer))
 
     def _overtaken(self, means: AnswerKind, answer: Response) -> Dialogue[WrittenEvent]:
-        """The event is not what we took it for: another version, deleted, or further on in its sequence."""
+        """The event has changed since we read it: another version, deleted, or another sequence number."""
         if means is AnswerKind.BAD_SEQUENCE:
             if self._resequenced:
                 raise Finished(quoting(BAD_REQUEST, answer))
@@ -303,8 +303,8 @@ class _Writing:
         return (yield from self._look())
 
     def _lost(self) -> Dialogue[WrittenEvent]:
-        """The id is of no use any more."""
-        yield from self._sight.confirm(self._place.calendar_id)
+        """Go on to the next id, because this one cannot be used any more."""
+        yield from self._seen.confirm(self._place.calendar_id)
         if not self._work.may_revive:
             raise Finished(EVENT_GONE)
         return (yield from self._insert(self._following()))
@@ -316,7 +316,7 @@ class _Writing:
         self._reads += 1
         if self._reads > _READS:
             raise Finished(CHANGING)
-        return (yield from read(place, self._sight, pause=pause, whole=True))
+        return (yield from read(place, self._seen, pause=pause, whole=True))
 
     def _body(self, sequence: int = 0) -> dict[str, object]:
         """The event's body; `sequence` is left to Google until it insists on the one that it has."""

@@ -1,4 +1,4 @@
-"""What an exchange with Google has to know about the item that it is for."""
+"""What a dialogue with Google has to know about its item."""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +25,8 @@ class SyncIntent:
         reopen: Whether the event may be brought back, also if a person removed it: for a rebuild, and where a cancel
             or a recreate of this source may have reached Google without being settled.
         recreate: Whether the bound event is to be removed and made anew under its next id. A move does that anyway.
-        strays: The calendars that attempts which were never settled were for; they may have left the event there.
+        possible_calendars: Calendars in which the event may be too: attempts whose outcome was never settled were for
+            them.
         repairs: Whether a newer state in the calendar is no reason to stand back. True for children of a rebuild: any
             newer open row would have been claimed first, so a newer state in the calendar has no row behind it (a
             restored backup).
@@ -42,7 +43,7 @@ class SyncIntent:
     cancelled: bool = False
     reopen: bool = False
     recreate: bool = False
-    strays: tuple[str, ...] = field(default=(), repr=False)
+    possible_calendars: tuple[str, ...] = field(default=(), repr=False)
     repairs: bool = False
 
     @property
@@ -82,13 +83,13 @@ class SyncIntent:
 
     @property
     def may_revive(self) -> bool:
-        """Whether a deleted event may come back, since it may be that we deleted it ourselves.
+        """Whether a deleted event may come back, because we may have deleted it ourselves.
 
         A tombstone in a calendar that the event moves to was left there by an earlier move; one in the calendar where
         the event should be may have been made by a move that was never settled.
         """
         home = self.bound_calendar_id or self.payload.calendar_id
-        unsettled_move = any(calendar_id != home for calendar_id in self.strays)
+        unsettled_move = any(calendar_id != home for calendar_id in self.possible_calendars)
         return self.cancelled or self.reopen or self.recreate or self.moves or unsettled_move
 
     def place(self, calendar_id: str, generation: int) -> EventRef:
@@ -113,7 +114,7 @@ class SyncIntent:
         That is the memory, a binding or a payload that names it, or an attempt that was for its calendar.
         """
         counted = place == self.place(place.calendar_id, generation)
-        return not counted or place == self.bound or place.calendar_id in self.strays
+        return not counted or place == self.bound or place.calendar_id in self.possible_calendars
 
     def owns(self, found: RemoteEvent, *, named: bool) -> bool:
         """Whether an event is this source's.

@@ -29,7 +29,7 @@ Permit = int
 
 
 class BreakerState(Enum):
-    """Where the breaker stands."""
+    """The state of a circuit breaker; the module's head draws the transitions."""
 
     CLOSED = auto()
     OPEN = auto()
@@ -61,7 +61,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """Where it stands. OPEN lasts until somebody takes the probe, even when the pause is over."""
+        """The state. OPEN lasts until a caller takes the probe, even when the pause is over."""
         return self._state
 
     def ready_at(self, now: float) -> float:

@@ -1,32 +1,34 @@
-"""Did anything else get through? Tells an item that Google cannot digest from an outage.
+"""Tells an item that Google cannot process from an outage: were other requests answered meanwhile?
 
-A 500 and a request without an answer look the same for both. What tells them apart is all the rest: in an outage
-nothing gets through, and beside a bad item everything does. Breakers cannot tell. One replica of several, or one with a
-single item, sees too few failures to open one, and would charge the item for the outage. And the breaker of a lane
-opens for a single bad item, which could then never be charged.
+A 500 and a request without an answer look the same in both cases. The other requests tell the cases apart: in an outage
+none is answered, and beside a bad item all are. Breakers cannot tell. One replica of several, or one with a single
+item, sees too few failures to open one, and would charge the item for the outage. And the breaker of a lane opens for a
+single bad item, which could then never be charged.
 
 So a failure that may be an outage costs an item an attempt only with evidence against the item: between its previous
 failure and the moment when its request left, another item's request was answered. Then the other side was up again, as
 far as one can know, and the item was tried again and failed again. What fails for a whole workspace (its token cannot
 be had) needs the answer of another workspace.
 
-- *An outage costs nothing*, however few items there are. The first failure of an item is free, and then nobody is
-  answered until the outage is over. Where it comes and goes, an item that fails on both sides of somebody's answer is
-  charged once for it.
+- *An outage costs nothing*, however few items there are. The first failure of an item is free, and then no request is
+  answered until the outage is over. In an outage that comes and goes, an item that fails before and after the answer to
+  another one is charged once for it.
 - *Nor does it over restarts and replicas.* A failure that this process has not seen is no previous failure: each
   process has a first one that is free. A restart, or a replica more, can only charge less.
-- *A bad item ends.* Beside others that fare well each of its failures but the first is charged, so it is a dead letter
+- *A bad item ends.* Beside others that succeed each of its failures but the first is charged, so it is a dead letter
   after one failure more than it has attempts, for each process that tries it. Breakers only make it slower.
-- *It does not keep its neighbours waiting.* Its lane's breaker opens for it, and then one item at a time is tried. An
-  item that failed is due a second later at least, and one that was given back to make room for it is due at once. So at
-  the next opening every neighbour that waits comes before it, and the first that is answered closes the breaker.
+- *A bad item does not keep its neighbours waiting.* Its lane's breaker opens for it, and then one item at a time is
+  tried. An item that failed is due a second later at least, and one that was given back to make room for it is due at
+  once. So at the next opening every neighbour that waits comes before it, and the first that is answered closes the
+  breaker.
 - *Where nothing else is ever tried* there is no evidence, and the item is tried once a minute, for nothing. Its age
   decides nothing: it may have waited for days before its first attempt, and then meet an outage of a minute.
 
-Memory is bounded. Of the answers only the last one is kept, and the last one of anybody else than that one's item, and
-workspace: these two answer the question for every item. Failures are kept for as many items as `CAPACITY`; what is
-forgotten is free once more. The question is asked when the request leaves (`Ready.answered`), since answers that come
-while it is under way do not count: it may have met the end of the outage that they come after.
+Memory is bounded. Of the answers we keep the last one, and the last one that was for another item, or another
+workspace, than that one: these answer the question for every item. Failures are kept for as many items as `CAPACITY`;
+what is forgotten is free once more. The question is asked when the request leaves (`QueuedItem.answered`), because
+answers that come while the request is under way do not count: it may have met the end of the outage that they come
+after.
 """
 
 from collections import OrderedDict
@@ -42,22 +44,22 @@ CAPACITY = 20_000
 
 
 class Answered(IntEnum):
-    """Who got an answer since an item failed; each includes those before it."""
+    """Which requests were answered since an item failed; each value includes those before it."""
 
-    NOBODY = 0
-    """Nobody, or the item has not failed in this process."""
+    NONE = 0
+    """No request was answered, or the item has not failed in this process."""
     NEIGHBOUR = 1
-    """Another item of its workspace."""
+    """A request of another item of the same workspace was answered."""
     WORKSPACE = 2
-    """An item of another workspace."""
+    """A request of another workspace was answered."""
 
     def suffices(self, scope: Scope) -> bool:
-        """Whether a failure that holds back so much is the item's own."""
+        """Whether a failure of this scope is the item's own fault."""
         return self >= (Answered.NEIGHBOUR if scope is Scope.ITEM else Answered.WORKSPACE)
 
 
 class _Latest:
-    """When somebody was answered last, and when somebody else was."""
+    """When a request was answered last, for which item (or workspace), and when last for another one."""
 
     def __init__(self) -> None:
         self._who: UUID | None = None
@@ -69,12 +71,12 @@ class _Latest:
         self._at = at
 
     def but(self, who: UUID) -> int:
-        """When somebody else than this one was answered last; 0 for never."""
+        """When another one than this was answered last; 0 for never."""
         return self._others_at if who == self._who else self._at
 
 
-class Evidence:
-    """What the process has seen of failures and answers, in the order in which it saw them.
+class AnswerHistory:
+    """The failures and answers that this process has seen, in their order.
 
     Args:
         capacity: Items whose failure is remembered, the latest.
@@ -91,19 +93,19 @@ class Evidence:
         return len(self._failed)
 
     def since_failure(self, item: Item) -> Answered:
-        """Who got an answer since the item failed last; to be asked when it is sent."""
+        """Which requests were answered since the item failed last; call it when the item is sent."""
         failed = self._failed.get(item.id) if self._failed else None  # nearly always empty, and a UUID is slow to hash
         if failed is None:
-            return Answered.NOBODY
+            return Answered.NONE
         if self._workspaces.but(item.workspace_id) > failed:
             return Answered.WORKSPACE
-        return Answered.NEIGHBOUR if self._items.but(item.id) > failed else Answered.NOBODY
+        return Answered.NEIGHBOUR if self._items.but(item.id) > failed else Answered.NONE
 
     def take_in(self, item: Item, outcome: Outcome) -> None:
-        """Take in what a request came to for an item.
+        """Note the outcome of a request for an item.
 
         A retry that is no outage and holds back more than the item may repeat what is remembered: it proves nothing.
-        Nor does what died without a question.
+        Neither does an item that died before a request was sent.
         """
         if not isinstance(outcome, Retry):
             if self._failed:

@@ -2,8 +2,8 @@
 
 NOTIFY takes a lock that all notifying commits of a database queue for, so an application that notifies on every insert
 loses two thirds of its commits under load. The gate keeps NOTIFY for the moment when it is needed: when we sleep. It is
-one advisory lock, *G*. A writer's insert tries to share it. If it can, nobody sleeps and nothing has to be said; it
-holds its share to the end of its transaction. If it cannot, somebody sleeps, and it notifies.
+one advisory lock, *G*. A writer's insert tries to share it. If it can, no replica sleeps and it need not notify; it
+keeps its share of G to the end of its transaction. If it cannot, a replica sleeps, and the writer notifies.
 
     DEAF      there is no session to listen on: look now and then                 connected → AWAKE
     AWAKE     look, and look again every few ms                                   nothing, and calls allowed → HUNGRY
@@ -16,7 +16,7 @@ holds its share to the end of its transaction. If it cannot, somebody sleeps, an
     FULL      no capacity to claim with: sleep; writers keep silent               a slot is freed → AWAKE
 
 Out of every state a lost session leads to DEAF, and a look without capacity to FULL; a look that claimed something
-leads to AWAKE, but out of ARMED only where it left something behind. Whoever leaves ARMED gives G back.
+leads to AWAKE, but out of ARMED only where it left something behind. A replica that leaves ARMED gives G back.
 
 Why nothing is missed. ARMED means that G was granted exclusively: every writer that shared it, and so kept silent, has
 ended, and every later one fails its try and notifies us. A row committed in silence is therefore visible to the look
@@ -30,19 +30,19 @@ grant would be three of the six questions that a wake asks the database (`python
 They buy silence for the writers of the next milliseconds, and where rows come now and then there are none. A second
 call before the look is done is a sign of such writers.
 
-Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
+Why a peer's arming is good enough. While a peer has G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
-we notice when we see to it: after `watch`, then after twice as long, up to `watch_cap` where nobody calls. So where
-rows come now and then a killed peer is missed within a second or two. After a long silence that may take some seconds,
-in which writers call nobody, unless a replica starts meanwhile. That is the price of asking little: to see to the peer
+we notice when we see to it: after `watch`, then after twice as long, up to `watch_cap` while no call comes. So where
+rows come now and then we notice a killed peer within a second or two. After a long silence that may take some seconds,
+in which no writer notifies, unless a replica starts meanwhile. That is the price of asking little: to see to the peer
 each second was more than half of all that an idle replica asked (`python -m benchmarks idle`).
 
 Why a watcher polls less. The slow poll is for rows that no writer calls for, and the armed peer polls for them.
 
-Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once, since
-their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without a token
-we give G back, stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once; where many
-writers are at work, the bucket is soon empty, and the next sleep has to wait for it to fill.
+Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once,
+because their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without
+a token we give G back, stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once;
+where many writers are at work, the bucket is soon empty, and the next sleep has to wait for it to fill.
 
 Why asking waits, and why only shortly. With writers that overlap for ever a mere try would never be granted; a request
 that queues makes newcomers fail their try (so they notify) and is granted when those at work have ended. But a session
@@ -57,7 +57,7 @@ from enum import Enum, auto
 
 
 class GateState(Enum):
-    """Where the gate is; the module's head tells what each means."""
+    """The state of the gate; the module's head says what each means."""
 
     DEAF = auto()
     AWAKE = auto()
@@ -68,24 +68,24 @@ class GateState(Enum):
 
 
 class LookResult(Enum):
-    """What a look came to."""
+    """The result of a look at the outbox."""
 
     WORK = auto()
     """Something was claimed; there may be more."""
     NOTHING = auto()
-    """Everything was looked at and nothing was to be had."""
+    """We looked at everything that we could claim, and nothing was due."""
     BUSY = auto()
-    """A peer was claiming: this was not a look."""
+    """A peer was claiming, so this look saw nothing."""
     FULL = auto()
     """There was no capacity to claim with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look came to.
+    """A look at the outbox.
 
     Attributes:
-        found: The result.
+        found: What the look found.
         due_in: Seconds until the next row becomes due, as far as the look could tell.
         left_behind: Whether due rows were left: for others (with `LookResult.FULL`), or for the next look
             (`LookResult.WORK`).
@@ -97,13 +97,13 @@ class Look:
 
 
 class LockAttempt(Enum):
-    """What became of asking for G."""
+    """The answer to a request for G."""
 
     GRANTED = auto()
     WRITER = auto()
-    """A writer that kept silent is still at work."""
+    """Refused: a writer that did not notify is still in its transaction."""
     PEER = auto()
-    """Another replica is armed."""
+    """Refused: another replica is armed."""
 
 
 class GateAction(Enum):
@@ -113,7 +113,7 @@ class GateAction(Enum):
     ASK = auto()
     """Ask for G, waiting for at most `Timings.ask` seconds; report with `asked`."""
     SEE_PEER = auto()
-    """See whether a peer holds G; report with `saw_peer`."""
+    """See whether a peer has G; report with `saw_peer`."""
     RELEASE = auto()
     ANNOUNCE = auto()
     """Notify the others: here are due rows that we cannot take."""
@@ -167,7 +167,7 @@ class Gate:
     Ask `next` what to do, do it, report it; report what happens (`notified`, `freed`, ...) when it happens.
 
     Args:
-        timings: The durations.
+        timings: The durations that the gate waits.
         jitter: Returns a random number from 0 to 1; spreads replicas' polls over time.
     """
 
@@ -175,8 +175,8 @@ class Gate:
         self._timings = timings
         self._jitter = jitter
         self.state = GateState.DEAF
-        self.holds = False
-        """Whether G is, or may be, ours."""
+        self.has_lock = False
+        """Whether we have G, or may have it."""
         self._look_at = -math.inf
         self._ask_at = -math.inf
         self._retry = timings.retry
@@ -195,7 +195,7 @@ class Gate:
         return step
 
     def _next(self, now: float) -> GateStep:
-        if self.holds and self.state is not GateState.ARMED:
+        if self.has_lock and self.state is not GateState.ARMED:
             return GateStep(GateAction.RELEASE)
         if self._announce_wanted and self.state is not GateState.DEAF and now >= self._announce_at:
             return GateStep(GateAction.ANNOUNCE)
@@ -210,7 +210,7 @@ class Gate:
         return GateStep(GateAction.SLEEP, self._look_at)
 
     def looked(self, look: Look, now: float) -> None:
-        """Take in what a look came to."""
+        """Note the result of a look."""
         match look.found:
             case LookResult.WORK:
                 if look.left_behind or self.state is not GateState.ARMED:
@@ -244,8 +244,8 @@ class Gate:
                 self._look_at = min(due_at, self._next_poll(now))
 
     def asked(self, answer: LockAttempt, now: float) -> None:
-        """Take in what became of asking for G."""
-        self.holds = answer is LockAttempt.GRANTED
+        """Note the answer to a request for G."""
+        self.has_lock = answer is LockAttempt.GRANTED
         if self.state is not GateState.HUNGRY:
             return  # something woke us meanwhile; if it was granted, `next` gives it back
         match answer:
@@ -262,7 +262,7 @@ class Gate:
                 self._retry = min(2 * self._retry, self._timings.retry_cap)
 
     def saw_peer(self, *, armed: bool, now: float) -> None:
-        """Take in whether a peer holds G."""
+        """Note whether a peer has G."""
         if self.state is not GateState.WATCHING:
             return
         if armed:
@@ -282,7 +282,7 @@ class Gate:
         self._ask_at = now + self._watch_pause * (0.75 + 0.5 * self._jitter())
 
     def notified(self, now: float) -> None:
-        """A writer called."""
+        """Note that a writer has notified us."""
         self._calls = self._calls_taken(now) + 1
         self._calls_at = now
         if self.state is GateState.ARMED and self._asleep and self._may_be_called(now):
@@ -291,39 +291,39 @@ class Gate:
             self._wake(now)
 
     def freed(self, now: float) -> None:
-        """There is capacity again."""
+        """Note that there is capacity to claim again."""
         if self.state is GateState.FULL:
             self._wake(now)
         else:
             self.due(now)
 
     def due(self, at: float) -> None:
-        """Something becomes claimable then that no writer calls for: a retry, a lane that reopens."""
+        """Look at that time at the latest: no writer notifies us of a retry, or of a lane that reopens."""
         self._look_at = min(self._look_at, at)
 
     def announced(self, now: float) -> None:
-        """The others were told."""
+        """Note that the other replicas were notified."""
         self._announce_wanted = False
         self._announce_at = now + self._timings.announce
 
     def released(self) -> None:
-        """G was given back."""
-        self.holds = False
+        """Note that G was given back."""
+        self.has_lock = False
 
     def connected(self, now: float) -> None:
-        """There is a session and it listens: whatever came before that is for a look to find."""
-        self.holds = False
+        """Note that a session listens now; only a look finds the rows that came before."""
+        self.has_lock = False
         self.state = GateState.AWAKE
         self._wake(now)
 
     def disconnected(self, now: float) -> None:
-        """The session is gone, and G with it."""
-        self.holds = False
+        """Note that the session is gone, and G with it."""
+        self.has_lock = False
         self.state = GateState.DEAF
         self._look_at = now
 
     def _wake(self, now: float) -> None:
-        """Look at once; deaf, it stays so, since no call would be heard."""
+        """Look at once. A deaf gate stays deaf, because it would hear no call."""
         if self.state is not GateState.DEAF:
             self.state = GateState.AWAKE
         self._look_at = now

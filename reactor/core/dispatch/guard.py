@@ -1,11 +1,11 @@
-"""May something leave now? One guard for each workspace's lane and one for the whole process.
+"""May a request leave now? Each workspace's lane has a guard, and so has the whole process.
 
-Three things hold back, each for its own reason. The *limits* say how much may leave. The *breaker* opens when the other
-side does not answer. The *hold* is for answers that whatever comes next would meet: a rate limit, a token that cannot
-be had, a calendar that is not shared any more, a client secret that is wrong. The first such answer holds for a second,
-the next ones for 2, 4 ... 60 s or what Retry-After says.
+Three things hold requests back, each for its own reason. The *limits* say how much may leave. The *breaker* opens when
+the other side does not answer. The *hold* is a pause after an answer that the next request would get too: a rate limit,
+a token that is refused, a calendar that is not shared any more, a client secret that is wrong. The first such answer
+holds for a second, the next ones for 2, 4 ... 60 s or what Retry-After says.
 
-After a hold, and while the breaker is not closed, a guard is *suspect*: one item leaves, alone, and only its success
+After a hold, and while the breaker is not closed, a guard *needs a probe*: one item leaves, alone, and only its success
 lets others follow. So a calendar that is gone costs a dead letter a minute, not the whole workspace, and what poisons a
 batch is soon found alone.
 
@@ -15,8 +15,8 @@ calendar does not answer, must not delay the one item that tries for all. To tel
 `Ticket` with the guard's *era*, which ends with every hold and every opening of the breaker.
 
 The item that tries for the whole process may itself meet a calendar that does not answer. After a hold the next one
-tries `TRIAL` later, and the first success of any of them counts. A breaker waits for its probe: what it is about is a
-side that does not answer.
+tries `PROBE_ANSWER_SECONDS` later, and the first success of any of them counts. A breaker waits for its probe: what it
+is about is a side that does not answer.
 """
 
 import math
@@ -27,20 +27,20 @@ from uuid import UUID
 from reactor.core.backoff import HOLD_CAP, backoff
 from reactor.core.dispatch.breaker import Breaker, BreakerState, Permit
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 
-TRIAL = 2.0
+PROBE_ANSWER_SECONDS = 2.0
 """Seconds that an item which tries for all has for its answer before the next one tries. Google answers within one
 second; a request that hangs lasts ten times as long."""
 
 
 class Ticket(NamedTuple):
-    """What a request leaves with; to be handed back when it ends.
+    """What a guard gives out with a request and takes back when the request ends.
 
     Attributes:
-        permit: The breaker's.
-        era: The guard's, at that time.
-        left_at: That time.
+        permit: The breaker's permit.
+        era: The guard's era when the request left.
+        left_at: When the request left, in seconds.
     """
 
     permit: Permit
@@ -56,13 +56,13 @@ class Guard:
         limits: How much may leave.
         breaker: Whether the other side answers.
         held_until: Nothing leaves before.
-        trial: Seconds that what tries after a hold has for its answer, before the next one tries.
+        probe_answer_seconds: Seconds that the one request after a hold has for its answer, before the next one tries.
     """
 
     limits: Limits
     breaker: Breaker = field(default_factory=Breaker)
     held_until: float = -math.inf
-    trial: float = math.inf
+    probe_answer_seconds: float = math.inf
     _failures: int = 0
     _held_at: float = -math.inf
     _era: int = 0
@@ -70,13 +70,13 @@ class Guard:
     _left_at: float = -math.inf
 
     @property
-    def suspect(self) -> bool:
-        """Whether one item has to show first that it works again."""
+    def needs_probe(self) -> bool:
+        """Whether one item has to succeed first, before others may follow."""
         return self._failures > 0 or self.breaker.state is not BreakerState.CLOSED
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
+        """Requests of this guard that are under way."""
         return self.limits.in_flight
 
     def opens_at(self, now: float) -> float:
@@ -86,12 +86,13 @@ class Guard:
     def ready_at(self, now: float) -> float:
         """When the next request may leave; infinity where the end of another decides."""
         ready_at = max(self.opens_at(now), self.limits.ready_at(now))
-        return max(ready_at, self._answered_by(self._left_at)) if self.suspect and self._of_era else ready_at
+        return max(ready_at, self._answered_by(self._left_at)) if self.needs_probe and self._of_era else ready_at
 
     def closed_until(self, now: float, patience: float) -> float:
-        """Until when there is no point in having anything ready; `now` or before: there is.
+        """Until when it makes no sense to claim items; `now` or before if it does now.
 
-        A short wait for the rate is no reason, nor is the cap of requests in flight: they end any moment.
+        A short wait for the rate is no reason against it, nor is the cap of requests in flight, because one of those
+        may end at any moment.
         """
         ready_at = self.limits.ready_at(now)
         if ready_at == math.inf or ready_at <= now + patience:
@@ -99,15 +100,15 @@ class Guard:
         return max(self.opens_at(now), ready_at)
 
     def waits_for(self, ticket: Ticket, now: float) -> bool:
-        """Whether the end of a request decides, while this is suspect, when the next one may leave."""
+        """Whether the end of a request decides when the next one may leave, while the guard needs a probe."""
         return ticket.era == self._era and now < self._answered_by(ticket.left_at)
 
     def _answered_by(self, left_at: float) -> float:
-        """How long what left alone has for its answer."""
-        return left_at + self.trial if self.breaker.state is BreakerState.CLOSED else math.inf
+        """Until when a request that left alone may be answered before the next one tries."""
+        return left_at + self.probe_answer_seconds if self.breaker.state is BreakerState.CLOSED else math.inf
 
     def take(self, now: float, units: int) -> Ticket:
-        """Let a request pass; only when `ready_at` says so, and no more units than are available."""
+        """Let a request leave; only when `ready_at` says so, and no more units than are available."""
         permit = self.breaker.admit(now)
         granted = self.limits.take(now, units)
         assert permit is not None and granted == units, "asked when it was not ready"  # noqa: S101, PT018
@@ -115,19 +116,19 @@ class Guard:
         self._left_at = now
         return Ticket(permit, self._era, now)
 
-    def give(self, ticket: Ticket, now: float) -> None:
-        """Take back a request that ended without anything being learnt."""
+    def abandon(self, ticket: Ticket, now: float) -> None:
+        """Take back the ticket of a request that ended without an outcome."""
         self._release(ticket)
         self.breaker.abandon(ticket.permit, now)
 
-    def judge(self, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
-        """Take back a request that ended, and report to the breaker what it came to."""
+    def finish(self, ticket: Ticket, evidence: RequestEvidence, now: float, *, random: float) -> None:
+        """Take back the ticket of a request that ended, and report its outcome to the breaker."""
         self._release(ticket)
         was_open = self.breaker.state is BreakerState.OPEN
-        if verdict.life:
+        if evidence.answered:
             self.breaker.succeeded(ticket.permit)
-        elif verdict.outage:
-            self.breaker.failed(ticket.permit, now, random=random, retry_after=verdict.outage_after)
+        elif evidence.outage:
+            self.breaker.failed(ticket.permit, now, random=random, retry_after=evidence.outage_after)
         else:
             self.breaker.abandon(ticket.permit, now)
         if self.breaker.state is BreakerState.OPEN and not was_open:
@@ -142,7 +143,7 @@ class Guard:
         self._of_era = 0
 
     def hold(self, now: float, *, sent_at: float, random: float, after: float | None) -> None:
-        """Hold everything after an answer that everything would meet."""
+        """Let nothing leave for a while, after an answer that the next request would get too."""
         if sent_at <= self._held_at:
             return
         self._begin_era()
@@ -150,8 +151,8 @@ class Guard:
         self._failures += 1
         self.held_until = now + backoff(self._failures, random=random, cap=HOLD_CAP, retry_after=after)
 
-    def works(self, sent_at: float) -> None:
-        """Take in that a request went well; one that left before the last hold began says nothing."""
+    def record_success(self, sent_at: float) -> None:
+        """Note that a request succeeded; one that left before the last hold began says nothing."""
         if sent_at > self._held_at:
             self._failures = 0
 
@@ -164,20 +165,22 @@ class ProcessGuard(Guard):
     must not stop the others, five that fail in a row with no success in between are an outage of Google.
     """
 
-    trial: float = TRIAL
+    probe_answer_seconds: float = PROBE_ANSWER_SECONDS
     _witnesses: set[UUID] = field(default_factory=set)
 
-    def has_out(self, part: int) -> bool:
-        """Whether this part of the requests that may be under way is."""
-        return part * self.limits.in_flight >= self.limits.in_flight_cap
+    def is_loaded(self, share: float) -> bool:
+        """Whether so large a part of the requests that may be under way is under way, `share` from 0 to 1."""
+        return self.limits.in_flight >= share * self.limits.in_flight_cap
 
-    def judge_of(self, witness: UUID, ticket: Ticket, verdict: RequestEvidence, now: float, *, random: float) -> None:
-        """Take back a request of a workspace that ended, and report to the breaker what it came to."""
-        if verdict.life:
+    def finish_for(
+        self, witness: UUID, ticket: Ticket, evidence: RequestEvidence, now: float, *, random: float
+    ) -> None:
+        """Take back the ticket of a workspace's request that ended, and report its outcome to the breaker."""
+        if evidence.answered:
             self._witnesses.clear()
-        elif verdict.outage and self.breaker.state is BreakerState.CLOSED:
+        elif evidence.outage and self.breaker.state is BreakerState.CLOSED:
             if witness in self._witnesses:
                 self._release(ticket)
                 return
             self._witnesses.add(witness)
-        self.judge(ticket, verdict, now, random=random)
+        self.finish(ticket, evidence, now, random=random)

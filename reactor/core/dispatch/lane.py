@@ -1,4 +1,4 @@
-"""One workspace's lane: what is ready to be sent for it, what is under way, what holds it back."""
+"""One workspace's lane: the items that are ready to be sent, those that are in flight, and what holds the lane back."""
 
 import math
 from collections import OrderedDict, deque
@@ -15,67 +15,67 @@ from reactor.core.dispatch.limits import Limits
 from reactor.core.item import Item
 
 MAX_LANES = 4096
-"""Lanes that are kept, at about 1.5 kB each."""
+"""How many lanes a process keeps, at about 1.5 kB each."""
 
 
 @dataclass(slots=True, eq=False)
 class QueuedItem:
-    """An item that may be sent.
+    """A claimed item that waits in a lane's queue to be sent.
 
     Attributes:
         item: The item.
         work: What is wanted for it.
-        claimed_at: When it was claimed.
-        answered: Who got an answer since it failed last, known when it leaves.
+        claimed_at: When it was claimed, in seconds of the loop's clock.
+        answered: Which other requests were answered since the item failed last; set when the item leaves.
     """
 
     item: Item
     work: SyncIntent
     claimed_at: float
-    answered: Answered = Answered.NOBODY
+    answered: Answered = Answered.NONE
 
 
 class LaneStatus(StrEnum):
-    """Where a lane stands."""
+    """What holds a lane back, or whether it has work; the values are labels of a metric."""
 
     IDLE = auto()
     BUSY = auto()
     LIMITED = auto()
-    """It waits for its rate."""
+    """Its rate limit lets nothing leave now."""
     HELD = auto()
-    """It waits after an answer that whatever is sent next would meet."""
+    """It pauses after an answer that the next request would get too."""
     BROKEN = auto()
-    """Its breaker is not closed."""
+    """Its circuit breaker is not closed."""
     CONDEMNED = auto()
-    """Its token is dead, and that is being written."""
+    """Its token is dead, and the database is about to be told so."""
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """A workspace's lane.
+    """The items of one workspace that this process has in flight, and the guard of their requests.
 
     Attributes:
-        workspace_id: Whose.
-        guard: What holds it back.
-        queue: What is ready, the oldest first.
-        in_hand: Items in the queue, under way, or on their way to be settled.
-        deferred: Of these, the ones whose end waits for a lock of another session.
+        workspace_id: The workspace.
+        guard: Its limits, breaker and hold.
+        queue: The items that are ready, the oldest first.
+        in_flight_items: Items in the queue, in a request, or waiting to be settled.
+        deferred: How many of these wait to be settled until another session gives up a lock.
         condemned: The version of a token that turned out dead; until that is settled nothing is claimed.
-        in_line: Whether it stands in the line.
-        alarm_at: When it is looked at again without anything happening.
+        in_line: Whether the lane is in the line of lanes that may send.
+        alarm_at: When the lane is looked at again although nothing has happened.
     """
 
     workspace_id: UUID
     guard: Guard
     queue: deque[QueuedItem] = field(default_factory=deque)
-    in_hand: int = 0
+    in_flight_items: int = 0
     deferred: int = 0
     condemned: str | None = None
     in_line: bool = False
     alarm_at: float = math.inf
 
     def standing(self, now: float) -> LaneStatus:
-        """Where it stands, in one word: what holds it back, or whether it has work."""
+        """The lane's status: what holds it back, or whether it has work."""
         if self.condemned:
             return LaneStatus.CONDEMNED
         if self.guard.breaker.state is not BreakerState.CLOSED:
@@ -84,42 +84,42 @@ class Lane:
             return LaneStatus.HELD
         if self.queue and self.limited(now):
             return LaneStatus.LIMITED
-        return LaneStatus.BUSY if self.in_hand else LaneStatus.IDLE
+        return LaneStatus.BUSY if self.in_flight_items else LaneStatus.IDLE
 
     def limited(self, now: float) -> bool:
-        """Whether its rate lets nothing leave now; requests under way do not count, they end any moment."""
+        """Whether its rate lets nothing leave now. Its cap of requests does not count: one may end at any moment."""
         return now < self.guard.limits.ready_at(now) < math.inf
 
     def clear(self) -> None:
-        """Let go of what is in hand."""
+        """Forget the items in flight."""
         self.queue.clear()
-        self.in_hand, self.deferred, self.condemned, self.in_line = 0, 0, None, False
+        self.in_flight_items, self.deferred, self.condemned, self.in_line = 0, 0, None, False
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What goes out as one request.
+    """The items that go out as one request.
 
     Attributes:
-        lane: Whose.
-        entries: The items, never two of one source, all under the same consent.
-        sent_at: When.
-        ticket: The lane's guard's.
-        whole_ticket: The process's guard's.
+        lane: The lane of their workspace.
+        entries: The items, never two of one source, all under the same connection.
+        sent_at: When the request left.
+        ticket: What the lane's guard gave out for it.
+        process_ticket: What the process's guard gave out for it.
     """
 
     lane: Lane
     entries: list[QueuedItem]
     sent_at: float
     ticket: Ticket
-    whole_ticket: Ticket
+    process_ticket: Ticket
 
 
 def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], Answered]) -> list[QueuedItem]:
-    """Take from the queue what may travel as one: of different sources, under one consent.
+    """Take from the queue the items that may travel as one request: of different sources, under one connection.
 
-    An item that failed while somebody else was answered travels alone. Where it takes a whole request down, it is then
-    the only one in it, and what the request comes to is its own.
+    An item that failed while other requests were answered travels alone. If it makes its request fail, no other item is
+    in that request, and the failure is its own.
     """
     first = queue.popleft()
     first.answered = answered(first.item)
@@ -127,7 +127,7 @@ def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], A
     sources = {first.item.source_key}
     while queue and len(entries) < most and not first.answered:
         item = queue[0].item
-        if item.source_key in sources or item.consent.version != first.item.consent.version or answered(item):
+        if item.source_key in sources or item.connection.version != first.item.connection.version or answered(item):
             break
         sources.add(item.source_key)
         entries.append(queue.popleft())
@@ -135,11 +135,11 @@ def take_batch(queue: deque[QueuedItem], most: int, answered: Callable[[Item], A
 
 
 class LaneCache:
-    """The lanes that are known: those with items in hand, and for what they have learnt the last that had some.
+    """The lanes of this process: those with items in flight, and the most recent others, for what they have learnt.
 
     Args:
         limits: Makes the limits of a lane.
-        kept: How many are kept; the number of items in hand bounds those that cannot be dropped.
+        kept: How many lanes are kept; the number of items in flight bounds those that cannot be dropped.
     """
 
     def __init__(self, limits: Callable[[], Limits], kept: int) -> None:
@@ -154,7 +154,7 @@ class LaneCache:
         return iter(self._lanes.values())
 
     def get(self, workspace_id: UUID) -> Lane:
-        """The lane of a workspace that has items in hand."""
+        """The lane of a workspace that has items in flight."""
         return self._lanes[workspace_id]
 
     def use(self, workspace_id: UUID) -> Lane:
@@ -174,8 +174,8 @@ class LaneCache:
         dropped = []
         for _ in range(min(8, len(self._lanes) - self._kept)):
             workspace_id, lane = next(iter(self._lanes.items()))
-            # What a request came to may be settled before it has ended.
-            if lane.in_hand or lane.guard.in_flight or not lane.guard.limits.is_full(now):
+            # The outcomes of a request may be settled before the request has ended.
+            if lane.in_flight_items or lane.guard.in_flight or not lane.guard.limits.is_full(now):
                 self._lanes.move_to_end(workspace_id)
                 continue
             del self._lanes[workspace_id]

@@ -1,35 +1,38 @@
-"""Which items are sent next, together with which others, and whose are not even claimed. Values and `now` in.
+"""Decides which items are sent next, which travel together, and for which workspaces nothing is claimed.
 
-Each workspace has a *lane*: the items that are ready, and a guard. The lanes that may send stand in a *line*; who has
-sent goes to its end, so a workspace with a million items is one in the line like a workspace with one.
+Values and `now` go in, decisions come out.
+
+Each workspace has a *lane*: the items that are ready, and a guard. The lanes that may send are in a *line*; a lane that
+has sent goes to its end, so a workspace with a million items has one place in the line, like a workspace with one item.
 
 *Natural batching.* No timer waits to fill a batch. A lane with one ready item sends it at once; what becomes ready
 while requests are in flight goes together, and where there is a backlog, claims bring whole batches. One thing makes a
 lane wait with less: while more than half of the process's requests are out, a lane that has one of them waits for its
-end, since another small request would only take the place of somebody else's first one.
+end, because another small request would only take the place of another lane's first one.
 
-*What is not claimed.* An item in hand is a lock in the database and a state that cannot be superseded any more. So a
-lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what
-is in a queue that cannot leave within `PATIENCE` is *surrendered*: given back, untouched. A suspect lane keeps only the
-one item that it tries with. All items in hand together are bounded, and a quarter of that is what one lane may have.
-Where a quota rules, what may leave soon is the bound, of a lane (`LANE_AHEAD`) and of all (`AHEAD`): so the backlog
-lies in the database and not with a replica that has only a part of the quota for it, and all replicas work it off.
+*What is not claimed.* An item in flight is a lock in the database and a state that cannot be superseded any more. So a
+lane that is held, that waits for its breaker, or that has enough in its queue is *excluded* from claiming, and what is
+in a queue that cannot leave within `MAX_QUEUE_SECONDS` is *evicted*: released, untouched. A lane whose guard needs a
+probe keeps only the one item that it tries with. All items in flight together are bounded, and one lane may have a
+quarter of that. Where a quota decides, the bound is what may leave soon, of a lane (`LANE_AHEAD`) and of all (`AHEAD`):
+so the backlog stays in the database and not with a replica that has only a part of the quota for it, and all replicas
+work on it.
 
 *The quota's part* (`share`) is good until a time that is moved on again and again (core/dispatch/sharing.py). When it
 is past, nothing is claimed and nothing leaves; the next one begins with empty buckets.
 
-*What waits for a lock.* An end whose row is locked by another session is *deferred*: still in hand, with nothing left
-to do but to be written. It says nothing of Google, so a suspect guard tries with the next item beside it. It fills its
-own lane's share, and not the room of the whole, or a lock on one workspace's rows would stop all others. That alone
-would not do: many locked workspaces have a share each. So lanes with something deferred have one more `in_hand_cap` to
-divide among themselves, of which each may take a quarter of what the others leave: once they are known their sum stays
-below it, however many they are. Lanes that come later add what they have in hand when they meet their first lock. What
-is deferred beyond the second cap counts for the whole: in hand are never more than twice as many as without locks, and
-memory stays bounded.
+*What waits for a lock.* An end whose row is locked by another session is *deferred*: still in flight, and only waiting
+to be written. It says nothing about Google, so a guard that needs a probe tries with the next item meanwhile. A
+deferred end counts in the share of its own lane, and not in the room of all lanes; otherwise a lock on one workspace's
+rows would stop all others. That alone is not enough: many locked workspaces have a share each. So lanes with something
+deferred divide one more `in_flight_items_cap` among themselves, and each may take a quarter of what the others leave:
+their sum stays below it, however many they are. Lanes that come later add what they have in flight when they meet their
+first lock. What is deferred beyond the second cap counts for all lanes: never more than twice as many items are in
+flight as without locks, and memory stays bounded.
 
-*Who is told.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`.
-`reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded has an
-alarm, or items or a request in hand whose end opens it. After `clear` nothing is in hand, so it judges every lane anew.
+*Who is notified.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`. `reopened`
+says, once, that claiming may find something that it could not before. So a lane that is excluded has an alarm, or items
+or a request in flight whose end opens it. After `clear` nothing is in flight, so it looks at every lane anew.
 """
 
 import heapq
@@ -40,55 +43,55 @@ from itertools import count
 from uuid import UUID
 
 from reactor.core.calendar.work import SyncIntent
-from reactor.core.dispatch.evidence import Evidence
+from reactor.core.dispatch.evidence import AnswerHistory
 from reactor.core.dispatch.guard import ProcessGuard
 from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
 from reactor.core.dispatch.limits import Limits
-from reactor.core.dispatch.verdict import RequestEvidence
+from reactor.core.dispatch.request_evidence import RequestEvidence
 from reactor.core.item import Item
 
-PATIENCE = 1.0
-"""Seconds that an item may wait in hand for its lane: as long as a claim that another replica could have made."""
-IN_HAND = 15
-"""Claims' worth of items in hand: 3,000 for claims of 200, at about 4 kB each. A request of 50 items that takes 100 ms
-carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being settled. With 10 claims'
-worth a drain stood still when its first requests, small ones of many workspaces, came back together: 4,960 items a
-second where it is 5,270 now (python -m benchmarks drain, in turns)."""
+MAX_QUEUE_SECONDS = 1.0
+"""Seconds that a claimed item may wait for its lane; after that we release it, and another replica may claim it."""
+IN_FLIGHT_CLAIMS = 15
+"""How many claims' worth of items may be in flight: 3,000 for claims of 200, at about 4 kB each. A request of 50 items
+that takes 100 ms carries 500 a second; 5,000 a second need 500 under way, as many ready, and twice as many being
+settled. With 10 claims' worth a drain stood still when its first requests, small ones of many workspaces, came back
+together: 4,960 items a second where it is 5,270 now (python -m benchmarks drain, in turns)."""
 AHEAD = 5.0
-"""Seconds for which a replica has items in hand at most, at the rate of its quota; requests and settles included."""
+"""A replica has items in flight for at most so many seconds at the rate of its quota, requests and settles included."""
 LANE_AHEAD = 2.0
 """Seconds for which a lane has items in its queue before nothing is claimed for it."""
-SHARE = 4
-"""One lane may have this part of all items in hand."""
-CROWDED = 2
-"""With half of them under way no lane gets a second one that is not full."""
+LANE_SHARE = 0.25
+"""The part of all items in flight that one lane may have."""
+BUSY_SHARE = 0.5
+"""With this part of all requests under way no lane gets a second one that is not full."""
 
 
 class Lanes:
-    """All lanes.
+    """The lanes of all workspaces, and what may be claimed and sent for them.
 
     Args:
-        whole: The limits of the process; their cap is the number of requests in flight.
+        process: The limits of the process; their cap is the number of requests in flight.
         limits: Makes the limits of a lane.
         claim_size: Items per claim.
         parts: Items per request.
         kept: Lanes that are kept.
 
     Attributes:
-        whole: The guard of the process.
-        evidence: Which items failed, and what got through since.
-        in_hand: Items that are claimed and not settled.
-        in_hand_cap: How many may be.
+        process: The guard of the process.
+        answer_history: Which items failed, and which requests were answered since.
+        in_flight_items: Items that are claimed and not settled.
+        in_flight_items_cap: How many items may be in flight.
         quota_waits: Times that a lane with something ready had to wait for its rate.
     """
 
     def __init__(
-        self, *, whole: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
+        self, *, process: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
     ) -> None:
-        self.whole = ProcessGuard(whole)
-        self.in_hand = self._deferred = 0
+        self.process = ProcessGuard(process)
+        self.in_flight_items = self._deferred = 0
         self.quota_waits = 0
-        self.in_hand_cap = IN_HAND * claim_size
+        self.in_flight_items_cap = IN_FLIGHT_CLAIMS * claim_size
         self._claim_size = claim_size
         self._parts = parts
         self._make_limits = limits
@@ -102,10 +105,10 @@ class Lanes:
         self._deferring: dict[UUID, Lane] = {}
         self._overdrawn: set[UUID] = set()  # of them, those that have their part; computed at each look
         self._now = -math.inf
-        self._surrendered: list[QueuedItem] = []
+        self._evicted: list[QueuedItem] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._ties = count()
-        self.evidence = Evidence()
+        self.answer_history = AnswerHistory()
         self._was_full = False
         self._reopened = False
 
@@ -113,9 +116,9 @@ class Lanes:
         return iter(self._lanes)
 
     @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return self.whole.in_flight
+    def in_flight_requests(self) -> int:
+        """Requests to Google under way."""
+        return self.process.in_flight
 
     @property
     def excluded(self) -> AbstractSet[UUID]:
@@ -124,7 +127,7 @@ class Lanes:
 
     @property
     def divisor(self) -> int:
-        """Of the quotas one part in so many is ours."""
+        """We may use one part in so many of the quotas."""
         return self._divisor
 
     @property
@@ -139,7 +142,7 @@ class Lanes:
         if divisor == self._divisor and not anew:
             return
         self._divisor, self._shared_at = divisor, now
-        self.whole.limits.share(now, divisor, anew=anew)
+        self.process.limits.share(now, divisor, anew=anew)
         for lane in self._lanes:
             lane.guard.limits.share(now, divisor, anew=anew)
             self._refresh(lane, now)
@@ -167,56 +170,61 @@ class Lanes:
         return slots
 
     def _slots(self, now: float) -> int:
-        if not self.may_use(now) or self.whole.closed_until(now, PATIENCE) > now:
+        if not self.may_use(now) or self.process.closed_until(now, MAX_QUEUE_SECONDS) > now:
             return 0
-        if self.whole.suspect:
-            return int(self.in_hand == self._deferred + self._passed_over(now))
-        soon = self.whole.limits.within(AHEAD)
-        room = min(soon, self.in_hand_cap) - (self.in_hand - self._deferred) - max(0, self._deferred - self.in_hand_cap)
+        if self.process.needs_probe:
+            return int(self.in_flight_items == self._deferred + self._passed_over(now))
+        soon = self.process.limits.within(AHEAD)
+        room = (
+            min(soon, self.in_flight_items_cap)
+            - (self.in_flight_items - self._deferred)
+            - max(0, self._deferred - self.in_flight_items_cap)
+        )
         size = min(soon, self._claim_size)
+        # Claim nothing until at least half of a claim fits: many small claims cost more than one that comes later.
         return min(size, room) if 2 * room >= size else 0
 
     def _passed_over(self, now: float, lane: Lane | None = None) -> int:
-        """Items in requests for which the guard does not wait while it is suspect: the lane's, or the process's."""
+        """Items in requests for which a guard that needs a probe does not wait: the lane's guard, or the process's."""
         if lane is None:
             return sum(
-                len(each.entries) for each in self._under_way if not self.whole.waits_for(each.whole_ticket, now)
+                len(each.entries) for each in self._under_way if not self.process.waits_for(each.process_ticket, now)
             )
         own = (each for each in self._under_way if each.lane is lane and not lane.guard.waits_for(each.ticket, now))
         return sum(len(each.entries) for each in own)
 
     def claimed(self, item: Item) -> Lane:
-        """Take an item in hand; until it is settled it takes up room."""
+        """Note that an item was claimed; until it is settled it takes up room."""
         lane = self._lanes.use(item.workspace_id)
-        lane.in_hand += 1
-        self.in_hand += 1
+        lane.in_flight_items += 1
+        self.in_flight_items += 1
         for dropped in self._lanes.drop_idle(self._now):
             self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
     def add(self, lane: Lane, item: Item, work: SyncIntent, now: float) -> None:
-        """Let an item that was claimed be sent."""
+        """Put a claimed item into its lane's queue."""
         lane.queue.append(QueuedItem(item, work, now))
         if len(lane.queue) in (1, self._parts) or (lane.workspace_id not in self._excluded and self._has_enough(lane)):
             self._refresh(lane, now)
 
     def settled(self, workspace_id: UUID, now: float) -> None:
-        """One item of the workspace is not in hand any more."""
+        """Note that one item of the workspace was settled, or is lost."""
         lane = self._lanes.get(workspace_id)
-        lane.in_hand -= 1
-        self.in_hand -= 1
-        if lane.in_hand == 0:
+        lane.in_flight_items -= 1
+        self.in_flight_items -= 1
+        if lane.in_flight_items == 0:
             lane.condemned = None
         self._reopened |= bool(self._overdrawn) and workspace_id in self._overdrawn
         if workspace_id in self._excluded:
             self._refresh(lane, now)
 
     def deferred(self, workspace_id: UUID, now: float) -> None:
-        """The end of an item of the workspace waits for a lock of another session. See what may be sent after it."""
+        """Note that the end of an item waits for a lock of another session; ask `next` afterwards."""
         self._defer(workspace_id, 1, now)
 
     def resumed(self, workspace_id: UUID, now: float) -> None:
-        """A deferred end waits for no lock any more; to be followed by `settled`."""
+        """Note that a deferred end waits for no lock any more; call `settled` next."""
         self._defer(workspace_id, -1, now)
 
     def _defer(self, workspace_id: UUID, change: int, now: float) -> None:
@@ -233,29 +241,31 @@ class Lanes:
     def _divide(self) -> None:
         """See which of the lanes with something deferred have a quarter of what the others of them leave."""
         lanes = self._deferring.values()
-        left = self.in_hand_cap - sum(lane.in_hand for lane in lanes)
-        self._overdrawn = {lane.workspace_id for lane in lanes if SHARE * lane.in_hand >= left + lane.in_hand}
+        left = self.in_flight_items_cap - sum(lane.in_flight_items for lane in lanes)
+        self._overdrawn = {
+            lane.workspace_id for lane in lanes if lane.in_flight_items >= LANE_SHARE * (left + lane.in_flight_items)
+        }
 
     def clear(self) -> None:
-        """Let go of whatever is in hand: the claims are lost, and requests under way will not be heard of any more.
+        """Forget all items in flight: the claims are lost, and the requests under way will report nothing any more.
 
-        What was learnt of Google stays, and nothing else.
+        Only what was learnt about Google stays.
         """
         for batch in self._under_way:
-            batch.lane.guard.give(batch.ticket, self._now)
-            self.whole.give(batch.whole_ticket, self._now)
-        for own in (self._under_way, self._surrendered, self._waiting, self._line, self._deferring, self._overdrawn):
+            batch.lane.guard.abandon(batch.ticket, self._now)
+            self.process.abandon(batch.process_ticket, self._now)
+        for own in (self._under_way, self._evicted, self._waiting, self._line, self._deferring, self._overdrawn):
             own.clear()
-        self.in_hand = self._deferred = 0
+        self.in_flight_items = self._deferred = 0
         self._was_full = False
         for lane in self._lanes:
             lane.clear()
             self._refresh(lane, self._now)
 
     def next(self, now: float) -> Batch | None:
-        """What is to be sent now; ask until there is nothing."""
+        """The next batch to send now, None where there is none; call it until then."""
         self._now = now
-        while self._line and self.may_use(now) and self.whole.ready_at(now) <= now:
+        while self._line and self.may_use(now) and self.process.ready_at(now) <= now:
             lane = self._line.popleft()
             lane.in_line = False
             if not lane.queue:
@@ -269,7 +279,7 @@ class Lanes:
         return None
 
     def _waits(self, lane: Lane) -> bool:
-        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.whole.has_out(CROWDED)
+        return len(lane.queue) < self._parts and lane.guard.in_flight > 0 and self.process.is_loaded(BUSY_SHARE)
 
     def _stop_waiting(self, now: float) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -277,49 +287,52 @@ class Lanes:
             self._refresh(lane, now)
 
     def _take(self, lane: Lane, now: float) -> Batch:
-        most = min(self._parts, lane.guard.limits.available(now), self.whole.limits.available(now))
-        if suspect := lane.guard.suspect or self.whole.suspect:
+        most = min(self._parts, lane.guard.limits.available(now), self.process.limits.available(now))
+        if needs_probe := lane.guard.needs_probe or self.process.needs_probe:
             most = 1
-        entries = take_batch(lane.queue, most, self.evidence.since_failure)
-        batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.whole.take(now, len(entries)))
+        entries = take_batch(lane.queue, most, self.answer_history.since_failure)
+        batch = Batch(lane, entries, now, lane.guard.take(now, len(entries)), self.process.take(now, len(entries)))
         self._under_way.add(batch)
-        if suspect:
-            self._surrender(lane)
+        if needs_probe:  # we try with this one item; another replica may take the others
+            self._evict(lane)
         self._refresh(lane, now)
         return batch
 
-    def ended(self, batch: Batch, verdict: RequestEvidence, now: float, *, random: float) -> None:
-        """Take in what a request came to."""
+    def ended(self, batch: Batch, evidence: RequestEvidence, now: float, *, random: float) -> None:
+        """Note what an ended request showed."""
         if not self._is_over(batch):
             return
         lane, guard = batch.lane, batch.lane.guard
-        guard.judge(batch.ticket, verdict, now, random=random)
-        self.whole.judge_of(lane.workspace_id, batch.whole_ticket, verdict, now, random=random)
-        if verdict.throttled:
-            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=verdict.lane_after)
-        for held, side, after in ((verdict.lane, guard, verdict.lane_after), (verdict.everybody, self.whole, None)):
+        guard.finish(batch.ticket, evidence, now, random=random)
+        self.process.finish_for(lane.workspace_id, batch.process_ticket, evidence, now, random=random)
+        if evidence.throttled:
+            guard.limits.throttled(now, sent_at=batch.sent_at, retry_after=evidence.lane_after)
+        for held, side, after in (
+            (evidence.holds_lane, guard, evidence.lane_after),
+            (evidence.holds_all, self.process, None),
+        ):
             if held:
                 side.hold(now, sent_at=batch.sent_at, random=random, after=after)
-            elif verdict.life:
-                side.works(batch.sent_at)
+            elif evidence.answered:
+                side.record_success(batch.sent_at)
         self._after(lane, now)
 
     def _is_over(self, batch: Batch) -> bool:
-        """Take a request off the list; what was let go of by `clear` is not there any more, and says nothing."""
+        """Take a request off the list; False where `clear` has forgotten it, so that its outcome says nothing."""
         known = batch in self._under_way
         self._under_way.discard(batch)
         return known
 
-    def broken_off(self, batch: Batch, now: float) -> None:
-        """A request was cancelled; nobody knows what came of it."""
+    def aborted(self, batch: Batch, now: float) -> None:
+        """Note that a request was cancelled; its outcome is unknown."""
         if not self._is_over(batch):
             return
-        batch.lane.guard.give(batch.ticket, now)
-        self.whole.give(batch.whole_ticket, now)
+        batch.lane.guard.abandon(batch.ticket, now)
+        self.process.abandon(batch.process_ticket, now)
         self._after(batch.lane, now)
 
     def condemn(self, lane: Lane, version: str) -> bool:
-        """A token of the lane is dead.
+        """Note that a token of the lane is dead.
 
         Returns:
             Whether that is news; only the first item that meets it is a dead letter.
@@ -330,60 +343,60 @@ class Lanes:
         return True
 
     def tick(self, now: float) -> None:
-        """Let the lanes open whose time has come."""
+        """Reopen the lanes whose time has come."""
         self._now = now
         while self._alarms and self._alarms[0][0] <= now:
             at, _, lane = heapq.heappop(self._alarms)
             if lane.alarm_at == at:
                 lane.alarm_at = math.inf
                 self._refresh(lane, now)
-        if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
-            self.surrender_all()
+        if self.process.closed_until(now, MAX_QUEUE_SECONDS) > now + MAX_QUEUE_SECONDS:
+            self.evict_all()
 
     def alarm_at(self, now: float) -> float:
-        """When `tick` and `next` have something to do without anything happening before."""
+        """When to call `tick` and `next` if nothing happens before."""
         alarm = self._alarms[0][0] if self._alarms else math.inf
         if self._line or self._was_full:
-            whole = max(self.whole.ready_at(now), self.whole.closed_until(now, PATIENCE))
-            alarm = min(alarm, whole if whole > now else math.inf)
+            opens_at = max(self.process.ready_at(now), self.process.closed_until(now, MAX_QUEUE_SECONDS))
+            alarm = min(alarm, opens_at if opens_at > now else math.inf)
         return alarm
 
     def reopened(self, now: float) -> bool:
-        """Whether claiming may find what it could not before; says so once."""
+        """Whether a claim may find what the last one could not; True once for each change."""
         reopened = self._reopened or (self._was_full and self._slots(now) > 0)
         if reopened:
             self._reopened = self._was_full = False
         return reopened
 
-    def surrendered(self) -> list[QueuedItem]:
-        """What is to be given back, each once."""
-        surrendered, self._surrendered = self._surrendered, []
-        return surrendered
+    def evicted(self) -> list[QueuedItem]:
+        """The items to release, each once."""
+        evicted, self._evicted = self._evicted, []
+        return evicted
 
-    def surrender_all(self) -> None:
-        """Have all that was not sent given back."""
+    def evict_all(self) -> None:
+        """Evict every item that was not sent."""
         for lane in self._lanes:
-            self._surrender(lane)
+            self._evict(lane)
 
-    def _surrender(self, lane: Lane) -> None:
-        self._surrendered += lane.queue
+    def _evict(self, lane: Lane) -> None:
+        self._evicted += lane.queue
         lane.queue.clear()
 
     def _after(self, lane: Lane, now: float) -> None:
         self._waiting.pop(lane.workspace_id, None)
         self._refresh(lane, now)
-        if self._waiting and not self.whole.has_out(CROWDED):
+        if self._waiting and not self.process.is_loaded(BUSY_SHARE):
             self._stop_waiting(now)
-        if self.whole.closed_until(now, PATIENCE) > now + PATIENCE:
-            self.surrender_all()
+        if self.process.closed_until(now, MAX_QUEUE_SECONDS) > now + MAX_QUEUE_SECONDS:
+            self.evict_all()
 
     def _refresh(self, lane: Lane, now: float) -> None:
-        """Put a lane where it belongs: in the line, among the excluded, among the alarms."""
+        """Put a lane where it belongs now: in the line, among the excluded lanes, among the alarms."""
         self._now = now
         guard = lane.guard
-        closed_until = math.inf if lane.condemned else guard.closed_until(now, PATIENCE)
-        if lane.condemned or closed_until > now + PATIENCE:
-            self._surrender(lane)
+        closed_until = math.inf if lane.condemned else guard.closed_until(now, MAX_QUEUE_SECONDS)
+        if lane.condemned or closed_until > now + MAX_QUEUE_SECONDS:  # another replica may send them sooner
+            self._evict(lane)
         ready_at = max(guard.ready_at(now), closed_until) if lane.queue else closed_until
         if lane.queue and ready_at <= now and not lane.in_line:
             self._line.append(lane)
@@ -392,6 +405,8 @@ class Lanes:
             self._excluded[lane.workspace_id] = lane
         elif self._excluded.pop(lane.workspace_id, None) is not None:
             self._reopened = True
+        # Only an earlier alarm is news. The later one stays in the heap, and `tick` passes it by, because its time is
+        # not the lane's `alarm_at` any more.
         if now < ready_at < lane.alarm_at:
             lane.alarm_at = ready_at
             self.quota_waits += bool(lane.queue) and lane.limited(now)
@@ -405,7 +420,7 @@ class Lanes:
         heapq.heapify(self._alarms)
 
     def _has_enough(self, lane: Lane) -> bool:
-        if lane.guard.suspect:
-            return lane.in_hand > lane.deferred + self._passed_over(self._now, lane)
+        if lane.guard.needs_probe:
+            return lane.in_flight_items > lane.deferred + self._passed_over(self._now, lane)
         soon = min(2 * self._parts, lane.guard.limits.within(LANE_AHEAD))
-        return len(lane.queue) >= soon or SHARE * lane.in_hand >= self.in_hand_cap
+        return len(lane.queue) >= soon or lane.in_flight_items >= LANE_SHARE * self.in_flight_items_cap

@@ -16,11 +16,11 @@ closer together; half a second of that is what the 0.5 is for.
 go of what is too much, and one whose part grows waits for it to come in. A part of the burst is at least one unit, or
 nothing could leave; `LEAST_BURST` is enough for eight replicas.
 
-*The rate adapts*, because the true limit is not ours to know: quotas differ between projects, other programs spend
-the same user's, and successive writes to one calendar have a limit that is not published. A rate-limit answer halves
-the rate, down to a floor, and empties the bucket; from then on the rate climbs in a straight line and reaches
-the ceiling after `RECOVERY_SECONDS`. Ten minutes is ten windows of the quota: a limit that is really half of the
-ceiling is then met again every two and a half minutes, and three quarters of it are used on average.
+*The rate adapts*, because we cannot know the true limit: quotas differ between projects, other programs spend the same
+user's, and successive writes to one calendar have a limit that is not published. A rate-limit answer halves the rate,
+down to a floor, and empties the bucket; from then on the rate climbs in a straight line and reaches the ceiling after
+`RECOVERY_SECONDS`. Ten minutes is ten windows of the quota: a limit that is really half of the ceiling is then met
+again every two and a half minutes, and three quarters of it are used on average.
 
 *One reduction per round trip.* Fifty parts of a batch, or twenty requests in flight together, report the same
 shortage fifty or twenty times. Only a request that left after the last reduction is news about the reduced rate;
@@ -36,12 +36,12 @@ MINUTE = 60.0
 ON_THE_WAY = 0.5
 """Seconds by which requests may differ in the time that they spend on the way."""
 BURST = 50
-"""This part of a minute's quota may leave at once."""
+"""One part in so many of a minute's quota may leave at once."""
 LEAST_BURST = 8
 RECOVERY_SECONDS = 600.0
 """Seconds that the rate needs from nothing to the ceiling; half of it after one halving."""
 ROUNDING = 1e-3
-"""Units; what may be missing from a whole one, since 49.9999 must count as 50 when `ready_at` promised 50. It is a
+"""Units; what may be missing from a whole one, because 49.9999 must count as 50 when `ready_at` promised 50. It is a
 loan: the bucket goes below zero by as much, so the bound above grows by a thousandth of a unit once, not per request.
 Floats of the size of Unix time are 2.4e-7 s apart, at 160 units per second 4e-5 units."""
 
@@ -55,7 +55,7 @@ class Limits:
         ceiling: Units per second; the highest rate.
         floor: Units per second; the rate never falls below it. More than 0.
         in_flight_cap: Requests that may be under way at once; a batch is one request.
-        divisor: Ours is so small a part of burst, ceiling and floor.
+        divisor: We use one part in so many of burst, ceiling and floor.
     """
 
     burst: int
@@ -104,11 +104,11 @@ class Limits:
         return self._in_flight
 
     def share(self, now: float, divisor: int, *, anew: bool = False) -> None:
-        """Have another part of the whole.
+        """Use another part of the quota.
 
         Args:
-            now: The present.
-            divisor: The part's.
+            now: The present, in seconds.
+            divisor: Use one part in so many.
             anew: Begin with an empty bucket: what was ours before may have been used by others.
         """
         self._advance(now)
@@ -121,7 +121,7 @@ class Limits:
         return math.floor(self.capacity + self._rate * seconds)
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing of it would be lost if it were made anew at some later time."""
+        """Whether the bucket is full, so that new limits would allow no more than these."""
         self._advance(now)
         return self._units >= self.capacity
 
@@ -140,7 +140,7 @@ class Limits:
             units: How many; more than the burst can never leave at once and is taken as the burst.
 
         Returns:
-            `now` or later; infinity while the cap is reached, since only a release changes that.
+            `now` or later; infinity while the cap is reached, because only a release changes that.
         """
         now = self._advance(now)
         if self._in_flight >= self.in_flight_cap:
@@ -162,10 +162,10 @@ class Limits:
         return granted
 
     def release(self) -> None:
-        """Report that a request is no longer in flight, whatever became of it.
+        """Report that a request is no longer in flight, whatever its outcome.
 
         Raises:
-            ValueError: Nothing is in flight: somebody released twice.
+            ValueError: Nothing is in flight: a request was released twice.
         """
         if self._in_flight == 0:
             raise ValueError("more requests released than taken")

@@ -1,33 +1,35 @@
 """Which part of Google's quota a replica may use. Values and `now` in, the next step out.
 
-The replicas of a database share one quota, and each uses an equal part of it: an n-th, n being its *divisor*. What a
-replica may use it publishes, by a lock that its claims session holds in common with others: (718303, n) says "I use an
-n-th at most". So everybody can count who lives and what they use, and the server takes the lock back in the moment in
-which the session ends, as it does with the lease.
+The replicas of a database share one quota, and each uses an equal part of it: an n-th, n being its *divisor*. Each
+replica publishes what it may use, by a shared lock of its claims session: (718303, n) says "I use an n-th at most". So
+every replica can count the others and what they use, and the server frees the lock at the moment when the session ends,
+as it does with the lease.
 
     a replica comes      it publishes that it is there and uses nothing, and calls the others; each of them counts, uses
                          less, and publishes that; when what they have published leaves room, the newcomer begins
-    a replica goes       its lock goes with it; whoever counts sees fewer, and takes more
-    the same divisor     nothing is written, and nobody is asked: the count comes with a statement that is sent anyway
+    a replica goes       its lock goes with it; the others count fewer replicas, and take more
+    the same divisor     nothing is written or asked: the count comes with a statement that is sent anyway
 
-*Why they never use more than the whole.* Two rules. Whoever takes less takes it first and publishes it then. Whoever
-takes more publishes it first, *counts after that*, and begins only if the parts of all others and its own make no more
-than one; otherwise it retracts. So nobody ever uses more than the largest part that it has published. Of two who take
-more at the same time, both publish before they count, so the one that counts last sees the other: they cannot both
-overlook each other. (The gate rests on the same order, core/dispatch/gate.py: write, then look.) No step needs a lock
-that somebody has to wait for, so a replica that stops half-way holds up nobody.
+*Why they never use more than the whole.* Two rules. A replica that takes less uses less first and publishes it then. A
+replica that takes more publishes it first, *counts after that*, and begins only if the parts of all others and its own
+make no more than one; otherwise it retracts. So no replica ever uses more than the largest part that it has published.
+If two take more at the same time, both publish before they count, so the one that counts last sees the other: they
+cannot both overlook each other. (The gate rests on the same order, core/dispatch/gate.py: write, then look.) No step
+waits for a lock, so a replica that stops half-way delays no other.
 
 *A replica that does not answer.* A process may be frozen, and its session may live on. So a part is good for `GOOD_FOR`
 seconds after a count and no longer: a replica that cannot count does not send. A newcomer that has been there for
-`PATIENCE` may take it that every replica that sends has counted it since, whatever their locks say, and begins.
+`NEWCOMER_SECONDS` can be sure that every replica that sends has counted it meanwhile, whatever their locks say, and
+begins.
 
 *What this becomes at Google.* A part is a part of the bucket and of the rate (core/dispatch/limits.py). A bucket holds
-no more than its part of the burst, and whoever takes more begins with what it has; whoever begins, with nothing. So at
-any moment all buckets together hold no more than the burst, and all rates together are no more than the rate, and the
-bound of one bucket is the bound of all of them: no minute has more than the quota, whatever comes and goes in it.
+no more than its part of the burst. A replica that takes more keeps what its bucket has; a new replica begins with an
+empty one. So at any moment all buckets together hold no more than the burst, and all rates together are no more than
+the rate, and the bound of one bucket is the bound of all of them: no minute has more than the quota, whatever comes and
+goes in it.
 
-*Why equal parts are enough.* A replica claims no more than it can send soon (core/dispatch/lanes.py), so what is
-waiting lies in the database, for whoever has room.
+*Why equal parts are enough.* A replica claims no more than it can send soon (core/dispatch/lanes.py), so what waits is
+in the database, for any replica that has room.
 
 Replicas of older releases publish nothing. They are counted, as if each used an equal part.
 """
@@ -42,13 +44,13 @@ NOTHING = 2**31 - 1
 """The divisor of a replica that sends nothing: the largest number that a key has room for."""
 GOOD_FOR = 20.0
 """Seconds after a count for which a part may be used; an idle replica counts with each of its sweeps, every 9.5 s."""
-PATIENCE = GOOD_FOR + 1.0
+NEWCOMER_SECONDS = GOOD_FOR + 1.0
 """Seconds after which a newcomer does not wait any more for what others publish. The one is for clocks' rates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Who else lives.
+    """The other living replicas, and the parts that they use.
 
     Attributes:
         at: When the count began.
@@ -62,7 +64,7 @@ class Census:
 
     @property
     def living(self) -> int:
-        """How many live, the one that counts included."""
+        """How many replicas live, the one that counts included."""
         return 1 + len(self.divisors) + self.older
 
 
@@ -75,7 +77,7 @@ class SharingAction(Enum):
     """Publish a divisor, if it is not published."""
     RETRACT = auto()
     CALL = auto()
-    """Have the others count."""
+    """Notify the other replicas, so that they count."""
 
 
 class SharingStep(NamedTuple):
@@ -92,8 +94,8 @@ class Sharing:
     """One replica's part, for the time of a claims session.
 
     Attributes:
-        divisor: It may use so small a part; `NOTHING` until it has begun.
-        good_until: And until then.
+        divisor: It may use one part in so many; `NOTHING` until it has begun.
+        good_until: Until when it may use that part, in seconds of the loop's clock.
     """
 
     def __init__(self) -> None:
@@ -104,7 +106,7 @@ class Sharing:
         self._there_since: float | None = None
 
     def take_in(self, census: Census) -> bool:
-        """Take in a count: where more live than the part is for, use less from now on.
+        """Note a count: where more replicas live than the part is for, use less from now on.
 
         Returns:
             Whether there is something to be adjusted.
@@ -117,7 +119,7 @@ class Sharing:
         return self.divisor != census.living or self._published != {self.divisor} or self._is_unsure
 
     def adjust(self) -> Steps:
-        """Bring into line what is used, what is published and who lives, as far as that is possible now.
+        """Adapt what we use and publish to the number of living replicas, as far as that is possible now.
 
         Yields what is to be done; where a step fails, leave it and begin anew later. `divisor` and `good_until` may
         have changed at each step, and hold from then on.
@@ -139,7 +141,7 @@ class Sharing:
         """Whether a larger part is free."""
         if not census.living <= divisor < self.divisor:
             return False
-        patient = self._there_since is not None and census.at - self._there_since >= PATIENCE
+        patient = self._there_since is not None and census.at - self._there_since >= NEWCOMER_SECONDS
         used = [max(each, divisor) if patient else each for each in census.divisors if each != NOTHING]
         used += [divisor] * census.older
         return sum((Fraction(1, each) for each in used), Fraction(1, divisor)) <= 1

@@ -1,4 +1,4 @@
-"""What a person names when they ask about an event: an item, a source, an event or its link, or words of its title."""
+"""Reads what a person typed to ask about an event: an item, a source, an event or its link, or words of its title."""
 
 import re
 from base64 import urlsafe_b64decode
@@ -20,10 +20,10 @@ _ADDRESS = {"g": "group.calendar.google.com", "m": "gmail.com", "i": "import.cal
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked about; one of the first four is given, or the title.
+    """What a person asks about: one of the first four attributes is given, or the title.
 
     Attributes:
-        uuid: An item's id, or what its source's id is.
+        uuid: An item's id, or its source's.
         source: A source's name in its workspace, `type:id`.
         event_id: Google's id of the event.
         calendar_id: The calendar that the link names.
@@ -75,7 +75,7 @@ def _series(event_id: str) -> str:
 def _link(text: str) -> Asked:
     """`https://www.google.com/calendar/event?eid=…`, or `https://calendar.google.com/…/eventedit/…`.
 
-    What stands there is, in base64, the event's id and the calendar's.
+    The encoded part is, in base64, the event's id and the calendar's.
     """
     parts = urlsplit(text)
     encoded = next(iter(parse_qs(parts.query).get("eid", ())), "") or unquote(parts.path).rpartition("/")[2]

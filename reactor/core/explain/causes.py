@@ -1,4 +1,4 @@
-"""What decides about an event: the causes that `reactor.core.explain.explanation` knows, and what is said of one."""
+"""The causes that decide whether an event is in its calendar, and the explanation that a person gets."""
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
@@ -66,10 +66,10 @@ WELL = frozenset({Cause.STRAY, Cause.CANCELLED, Cause.SHOWN, Cause.APPLIED, Caus
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The answer.
+    """The answer to a person who asks about an event.
 
     Attributes:
-        cause: What decides.
+        cause: The cause that decides.
         verdict: A sentence that says so; never an event's text.
         remedy: A sentence that says what to do.
     """

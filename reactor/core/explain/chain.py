@@ -1,6 +1,6 @@
-"""All that is known of one source's event: what is wanted, what waits, what is remembered, what Google holds.
+"""All facts about one source's event: what is wanted, what waits, what is remembered, what Google holds.
 
-These are values; `reactor.postgres.chains` reads them and `explanation` says what follows from them.
+These are values: `reactor.postgres.chains` reads them, and `explanation` draws the conclusions.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from reactor.core.payload import Operation
 
 
 class Custody(StrEnum):
-    """Who has a PROCESSING row."""
+    """Which kind of worker has claimed a PROCESSING row."""
 
     REACTOR = auto()
     """A session that lives, by its lease or by the item's lock."""
@@ -39,7 +39,7 @@ class SessionFacts:
 
     Attributes:
         pid: Its backend's process id, None for a prepared transaction.
-        name: Its application_name.
+        name: Its `application_name`.
         seconds: For how long; None where Postgres does not show that to this role.
     """
 
@@ -58,9 +58,9 @@ class OutboxRow:
     """A row of the outbox.
 
     Attributes:
-        id: Its id.
+        id: The row's id.
         operation: UPSERT_EVENT, CANCEL_EVENT or REBUILD_ALL.
-        status: Its status.
+        status: The row's status.
         seq: Its place in the order of its source's states.
         is_child: Whether a rebuild made it.
         due_in: Seconds until it is due, zero or less where it is; None where it is due never.
@@ -71,7 +71,7 @@ class OutboxRow:
         ended_ago: Seconds since it ended.
         sqlstate: Why the server refuses to change it, None where it does not.
         retry_in: Seconds until that is tried again.
-        hands: Who has it, where it is PROCESSING.
+        custody: The kind of worker that has claimed it, where it is PROCESSING.
         session: The session that has it, or that has locked the row.
     """
 
@@ -88,7 +88,7 @@ class OutboxRow:
     ended_ago: float | None = None
     sqlstate: str | None = None
     retry_in: float = 0.0
-    hands: Custody | None = None
+    custody: Custody | None = None
     session: SessionFacts | None = None
 
     @property
@@ -98,7 +98,7 @@ class OutboxRow:
 
     @property
     def is_aside(self) -> bool:
-        """Whether it is left alone, since the server refuses to change it."""
+        """Whether it is left alone, because the server refuses to change it."""
         return self.sqlstate is not None and self.retry_in > 0
 
     def is_followed_by(self, other: "OutboxRow") -> bool:
@@ -110,7 +110,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """The workspace's connection."""
+    """The workspace's connection to Google, as the database has it."""
 
     is_valid: bool
     calendar_id: str = field(repr=False)
@@ -118,7 +118,7 @@ class ConnectionRow:
 
 @dataclass(frozen=True, slots=True)
 class BrakeStop:
-    """The brake has stopped the workspace: so many events were to go, out of so many."""
+    """The brake has stopped the workspace, because `deletes` of its `events` were to be removed."""
 
     deletes: int
     events: int
@@ -126,15 +126,15 @@ class BrakeStop:
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
-    """What the application's view says.
+    """What the application's view says about the event.
 
     Attributes:
-        wish: Whether it has the event.
-        calendar_id: In which calendar.
-        problem: Why it is not known.
+        presence: Whether the view has the event.
+        calendar_id: The calendar in which the view wants it.
+        problem: Why the presence is unknown.
     """
 
-    wish: Presence = Presence.UNKNOWN
+    presence: Presence = Presence.UNKNOWN
     calendar_id: str | None = field(default=None, repr=False)
     problem: str = "there is no view calendar_source_events"
 
@@ -146,7 +146,7 @@ class Replicas:
     Attributes:
         count: How many have a session that claims.
         sqlstate: What one of them is refused by the database, None where all work.
-        blocker: Who keeps the lock that every claim needs, None where it is free.
+        blocker: The session that keeps the lock that every claim needs, None where the lock is free.
     """
 
     count: int = 1
@@ -159,16 +159,16 @@ class Chain:
     """All that is known of one source's event.
 
     Attributes:
-        workspace_id: Its workspace.
+        workspace_id: The workspace.
         source: Its source's name in the workspace, `type:id`; an item's id where it has no source.
         wanted: What the application wants.
         connection: The workspace's connection, None where it has none.
-        stop: The brake.
+        stop: How the brake has stopped the workspace, None where it has not.
         rebuild: The workspace's newest open REBUILD_ALL.
         rows: The source's open rows, the newest state first.
         ahead: How many of the workspace's items are due before the newest one.
         met: What the workspace's waiting rows met when they were tried, with how many each, the most frequent first.
-        letters: Its dead letters, the newest state first.
+        dead_letters: Its dead letters, the newest state first.
         finished: Its completed rows that are left, the newest state first.
         memory: What is remembered of it, None where nothing is.
         binding: Where the application's own record says that the event is.
@@ -185,7 +185,7 @@ class Chain:
     rows: tuple[OutboxRow, ...] = ()
     ahead: int = 0
     met: tuple[str, ...] = ()
-    letters: tuple[OutboxRow, ...] = ()
+    dead_letters: tuple[OutboxRow, ...] = ()
     finished: tuple[OutboxRow, ...] = ()
     memory: SourceState | None = None
     binding: EventRef | None = None
@@ -203,9 +203,9 @@ class Chain:
         return self.memory.floor_seq if self.memory else 0
 
     @property
-    def letter(self) -> OutboxRow | None:
+    def dead_letter(self) -> OutboxRow | None:
         """The dead letter that has the last word, None where a newer state was settled or waits."""
-        letter = next(iter(self.letters), None)
+        letter = next(iter(self.dead_letters), None)
         if letter is None or self.rows or letter.seq < self.floor:
             return None
         overruled = any(letter.is_followed_by(row) for row in self.finished if row.code is None)
@@ -222,12 +222,14 @@ class Chain:
     @property
     def is_shown(self) -> bool:
         """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
-        return self.seen.sight is EventPresence.ALIVE if self.seen else self.place is not None
+        return self.seen.presence is EventPresence.ALIVE if self.seen else self.place is not None
 
     def shows(self, row: OutboxRow) -> bool:
         """Whether Google, if it was asked, shows the state of a row, or a newer one."""
         seen = self.seen
-        return seen is not None and seen.sight is EventPresence.ALIVE and seen.seq is not None and seen.seq >= row.seq
+        return (
+            seen is not None and seen.presence is EventPresence.ALIVE and seen.seq is not None and seen.seq >= row.seq
+        )
 
     @property
     def is_cancelled(self) -> bool:

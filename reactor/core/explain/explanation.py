@@ -1,11 +1,12 @@
-"""Why an event is in its calendar or is not, as one cause: a table, read from the top, the first row that fits decides.
+"""Finds the one cause why an event is in its calendar or is not.
 
-The order is that of the journey (docs/architecture.md). First the newest state that waits, and what a claim asks of it:
-its floor, who has it, the connection, the brake, a replica that claims, the workspace's rebuild, its time. Then, where
-nothing waits, how the newest state ended. Then what is remembered, compared with what Google holds (if it was asked)
-and with what the application wants. At last, where nothing is left, what the application wants alone.
+A table is read from the top, and the first row that fits decides. The rows are in the order of an item's journey
+(docs/architecture.md). First comes the newest state that waits, and what a claim asks of it: its floor, which worker
+has claimed it, the connection, the brake, a replica that claims, the workspace's rebuild, its time. Then, where nothing
+waits, how the newest state ended. Then what is remembered, compared with what Google holds (if it was asked) and with
+what the application wants. Last, where nothing is left, only what the application wants.
 
-So the cause is what has to be mended first. After that, the same question finds the next one.
+So the cause is what a person has to correct first. After that, the same question finds the next one.
 """
 
 from collections.abc import Callable
@@ -36,17 +37,17 @@ def _row(fits: Callable[[Chain, OutboxRow], object]) -> Callable[[Chain], object
 
 
 def _died(code: FailureCode | None) -> Callable[[Chain], object]:
-    return lambda chain: chain.letter and code in (chain.letter.code, None)
+    return lambda chain: chain.dead_letter and code in (chain.dead_letter.code, None)
 
 
-def _seen(sight: EventPresence) -> Callable[[Chain], object]:
-    return lambda chain: chain.place and chain.seen and chain.seen.sight is sight
+def _seen(presence: EventPresence) -> Callable[[Chain], object]:
+    return lambda chain: chain.place and chain.seen and chain.seen.presence is presence
 
 
 _RULES: tuple[_CauseRule, ...] = (
     _CauseRule(
         Cause.OUTDATED,
-        _row(lambda chain, row: row.seq < chain.floor and row.hands is None),
+        _row(lambda chain, row: row.seq < chain.floor and row.custody is None),
         "{what}: this row is too old (its place in the order is {seq}, its source is settled up to {floor}), so the "
         "reactor ends it as SUPERSEDED and never sends it.",
         "If the calendar shows the newer state, nothing is to be done. Else `sync_outbox_seq` has fallen back (a "
@@ -54,26 +55,26 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.HANGS,
-        _row(lambda _, row: row.hands is Custody.REACTOR and row.session and (row.session.seconds or 0.0) > HANGS),
+        _row(lambda _, row: row.custody is Custody.REACTOR and row.session and (row.session.seconds or 0.0) > HANGS),
         "{what}: {session} has been sending it for {held}; an item takes seconds.",
         "Look whether Google answers. If that replica hangs, end its session, and another replica takes the item: "
         "`select pg_terminate_backend({pid})`.",
     ),
     _CauseRule(
         Cause.IN_HAND,
-        _row(lambda _, row: row.hands is Custody.REACTOR),
+        _row(lambda _, row: row.custody is Custody.REACTOR),
         "{what}: it is being sent at this moment, by {session}.",
         "Ask again in a few seconds.",
     ),
     _CauseRule(
         Cause.WORKER_GONE,
-        _row(lambda _, row: row.hands is Custody.LOST),
+        _row(lambda _, row: row.custody is Custody.LOST),
         "{what}: the worker that was sending it has ended; the next sweep of a replica makes it due again.",
         "Ask again in ten seconds. If it stays so, no replica runs: see `python -m reactor status`.",
     ),
     _CauseRule(
         Cause.OLDER_WORKER,
-        _row(lambda _, row: row.hands is Custody.OLDER),
+        _row(lambda _, row: row.custody is Custody.OLDER),
         "{what}: an older worker has marked it PROCESSING, and holds no lock on it.",
         "The reactor takes it over ten minutes after it was marked. If it stays so, see `python -m reactor locks`.",
     ),
@@ -125,13 +126,13 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.EARLIER_IN_HAND,
-        lambda chain: any(row.hands for row in chain.rows),
+        lambda chain: any(row.custody for row in chain.rows),
         "{what}: an earlier state of the same source is being sent, and this one is sent after it.",
         "Ask again in a few seconds; `python -m reactor locks` shows which session sends the earlier one.",
     ),
     _CauseRule(
         Cause.REBUILDING,
-        lambda chain: chain.row and chain.rebuild and chain.rebuild.hands,
+        lambda chain: chain.row and chain.rebuild and chain.rebuild.custody,
         "{what}: rebuild {rebuild} of its workspace is under way, and goes first.",
         "Ask again in a minute; `python -m reactor status --rebuild {rebuild}` shows how far it is.",
     ),
@@ -191,7 +192,11 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.UNREMEMBERED,
-        lambda chain: chain.letter and chain.letter.operation == Operation.UPSERT_EVENT and chain.shows(chain.letter),
+        lambda chain: (
+            chain.dead_letter
+            and chain.dead_letter.operation == Operation.UPSERT_EVENT
+            and chain.shows(chain.dead_letter)
+        ),
         "Google shows the event in its newest state, but its item is a dead letter, because of: {error}.",
         "The request was carried out all the same. Put the item back, and the reactor finds the event: {to_requeue}.",
     ),
@@ -265,7 +270,7 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.REVERSED,
-        lambda chain: chain.is_cancelled and chain.wanted.wish is Presence.YES,
+        lambda chain: chain.is_cancelled and chain.wanted.presence is Presence.YES,
         "The event was removed, as the application's last row asked, but the application's view "
         "calendar_source_events has it.",
         "Make the view and the triggers agree; {to_rebuild} brings the event back.",
@@ -278,14 +283,14 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.UNWANTED,
-        lambda chain: chain.place and chain.wanted.wish is not Presence.YES and chain.connection is None,
+        lambda chain: chain.place and chain.wanted.presence is not Presence.YES and chain.connection is None,
         "The event is in the calendar, as far as the database remembers, and its workspace has no connection to "
         "Google any more, so the reactor leaves it.",
         "Delete it in the calendar by hand, or connect the workspace again: {to_connect}; then {to_rebuild}.",
     ),
     _CauseRule(
         Cause.UNWANTED,
-        lambda chain: chain.place and chain.wanted.wish is Presence.NO,
+        lambda chain: chain.place and chain.wanted.presence is Presence.NO,
         "The event is in the calendar, but the application's view calendar_source_events does not have it: no row "
         "has asked for its removal.",
         "Look at the application's triggers; {to_rebuild} removes what the view does not have.",
@@ -300,7 +305,7 @@ _RULES: tuple[_CauseRule, ...] = (
         Cause.OTHER_CALENDAR,
         lambda chain: (
             chain.place
-            and chain.wanted.wish is Presence.UNKNOWN
+            and chain.wanted.presence is Presence.UNKNOWN
             and chain.connection
             and chain.connection.calendar_id != chain.place.calendar_id
         ),
@@ -363,19 +368,19 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.NEVER_CONNECTED,
-        lambda chain: chain.wanted.wish is not Presence.UNKNOWN and chain.connection is None,
+        lambda chain: chain.wanted.presence is not Presence.UNKNOWN and chain.connection is None,
         "The event's workspace has no connection to Google, and no row waits.",
         "Connect it: {to_connect}; then {to_rebuild}.",
     ),
     _CauseRule(
         Cause.NEVER_ASKED,
-        lambda chain: chain.wanted.wish is Presence.YES,
+        lambda chain: chain.wanted.presence is Presence.YES,
         "The application wants the event, but no row of the outbox has asked for it, as far as rows are kept.",
         "Send what the application wants now: {to_rebuild}. If this happens again, look at the application's triggers.",
     ),
     _CauseRule(
         Cause.NOT_WANTED,
-        lambda chain: chain.wanted.wish is Presence.NO,
+        lambda chain: chain.wanted.presence is Presence.NO,
         "The application does not want this event: its view calendar_source_events does not have it, and no row asks.",
         "If it should be there, look in the application: does it have a date, is it open, is it in this workspace?",
     ),

@@ -26,14 +26,14 @@ class GoogleReading:
     """What Google answered.
 
     Attributes:
-        sight: What it is.
+        presence: Whether the event is there, as Google says.
         seq: The state of the source that the event shows, None where it carries no mark of ours.
         workspace_id: The workspace that it is marked with.
         source_key: The source that it is marked with.
         problem: What was answered where nothing was shown: a fixed phrase with Google's codes.
     """
 
-    sight: EventPresence
+    presence: EventPresence
     seq: int | None = None
     workspace_id: str | None = None
     source_key: str | None = None
@@ -46,7 +46,7 @@ def see(reply: Reply | Retry | Dead, workspace_id: str | None = None, source_key
     Args:
         reply: The answer, or why there was no token to ask with.
         workspace_id: The workspace that the event should be of; None where that is what is asked.
-        source_key: Its source.
+        source_key: The source that the event should be of.
     """
     means = reply if isinstance(reply, Retry | Dead) else classify(Method.GET, reply)
     match means:
@@ -70,9 +70,9 @@ def _shown(found: RemoteEvent, workspace_id: str | None, source_key: str | None)
     """An event without marks is an older worker's, or a tombstone, of which Google keeps little: the name decides."""
     marks = (found.workspace_id, found.source_key)
     if found.cancelled:
-        sight = EventPresence.DELETED
+        presence = EventPresence.DELETED
     elif marks in ((None, None), (workspace_id, source_key)) or workspace_id is None:
-        sight = EventPresence.ALIVE
+        presence = EventPresence.ALIVE
     else:
-        sight = EventPresence.FOREIGN
-    return GoogleReading(sight, found.seq, *marks)
+        presence = EventPresence.FOREIGN
+    return GoogleReading(presence, found.seq, *marks)

@@ -11,8 +11,8 @@ _LONGEST_CALENDAR = 256  # characters; Google's ids have fewer, and a row may ho
 
 
 def words(chain: Chain) -> Mapping[str, object]:
-    """What the sentences name."""
-    row, letter, blocker = chain.row, chain.letter, chain.replicas.blocker
+    """The values for the placeholders in the sentences of an explanation."""
+    row, letter, blocker = chain.row, chain.dead_letter, chain.replicas.blocker
     ended = row or letter
     session = row.session if row else None
     return {
@@ -78,7 +78,7 @@ def _waiting(chain: Chain) -> str:
 
 def _fate(chain: Chain) -> str:
     """The beginning of a sentence about a dead letter."""
-    if chain.letter and chain.letter.operation == Operation.CANCEL_EVENT:
+    if chain.dead_letter and chain.dead_letter.operation == Operation.CANCEL_EVENT:
         return "The event was not removed: that is a dead letter,"
     if chain.is_shown:
         return "The event's newest state was not written (the calendar shows the one before it): it is a dead letter,"
