@@ -16,7 +16,7 @@ import psycopg
 
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 
 WORKSPACES = 50
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))

@@ -33,17 +33,17 @@ import structlog
 import trio
 
 import reactor
-from reactor.accounts import CredentialStore
+from reactor.core.backoff import Pauses
 from reactor.core.dispatch.gate import GateState, Timings
 from reactor.core.health import HealthFacts
 from reactor.core.refusals import RefusedWork
+from reactor.credentials import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
-from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
 from reactor.loop import Loop, Observer
 from reactor.loop.guarded import Guarded
 from reactor.observability.endpoint import HealthEndpoint, RuntimeState
@@ -51,17 +51,19 @@ from reactor.observability.log_observer import LogObserver
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Server, application
 from reactor.observability.tracing import traces
+from reactor.postgres.claim import SetAside
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.order import Mended, Order
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SetAside
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
-from reactor.quotas import brake, lanes
-from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
+from reactor.process.concurrency import cancelled_by, first_of, harmless, in_thread, kept, one_error, pause
+from reactor.process.signals import watch_signals
+from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
 from reactor.settings import Settings, parse_bind
+from reactor.wiring import brake, lanes
 
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
@@ -184,7 +186,7 @@ class Service:
                     lacking = await self._housekeeping.verify()
                 except TransientError as error:
                     log.warning("database_unreachable", problem=str(error))
-                    await self._pauses.after_failure(self.stop)
+                    await pause(self._pauses, unless=self.stop)
                 else:
                     break
         if lacking:
@@ -210,7 +212,7 @@ class Service:
                 pauses = self._crashes
             finally:
                 self._end_session()
-            await pauses.after_failure(self.stop)
+            await pause(pauses, unless=self.stop)
 
     def _crashed(self, errors: ExceptionGroup[Exception]) -> None:
         """Take note of what ended the work, and keep nothing that it may have left in a wrong state."""

@@ -27,7 +27,7 @@ from reactor.google.endpoints import API_ROOT, AUTH_URI, TOKEN_URI, OAuthClient,
 from reactor.google.network import network_problems
 from reactor.observability.otel_variables import ENDPOINTS, trace_problems
 from reactor.postgres.connection.dsn import check_dsn, libpq_problems, missing_dsn
-from reactor.vault import KeySettingError, TokenCipher
+from reactor.token_encryption import KeySettingError, TokenCipher
 
 LEAST_QUOTA = 60  # calls a minute
 

@@ -24,15 +24,15 @@ from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.network import client_options, why
-from reactor.postgres.connection.desk import AdminSession, Row, errors_as_sentences, open_desk
+from reactor.postgres.connection.admin import AdminSession, Row, errors_as_sentences, open_desk
 from reactor.postgres.connection.errors import as_ours
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.setup import schema
 from reactor.postgres.statements import statements
-from reactor.rebuilding import GRANTS
+from reactor.rebuild import GRANTS
 from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
-from reactor.vault import TokenCipher, TokenCipherError
+from reactor.token_encryption import TokenCipher, TokenCipherError
 
 SQL = statements("check")
 CONNECTIONS = statements("connections")

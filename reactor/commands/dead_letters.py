@@ -22,7 +22,7 @@ from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_desk
 from reactor.postgres.statements import statements
 
 SQL = statements("dead_letters")

@@ -25,7 +25,7 @@ from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import RECENT, ChainReading, read
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_desk
 from reactor.postgres.sources import MATCHES, Match, SourceSearch, find, workspaces_of
 
 Document = dict[str, Any]

@@ -18,10 +18,10 @@ from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
 from reactor.settings import GoogleSettings, VaultSettings
-from reactor.vault import TokenCipherError
+from reactor.token_encryption import TokenCipherError
 
 SQL = statements("connections")
 

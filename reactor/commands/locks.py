@@ -7,7 +7,7 @@ import typer
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
 from reactor.core.holders import Holder
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 

@@ -17,10 +17,10 @@ from reactor.core.calendar.messages import PAGE
 from reactor.core.payload import is_resource_id
 from reactor.errors import ConfigurationError
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_desk
 from reactor.postgres.rebuilds import LONGEST_CALENDAR, state_of
 from reactor.postgres.statements import statements
-from reactor.rebuilding import GRANTS
+from reactor.rebuild import GRANTS
 
 SQL, CONNECTIONS = statements("rebuilds"), statements("connections")
 A_MINUTE = 600

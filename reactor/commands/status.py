@@ -10,7 +10,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_desk
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from calendar_emulator import Emulator, Fault
 from reactor.demo.sample import Schedule
 from reactor.postgres.connection.session import Session
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 
 _LATENCY = 0.04  # seconds; what Google usually takes, once for a batch
 _FOREIGN = (

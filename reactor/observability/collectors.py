@@ -11,7 +11,7 @@ from reactor.core.health import HealthFacts, readiness
 from reactor.core.stats import Calls, Stats
 from reactor.housekeeping import Housekeeping
 from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Reading
-from reactor.postgres.reports import Invariants
+from reactor.postgres.claim import Invariants
 
 
 def of_the_loop(stats: Stats) -> Iterator[Reading]:

@@ -12,11 +12,11 @@ import trio
 
 from reactor.core.holders import Holders, Lock
 from reactor.errors import TransientError
+from reactor.postgres.claim import Invariants
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import Invariants
 
 INTERVAL = 60.0  # seconds; it reads all locks of the server, which costs a millisecond or so
 

@@ -25,8 +25,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 
 from reactor.errors import ConfigurationError
-from reactor.lifecycle import cancelled_by, kept
 from reactor.observability.http_connection import HttpConnection
+from reactor.process.concurrency import cancelled_by, kept
 
 log = structlog.get_logger(__name__)
 

@@ -26,7 +26,7 @@ from reactor.core.explain.chain import (
 )
 from reactor.core.holders import Lock
 from reactor.core.item import SourceState
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 

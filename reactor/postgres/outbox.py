@@ -46,12 +46,11 @@ from reactor.core.trials import FREE_LOSSES, TrialDecision, Trials
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres import sweeping
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claiming import Pass, claim, claim_apart
+from reactor.postgres.claim import ClaimResult, Invariants, Pass, Refused, SetAside, SweepResult, claim, claim_apart
 from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.connection.errors import as_ours, may_be_divided
 from reactor.postgres.connection.session import Session, SessionLostError
 from reactor.postgres.order import Order
-from reactor.postgres.reports import ClaimResult, Invariants, Refused, SetAside, SweepResult
 from reactor.postgres.ring import Ring
 from reactor.postgres.settling import by_workspace, is_bound, settle, transactions
 from reactor.postgres.shares import with_census

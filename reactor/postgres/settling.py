@@ -45,7 +45,7 @@ from psycopg import errors
 from reactor.core.brake import is_removal
 from reactor.core.item import AppliedReference, Settlement, SettlementResult
 from reactor.core.outcome import FailureCode
-from reactor.postgres.claiming import set_aside
+from reactor.postgres.claim import set_aside
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.order import mend
 from reactor.postgres.statements import statements

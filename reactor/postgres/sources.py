@@ -12,7 +12,7 @@ from reactor.core.calendar.ids import digest_of
 from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import DEAD, RECENT, SQL, titles_in_view, view_rows
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 
 WORKSPACES = 10_000
 """Workspaces that are looked through."""

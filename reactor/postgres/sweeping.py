@@ -15,9 +15,8 @@ from uuid import UUID
 import psycopg
 
 from reactor.errors import RefusedError
-from reactor.postgres.claiming import set_aside
+from reactor.postgres.claim import SweepResult, set_aside
 from reactor.postgres.connection.driver import Row, TrioConnection
-from reactor.postgres.reports import SweepResult
 from reactor.postgres.statements import statements
 
 TRIALS = 24

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from reactor.commands import check
-from reactor.postgres.connection.desk import open_desk
-from reactor.vault import NEWER, TokenCipher
+from reactor.postgres.connection.admin import open_desk
+from reactor.token_encryption import NEWER, TokenCipher
 from tests.docs.test_docs_commands import pasted
 from tests.support.commands import call, call_beside
 from tests.support.databases import Database

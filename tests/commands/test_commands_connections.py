@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from reactor.commands.access import tokens
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.commands import call, document
 from tests.support.databases import Database, deploy
 from tests.support.outbox_world import World as Rows, workspace

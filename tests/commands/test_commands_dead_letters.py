@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from reactor.commands import dead_letters
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_desk
 from tests.support.commands import call, document, inherited
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World as Rows, source, workspace

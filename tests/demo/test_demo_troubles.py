@@ -16,7 +16,7 @@ from reactor.demo.sample import schedules
 from reactor.demo.story import Story
 from reactor.demo.troubles import Troubles
 from reactor.postgres.connection.session import Session, open_session
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.example_database import make_example
 
 KINDS = {"rate limit", "503", "lost answers", "consent revoked", "slow answers"}

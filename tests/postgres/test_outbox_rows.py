@@ -14,11 +14,10 @@ from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Binding, Item, Oversized, Settlement, SettlementResult, SourceState
 from reactor.core.payload import LARGEST
 from reactor.postgres import outbox as outbox_module
-from reactor.postgres.claiming import Pass, claim
+from reactor.postgres.claim import Pass, SetAside, claim
 from reactor.postgres.connection.driver import JsonText, TrioConnection
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SetAside
 from tests.postgres.test_outbox_settles import BINDING
 from tests.support.databases import Database
 from tests.support.outbox_world import World, workspace

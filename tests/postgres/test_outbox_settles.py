@@ -15,9 +15,9 @@ from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SettlementResult, SourceState
 from reactor.core.outcome import FailureCode
 from reactor.errors import TransientError
+from reactor.postgres.claim import SweepResult
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SweepResult
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
 

@@ -16,8 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from reactor.errors import RefusedError, TransientError
-from reactor.lifecycle import first_of
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_desk
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.connection.session import ReadOnlySessionError, Session, SessionLostError, open_session
@@ -26,6 +25,7 @@ from reactor.postgres.outbox import Outbox
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate, missing
 from reactor.postgres.setup.yoyo_backend import Backend
+from reactor.process.concurrency import first_of
 from tests.support.commands import call
 from tests.support.databases import Database, Server
 from tests.support.outbox_world import World

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from calendar_emulator import Emulator, Fault, Service, application, serve
 from calendar_emulator.store.calendars import Write, WriteKind
 from reactor.settings import Settings
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.background import Background
 from tests.support.databases import Database, wait_until
 from tests.support.discovery import Judge

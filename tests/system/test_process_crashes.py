@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from reactor.errors import TransientError
-from reactor.lifecycle import harmless, kept
+from reactor.process.concurrency import harmless, kept
 from tests.support.process_world import World
 from tests.support.waiting import until
 
@@ -36,17 +36,18 @@ Loop._end = fail
 service.STEADY = 0.5
 """
 TASKS = f"""
-from reactor import housekeeping, lifecycle
+from reactor import housekeeping
+from reactor.process import concurrency
 from reactor.observability import lock_audit, loop_lag
 
 async def fail(*_):
     raise KeyError({SECRET!r})
 
 housekeeping.Housekeeping.measure = fail
-lock_audit.LockWatch.look = fail
+lock_audit.LockAudit.look = fail
 loop_lag.EVERY = None
 housekeeping.INTERVAL = lock_audit.INTERVAL = 0.1
-lifecycle.KEPT_FIRST = 0.1
+concurrency.KEPT_FIRST = 0.1
 """
 
 

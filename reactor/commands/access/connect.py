@@ -17,7 +17,7 @@ from reactor.errors import ConfigurationError
 from reactor.google.consent import ConsentClient, ask, exchange
 from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_desk
 from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
 
 WHO = "The account that consented"

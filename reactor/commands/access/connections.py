@@ -17,10 +17,10 @@ from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_desk
 from reactor.postgres.statements import statements
 from reactor.settings import GoogleSettings, VaultSettings
-from reactor.vault import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
+from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 CAP = 1_000  # items that are counted for each workspace

@@ -10,7 +10,7 @@ from reactor.core.pasted import LONGEST_TOKEN, is_token, kind_of
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import ServiceAccount
 from reactor.google.key_file import LONGEST, read_key_file
-from reactor.vault import NEWER, VERSION
+from reactor.token_encryption import NEWER, VERSION
 
 STDIN = "-"
 

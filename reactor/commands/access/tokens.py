@@ -1,6 +1,6 @@
 """`tokens`: the stored refresh tokens and their keys.
 
-A re-encrypted token is the same consent. The reactor knows it by its content (reactor/accounts.py), so it fetches no
+A re-encrypted token is the same consent. The reactor knows it by its content (reactor/credentials.py), so it fetches no
 access token anew; an item that fails meanwhile with the former text marks nothing invalid and is tried again
 (reactor/postgres/settling.py). Whoever stores another token at the same time wins: every write here asks for the text
 that was read.
@@ -14,10 +14,10 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun
 from reactor.commands.output import note, print_json, print_table, progress, sentences
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_desk
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings, VaultSettings
-from reactor.vault import TokenCipher, TokenCipherError
+from reactor.token_encryption import TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 PORTION = 200  # rows that are read at a time; each is written by itself

@@ -3,7 +3,7 @@
 `reactor.drift` judges, without a line of what makes and writes events; here is what travels. A workspace is read in
 three passes: its calendars page by page, each page beside what is wanted of the sources on it; then all that is wanted,
 portion by portion; then what is left. Nothing is written, but for a refresh token that Google rotates meanwhile: it
-must be kept (`reactor.accounts`), or the workspace would lose its consent to a look.
+must be kept (`reactor.credentials`), or the workspace would lose its consent to a look.
 """
 
 from collections import Counter
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 from uuid import UUID
 
-from reactor.accounts import CredentialStore
 from reactor.core.outcome import Scope
 from reactor.core.refusals import advice
+from reactor.credentials import CredentialStore
 from reactor.drift import held as calendars, judge as judging, wanted as wanting
 from reactor.drift.answers import DriftAnswer
 from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord
@@ -24,7 +24,7 @@ from reactor.errors import ConfigurationError, PermanentError, ReactorError, Ref
 from reactor.google.reader import PAGE, Pace, Reader, documents
 from reactor.google.tokens import TokenSource, TokenUnavailable
 from reactor.google.transport import Transport
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
 

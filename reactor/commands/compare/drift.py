@@ -13,22 +13,22 @@ import httpx
 import trio
 import typer
 
-from reactor.accounts import CredentialStore
 from reactor.commands.compare import drift_report as reporting
 from reactor.commands.compare.comparing import SQL, Comparing, Cost, FailedForAllError, cost
 from reactor.commands.compare.drift_report import Comparison
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_number
 from reactor.commands.output import note, progress, sentences
+from reactor.credentials import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.reader import Pace
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
-from reactor.lifecycle import one_error
 from reactor.observability import logs
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_desk
 from reactor.postgres.connection.pool import Pool
+from reactor.process.concurrency import one_error
 from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
 
 PORTION = 100  # workspaces

@@ -67,7 +67,7 @@ select workspace_id as workspace, refresh_token_encrypted as stored
 select count(*)::integer as n from public.google_connections;
 
 -- name: of_persons
--- Refresh tokens: everything that is not marked as a service account's key (reactor/vault.py).
+-- Refresh tokens: everything that is not marked as a service account's key (reactor/token_encryption.py).
 select count(*)::integer as n from public.google_connections where refresh_token_encrypted not like 'v2:%%';
 
 -- name: reencrypt

@@ -23,7 +23,7 @@ from reactor.google.token_exchange import Account, TokenExchange
 from reactor.google.tokens import CAPACITY, Rotated, TokenSource, TokenSources
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.stored_tokens import replace_token, stored_token
-from reactor.vault import TokenCipher, TokenCipherError
+from reactor.token_encryption import TokenCipher, TokenCipherError
 
 K = TypeVar("K")
 

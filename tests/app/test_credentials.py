@@ -11,10 +11,10 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from reactor.accounts import CredentialStore
 from reactor.core.health import HealthFacts
 from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.credentials import CredentialStore
 from reactor.errors import TransientError
 from reactor.google.credentials import account_of
 from reactor.google.endpoints import NO_CLIENT, OAuthClient
@@ -22,7 +22,7 @@ from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.connection.pool import Pool
-from reactor.vault import NEWER, TokenCipher
+from reactor.token_encryption import NEWER, TokenCipher
 from tests.google.test_tokens import together
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer

@@ -9,10 +9,10 @@ import trio
 
 from reactor.observability import lock_audit
 from reactor.observability.lock_audit import LockAudit
+from reactor.postgres.claim import Invariants
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.session import Session, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import Invariants
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import World

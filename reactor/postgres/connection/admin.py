@@ -19,7 +19,7 @@ from reactor.postgres.statements import statements
 
 Row = dict[str, Any]
 
-_SQL = statements("desk")
+_SQL = statements("admin")
 _BOUNDS = Bounds(statement="60s", lock="5s")  # a command may read a large table, and waits for people's transactions
 
 

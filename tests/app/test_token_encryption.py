@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, strategies as st
 
 from reactor.errors import ConfigurationError, PermanentError
-from reactor.vault import (
+from reactor.token_encryption import (
     NEWER,
     KeySettingError,
     LegacyPlaintextError,
@@ -217,7 +217,7 @@ def test_the_version_is_part_of_what_is_authentic() -> None:
 def test_release_0_1_takes_no_newer_text_for_a_refresh_token(tmp_path: Path) -> None:
     """It would send the key of a service account to Google, and mark the connection."""
     program = (
-        "import sys; from reactor.vault import Vault, LegacyPlaintextError\n"
+        "import sys; from reactor.token_encryption import Vault, LegacyPlaintextError\n"
         "try: print(Vault.from_setting(sys.argv[1]).decrypt(*sys.argv[2:]))\n"
         "except LegacyPlaintextError: print('refused')"
     )
