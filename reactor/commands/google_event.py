@@ -31,12 +31,12 @@ class GoogleReadSettings(VaultSettings, GoogleSettings):
 
 
 def look(
-    desk: AdminSession, settings: GoogleReadSettings, workspace: UUID, place: EventRef, source: str | None = None
+    admin: AdminSession, settings: GoogleReadSettings, workspace: UUID, place: EventRef, source: str | None = None
 ) -> GoogleReading:
     """Ask for the event at a place.
 
     Args:
-        desk: The session, for the workspace's stored token.
+        admin: The session, for the workspace's stored token.
         settings: The keys, the OAuth client, and where Google is.
         workspace: By whose credentials.
         place: Where the event is.
@@ -45,7 +45,7 @@ def look(
     Raises:
         ConfigurationError: The workspace has no connection, or its token cannot be decrypted.
     """
-    stored = desk.row(SQL["stored_token"], workspace_id=workspace)
+    stored = admin.row(SQL["stored_token"], workspace_id=workspace)
     if stored is None:
         raise ConfigurationError(
             f"Workspace {workspace} has no connection, so Google cannot be asked: leave --google out."
@@ -58,7 +58,7 @@ def look(
     answer, reply = trio.run(_ask, settings, secret, place)
     if isinstance(answer, AccessToken) and answer.refresh_token not in (None, secret):
         renewed = settings.vault.encrypt(workspace, answer.refresh_token)
-        desk.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
+        admin.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
     return see(reply, str(workspace) if source else None, source)
 
 

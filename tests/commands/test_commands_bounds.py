@@ -78,7 +78,7 @@ def buffers(connection: Connection, name: str, text: str, cap: int) -> int:
     params = given(connection, cap)
     if name in ("dead_letters.causes", "dead_letters.fates"):
         params["ids"] = None
-    if name == "desk.is_known":
+    if name == "admin.is_known":
         params["workspace"] = BIG
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()

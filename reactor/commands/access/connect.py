@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.access.connections import Calendar, checked, refusals, rehearse, store, tell
+from reactor.commands.access.connections import Calendar, checked, dry_run_connect, refusals, store, tell
 from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
 from reactor.commands.output import note, sentences
@@ -17,7 +17,7 @@ from reactor.errors import ConfigurationError
 from reactor.google.consent import ConsentClient, ask, exchange
 from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
-from reactor.postgres.connection.admin import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
 
 WHO = "The account that consented"
@@ -57,13 +57,13 @@ def connect(
         settings = _ConnectSettings.from_environment(database_url=database_url)
         client = _client(settings)
         checked(calendar)
-        with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
-            rehearse(desk, workspace, calendar)
+        with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
+            dry_run_connect(admin, workspace, calendar)
         candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
         token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
         stored = settings.vault.encrypt(workspace, token)
-        with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
-            said = store(desk, workspace, calendar, stored)
+        with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
+            said = store(admin, workspace, calendar, stored)
     tell(said, as_json=as_json)
 
 

@@ -17,7 +17,7 @@ from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
-from reactor.postgres.connection.admin import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
 from reactor.settings import GoogleSettings, VaultSettings
 from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
@@ -64,10 +64,10 @@ def list_(
 
     Exit codes: 0 shown; 2 wrong use or no database.
     """
-    with sentences(), open_desk(read_dsn(database_url), name="connections list") as desk:
+    with sentences(), open_admin_session(read_dsn(database_url), name="connections list") as admin:
         if workspace:
-            desk.know(workspace)
-        found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
+            admin.require_workspace(workspace)
+        found = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
     if len(found) > LISTED:
         found.pop()
         note(f"Over {LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
@@ -186,14 +186,14 @@ def add(
             raise ConfigurationError("--subject goes with --service-account; a refresh token is its user's already.")
         else:
             given = credentials.refresh_token()
-        with open_desk(dsn, name="connections add") as desk:
-            rehearse(desk, workspace, calendar)
+        with open_admin_session(dsn, name="connections add") as admin:
+            dry_run_connect(admin, workspace, calendar)
         secret = given.secret
         if verify:
             secret = tried(given, google, calendar) or secret
         stored = keys.vault.encrypt(workspace, secret, version=given.version)
-        with open_desk(dsn, name="connections add") as desk:
-            said = store(desk, workspace, calendar, stored)
+        with open_admin_session(dsn, name="connections add") as admin:
+            said = store(admin, workspace, calendar, stored)
     tell(said, as_json=as_json)
 
 
@@ -235,15 +235,15 @@ def checked(calendar: str) -> str:
     return calendar
 
 
-def store(desk: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
+def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
     """Store a consent, encrypted; return what it came to.
 
     Raises:
         ConfigurationError: There is no such workspace.
     """
-    requeued = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
+    requeued = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
     with _known(workspace):
-        before = desk.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
+        before = admin.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
     return {
         "workspace": workspace,
         "calendar": calendar,
@@ -253,14 +253,14 @@ def store(desk: AdminSession, workspace: UUID, calendar: str, stored: str) -> di
     }
 
 
-def rehearse(desk: AdminSession, workspace: UUID, calendar: str) -> None:
+def dry_run_connect(admin: AdminSession, workspace: UUID, calendar: str) -> None:
     """Make sure that a consent could be stored, before a person is asked for it.
 
     Raises:
         ConfigurationError: It could not.
     """
     with _known(workspace):
-        desk.rehearse(SQL["connect"], workspace=workspace, token=_NO_TOKEN, calendar=calendar)
+        admin.dry_run(SQL["connect"], workspace=workspace, token=_NO_TOKEN, calendar=calendar)
 
 
 @contextmanager
@@ -326,14 +326,14 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 
 
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
-    with sentences(), open_desk(read_dsn(database_url), name="connections") as desk:
-        if desk.row(SQL["connection"], workspace=workspace) is None:
+    with sentences(), open_admin_session(read_dsn(database_url), name="connections") as admin:
+        if admin.row(SQL["connection"], workspace=workspace) is None:
             raise ConfigurationError(
                 f"Workspace {workspace} has no connection: "
                 f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
             )
-        dead = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
-        changed = bool(desk.rows(SQL["set_valid"], workspace=workspace, valid=valid))
+        dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
+        changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
     requeued = dead if changed else 0
     if as_json:
         print_json({"workspace": workspace, "valid": valid, "changed": changed, "requeued": requeued})

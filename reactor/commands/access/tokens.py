@@ -14,7 +14,7 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun
 from reactor.commands.output import note, print_json, print_table, progress, sentences
-from reactor.postgres.connection.admin import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings, VaultSettings
 from reactor.token_encryption import TokenCipher, TokenCipherError
@@ -53,8 +53,8 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     with sentences():
         keys = VaultSettings.from_environment()
         settings = DatabaseSettings.from_environment(database_url=database_url)
-        with open_desk(settings.database_url.get_secret_value(), name="tokens rotate") as desk:
-            report = _rotate(desk, keys.vault, dry_run=dry_run)
+        with open_admin_session(settings.database_url.get_secret_value(), name="tokens rotate") as admin:
+            report = _rotate(admin, keys.vault, dry_run=dry_run)
     counts = {name: report.counts[name] for name in ("rotated", "current", "replaced", "failed")}
     if as_json:
         problems = {str(workspace): problem for workspace, problem in report.problems.items()}
@@ -73,15 +73,15 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 
 
-def _rotate(desk: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report:
+def _rotate(admin: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report:
     report = _Report()
     after: UUID | None = None
-    with progress("Encrypting", desk.one(SQL["how_many"])["n"]) as advance:
-        while portion := desk.rows(SQL["tokens_after"], after=after, rows=PORTION):
+    with progress("Encrypting", admin.one(SQL["how_many"])["n"]) as advance:
+        while portion := admin.rows(SQL["tokens_after"], after=after, rows=PORTION):
             for row in portion:
                 after = row["workspace"]
                 try:
-                    report.counts[_renew(desk, vault, row["workspace"], row["stored"], dry_run=dry_run)] += 1
+                    report.counts[_renew(admin, vault, row["workspace"], row["stored"], dry_run=dry_run)] += 1
                 except TokenCipherError as error:
                     report.counts["failed"] += 1
                     report.problems[row["workspace"]] = str(error)
@@ -89,7 +89,7 @@ def _rotate(desk: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report
     return report
 
 
-def _renew(desk: AdminSession, vault: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
+def _renew(admin: AdminSession, vault: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
     """Encrypt one token anew; returns what became of it.
 
     Raises:
@@ -99,9 +99,9 @@ def _renew(desk: AdminSession, vault: TokenCipher, workspace: UUID, stored: str,
         if not vault.needs_rotation(stored):
             return "current"
         renewed = vault.rotate(workspace, stored)
-        if dry_run or desk.rows(SQL["reencrypt"], workspace=workspace, old=stored, new=renewed):
+        if dry_run or admin.rows(SQL["reencrypt"], workspace=workspace, old=stored, new=renewed):
             return "rotated"
-        found = desk.row(SQL["stored_token"], workspace_id=workspace)
+        found = admin.row(SQL["stored_token"], workspace_id=workspace)
         if found is None:
             return "current"  # the connection is gone, and its token with it
         stored = found["refresh_token_encrypted"]

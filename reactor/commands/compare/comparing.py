@@ -57,18 +57,18 @@ class Cost:
     calls: int
 
 
-def cost(desk: AdminSession, workspace: UUID | None) -> Cost:
+def cost(admin: AdminSession, workspace: UUID | None) -> Cost:
     """Estimate what it costs to compare one workspace, or all.
 
     Raises:
         ConfigurationError: The application's view may not be read.
     """
     if workspace is None:
-        [row] = desk.rows(SQL["size"])
+        [row] = admin.rows(SQL["size"])
         return Cost(row["connections"], None, row["events"], row["connections"] + row["events"] // PAGE)
-    [found] = desk.rows(SQL["source"])
+    [found] = admin.rows(SQL["source"])
     state = _state(found["source"], is_readable=found["is_readable"])
-    rows = desk.rows(state + SQL["calendars"], workspace=workspace)
+    rows = admin.rows(state + SQL["calendars"], workspace=workspace)
     pages = sum(1 + row["events"] // PAGE for row in rows)
     return Cost(1, len(rows), sum(row["events"] for row in rows), pages)
 

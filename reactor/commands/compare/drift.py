@@ -26,7 +26,7 @@ from reactor.google.reader import Pace
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
 from reactor.observability import logs
-from reactor.postgres.connection.admin import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.postgres.connection.pool import Pool
 from reactor.process.concurrency import one_error
 from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
@@ -89,10 +89,10 @@ def drift(  # noqa: PLR0913  (options)
     """
     with sentences():
         settings = _checked(workspace, metrics, database_url, everything=everything)
-        with open_desk(settings.database_url.get_secret_value(), name="drift") as desk:
+        with open_admin_session(settings.database_url.get_secret_value(), name="drift") as admin:
             if workspace:
-                desk.know(workspace)
-            expected = cost(desk, workspace)
+                admin.require_workspace(workspace)
+            expected = cost(admin, workspace)
         note(reporting.forecast(expected, rate=rate, lookups=int(lookups)))
         if dry_run:
             reporting.show_cost(expected, as_json=as_json)

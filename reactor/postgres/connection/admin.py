@@ -24,7 +24,7 @@ _BOUNDS = Bounds(statement="60s", lock="5s")  # a command may read a large table
 
 
 class AdminSession:
-    """A session; made by `open_desk`. Each statement commits by itself.
+    """A session; made by `open_admin_session`. Each statement commits by itself.
 
     Attributes:
         connection: The session, for what has statements of its own.
@@ -47,12 +47,12 @@ class AdminSession:
         [found] = self.rows(statement, **params)
         return found
 
-    def rehearse(self, statement: LiteralString, /, **params: Any) -> None:
+    def dry_run(self, statement: LiteralString, /, **params: Any) -> None:
         """Run a statement and take it back: raises what it would raise, and changes nothing."""
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(statement, params)
 
-    def know(self, workspace: UUID) -> None:
+    def require_workspace(self, workspace: UUID) -> None:
         """Make sure that there is such a workspace.
 
         Raises:
@@ -67,7 +67,7 @@ class AdminSession:
 
 
 @contextmanager
-def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
+def open_admin_session(dsn: str, *, name: str) -> Iterator[AdminSession]:
     """Connect for the time of a command.
 
     Args:
@@ -81,8 +81,8 @@ def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
     with errors_as_sentences():
         title = f"calendar-sync-reactor {name}"
         with connect(dsn, title, _BOUNDS, row_factory=dict_row, prepare_threshold=None) as connection:
-            desk = AdminSession(connection)
-            found = desk.one(_SQL["standing"])
+            admin = AdminSession(connection)
+            found = admin.one(_SQL["standing"])
             if not found["has_outbox"]:
                 raise ConfigurationError(
                     f"The database {found['database']!r} has no sync_outbox. Look whether DATABASE_URL names the right "
@@ -93,7 +93,7 @@ def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
                     f"Row level security hides the outbox from {found['role']!r}. Use a login in the role "
                     "calendar_sync_reactor (docs/schema.md, Roles), or the owner of the tables."
                 )
-            yield desk
+            yield admin
 
 
 @contextmanager
