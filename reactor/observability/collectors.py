@@ -120,8 +120,8 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
 
 def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
     """Whether locks and items agree, and who else holds locks of ours."""
-    held = seen.in_flight - seen.missing_locks + seen.stray_locks
-    locks = {"held": held, "stray": seen.stray_locks, "missing": seen.missing_locks}
+    held = seen.in_flight - seen.missing_locks + seen.unexpected_locks
+    locks = {"held": held, "stray": seen.unexpected_locks, "missing": seen.missing_locks}
     yield GaugeMetric(
         "locks", "Rows under the lease: held, without an item in flight, missing for one.", locks, ("state",)
     )

@@ -64,8 +64,8 @@ class LockAudit:
             SessionLostError: The session is gone.
         """
         self.seen = seen = await outbox.invariants()
-        if seen.stray_locks or seen.missing_locks or seen.doubled:
-            log.error("locks_disagree", stray=seen.stray_locks, missing=seen.missing_locks, doubled=seen.doubled)
+        if seen.unexpected_locks or seen.missing_locks or seen.doubled:
+            log.error("locks_disagree", stray=seen.unexpected_locks, missing=seen.missing_locks, doubled=seen.doubled)
         refused = await outbox.refused()
         self.held[Lock.ITEM] = len(refused)
         for item in refused:

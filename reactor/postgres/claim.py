@@ -97,14 +97,14 @@ class Invariants:
 
     Attributes:
         in_flight: Items that were claimed and not settled.
-        stray_locks: Rows under this session's lease without an item in flight; 0.
+        unexpected_locks: Rows under this session's lease without an item in flight; 0.
         missing_locks: Items in flight that are not under this session's lease, or whose lease is not held; 0.
         orphans: PROCESSING rows whose session is gone; 0 after a sweep.
         doubled: Sources with two PROCESSING rows; 0.
     """
 
     in_flight: int
-    stray_locks: int
+    unexpected_locks: int
     missing_locks: int
     orphans: int
     doubled: int

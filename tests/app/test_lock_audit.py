@@ -55,7 +55,7 @@ async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database,
     world.close()
     with structlog.testing.capture_logs() as lines:
         await watch.look(outbox)
-    assert (watch.seen.stray_locks, watch.seen.missing_locks) == (1, 0)
+    assert (watch.seen.unexpected_locks, watch.seen.missing_locks) == (1, 0)
     assert [line["event"] for line in lines] == ["locks_disagree"]
 
 

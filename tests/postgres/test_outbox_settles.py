@@ -360,7 +360,7 @@ async def test_two_items_whose_ids_have_one_hash(world: World, outbox: Outbox) -
         world.insert(name, id=twin)
     first, second = await claim(outbox)
     facts = await outbox.invariants()
-    assert (facts.in_flight, facts.stray_locks, facts.missing_locks) == (2, 0, 0)
+    assert (facts.in_flight, facts.unexpected_locks, facts.missing_locks) == (2, 0, 0)
     await outbox.settle([Settlement(first, "COMPLETED", 0)])
     assert world.locks() == 1
     await outbox.settle([Settlement(second, "COMPLETED", 0)])
