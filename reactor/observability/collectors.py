@@ -118,14 +118,14 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield CounterMetric("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 
-def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
+def of_the_locks(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
     """Whether locks and items agree, and who else holds locks of ours."""
-    held = seen.in_flight - seen.missing_locks + seen.unexpected_locks
-    locks = {"held": held, "stray": seen.unexpected_locks, "missing": seen.missing_locks}
+    held = found.in_flight - found.missing_locks + found.unexpected_locks
+    locks = {"held": held, "stray": found.unexpected_locks, "missing": found.missing_locks}
     yield GaugeMetric(
         "locks", "Rows under the lease: held, without an item in flight, missing for one.", locks, ("state",)
     )
     others = "Locks of ours that another session has held for a minute, by lock."
     yield GaugeMetric("locks_held_by_others", others, by_others, ("lock",))
-    yield GaugeMetric("outbox_orphaned_items", "PROCESSING rows whose session is gone.", seen.orphans)
-    yield GaugeMetric("outbox_doubled_sources", "Sources with two PROCESSING rows.", seen.doubled)
+    yield GaugeMetric("outbox_orphaned_items", "PROCESSING rows whose session is gone.", found.orphans)
+    yield GaugeMetric("outbox_doubled_sources", "Sources with two PROCESSING rows.", found.doubled)

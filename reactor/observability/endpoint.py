@@ -130,7 +130,7 @@ class HealthEndpoint:
         yield from collectors.of_the_process(self._facts())
         yield from collectors.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
         yield from collectors.of_the_backlog(known.housekeeping)
-        yield from collectors.of_the_locks(known.locks.seen, known.locks.held)
+        yield from collectors.of_the_locks(known.locks.last, known.locks.held_by_others)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
         yield GaugeMetric("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.accounts.undecipherable if known.accounts else 0

@@ -32,8 +32,8 @@ class LockAudit:
     """
 
     def __init__(self) -> None:
-        self.seen = Invariants(0, 0, 0, 0, 0)
-        self.held = dict.fromkeys(map(str, Lock), 0)
+        self.last = Invariants(0, 0, 0, 0, 0)
+        self.held_by_others = dict.fromkeys(map(str, Lock), 0)
         self._holders = Holders()
 
     async def run(self, outbox: Outbox, pool: Pool) -> None:
@@ -49,25 +49,27 @@ class LockAudit:
         while True:
             await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
             try:
-                await self.look(outbox)
-                await self.look_around(pool)
+                await self.check(outbox)
+                await self.check_holders(pool)
             except SessionLostError:
                 raise
             except TransientError:
                 continue
 
-    async def look(self, outbox: Outbox) -> None:
+    async def check(self, outbox: Outbox) -> None:
         """Look once.
 
         Raises:
             TransientError: The database refused.
             SessionLostError: The session is gone.
         """
-        self.seen = seen = await outbox.invariants()
-        if seen.unexpected_locks or seen.missing_locks or seen.doubled:
-            log.error("locks_disagree", stray=seen.unexpected_locks, missing=seen.missing_locks, doubled=seen.doubled)
+        self.last = found = await outbox.invariants()
+        if found.unexpected_locks or found.missing_locks or found.doubled:
+            log.error(
+                "locks_disagree", stray=found.unexpected_locks, missing=found.missing_locks, doubled=found.doubled
+            )
         refused = await outbox.refused()
-        self.held[Lock.ITEM] = len(refused)
+        self.held_by_others[Lock.ITEM] = len(refused)
         for item in refused:
             log.warning(
                 "item_locked_by_another",
@@ -77,7 +79,7 @@ class LockAudit:
                 application=item.application,
             )
 
-    async def look_around(self, pool: Pool) -> None:
+    async def check_holders(self, pool: Pool) -> None:
         """Look once who holds the locks that are everybody's.
 
         Raises:
@@ -85,7 +87,7 @@ class LockAudit:
         """
         held = self._holders.look(await pool.run(holders), trio.current_time())
         for lock in (Lock.CLAIM, Lock.GATE):
-            self.held[lock] = sum(holder.lock is lock for holder, _ in held)
+            self.held_by_others[lock] = sum(holder.lock is lock for holder, _ in held)
         for holder, seconds in held:
             log.warning(
                 "lock_held_for_long",

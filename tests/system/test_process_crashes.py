@@ -44,7 +44,7 @@ async def fail(*_):
     raise KeyError({SECRET!r})
 
 housekeeping.Housekeeping.measure = fail
-lock_audit.LockAudit.look = fail
+lock_audit.LockAudit.check = fail
 loop_lag.EVERY = None
 housekeeping.INTERVAL = lock_audit.INTERVAL = 0.1
 concurrency.KEPT_FIRST = 0.1
