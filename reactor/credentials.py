@@ -1,6 +1,6 @@
 """The workspaces' accounts with Google: from the consent that is stored to access tokens, and back when Google rotates.
 
-What is stored, a refresh token or a service account's key, is encrypted by the vault. One that cannot be decrypted is
+What is stored, a refresh token or a service account's key, is encrypted by the token cipher. One that cannot be decrypted is
 the operator's fault (a key is missing or was replaced) or the row's (it was cut off, changed or moved). The former
 holds the workspace's items and counts nothing; the latter takes a person who connects again, so the connection is
 marked invalid like one that Google refuses.
@@ -58,7 +58,7 @@ class CredentialStore:
     and take the answer for a dead consent.
 
     Args:
-        vault: Encrypts and decrypts.
+        cipher: Encrypts and decrypts.
         pool: Connections to the database.
         exchange: Fetches access tokens.
         account: Makes the account behind what was decrypted; raises StoredCredentialError where there is none.
@@ -70,14 +70,14 @@ class CredentialStore:
 
     def __init__(
         self,
-        vault: TokenCipher,
+        cipher: TokenCipher,
         pool: Pool,
         exchange: TokenExchange,
         account: Callable[[str], Account],
         nursery: trio.Nursery,
     ) -> None:
         self.undecipherable = 0
-        self._vault = vault
+        self._cipher = cipher
         self._pool = pool
         self._account = account
         self._sources = TokenSources(exchange, self._store, nursery)
@@ -94,7 +94,7 @@ class CredentialStore:
             return self._sources.get(
                 workspace_id,
                 self._origin(workspace_id, stored),
-                lambda: self._account(self._vault.decrypt(workspace_id, stored)),
+                lambda: self._account(self._cipher.decrypt(workspace_id, stored)),
             )
         except NoClientError:
             log.warning("no_access_token", workspace_id=str(workspace_id), reason=_NO_CLIENT.reason)
@@ -107,9 +107,9 @@ class CredentialStore:
     async def _store(self, rotated: Rotated) -> None:
         """Store a rotated token where the one that it replaces is still stored; called again if it raises."""
         while (old := await stored_token(self._pool, rotated.workspace_id)) is not None:
-            if self._vault.decrypt(rotated.workspace_id, old) != rotated.used:
+            if self._cipher.decrypt(rotated.workspace_id, old) != rotated.used:
                 break
-            new = self._vault.encrypt(rotated.workspace_id, rotated.new)
+            new = self._cipher.encrypt(rotated.workspace_id, rotated.new)
             origin = self._origin(rotated.workspace_id, old)
             _keep(self._origins, new, origin)  # before a claim can find it
             _keep(self._met, _digest(rotated.workspace_id, rotated.new), origin)
@@ -122,7 +122,7 @@ class CredentialStore:
         """The text that the account was met with first; raises TokenCipherError where this one cannot be decrypted."""
         origin = self._origins.get(stored)
         if origin is None:
-            digest = _digest(workspace_id, self._vault.decrypt(workspace_id, stored))
+            digest = _digest(workspace_id, self._cipher.decrypt(workspace_id, stored))
             origin = self._met.get(digest, stored)
             _keep(self._met, digest, origin)
         _keep(self._origins, stored, origin)

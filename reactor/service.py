@@ -105,7 +105,7 @@ class Service:
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
         self._crashes = Pauses(first=CRASH_FIRST, cap=RETRY_CAP)
         self._crashed_at = 0.0
-        self._vault = settings.vault
+        self._cipher = settings.token_cipher
         self._pool = Pool(self._dsn)
         self._rebuild_pool = Pool(self._dsn, name="calendar-sync-reactor rebuilds", lock_timeout=REBUILD_LOCK_TIMEOUT)
         days = settings.calendar_sync_retention_days
@@ -167,7 +167,7 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             self.known.exchange = exchange = TokenExchange(client)
-            self.known.accounts = accounts = CredentialStore(self._vault, self._pool, exchange, account, exchanges)
+            self.known.accounts = accounts = CredentialStore(self._cipher, self._pool, exchange, account, exchanges)
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(kept, "housekeeping", self._housekeeping.run)

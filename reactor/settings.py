@@ -210,7 +210,7 @@ class GoogleSettings(_FromEnvironment):
         return [*super()._of_libraries(given), *network_problems(urls)]
 
 
-class VaultSettings(_FromEnvironment):
+class EncryptionSettings(_FromEnvironment):
     """What refresh tokens are encrypted with."""
 
     token_encryption_keys: Annotated[SecretStr, _reads_as(TokenCipher.from_setting)]
@@ -218,12 +218,12 @@ class VaultSettings(_FromEnvironment):
     ([secrets.md](secrets.md))"""
 
     @property
-    def vault(self) -> TokenCipher:
+    def token_cipher(self) -> TokenCipher:
         """The keys, ready for use."""
         return TokenCipher.from_setting(self.token_encryption_keys.get_secret_value())
 
 
-class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
+class Settings(EncryptionSettings, GoogleSettings, DatabaseSettings):
     """What can be set. `from_environment` reads it."""
 
     calendar_sync_batch_size: Annotated[int, Field(ge=1, le=1_000)] = 200

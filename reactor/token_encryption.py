@@ -85,7 +85,7 @@ class WrongKeyError(TokenCipherError, ConfigurationError):
 
 
 class LegacyPlaintextError(TokenCipherError, ConfigurationError):
-    """The text is not encrypted by this vault; it may be a token in the clear."""
+    """The text is not encrypted by this reactor; it may be a token in the clear."""
 
 
 class WrongWorkspaceError(TokenCipherError, PermanentError):
@@ -157,7 +157,7 @@ class TokenCipher:
         return cls(keys)
 
     def __repr__(self) -> str:
-        return f"Vault(keys={list(self._keys)!r})"
+        return f"TokenCipher(keys={list(self._keys)!r})"
 
     def encrypt(self, workspace_id: UUID | str, secret: str, *, version: str = VERSION) -> str:
         """Encrypt a secret for a workspace with the first key.
@@ -213,7 +213,7 @@ class TokenCipher:
         """Take a text apart into its key, its base64 part and its check."""
         if not text.startswith((VERSION, NEWER)):
             raise LegacyPlaintextError(
-                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so it is not encrypted by this vault; "
+                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so it is not encrypted by this reactor; "
                 "if it is a token in the clear, pass it to "
                 "`python -m reactor connections add` on standard input, to be stored encrypted"
             )

@@ -31,7 +31,7 @@ from reactor.postgres.lock_holders import holders
 from reactor.postgres.setup import schema
 from reactor.postgres.statements import statements
 from reactor.rebuild import GRANTS
-from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
+from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings, Settings, unknown_variables
 from reactor.token_encryption import TokenCipher, TokenCipherError
 
 SQL = statements("check")
@@ -284,13 +284,13 @@ def _replicas(admin: AdminSession) -> Findings:
 def _keys(admin: AdminSession) -> Findings:
     """Stored tokens are decrypted, up to `CAP` of them; only counts come out."""
     try:
-        vault = VaultSettings.alone().vault
+        cipher = EncryptionSettings.alone().token_cipher
     except ConfigurationError:
         yield CheckFinding(
             "tokens", CheckVerdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above"
         )
         return
-    counts, advice = _decrypt_all(admin, vault)
+    counts, advice = _decrypt_all(admin, cipher)
     for kind, text in advice.items():
         ours = issubclass(kind, ConfigurationError)
         remedy = "" if ours else "; connect these workspaces again with `python -m reactor connect`"
@@ -311,7 +311,7 @@ def _client(admin: AdminSession) -> Findings:
         yield CheckFinding("tokens, client", CheckVerdict.FAIL, text)
 
 
-def _decrypt_all(admin: AdminSession, vault: TokenCipher) -> tuple[Counter[object], dict[type[TokenCipherError], str]]:
+def _decrypt_all(admin: AdminSession, cipher: TokenCipher) -> tuple[Counter[object], dict[type[TokenCipherError], str]]:
     counts: Counter[object] = Counter()
     advice: dict[type[TokenCipherError], str] = {}
     after = None
@@ -319,12 +319,12 @@ def _decrypt_all(admin: AdminSession, vault: TokenCipher) -> tuple[Counter[objec
         for row in portion:
             after = row["workspace"]
             try:
-                vault.decrypt(after, row["stored"])
+                cipher.decrypt(after, row["stored"])
             except TokenCipherError as error:
                 counts[type(error)] += 1
                 advice.setdefault(type(error), str(error))
             else:
-                counts["old" if vault.needs_rotation(row["stored"]) else "current"] += 1
+                counts["old" if cipher.needs_rotation(row["stored"]) else "current"] += 1
     return counts, advice
 
 

@@ -20,13 +20,13 @@ from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
-from reactor.settings import GoogleSettings, VaultSettings
+from reactor.settings import EncryptionSettings, GoogleSettings
 from reactor.token_encryption import TokenCipherError
 
 SQL = statements("connections")
 
 
-class GoogleReadSettings(VaultSettings, GoogleSettings):
+class GoogleReadSettings(EncryptionSettings, GoogleSettings):
     """What it takes to ask."""
 
 
@@ -52,12 +52,12 @@ def look(
         )
     text = stored["refresh_token_encrypted"]
     try:
-        secret = settings.vault.decrypt(workspace, text)
+        secret = settings.token_cipher.decrypt(workspace, text)
     except TokenCipherError as error:
         raise ConfigurationError(f"Google cannot be asked: {error}") from error
     answer, reply = trio.run(_ask, settings, secret, place)
     if isinstance(answer, AccessToken) and answer.refresh_token not in (None, secret):
-        renewed = settings.vault.encrypt(workspace, answer.refresh_token)
+        renewed = settings.token_cipher.encrypt(workspace, answer.refresh_token)
         admin.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
     return see(reply, str(workspace) if source else None, source)
 

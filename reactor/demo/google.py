@@ -54,7 +54,7 @@ class Google:
         self.emulator = emulator
         emulator.fault(Fault(in_batch=False, latency=_LATENCY))
         self.keys = f"demo:{base64.b64encode(os.urandom(32)).decode()}"
-        self._vault = TokenCipher.from_setting(self.keys)
+        self._cipher = TokenCipher.from_setting(self.keys)
         self.accounts = [_account(emulator, id_, schedule.version) for id_, schedule in workspaces.items()]
         self.foreign = {account.calendar_id: _foreign(emulator, account) for account in self.accounts}
 
@@ -79,7 +79,7 @@ class Google:
         )
 
     def _sealed(self, account: DemoAccount) -> str:
-        return self._vault.encrypt(account.workspace_id, account.refresh_token)
+        return self._cipher.encrypt(account.workspace_id, account.refresh_token)
 
 
 def _account(emulator: Emulator, workspace_id: UUID, version: str) -> DemoAccount:

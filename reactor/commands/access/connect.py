@@ -18,7 +18,7 @@ from reactor.google.consent import ConsentClient, ask, exchange
 from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
 from reactor.postgres.connection.admin import open_admin_session
-from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings
 
 WHO = "The account that consented"
 REMEDY = (
@@ -27,7 +27,7 @@ REMEDY = (
 )
 
 
-class _ConnectSettings(VaultSettings, GoogleSettings, DatabaseSettings):
+class _ConnectSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
     """All that is needed, so that all that is wrong is said before a person is asked anything."""
 
 
@@ -61,7 +61,7 @@ def connect(
             dry_run_connect(admin, workspace, calendar)
         candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
         token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
-        stored = settings.vault.encrypt(workspace, token)
+        stored = settings.token_cipher.encrypt(workspace, token)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
             said = store(admin, workspace, calendar, stored)
     tell(said, as_json=as_json)

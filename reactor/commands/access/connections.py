@@ -19,7 +19,7 @@ from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
 from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
-from reactor.settings import GoogleSettings, VaultSettings
+from reactor.settings import EncryptionSettings, GoogleSettings
 from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
@@ -71,10 +71,10 @@ def list_(
     if len(found) > LISTED:
         found.pop()
         note(f"Over {LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
-    vault = _vault(found)
+    cipher = _cipher(found)
     for row in found:
         stored = row.pop("stored")
-        row |= {"key": _key(stored), **_credential(row["workspace"], stored, vault)}
+        row |= {"key": _key(stored), **_credential(row["workspace"], stored, cipher)}
     if as_json:
         print_json(found)
     elif found:
@@ -95,23 +95,23 @@ def _line(row: dict[str, Any]) -> tuple[Any, ...]:
     return (*named, row["valid"], row["key"], *counts, row["updated_at"])
 
 
-def _vault(found: list[dict[str, Any]]) -> TokenCipher | None:
+def _cipher(found: list[dict[str, Any]]) -> TokenCipher | None:
     """What decrypts, where there is a service account to be told of."""
     if not any(row["stored"].startswith(NEWER) for row in found):
         return None
     try:
-        return VaultSettings.from_environment().vault
+        return EncryptionSettings.from_environment().token_cipher
     except ConfigurationError as error:
         note(f"{error}\nWithout it the addresses of service accounts are not shown.")
         return None
 
 
-def _credential(workspace: UUID, stored: str, vault: TokenCipher | None) -> dict[str, str | None]:
+def _credential(workspace: UUID, stored: str, cipher: TokenCipher | None) -> dict[str, str | None]:
     """Of what kind a credential is, and whose; never anything that opens something."""
     robot = None
-    if stored.startswith(NEWER) and vault is not None:
+    if stored.startswith(NEWER) and cipher is not None:
         with suppress(TokenCipherError, StoredCredentialError):
-            robot = service_account_in(vault.decrypt(workspace, stored))
+            robot = service_account_in(cipher.decrypt(workspace, stored))
     return {
         "kind": SERVICE_ACCOUNT if stored.startswith(NEWER) else REFRESH_TOKEN,
         "account": robot.email if robot else None,
@@ -176,7 +176,7 @@ def add(
     Exit codes: 0 stored; 1 Google refuses it, or cannot be asked now; 2 wrong use, a wrong setting or no database.
     """
     with sentences():
-        keys = VaultSettings.from_environment()
+        keys = EncryptionSettings.from_environment()
         google = _google(service_account, verify=verify)
         dsn = read_dsn(database_url)
         checked(calendar)
@@ -191,7 +191,7 @@ def add(
         secret = given.secret
         if verify:
             secret = tried(given, google, calendar) or secret
-        stored = keys.vault.encrypt(workspace, secret, version=given.version)
+        stored = keys.token_cipher.encrypt(workspace, secret, version=given.version)
         with open_admin_session(dsn, name="connections add") as admin:
             said = store(admin, workspace, calendar, stored)
     tell(said, as_json=as_json)

@@ -21,7 +21,7 @@ class Credential:
 
     Attributes:
         secret: The text that is encrypted.
-        version: With which version of the vault's.
+        version: The version of the encrypted text, `v1` or `v2`.
         who: The account, as a sentence begins with it.
         remedy: What to do where it may not write the calendar, as a sentence.
     """

@@ -16,7 +16,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, DryRun
 from reactor.commands.output import note, print_json, print_table, progress, sentences
 from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings, VaultSettings
+from reactor.settings import DatabaseSettings, EncryptionSettings
 from reactor.token_encryption import TokenCipher, TokenCipherError
 
 SQL = statements("connections")
@@ -51,10 +51,10 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     Exit codes: 0 all have the first key; 1 some could not be decrypted; 2 a wrong setting or no database.
     """
     with sentences():
-        keys = VaultSettings.from_environment()
+        keys = EncryptionSettings.from_environment()
         settings = DatabaseSettings.from_environment(database_url=database_url)
         with open_admin_session(settings.database_url.get_secret_value(), name="tokens rotate") as admin:
-            report = _rotate(admin, keys.vault, dry_run=dry_run)
+            report = _rotate(admin, keys.token_cipher, dry_run=dry_run)
     counts = {name: report.counts[name] for name in ("rotated", "current", "replaced", "failed")}
     if as_json:
         problems = {str(workspace): problem for workspace, problem in report.problems.items()}
@@ -73,7 +73,7 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 
 
-def _rotate(admin: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report:
+def _rotate(admin: AdminSession, cipher: TokenCipher, *, dry_run: bool) -> _Report:
     report = _Report()
     after: UUID | None = None
     with progress("Encrypting", admin.one(SQL["how_many"])["n"]) as advance:
@@ -81,7 +81,7 @@ def _rotate(admin: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Repor
             for row in portion:
                 after = row["workspace"]
                 try:
-                    report.counts[_renew(admin, vault, row["workspace"], row["stored"], dry_run=dry_run)] += 1
+                    report.counts[_renew(admin, cipher, row["workspace"], row["stored"], dry_run=dry_run)] += 1
                 except TokenCipherError as error:
                     report.counts["failed"] += 1
                     report.problems[row["workspace"]] = str(error)
@@ -89,16 +89,16 @@ def _rotate(admin: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Repor
     return report
 
 
-def _renew(admin: AdminSession, vault: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
+def _renew(admin: AdminSession, cipher: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
     """Encrypt one token anew; returns what became of it.
 
     Raises:
         TokenCipherError: It cannot be decrypted.
     """
     for _ in range(TRIES):
-        if not vault.needs_rotation(stored):
+        if not cipher.needs_rotation(stored):
             return "current"
-        renewed = vault.rotate(workspace, stored)
+        renewed = cipher.rotate(workspace, stored)
         if dry_run or admin.rows(SQL["reencrypt"], workspace=workspace, old=stored, new=renewed):
             return "rotated"
         found = admin.row(SQL["stored_token"], workspace_id=workspace)

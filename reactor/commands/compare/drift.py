@@ -29,13 +29,13 @@ from reactor.observability import logs
 from reactor.postgres.connection.admin import open_admin_session
 from reactor.postgres.connection.pool import Pool
 from reactor.process.concurrency import one_error
-from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings
 
 PORTION = 100  # workspaces
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that Google has rotated meanwhile
 
 
-class _DriftSettings(VaultSettings, GoogleSettings, DatabaseSettings):
+class _DriftSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
     """All that is needed, so that all that is wrong is said at once."""
 
 
@@ -139,7 +139,7 @@ async def _compare(
             trio.open_nursery() as exchanges,
         ):
             account = partial(account_of, client=settings.oauth_client)
-            accounts = CredentialStore(settings.vault, pool, TokenExchange(client), account, exchanges)
+            accounts = CredentialStore(settings.token_cipher, pool, TokenExchange(client), account, exchanges)
             comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
             if workspace:
                 found.take(await comparing.compare(workspace))
