@@ -167,11 +167,13 @@ class Service:
             trio.open_nursery() as exchanges,
         ):
             self.known.exchange = exchange = TokenExchange(client)
-            self.known.accounts = accounts = CredentialStore(self._cipher, self._pool, exchange, account, exchanges)
+            self.known.credentials = credentials = CredentialStore(
+                self._cipher, self._pool, exchange, account, exchanges
+            )
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(kept, "housekeeping", self._housekeeping.run)
-                await self._keep_claiming(calendar, accounts)
+                await self._keep_claiming(calendar, credentials)
                 beside.cancel_scope.cancel()
             exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
 
@@ -195,13 +197,13 @@ class Service:
                 "tables. " + " ".join(lacking)
             )
 
-    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
+    async def _keep_claiming(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
         """Hold a claims session and work in it; lost, get another."""
         while not self.stop.is_set():
             self._beat("connect")
             pauses = self._pauses
             try:
-                await self._claim(calendar, accounts)
+                await self._claim(calendar, credentials)
             except* (SessionLostError, TransientError) as losses:
                 self.known.sessions_lost += 1
                 log.warning("session_lost", problem=str(first_of(losses)))
@@ -221,7 +223,7 @@ class Service:
         self.known.lanes = lanes(self._settings)
         self.facts.crashing, self._crashed_at = True, trio.current_time()
 
-    async def _claim(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
+    async def _claim(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
         settings = self._settings
         loop: Loop | None = None
@@ -281,7 +283,7 @@ class Service:
                     outbox,
                     calendar,
                     RebuildService(self._rebuild_pool, calendar, self._brake, self._observer),
-                    accounts.tokens_of,
+                    credentials.tokens_of,
                     wakeups,
                     lanes=self.known.lanes,
                     stats=self.known.stats,

@@ -85,7 +85,7 @@ class WrongKeyError(TokenCipherError, ConfigurationError):
 
 
 class LegacyPlaintextError(TokenCipherError, ConfigurationError):
-    """The text is not encrypted by this reactor; it may be a token in the clear."""
+    """The reactor did not encrypt the text; it may be a token in the clear."""
 
 
 class WrongWorkspaceError(TokenCipherError, PermanentError):
@@ -213,7 +213,7 @@ class TokenCipher:
         """Take a text apart into its key, its base64 part and its check."""
         if not text.startswith((VERSION, NEWER)):
             raise LegacyPlaintextError(
-                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so it is not encrypted by this reactor; "
+                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so the reactor did not encrypt it; "
                 "if it is a token in the clear, pass it to "
                 "`python -m reactor connections add` on standard input, to be stored encrypted"
             )

@@ -46,7 +46,7 @@ class RuntimeState:
         order: Watches the order of states.
         sessions_lost: How often the claims session was lost.
         listening: Who listens now.
-        accounts: The workspaces' accounts, once there are any.
+        credentials: The workspaces' credentials, once there are any.
         exchange: Who fetches access tokens, likewise.
         http_restarts: How often the health endpoint was started again.
     """
@@ -68,7 +68,7 @@ class RuntimeState:
     order: Order = field(default_factory=Order)
     sessions_lost: int = 0
     listening: Wakeups | None = None
-    accounts: CredentialStore | None = None
+    credentials: CredentialStore | None = None
     exchange: TokenExchange | None = None
     http_restarts: Callable[[], int] = lambda: 0
 
@@ -133,7 +133,7 @@ class HealthEndpoint:
         yield from collectors.of_the_locks(known.locks.last, known.locks.held_by_others)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
         yield GaugeMetric("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
-        undecipherable = known.accounts.undecipherable if known.accounts else 0
+        undecipherable = known.credentials.undecipherable if known.credentials else 0
         yield CounterMetric("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
         mended = "Times that the order of states was behind, and was moved ahead, by how that was found."
         yield CounterMetric("order_mended", mended, known.order.mended, ("cause",))

@@ -135,7 +135,7 @@ class Comparing:
 
     Attributes:
         pool: Connections to the database.
-        accounts: Where access tokens come from.
+        credentials: Where access tokens come from.
         transport: To Google.
         pace: How fast Google is asked.
         words: Whether findings tell texts, and not their lengths.
@@ -144,7 +144,7 @@ class Comparing:
     """
 
     pool: Pool
-    accounts: CredentialStore
+    credentials: CredentialStore
     transport: Transport
     pace: Pace
     words: bool
@@ -218,7 +218,7 @@ class _Comparison:
         if rebuild is not None:
             self._rebuild = Waiting(str(rebuild), waits)
             self._report.notes.append(f"a REBUILD_ALL waits: `python -m reactor status --rebuild {rebuild}`")
-        tokens = self._parts.accounts.tokens(self._report.workspace, stored)
+        tokens = self._parts.credentials.tokens(self._report.workspace, stored)
         if not isinstance(tokens, TokenSource):
             raise PermanentError(_no_token(tokens.text))
         return Reader(self._parts.transport, tokens, self._parts.pace, tokens.quota_user)

@@ -139,8 +139,8 @@ async def _compare(
             trio.open_nursery() as exchanges,
         ):
             account = partial(account_of, client=settings.oauth_client)
-            accounts = CredentialStore(settings.token_cipher, pool, TokenExchange(client), account, exchanges)
-            comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
+            credentials = CredentialStore(settings.token_cipher, pool, TokenExchange(client), account, exchanges)
+            comparing = Comparing(pool, credentials, transport, Pace(rate), words, patience, lookups)
             if workspace:
                 found.take(await comparing.compare(workspace))
             else:
