@@ -14,7 +14,7 @@ from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramS
 from reactor.postgres.claim import Invariants
 
 
-def of_the_loop(stats: Stats) -> Iterator[Reading]:
+def loop_metrics(stats: Stats) -> Iterator[Reading]:
     """Items and requests."""
     yield CounterMetric("items_claimed", "Items claimed.", stats.claimed)
     ends = "Items whose end was written, by operation and outcome."
@@ -46,7 +46,7 @@ def of_the_loop(stats: Stats) -> Iterator[Reading]:
     yield CounterMetric("sweeps", "Sweeps for items of workers that died.", stats.sweeps)
 
 
-def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
+def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
     """What was asked and answered."""
     what = "Calls of Google's API; a batch is one, and so is each of its parts."
     yield CounterMetric("google_calls", what, calls.counts, ("method", "code"))
@@ -54,7 +54,7 @@ def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
     yield CounterMetric("token_refreshes", "Access tokens asked for, by result.", refreshes, ("outcome",))
 
 
-def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
+def lane_metrics(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
     """What is under way, and what is held back."""
     yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_hand)
     yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_hand_cap)
@@ -82,7 +82,7 @@ def _label(state: Breaker) -> str:
     return state.name.lower()
 
 
-def of_the_process(facts: HealthFacts) -> Iterator[Reading]:
+def process_metrics(facts: HealthFacts) -> Iterator[Reading]:
     """Readiness and its parts."""
     yield GaugeMetric("ready", "Whether this replica does its work.", readiness(facts).well)
     yield GaugeMetric("claiming", "Whether the session that claims items is up.", facts.claiming)
@@ -91,7 +91,7 @@ def of_the_process(facts: HealthFacts) -> Iterator[Reading]:
     yield GaugeMetric("schema_current", "Whether the database has what this version needs.", facts.schema_current)
 
 
-def of_the_gate(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Reading]:
+def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Reading]:
     """What ends a sleep, and whether it can."""
     states = {each.name: int(each is state) for each in Gate}
     yield GaugeMetric("gate_state", "Where the gate is.", states, ("state",))
@@ -101,7 +101,7 @@ def of_the_gate(state: Gate, counts: Counter[str], sources: Counter[str], deaf: 
     yield CounterMetric("deaf_seconds", "Seconds without a session that hears writers.", deaf)
 
 
-def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
+def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Reading]:
     """Facts of the database, the same from every replica."""
     yield GaugeMetric("outbox_oldest_due_seconds", "How long the oldest due item has waited.", housekeeping.oldest_due)
     yield GaugeMetric(
@@ -118,7 +118,7 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield CounterMetric("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 
-def of_the_locks(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
+def lock_metrics(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
     """Whether locks and items agree, and who else holds locks of ours."""
     held = found.in_flight - found.missing_locks + found.unexpected_locks
     locks = {"held": held, "stray": found.unexpected_locks, "missing": found.missing_locks}

@@ -124,13 +124,13 @@ class HealthEndpoint:
 
     def _readings(self) -> Iterator[Reading]:
         known, now = self._known, trio.current_time()
-        yield from collectors.of_the_loop(known.stats)
-        yield from collectors.of_google(known.calls, known.exchange.outcomes if known.exchange else Counter())
-        yield from collectors.of_the_lanes(known.lanes, known.concurrency, now)
-        yield from collectors.of_the_process(self._facts())
-        yield from collectors.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
-        yield from collectors.of_the_backlog(known.housekeeping)
-        yield from collectors.of_the_locks(known.locks.last, known.locks.held_by_others)
+        yield from collectors.loop_metrics(known.stats)
+        yield from collectors.google_metrics(known.calls, known.exchange.outcomes if known.exchange else Counter())
+        yield from collectors.lane_metrics(known.lanes, known.concurrency, now)
+        yield from collectors.process_metrics(self._facts())
+        yield from collectors.gate_metrics(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
+        yield from collectors.backlog_metrics(known.housekeeping)
+        yield from collectors.lock_metrics(known.locks.last, known.locks.held_by_others)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
         yield GaugeMetric("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
         undecipherable = known.credentials.undecipherable if known.credentials else 0
