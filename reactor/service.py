@@ -59,7 +59,7 @@ from reactor.postgres.order import Mended, Order
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
-from reactor.process.concurrency import cancelled_by, first_of, harmless, in_thread, kept, one_error, pause
+from reactor.process.concurrency import cancelled_by, first_of, harmless, in_thread, keep_running, one_error, pause
 from reactor.process.signals import watch_signals
 from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
 from reactor.settings import Settings, parse_bind
@@ -141,7 +141,7 @@ class Service:
             self.url = await nursery.start(self._server.run, *parse_bind(self._settings.health_bind), last)
             log.info("started", version=reactor.__version__, health=self.url)
             async with trio.open_nursery() as measuring:
-                measuring.start_soon(kept, "loop_lag", self.known.lag.run)
+                measuring.start_soon(keep_running, "loop_lag", self.known.lag.run)
                 await self._work()
                 measuring.cancel_scope.cancel()
             if self._traces is not None:
@@ -172,7 +172,7 @@ class Service:
             )
             async with trio.open_nursery() as beside:
                 await self._await_database()
-                beside.start_soon(kept, "housekeeping", self._housekeeping.run)
+                beside.start_soon(keep_running, "housekeeping", self._housekeeping.run)
                 await self._keep_claiming(calendar, credentials)
                 beside.cancel_scope.cancel()
             exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
@@ -292,9 +292,9 @@ class Service:
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
-                    watching.start_soon(kept, "lock_watch", partial(self.known.locks.run, outbox, self._pool))
+                    watching.start_soon(keep_running, "lock_watch", partial(self.known.locks.run, outbox, self._pool))
                     watching.start_soon(
-                        kept, "refusal_watch", partial(self.known.watch.run, mark, partial(_rename, session))
+                        keep_running, "refusal_watch", partial(self.known.watch.run, mark, partial(_rename, session))
                     )
                     watching.start_soon(shares.run, session)
                     await loop.run()

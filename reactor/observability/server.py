@@ -26,7 +26,7 @@ from hypercorn.utils import wrap_app
 
 from reactor.errors import ConfigurationError
 from reactor.observability.http_connection import HttpConnection
-from reactor.process.concurrency import cancelled_by, kept
+from reactor.process.concurrency import cancelled_by, keep_running
 
 log = structlog.get_logger(__name__)
 
@@ -162,7 +162,7 @@ class Server:
                 await trio.serve_listeners(serve, list(map(_again, listeners)), handler_nursery=connections)
 
             async with cancelled_by(stop):
-                await kept("health", accept, failed=self._restarted)
+                await keep_running("health", accept, failed=self._restarted)
             await context.terminated.set()
             for connection in self.connections:
                 connection.finish(_GRACE)

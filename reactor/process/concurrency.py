@@ -12,8 +12,8 @@ import trio
 from reactor.core.backoff import Pauses
 from reactor.errors import ReactorError, TransientError
 
-KEPT_FIRST = 1.0  # seconds
-KEPT_CAP = 20.0  # seconds; a task that must report within a minute is not late after such a pause
+RESTART_FIRST = 1.0  # seconds
+RESTART_CAP = 20.0  # seconds; a task that must report within a minute is not late after such a pause
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -75,7 +75,7 @@ async def pause(pauses: Pauses, *, unless: trio.Event) -> None:
         await unless.wait()
 
 
-async def kept(task: str, run: Callable[[], Awaitable[object]], *, failed: Callable[[], object] = int) -> None:
+async def keep_running(task: str, run: Callable[[], Awaitable[object]], *, failed: Callable[[], object] = int) -> None:
     """Run a background task for ever: restart it after an unexpected error.
 
     We log the error in one line and call `run` again after 1 s, the next time after 2 s, and so on up to 20 s, so a
@@ -90,7 +90,7 @@ async def kept(task: str, run: Callable[[], Awaitable[object]], *, failed: Calla
     Raises:
         ReactorError: `run` raised it (in an exception group).
     """
-    pauses, never = Pauses(first=KEPT_FIRST, cap=KEPT_CAP), trio.Event()
+    pauses, never = Pauses(first=RESTART_FIRST, cap=RESTART_CAP), trio.Event()
     while True:
         began = trio.current_time()
         try:
@@ -100,7 +100,7 @@ async def kept(task: str, run: Callable[[], Awaitable[object]], *, failed: Calla
         except* Exception as errors:
             log.error("task_crashed", task=task, exc_info=errors)  # noqa: TRY400  (the logger is structlog's)
             failed()
-        if trio.current_time() - began > KEPT_CAP:
+        if trio.current_time() - began > RESTART_CAP:
             pauses.reset()
         await pause(pauses, unless=never)
 

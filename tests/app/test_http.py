@@ -332,7 +332,7 @@ async def test_accepting_that_fails_is_begun_again(running: Running, monkeypatch
         return stream
 
     monkeypatch.setattr(trio.SocketListener, "accept", failing)
-    monkeypatch.setattr(concurrency, "KEPT_FIRST", 0.01)
+    monkeypatch.setattr(concurrency, "RESTART_FIRST", 0.01)
     async with polling(running, kept=True) as kept:  # the first that is accepted: `accept` was called before
         await until(lambda: kept.polls)
         async with await running.connect() as lost, await running.connect() as after:
