@@ -67,18 +67,6 @@ _NO_RIGHT = "42501"
 _OF_THE_SERVER = ("25", "40", "53", "57", "58", "F0")
 
 
-def tell_pulled(pulled: Pulled) -> None:
-    """Say in the log that a workspace was stopped, and what to do."""
-    log.error(
-        "brake_pulled",
-        workspace_id=str(pulled.workspace_id),
-        cause=pulled.cause,
-        deletes=pulled.deletes,
-        events=pulled.events,
-        release=f"python -m reactor brake release --workspace {pulled.workspace_id}",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class RebuildService:
     """Carries rebuilds out.
@@ -87,13 +75,15 @@ class RebuildService:
         pool: Connections to the database, for rebuilds alone.
         calendar: Lists.
         brake: What may be deleted without a question.
-        observer: Told what the database refuses.
+        observer: Notified of what the database refuses.
+        on_pull: Called when the brake stops a workspace.
     """
 
     pool: Pool
     calendar: GoogleCalendar
     brake: Limit
     observer: Observer = field(default_factory=Observer)
+    on_pull: Callable[[Pulled], object] = lambda _: None
 
     async def expand(self, item: Item, payload: Rebuild, tokens: AccessTokens) -> Outcome:
         """Turn a rebuild into an item for each event. What it has written stays when it is cancelled."""
@@ -236,7 +226,7 @@ class _RebuildAttempt:
         pull = partial(self._expansion.is_stopped, deletes=deletes, events=events, least=brake.least)
         stopped = await self._run(pull)
         if stopped:
-            tell_pulled(Pulled(self._item.workspace_id, "REBUILD", deletes, events))
+            self._parts.on_pull(Pulled(self._item.workspace_id, "REBUILD", deletes, events))
         return stopped
 
     async def _portions(self, write: Callable[..., tuple[str | None, int]]) -> None:

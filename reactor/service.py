@@ -47,21 +47,20 @@ from reactor.housekeeping import Housekeeping
 from reactor.loop import Loop, Observer
 from reactor.loop.guarded import Guarded
 from reactor.observability.endpoint import HealthEndpoint, RuntimeState
-from reactor.observability.log_observer import LogObserver
+from reactor.observability.log_observer import LogObserver, log_brake_pulled, log_item_set_aside, log_order_mended
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Server, application
 from reactor.observability.tracing import traces
-from reactor.postgres.claim import SetAside
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.connection.session import Session, SessionLostError, open_session
-from reactor.postgres.order import Mended, Order
+from reactor.postgres.order import Order
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
 from reactor.process.concurrency import cancelled_by, first_of, harmless, in_thread, keep_running, one_error, pause
 from reactor.process.signals import watch_signals
-from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
+from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService
 from reactor.settings import Settings, parse_bind
 from reactor.wiring import brake, lanes
 
@@ -88,9 +87,9 @@ class Service:
     Attributes:
         url: The health endpoint's base URL.
         facts: What probes judge.
-        known: All that is known of the process.
+        state: What metrics and probes read.
         stop: Set, it drains and ends.
-        told: What the health endpoint says.
+        health: The pages of the health endpoint.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class Service:
         watch = RefusalWatch()
         self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=watch)
         self._poll = settings.calendar_sync_poll_interval_ms / 1000
-        self.known = RuntimeState(
+        self.state = RuntimeState(
             stop,
             self.facts,
             lanes(settings),
@@ -124,11 +123,11 @@ class Service:
             watch=watch,
         )
         observers = (LogObserver(), watch, _Looks(harmless(self._looked)), *([self._traces] if self._traces else ()))
-        self._observer = Guarded(observers, self.known.stats)
-        self.known.order = Order(harmless(_tell_mended))
-        self.told = HealthEndpoint(self.known)
-        self._server = Server(application(self.told.pages))
-        self.known.http_restarts = lambda: self._server.restarts
+        self._observer = Guarded(observers, self.state.stats)
+        self.state.order = Order(harmless(log_order_mended))
+        self.health = HealthEndpoint(self.state)
+        self._server = Server(application(self.health.pages))
+        self.state.http_restarts = lambda: self._server.restarts
 
     async def run(self) -> None:
         """Work until told to stop.
@@ -141,7 +140,7 @@ class Service:
             self.url = await nursery.start(self._server.run, *parse_bind(self._settings.health_bind), last)
             log.info("started", version=reactor.__version__, health=self.url)
             async with trio.open_nursery() as measuring:
-                measuring.start_soon(keep_running, "loop_lag", self.known.lag.run)
+                measuring.start_soon(keep_running, "loop_lag", self.state.lag.run)
                 await self._work()
                 measuring.cancel_scope.cancel()
             if self._traces is not None:
@@ -155,7 +154,7 @@ class Service:
         calendar = GoogleCalendar(
             settings.google_api_root,
             batch_parts=settings.calendar_sync_batch_parts,
-            calls=self.known.calls,
+            calls=self.state.calls,
             requested=self._observer.requested,
         )
         account = partial(account_of, client=settings.oauth_client)
@@ -166,8 +165,8 @@ class Service:
             calendar,
             trio.open_nursery() as exchanges,
         ):
-            self.known.exchange = exchange = TokenExchange(client)
-            self.known.credentials = credentials = CredentialStore(
+            self.state.exchange = exchange = TokenExchange(client)
+            self.state.credentials = credentials = CredentialStore(
                 self._cipher, self._pool, exchange, account, exchanges
             )
             async with trio.open_nursery() as beside:
@@ -205,7 +204,7 @@ class Service:
             try:
                 await self._claim(calendar, credentials)
             except* (SessionLostError, TransientError) as losses:
-                self.known.sessions_lost += 1
+                self.state.sessions_lost += 1
                 log.warning("session_lost", problem=str(first_of(losses)))
             except* ReactorError:
                 raise
@@ -219,8 +218,8 @@ class Service:
     def _crashed(self, errors: ExceptionGroup[Exception]) -> None:
         """Take note of what ended the work, and keep nothing that it may have left in a wrong state."""
         log.error("work_crashed", exc_info=errors)
-        self.known.stats.crashes += 1
-        self.known.lanes = lanes(self._settings)
+        self.state.stats.crashes += 1
+        self.state.lanes = lanes(self._settings)
         self.facts.crashing, self._crashed_at = True, trio.current_time()
 
     async def _claim(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
@@ -237,14 +236,14 @@ class Service:
                 loop.drain(settings.calendar_sync_drain_timeout_ms / 1000)
 
         def use(divisor: int, good_until: float) -> None:
-            self.known.lanes.share(trio.current_time(), divisor, good_until)
+            self.state.lanes.share(trio.current_time(), divisor, good_until)
             if loop is not None and outbox is not None:
-                outbox.each = self.known.lanes.each
+                outbox.each = self.state.lanes.each
                 loop.stir()
 
-        mark = self.known.watch.mark
+        mark = self.state.watch.mark
         shares = Shares(use)
-        self.known.lanes.unshare()
+        self.state.lanes.unshare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
             async with (
@@ -263,8 +262,8 @@ class Service:
                     ping_interval=PING_SETTLES,
                 ) as writing,
             ):
-                self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
-                wakeups.counts, wakeups.sources = self.known.wakeups, self.known.sources
+                self.state.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
+                wakeups.counts, wakeups.sources = self.state.wakeups, self.state.sources
                 wakeups.heard = harmless(self._heard)
                 outbox = Outbox(
                     session,
@@ -272,29 +271,31 @@ class Service:
                     max_attempts=settings.calendar_sync_max_retries,
                     batch=settings.calendar_sync_batch_parts,
                     brake=self._brake,
-                    on_pull=harmless(tell_pulled),
-                    on_aside=harmless(_tell_aside),
-                    order=self.known.order,
+                    on_pull=harmless(log_brake_pulled),
+                    on_aside=harmless(log_item_set_aside),
+                    order=self.state.order,
                     counted=shares.counted,
                 )
                 await shares.join(session)
-                outbox.each = self.known.lanes.each
+                outbox.each = self.state.lanes.each
                 loop = Loop(
                     outbox,
                     calendar,
-                    RebuildService(self._rebuild_pool, calendar, self._brake, self._observer),
+                    RebuildService(
+                        self._rebuild_pool, calendar, self._brake, self._observer, harmless(log_brake_pulled)
+                    ),
                     credentials.tokens_of,
                     wakeups,
-                    lanes=self.known.lanes,
-                    stats=self.known.stats,
+                    lanes=self.state.lanes,
+                    stats=self.state.stats,
                     ceiling=settings.calendar_sync_max_retries,
                     observer=self._observer,
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
-                    watching.start_soon(keep_running, "lock_watch", partial(self.known.locks.run, outbox, self._pool))
+                    watching.start_soon(keep_running, "lock_watch", partial(self.state.locks.run, outbox, self._pool))
                     watching.start_soon(
-                        keep_running, "refusal_watch", partial(self.known.watch.run, mark, partial(_rename, session))
+                        keep_running, "refusal_watch", partial(self.state.watch.run, mark, partial(_rename, session))
                     )
                     watching.start_soon(shares.run, session)
                     await loop.run()
@@ -318,39 +319,23 @@ class Service:
 
     def _end_session(self) -> None:
         self.facts.claiming = False
-        self.known.listening = None
-        self.known.stats.beats.clear()  # what does not run cannot be late
-        self.known.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in hand, so nothing is left to be written
+        self.state.listening = None
+        self.state.stats.beats.clear()  # what does not run cannot be late
+        self.state.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in hand, so nothing is left to be written
         self._heard(False)
         self._observer.abandoned()
 
     def _is_listening(self) -> bool:
-        return self.known.gate is not GateState.DEAF
+        return self.state.gate is not GateState.DEAF
 
     def _heard(self, hears: bool) -> None:  # noqa: FBT001  (the wake-ups' protocol)
         if hears:
-            self.known.deafness.heard(trio.current_time())
+            self.state.deafness.heard(trio.current_time())
         elif self.facts.has_been_ready:
-            self.known.deafness.lost(trio.current_time())
+            self.state.deafness.lost(trio.current_time())
 
     def _beat(self, name: str) -> None:
         self.facts.beats[name] = trio.current_time()
-
-
-def _tell_aside(item: SetAside) -> None:
-    """Say in the log that an item is left alone, and what to look for."""
-    log.warning(
-        "item_set_aside",
-        item_id=str(item.id),
-        workspace_id=str(item.workspace_id),
-        sqlstate=item.sqlstate,
-        constraint=item.constraint,
-    )
-
-
-def _tell_mended(mended: Mended) -> None:
-    """Say in the log that the database was behind what was sent before, and that nobody has to do anything."""
-    log.warning("order_mended", cause=mended.cause, low=mended.low, high=mended.high)
 
 
 async def _rename(session: Session, mark: str) -> None:

@@ -1,4 +1,4 @@
-"""What the health endpoint says: probes and metrics, out of what is known of the process. Nothing asks the database."""
+"""The pages of the health endpoint: probes and metrics, from the state in memory. No page asks the database."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,29 +26,29 @@ from reactor.postgres.wakeups import Wakeups
 
 @dataclass(slots=True)
 class RuntimeState:
-    """What is known of the process; kept by whoever wires it.
+    """Everything that metrics and probes read; `reactor.service` fills it.
 
     Attributes:
-        stop: Set, it is about to stop.
-        facts: What probes judge.
-        stats: What the loop has done.
-        lanes: What is under way and held back.
-        housekeeping: Measures the backlog.
-        poll: Seconds between two looks at the outbox, where nothing is heard, at most.
-        concurrency: Requests to Google that may be under way.
-        calls: What Google was asked, and its answers.
-        wakeups: What the gate has done, by name.
-        sources: Who woke it.
-        deafness: For how long nobody has heard writers.
-        lag: How late tasks are woken.
-        locks: Whether locks and items agree, and who holds one for long.
-        watch: Keeps what the database refuses.
-        order: Watches the order of states.
-        sessions_lost: How often the claims session was lost.
-        listening: Who listens now.
-        credentials: The workspaces' credentials, once there are any.
-        exchange: Who fetches access tokens, likewise.
-        http_restarts: How often the health endpoint was started again.
+        stop: Set when the process is about to stop.
+        facts: The facts that probes judge.
+        stats: Counters of the loop.
+        lanes: Requests in flight and workspaces that wait.
+        housekeeping: The backlog, as last measured.
+        poll: Seconds; the longest time between two looks at the outbox without a notification.
+        concurrency: The most requests to Google in flight.
+        calls: Calls of Google's API and their results.
+        wakeups: Counts of what the gate did, by name.
+        sources: Counts of what ended a sleep, by source.
+        deafness: For how long no session has listened for writers.
+        lag: How late tasks of the event loop are woken.
+        locks: The last audit of locks.
+        watch: What the database refuses now.
+        order: The order of states, and how often it was mended.
+        sessions_lost: How often a claims session was lost.
+        listening: The wake-ups in use; None without a claims session.
+        credentials: The workspaces' credentials; None before the work begins.
+        exchange: The client of the token endpoint; None before the work begins.
+        http_restarts: Returns how often the health endpoint was restarted.
     """
 
     stop: trio.Event
@@ -74,72 +74,72 @@ class RuntimeState:
 
     @property
     def gate(self) -> GateState:
-        """Where the gate is; deaf where there is none."""
+        """The state of the gate; `DEAF` without a claims session."""
         return self.listening.state if self.listening else GateState.DEAF
 
 
 class HealthEndpoint:
-    """Serves the health and metrics pages from what is known.
+    """Serves the health and metrics pages from `RuntimeState`.
 
     Args:
-        known: What is known.
+        state: What metrics and probes read.
     """
 
-    def __init__(self, known: RuntimeState) -> None:
-        self._known = known
+    def __init__(self, state: RuntimeState) -> None:
+        self._state = state
         self._metrics = Metrics(reactor.__version__, self._readings)
 
     @property
     def pages(self) -> Pages:
-        """By path."""
+        """The pages by path."""
         return {"/livez": self.livez, "/readyz": self.readyz, "/startupz": self.startupz, "/metrics": self.metrics}
 
     def livez(self) -> PageResponse:
-        """Whether every loop goes round."""
-        known = self._known
-        beats = {} if known.stop.is_set() else {**known.facts.beats, **known.stats.beats}
-        return _page(liveness(beats, trio.current_time(), rest=1.5 * known.poll))
+        """Return 200 while every loop makes progress."""
+        state = self._state
+        beats = {} if state.stop.is_set() else {**state.facts.beats, **state.stats.beats}
+        return _page(liveness(beats, trio.current_time(), rest=1.5 * state.poll))
 
     def readyz(self) -> PageResponse:
-        """Whether it does its work."""
+        """Return 200 while the replica does its work."""
         return _page(readiness(self._facts()))
 
     def startupz(self) -> PageResponse:
-        """Whether it was ever ready."""
+        """Return 200 once the replica has been ready."""
         return _page(startup(self._facts()))
 
     def metrics(self) -> PageResponse:
-        """Everything that is measured."""
+        """Return all metrics in the text form."""
         return PageResponse(200, self._metrics.text(), CONTENT_TYPE)
 
     def _facts(self) -> HealthFacts:
-        """What is known now: some of it is a question, and is asked with each page."""
-        known = self._known
+        """The facts of this moment; some are computed for each page."""
+        state = self._state
         return replace(
-            known.facts,
-            draining=known.stop.is_set(),
-            listening=known.gate is not GateState.DEAF,
-            refusals=known.watch.refusals.problems(trio.current_time()),
+            state.facts,
+            draining=state.stop.is_set(),
+            listening=state.gate is not GateState.DEAF,
+            refusals=state.watch.refusals.problems(trio.current_time()),
         )
 
     def _readings(self) -> Iterator[Reading]:
-        known, now = self._known, trio.current_time()
-        yield from collectors.loop_metrics(known.stats)
-        yield from collectors.google_metrics(known.calls, known.exchange.outcomes if known.exchange else Counter())
-        yield from collectors.lane_metrics(known.lanes, known.concurrency, now)
+        state, now = self._state, trio.current_time()
+        yield from collectors.loop_metrics(state.stats)
+        yield from collectors.google_metrics(state.calls, state.exchange.outcomes if state.exchange else Counter())
+        yield from collectors.lane_metrics(state.lanes, state.concurrency, now)
         yield from collectors.process_metrics(self._facts())
-        yield from collectors.gate_metrics(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
-        yield from collectors.backlog_metrics(known.housekeeping)
-        yield from collectors.lock_metrics(known.locks.last, known.locks.held_by_others)
+        yield from collectors.gate_metrics(state.gate, state.wakeups, state.sources, state.deafness.seconds(now))
+        yield from collectors.backlog_metrics(state.housekeeping)
+        yield from collectors.lock_metrics(state.locks.last, state.locks.held_by_others)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
-        yield GaugeMetric("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
-        undecipherable = known.credentials.undecipherable if known.credentials else 0
+        yield GaugeMetric("database_refusing_seconds", refusing, state.watch.refusals.seconds(now), ("work",))
+        undecipherable = state.credentials.undecipherable if state.credentials else 0
         yield CounterMetric("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
         mended = "Times that the order of states was behind, and was moved ahead, by how that was found."
-        yield CounterMetric("order_mended", mended, known.order.mended, ("cause",))
-        yield CounterMetric("sessions_lost", "Times that the claims session was lost.", known.sessions_lost)
-        yield CounterMetric("http_restarts", "Times that the health endpoint was started again.", known.http_restarts())
-        yield GaugeMetric("loop_lag_seconds", "How late a task was woken; the worst of a minute.", known.lag.worst)
+        yield CounterMetric("order_mended", mended, state.order.mended, ("cause",))
+        yield CounterMetric("sessions_lost", "Times that the claims session was lost.", state.sessions_lost)
+        yield CounterMetric("http_restarts", "Times that the health endpoint was started again.", state.http_restarts())
+        yield GaugeMetric("loop_lag_seconds", "How late a task was woken; the worst of a minute.", state.lag.worst)
 
 
 def _page(verdict: ProbeResult) -> PageResponse:

@@ -166,12 +166,12 @@ class HistoryWorld:
     def stop(self, replica: Replica) -> None:
         self.replicas.remove(replica)
         self.background.run(replica.stop)
-        assert replica.service.known.stats.crashes == 0
+        assert replica.service.state.stats.crashes == 0
 
     def kill(self, replica: Replica) -> None:
         self.replicas.remove(replica)
         self.background.run(replica.kill)
-        assert replica.service.known.stats.crashes == 0
+        assert replica.service.state.stats.crashes == 0
 
     def revoke(self, workspace_id: UUID) -> None:
         """A person takes the consent away at Google."""
