@@ -1,4 +1,4 @@
-"""The demo's application: writes what the story tells, and notes when each row of the outbox was committed."""
+"""The demo's application: writes what the scenario says, and notes when each row of the outbox was committed."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from reactor.demo.sample import Change, Verb
-from reactor.demo.story import StoryStep
+from reactor.demo.scenario import ScenarioStep
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import Session
 
@@ -34,7 +34,7 @@ class Application:
         self._before = before
         self._last_seq = -1
 
-    async def carry_out(self, step: StoryStep) -> None:
+    async def carry_out(self, step: ScenarioStep) -> None:
         """Do what a step says, one transaction after the other."""
         for changes in step.transactions:
             self._before()

@@ -16,7 +16,7 @@ from reactor.core.backoff import backoff, parse_retry_after
 from reactor.core.calendar.messages import ApiRequest, Method, NoResponse
 from reactor.drift import answers
 from reactor.drift.answers import DriftAnswer, ReadAnswer
-from reactor.drift.held import FIELDS, MARK
+from reactor.drift.calendar_event import FIELDS, MARK
 from reactor.errors import PermanentError, TransientError
 from reactor.google.client import AccessTokens
 from reactor.google.transport import Transport

@@ -70,7 +70,7 @@ class LogObserver(Observer):
             log.debug("breaker_probe_failed", **whose)
 
     def everybody_held(self, problem: str) -> None:
-        """Log that Google refuses the whole deployment, so an operator must act; logged with each try, once a minute."""
+        """Log that Google refuses the whole deployment, so an operator must act; once a minute."""
         log.warning("everybody_held", problem=problem)
 
     def crashed(self, error: Exception) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 from reactor.core.outcome import Scope
 from reactor.core.refusals import advice
 from reactor.credentials import CredentialStore
-from reactor.drift import held as calendars, judge as judging, wanted as wanting
+from reactor.drift import calendar_event as calendars, judge as judging, wanted as wanting
 from reactor.drift.answers import DriftAnswer
 from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord
 from reactor.drift.traces import Trace, Waiting, explain

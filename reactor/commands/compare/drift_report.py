@@ -157,9 +157,9 @@ def _remarks(finding: DriftFinding) -> Iterator[str]:
             case Field.MARKER:
                 yield "our mark: not there"
             case Field.EVENT:
-                yield f"event id: remembered {each.wanted}, there {each.held}"
+                yield f"event id: remembered {each.wanted}, there {each.actual}"
             case _:
-                yield f"{_words(each.field)}: wanted {each.wanted}, there {each.held}"
+                yield f"{_words(each.field)}: wanted {each.wanted}, there {each.actual}"
     if finding.problem:
         yield finding.problem
     if finding.item and finding.code:

@@ -29,7 +29,7 @@ select count(*) filter (where status = 'COMPLETED' and failure_code is null),
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxFigures:
+class OutboxCounts:
     """How many items are in which state, and how many attempts were counted against them."""
 
     done: int = 0
@@ -70,7 +70,7 @@ def percentile(ordered: Sequence[float], part: float) -> float | None:
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else None
 
 
-class Figures:
+class DemoStats:
     """The counters.
 
     Attributes:
@@ -88,7 +88,7 @@ class Figures:
     def __init__(self) -> None:
         self.rows = 0
         self.requests = 0
-        self.outbox = OutboxFigures()
+        self.outbox = OutboxCounts()
         self.wakes = Latencies()
         self.latencies = Latencies()
         self.per_second: deque[int] = deque(maxlen=_SECONDS)
@@ -176,7 +176,7 @@ class Figures:
         """Ask the outbox."""
         with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
             [row] = await owner.execute(_OUTBOX)
-        self.outbox = OutboxFigures(*map(int, row))
+        self.outbox = OutboxCounts(*map(int, row))
         now = time.monotonic()
         if now - self._second >= 1:
             self.per_second.append(self.outbox.settled - self._settled_before)
