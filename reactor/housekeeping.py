@@ -26,13 +26,13 @@ log = structlog.get_logger(__name__)
 
 
 class Housekeeping:
-    """The rounds.
+    """Verifies the schema, measures the backlog and cleans up, in rounds.
 
     Args:
         pool: Connections to the database.
-        facts: Told whether the schema is current, and that the rounds go on.
+        facts: Updated with whether the schema is current, and with the time of each round.
         retention_days: Days for which settled items are kept.
-        observer: Told what the database refuses.
+        observer: Notified of what the database refuses.
 
     Attributes:
         deleted: Items deleted so far.

@@ -1,26 +1,28 @@
 """The service: the only place where the parts are put together, started, supervised and stopped.
 
-Start. Signals are received before anything slow. The health endpoint comes next, so that probes are answered while a
-database that is down is waited for; a port that is taken ends the process. Then the database: reachable, a session and
-not a transaction pooler, with everything that this version needs. Only what a person has to change ends the process.
+Start. We receive signals before anything slow. The health endpoint comes next, so that probes are answered while we
+wait for a database that is down; a port that is taken ends the process. Then the database must be reachable, give us a
+session and not a transaction pooler, and have everything that this version needs. Only a problem that a person must
+solve ends the process.
 
-Work. Everything that relies on the lease lives inside the session that holds it: lost, all of it is cancelled, and
-after a pause there is a new session, a new outbox and a new loop. What was learnt of Google and what was counted
-outlives it, and so do the sources of access tokens: a rotated refresh token must be stored whatever becomes of the
-sessions. When the database is away for long, the pauses grow to seconds; the process goes on and is alive, not ready.
+Work. Everything that relies on the lease lives inside the session that holds it. When the session is lost, all of it is
+cancelled, and after a pause there is a new session, a new outbox and a new loop. What we learned about Google and what
+was counted outlives the session. So do the sources of access tokens, because a rotated refresh token must be stored
+even if no session is left. When the database is away for long, the pauses grow to seconds; the process goes on and is
+alive, not ready.
 
-Errors that nobody expected. What one item brings out costs that item an attempt (`reactor.loop`). What ends a claims
-session ends that session only: it is one line of the log, readiness is off until it has not happened for a minute, and
-after a pause that grows to 5 s everything that it may have left in a wrong state, lanes included, is made anew, for as
-long as it takes. The process does not end for it. A new process would do nothing else, only slower and under the
-cluster's own pauses of up to five minutes; this one keeps its access tokens, still stores refresh tokens that were
-rotated, answers probes and metrics, and so tells what it suffers from. Its items are not held meanwhile: they went with
-the session. Housekeeping, the watch of the locks, the health endpoint and the measuring of the loop are not the work:
-they are begun again by themselves, and nothing else stops. Before there is work, at the start, such an error ends the
-process with exit code 1: nothing would be kept, and whoever has just deployed it looks.
+Unexpected errors. An error that one item causes costs that item an attempt (`reactor.loop`). An error that ends a
+claims session ends that session only. We log it in one line, and readiness is off until a minute has passed without
+one. After a pause that grows to 5 s we make anew everything that the error may have left in a wrong state, lanes
+included, for as long as it takes. The process does not end: a new process would do the same, only slower and after the
+cluster's own pauses of up to five minutes. This one keeps its access tokens, still stores rotated refresh tokens, and
+answers probes and metrics, which show the problem. It holds no items meanwhile: they were released with the session.
+Housekeeping, the audit of locks, the health endpoint and the measuring of the event loop are not the work: each is
+restarted by itself, and nothing else stops. Before the work has begun, an unexpected error ends the process with exit
+code 1, because there is nothing to keep yet and the operator who has just deployed it is watching.
 
-Stop. Not ready; the loop drains and gives back the rest; the session closes, and with it go the locks; refresh tokens
-that are still to be stored get a moment; the health endpoint ends last.
+Stop. The replica is not ready; the loop drains and releases the rest; the session closes and its locks with it; refresh
+tokens that are not stored yet get a moment; the health endpoint ends last.
 """
 
 from collections.abc import Callable
@@ -67,10 +69,10 @@ from reactor.wiring import brake, lanes
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
-CRASH_FIRST = 1.0  # seconds; an error that nobody expected is seldom over at once
+CRASH_FIRST = 1.0  # seconds; an unexpected error is seldom over at once
 STEADY = 60.0  # seconds of work without one after which it is
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
-PING_CLAIMS = 10.0  # seconds; each sweep says as much, and while anything is in hand there are two a second
+PING_CLAIMS = 10.0  # seconds; each sweep shows as much, and while items are in flight there are two a second
 PING_SETTLES = (
     60.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
 )
@@ -82,13 +84,13 @@ log = structlog.get_logger(__name__)
 
 
 class Service:
-    """One reactor, from start to stop. Made and run by `run`; what it shows is for whoever embeds or watches it.
+    """One reactor, from start to stop. `run` makes and runs it; its attributes are for tests and embedding programs.
 
     Attributes:
         url: The health endpoint's base URL.
         facts: What probes judge.
         state: What metrics and probes read.
-        stop: Set, it drains and ends.
+        stop: Set to make the service drain and end.
         health: The pages of the health endpoint.
     """
 
@@ -130,7 +132,7 @@ class Service:
         self.state.http_restarts = lambda: self._server.restarts
 
     async def run(self) -> None:
-        """Work until told to stop.
+        """Work until `stop` is set.
 
         Raises:
             ConfigurationError: Something that a person has to change (in an exception group).
@@ -149,7 +151,7 @@ class Service:
         log.info("stopped")
 
     async def _work(self) -> None:
-        """Everything but the health endpoint."""
+        """Run everything but the health endpoint."""
         settings = self._settings
         calendar = GoogleCalendar(
             settings.google_api_root,
@@ -177,7 +179,7 @@ class Service:
             exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
 
     async def _await_database(self) -> None:
-        """Wait until the database answers, and see whether it is what is needed."""
+        """Wait until the database answers, and check that it has what this version needs."""
         lacking: list[str] = []
         async with cancelled_by(self.stop):
             while True:
@@ -197,7 +199,7 @@ class Service:
             )
 
     async def _keep_claiming(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
-        """Hold a claims session and work in it; lost, get another."""
+        """Open a claims session and work in it; when it is lost, open another."""
         while not self.stop.is_set():
             self._beat("connect")
             pauses = self._pauses
@@ -208,7 +210,7 @@ class Service:
                 log.warning("session_lost", problem=str(first_of(losses)))
             except* ReactorError:
                 raise
-            except* Exception as errors:  # noqa: BLE001  # told there
+            except* Exception as errors:  # noqa: BLE001  # logged there
                 self._crashed(errors)
                 pauses = self._crashes
             finally:
@@ -216,7 +218,7 @@ class Service:
             await pause(pauses, unless=self.stop)
 
     def _crashed(self, errors: ExceptionGroup[Exception]) -> None:
-        """Take note of what ended the work, and keep nothing that it may have left in a wrong state."""
+        """Log what ended the work, and make anew what it may have left in a wrong state."""
         log.error("work_crashed", exc_info=errors)
         self.state.stats.crashes += 1
         self.state.lanes = lanes(self._settings)
@@ -305,7 +307,7 @@ class Service:
             nursery.cancel_scope.cancel()
 
     def _looked(self) -> None:
-        """Take note of a look that the database did not refuse: the sessions are good."""
+        """Note that the database accepted a look: the sessions work."""
         self._pauses.reset()
         self.facts.beats.pop("connect", None)
         if self.facts.crashing and trio.current_time() - self._crashed_at > STEADY:
@@ -321,7 +323,7 @@ class Service:
         self.facts.claiming = False
         self.state.listening = None
         self.state.stats.beats.clear()  # what does not run cannot be late
-        self.state.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in hand, so nothing is left to be written
+        self.state.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in flight, so nothing is left to write
         self._heard(False)
         self._observer.abandoned()
 
@@ -339,8 +341,8 @@ class Service:
 
 
 async def _rename(session: Session, mark: str) -> None:
-    """Have the claims session's name end with a mark."""
-    with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # whoever works with it will notice
+    """Set the claims session's name, with a mark at its end."""
+    with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # the tasks that use it will notice
         await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS + mark,))
 
 
@@ -359,7 +361,7 @@ class _Looks(Observer):
 async def run(
     settings: Settings, *, stop: trio.Event | None = None, ready: Callable[[Service], object] = lambda _: None
 ) -> bool:
-    """Run the reactor until it is told to stop.
+    """Run the reactor until it is stopped.
 
     Args:
         settings: All that can be set.

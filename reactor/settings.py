@@ -1,14 +1,14 @@
 """The settings, read from the environment once and never changed.
 
-The service reads all of them (`Settings`), a command only those that it needs (the classes before it): whoever asks
-for the state of the outbox need not have Google's secret at hand. The table in docs/configuration.md is made from here.
+The service reads all of them (`Settings`), a command only those that it needs (the classes before it), so that `status`
+works without Google's secret. The table in docs/configuration.md is made from here.
 
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
-one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
-because any of them may be a secret that was pasted into the wrong place.
+one that is not set. All problems are reported in one error, a sentence for each; a value is never quoted, because any
+of them may be a secret that was pasted into the wrong place.
 
-The variables that libraries read (libpq, OpenSSL, whoever sends requests, OpenTelemetry) are looked at here like our
-own, each by the commands whose library reads it: what one of them would trip over later is said at the start.
+We also check the variables that libraries read (libpq, OpenSSL, HTTP clients, OpenTelemetry), each in the commands
+whose library reads it, so that a wrong value is reported at the start and not later.
 """
 
 import ipaddress
@@ -145,7 +145,7 @@ class _FromEnvironment(BaseSettings):
 
 
 class DatabaseSettings(_FromEnvironment):
-    """Where the database is."""
+    """The connection string of the database."""
 
     database_url: Annotated[SecretStr, _reads_as(check_dsn)]
     """The PostgreSQL database, `postgresql://…`: a direct connection, or a pooler in session mode. A pooler in

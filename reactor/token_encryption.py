@@ -12,8 +12,8 @@ tag at the end; the associated data is the workspace id in its canonical text fo
 another workspace's row does not decrypt. Random nonces are safe for 2**32 encryptions under a key; a connection is
 encrypted once when it is made and once per rotation. Nothing is returned unless GCM authenticates it.
 
-*What explains.* GCM fails in one way only. Whoever restores a backup, replaces a key or moves a row needs to know what
-went wrong, and guessing from the failure would be dishonest. Hence the check: 8 hexadecimal digits of the key's
+*What explains.* GCM fails in one way only. A person who restores a backup, replaces a key or moves a row needs to know
+what went wrong, and a guess from the failure would be dishonest. Hence the check: 8 hexadecimal digits of the key's
 fingerprint and 16 of an HMAC-SHA-256 over the text before it, but *not* over the workspace. Both come from keys
 that are derived from the encryption key (HKDF, RFC 5869), never from that key itself. Then each failure has a proof:
 
@@ -22,9 +22,9 @@ that are derived from the encryption key (HKDF, RFC 5869), never from that key i
 - the HMAC does not fit and the fingerprint is ours: the text was changed;
 - the HMAC fits and GCM refuses: all of the text is as we wrote it, and only the workspace can differ.
 
-Somebody who can write the row can pick the wording (by changing the fingerprint, say), and nothing else: every text
-that differs from what was written in a single bit is refused. The fingerprint tells which rows share a key, as the key
-id does anyway, and a guesser of keys nothing that the ciphertext would not tell; keys are 32 random bytes.
+An attacker who can write the row can choose the wording (by changing the fingerprint, say), and nothing else: every
+text that differs from what was written in a single bit is refused. The fingerprint tells which rows share a key, as the
+key id does anyway, and gives no help to guess a key that the ciphertext would not give; keys are 32 random bytes.
 
 A text without any check is accepted if GCM authenticates it, so that another program can store a token with nothing
 but an AES-GCM function. Such a text counts as in need of rotation, which adds the check.

@@ -1,7 +1,7 @@
-"""The body of a request, for httpx.
+"""The body of a request, as a plain iterator for httpx.
 
-httpx's own is an async generator. A request that is cancelled on its way out leaves it unfinished, and nobody closes
-it: Trio finds it when it is collected, and rightly warns. An iterator has nothing to finish.
+httpx's own is an async generator. A request that is cancelled while it is sent leaves it unfinished and unclosed, and
+Trio warns when it is collected. An iterator has nothing to finish.
 """
 
 from collections.abc import AsyncIterator

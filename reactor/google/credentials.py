@@ -38,7 +38,7 @@ _NUMBERS: Final = ("e", "p", "q")
 
 
 class StoredCredentialError(PermanentError):
-    """What was decrypted is neither a refresh token nor the key of a service account; somebody else wrote it."""
+    """The decrypted text is neither a refresh token nor the key of a service account; another program wrote it."""
 
 
 class NoClientError(ConfigurationError):

@@ -1,9 +1,9 @@
 """How requests leave: through which proxy, and which certificates are trusted, as the environment says.
 
-The variables are read here and not by httpx, which takes neither a range nor an IPv6 address in brackets in `NO_PROXY`,
-and lets out whatever a wrong value brings about. They mean what they mean to curl: `https_proxy` before `HTTPS_PROXY`
-before `all_proxy`; in `NO_PROXY` a name is that host and those below it, `*` is every host, an address is itself, a
-range (`10.0.0.0/8`, `fd00::/8`) is what lies in it, each also with a port. Loopback is never asked of a proxy.
+We read the variables ourselves. httpx takes neither a range nor an IPv6 address in brackets in `NO_PROXY`, and a wrong
+value ends in any kind of error. The variables mean what they mean to curl: `https_proxy` before `HTTPS_PROXY` before
+`all_proxy`; in `NO_PROXY` a name is that host and those below it, `*` is every host, an address is itself, a range
+(`10.0.0.0/8`, `fd00::/8`) is what lies in it, each also with a port. Requests to loopback never use a proxy.
 
 `SSL_CERT_FILE` and `SSL_CERT_DIR` are OpenSSL's, `SSLKEYLOGFILE` is Python's.
 """
@@ -27,7 +27,7 @@ _A_PROXY = "it is http://host:port or https://host:port, with a user and a passw
 
 
 def network_problems(urls: Iterable[str], environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Say what is wrong with the variables by which requests leave, a sentence for each.
+    """List what is wrong with the variables that decide how requests leave, a sentence for each.
 
     Args:
         urls: Where requests go to.

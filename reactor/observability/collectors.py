@@ -15,7 +15,7 @@ from reactor.postgres.claim import Invariants
 
 
 def loop_metrics(stats: Stats) -> Iterator[Reading]:
-    """Items and requests."""
+    """Items, requests and transactions of the loop."""
     yield CounterMetric("items_claimed", "Items claimed.", stats.claimed)
     ends = "Items whose end was written, by operation and outcome."
     yield CounterMetric("items_processed", ends, stats.processed, ("operation", "outcome"))
@@ -47,7 +47,7 @@ def loop_metrics(stats: Stats) -> Iterator[Reading]:
 
 
 def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
-    """What was asked and answered."""
+    """Calls of Google's API and of the token endpoint."""
     what = "Calls of Google's API; a batch is one, and so is each of its parts."
     yield CounterMetric("google_calls", what, calls.counts, ("method", "code"))
     yield HistogramSample("google_request_duration_seconds", "From departure to the whole answer.", calls.seconds)
@@ -55,7 +55,7 @@ def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
 
 
 def lane_metrics(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
-    """What is under way, and what is held back."""
+    """Items and requests in flight, and workspaces that wait."""
     yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_hand)
     yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_hand_cap)
     yield GaugeMetric("in_flight_requests", "Requests to Google under way.", lanes.in_flight)
@@ -83,7 +83,7 @@ def _label(state: Breaker) -> str:
 
 
 def process_metrics(facts: HealthFacts) -> Iterator[Reading]:
-    """Readiness and its parts."""
+    """Readiness of this replica and its parts."""
     yield GaugeMetric("ready", "Whether this replica does its work.", readiness(facts).well)
     yield GaugeMetric("claiming", "Whether the session that claims items is up.", facts.claiming)
     yield GaugeMetric("listening", "Whether the session that listens for new items is up.", facts.listening)
@@ -92,7 +92,7 @@ def process_metrics(facts: HealthFacts) -> Iterator[Reading]:
 
 
 def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Reading]:
-    """What ends a sleep, and whether it can."""
+    """Wake-ups by source, and the time without a session that listens."""
     states = {each.name: int(each is state) for each in Gate}
     yield GaugeMetric("gate_state", "Where the gate is.", states, ("state",))
     yield CounterMetric("wakeups", "Looks after a sleep, by what ended it.", sources, ("source",))
@@ -102,7 +102,7 @@ def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf:
 
 
 def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Reading]:
-    """Facts of the database, the same from every replica."""
+    """Facts of the database; every replica reports the same."""
     yield GaugeMetric("outbox_oldest_due_seconds", "How long the oldest due item has waited.", housekeeping.oldest_due)
     yield GaugeMetric(
         "outbox_oldest_pending_seconds", "Age of the oldest item that waits.", housekeeping.oldest_pending
@@ -119,7 +119,7 @@ def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Reading]:
 
 
 def lock_metrics(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
-    """Whether locks and items agree, and who else holds locks of ours."""
+    """Whether locks match the items in flight, and locks of ours that other sessions hold."""
     held = found.in_flight - found.missing_locks + found.unexpected_locks
     locks = {"held": held, "stray": found.unexpected_locks, "missing": found.missing_locks}
     yield GaugeMetric(

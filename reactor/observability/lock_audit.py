@@ -1,8 +1,8 @@
-"""Looks at locks now and then: whether item locks and items in hand agree, and who holds a lock of ours for long.
+"""Audits locks once a minute: whether locks match the items in flight, and which other sessions hold a lock of ours.
 
-The former must; what does not belongs in a log at once. An item without its lock may be sent by somebody else too, and
-a lock without an item keeps its row from everybody. The latter is said by name: nobody finds a forgotten `psql` by
-looking at what does not happen.
+The first must always be true, so an error is logged at once if it is not. An item without its lock may be sent by
+another worker too, and a lock without an item keeps all workers from its row. For the second we log the session that
+holds the lock, because a forgotten `psql` is hard to find by what does not happen.
 """
 
 import random
@@ -27,8 +27,8 @@ class LockAudit:
     """Checks once a minute that the session's locks match its items in flight, and who else holds a lock of ours.
 
     Attributes:
-        seen: What it saw last.
-        held: How many of our locks other sessions had held for long, by lock, when it looked last.
+        last: The result of the last check.
+        held_by_others: How many of our locks other sessions had held for long at the last check, by lock.
     """
 
     def __init__(self) -> None:
@@ -37,10 +37,10 @@ class LockAudit:
         self._holders = Holders()
 
     async def run(self, outbox: Outbox, pool: Pool) -> None:
-        """Look for ever; what the database refuses is asked again the next time.
+        """Check once a minute, for ever; if the database refuses a check, the next one asks again.
 
         Args:
-            outbox: Of the claims session.
+            outbox: The outbox of the claims session.
             pool: Connections to the database.
 
         Raises:
@@ -57,7 +57,7 @@ class LockAudit:
                 continue
 
     async def check(self, outbox: Outbox) -> None:
-        """Look once.
+        """Check once that the session's locks match its items in flight.
 
         Raises:
             TransientError: The database refused.
@@ -80,7 +80,7 @@ class LockAudit:
             )
 
     async def check_holders(self, pool: Pool) -> None:
-        """Look once who holds the locks that are everybody's.
+        """Check once which sessions hold the locks that all replicas share.
 
         Raises:
             TransientError: The database refused, or is away.

@@ -1,4 +1,4 @@
-"""Metrics, in the text form that everybody scrapes.
+"""Metrics, in Prometheus's text form.
 
 Nothing is counted here: the loop and the others keep plain numbers, and a scrape reads them. Labels come from closed
 sets (a status, a failure code, one of our fixed phrases), never from data: no id, no calendar, no workspace. Depth and
@@ -54,7 +54,7 @@ Reading = CounterMetric | HistogramSample
 
 
 class Metrics(Collector):
-    """What is read at a scrape.
+    """Builds the page of metrics from what is read at each scrape.
 
     Args:
         version: This program's version.
@@ -68,11 +68,11 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def text(self) -> str:
-        """Everything, as text."""
+        """Return all metrics in the text form."""
         return generate_latest(self._registry).decode()
 
     def collect(self) -> Iterator[Metric]:
-        """Read."""
+        """Read the numbers; called by the registry at each scrape."""
         build = GaugeMetricFamily("reactor_build_info", "The program that answers.", labels=["version"])
         build.add_metric([self._version], 1)
         yield build

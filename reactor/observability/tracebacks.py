@@ -1,10 +1,10 @@
-"""What the log tells of an error: its type and where it was raised, never what it says.
+"""Describes an error for the log: its type and where it was raised, never its message.
 
-The message of a foreign error may repeat what was worked on: the text of an event, an address, a piece of a token
-(`KeyError: 'ada@example.com'`, a driver's "DETAIL: Key (title)=…"). Nobody can know for every library, so messages are
-left out, and so are local variables, lines of code and notes. What is safe says more than a type alone and stays: the
-sentences of our own errors, which hold nothing of the kind (`reactor.errors`), an operating system's error by its name,
-a database's by its SQLSTATE. With file, line and function that is what a fault is found by.
+The message of a foreign error may repeat the data: the text of an event, an address, a piece of a token (`KeyError:
+'ada@example.com'`, a driver's "DETAIL: Key (title)=…"). We cannot know it for every library, so we leave out messages,
+and also local variables, lines of code and notes. What is safe stays, because it says more than a type alone: the
+sentences of our own errors, which never contain data (`reactor.errors`), an operating system's error by its name, a
+database's by its SQLSTATE. With file, line and function that is enough to find a fault.
 """
 
 import errno
@@ -15,7 +15,7 @@ from types import TracebackType
 
 from reactor.errors import ReactorError
 
-_OUTERMOST, _INNERMOST = 10, 30  # frames that are told of a recursion without end
+_OUTERMOST, _INNERMOST = 10, 30  # frames that are shown of an endless recursion
 _DEEPEST = 10  # errors behind errors
 _WIDEST = 10  # errors of a group
 _PACKAGE = __file__.rpartition("reactor")[0]
