@@ -1,7 +1,7 @@
 """Reads all that is known of one source's event (`core/explain/chain.py`), and finds the source that a person names.
 
-Nothing is written and no row is locked. What the application's view takes is the application's affair, so it is given a
-few seconds, and where it fails the rest is told without it.
+Nothing is written and no row is locked. We cannot know how long the application's view takes, so it gets a few seconds;
+if it fails, the rest is reported without it.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ CLAIMS = "calendar-sync-reactor claims"
 
 @dataclass(frozen=True, slots=True)
 class ChainReading:
-    """What was read.
+    """What was read of a source.
 
     Attributes:
         chain: What decides.

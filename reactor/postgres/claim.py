@@ -27,12 +27,12 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """What a claim came to.
+    """The result of a claim.
 
     Attributes:
         items: The items, ours now.
-        look: What to tell the gate. `WORK` without items means that outdated ones were put away: look again.
-        superseded: How many outdated ones were.
+        look: The result for the gate. `WORK` without items means that outdated ones were put away: look again.
+        superseded: How many outdated items were put away.
         held: Items, ours too, that the brake has stopped: to be given back.
     """
 
@@ -44,12 +44,12 @@ class ClaimResult:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         recovered: Items that are due again.
         dead: Items that lost their worker as often as attempts are allowed.
-        again: Whether other replicas have items in hand, or lost some that could not be taken over yet.
+        again: Whether other replicas have items in flight, or lost some that could not be taken over yet.
     """
 
     recovered: int = 0
@@ -76,7 +76,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An item that we would claim, but somebody else has its lock.
+    """An item that we would claim, but another session has its lock.
 
     Attributes:
         id: The item.
@@ -116,7 +116,7 @@ class Pass:
 
     Attributes:
         items: The items.
-        report: About the rest; db/migrations/0029_claim_next.sql says what is in it.
+        report: The claim's report about the rest; db/migrations/0029_claim_next.sql describes it.
     """
 
     items: list[Item]
@@ -124,16 +124,16 @@ class Pass:
 
     @property
     def is_busy(self) -> bool:
-        """Whether somebody else was claiming, so that nothing was looked at."""
+        """Whether another replica was claiming, so that nothing was looked at."""
         return "busy" in self.report
 
 
 async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
-    """Claim.
+    """Call the claim function once.
 
     Args:
-        connection: The claims session's.
-        params: What the statement wants.
+        connection: The claims session's connection.
+        params: The parameters of the statement `claim`.
 
     Raises:
         psycopg.Error: The server refused; nothing was claimed.

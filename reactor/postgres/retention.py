@@ -1,8 +1,9 @@
-"""What housekeeping asks of the database: how large the backlog is, and to delete what is old, in portions.
+"""What housekeeping asks of the database: to measure the backlog, and to delete old rows in portions.
 
-What was settled long ago goes the oldest first, a portion in a transaction. The server may refuse a row: a table of the
-application's refers to it, a trigger raises. Then its portion stays, a smaller one is tried, and at last the row is
-passed by, alone; so is one that a trigger keeps in silence. It is met again the next time.
+Rows that were settled long ago are deleted, the oldest first, a portion in a transaction. The server may refuse a row,
+because a table of the application's refers to it or a trigger raises. Then its portion stays, we try smaller ones, and
+in the end pass over that row alone. We also pass over a row that a trigger keeps without an error. The next run meets
+these rows again.
 """
 
 from dataclasses import dataclass
@@ -42,12 +43,12 @@ class Passed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What became of a portion.
+    """The outcome of deleting a portion.
 
     Attributes:
-        found: Rows that are in it.
-        kept: Those that are still there: ids and moments.
-        refusal: Why all of it stays.
+        found: How many rows were in it.
+        kept: The rows that are still there: ids and moments.
+        refusal: The error because of which all of it stays.
     """
 
     found: int

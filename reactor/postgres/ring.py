@@ -1,22 +1,23 @@
-"""The ring: which workspaces have something due, and which of them to look at next.
+"""The ring: the workspaces that have something due, and which of them a claim looks at next.
 
-It is read from the database now and then, not on every claim: a thousand workspaces cost some 6 ms. In between it only
-gets shorter, by workspaces in which nothing was left to claim. A workspace that is not in it waits for the next
-reading, so it is read again after `PERIOD` (or after twenty times what the last reading took, if that is more), and
-whenever it has been used up. That nothing is to be had may be said only of a ring that was read, and used up, since one
-began to look.
+The ring is read from the database now and then, not on every claim: a thousand workspaces cost some 6 ms. In between it
+only gets shorter, by workspaces in which nothing was left to claim. A workspace that is not in it waits for the next
+reading. So it is read again after `PERIOD` (or after twenty times what the last reading took, if that is more), and
+whenever it has been used up. We may say that there is nothing to claim only if the ring was read, and used up, after
+the look began.
 
-Turns go round: each claim looks at the next few workspaces, and takes the first item of each before the second of any.
+Workspaces take turns: each claim looks at the next few, and takes the first item of each before the second of any.
 
 *Wide and deep.* A claim that takes six items from each of 32 workspaces makes requests of six items, which cost five
-times what requests of 50 do. So a workspace of which more rows were due than a claim looked at is *deep*: claims go by
-turns to the next 32 workspaces that are not, and to as few deep ones as fill it with whole batches. Each kind has its
-own place in the ring. What is new in a workspace waits for one or two claims, however many workspaces have a backlog.
+times what requests of 50 do. So a workspace of which more rows were due than a claim looked at is *deep*. Claims go in
+turn to the next 32 workspaces that are not deep, and to as few deep ones as fill the claim with whole batches. Each
+kind has its own place in the ring. A new item of a workspace waits for one or two claims, however many workspaces have
+a backlog.
 
 *By key.* The oldest due rows of a workspace may all belong to sources that cannot be claimed, because a newer state of
-theirs is being sent or backs off. Such a workspace is then looked through by source key too, a part at a time. The
-place where the last claim stopped is kept, so that what lies behind a hot source gets its turn; the workspace is
-finished with when the keys were looked at from the first to the last and nothing was to be had.
+theirs is being sent or backs off. Such a workspace is then searched by source key too, a part at a time. The place
+where the last claim stopped is kept, so that what lies behind a hot source gets its turn; the workspace is finished
+when the keys were searched from the first to the last and nothing could be claimed.
 """
 
 import math
@@ -93,7 +94,7 @@ class Ring:
         self._fresh_until = now + max(PERIOD, _SHARE * (now - began))
 
     def begin(self) -> None:
-        """Somebody begins to look: what was looked through by key before does not count any more."""
+        """Begin a look: what earlier looks searched by key does not count any more."""
         for scan in self._scans.values():
             scan.whole = scan.after == ""
 

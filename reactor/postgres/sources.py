@@ -1,7 +1,7 @@
 """Finds the source that a person names, as `reactor.core.explain.asked` has understood them.
 
-An item's id and a source's name with its workspace are looked up. Everything else is searched for among so many rows
-that it takes a second at most, however large the tables are; where that was not all of them, it is said.
+An item's id and a source's name with its workspace are looked up. For everything else we search a limited number of
+rows, so that it takes a second at most, however large the tables are. If that was not all of them, the result says so.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class SourceSearch:
-    """What came of a search.
+    """The result of a search.
 
     Attributes:
         matches: The sources that may be meant, `MATCHES` + 1 where there are more.

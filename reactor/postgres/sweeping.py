@@ -1,10 +1,10 @@
-"""Takes over items whose worker was lost, a portion after another; the statements are in outbox.sql.
+"""Takes over items whose worker was lost, one portion after another; the statements are in outbox.sql.
 
-A portion is one transaction. What the server refuses is halved until one row stands alone, and that row is set aside,
-so that it holds up no other. A sweep makes a limited number of these trials; the next sweep goes on.
+A portion is one transaction. A portion that the server refuses is halved until one row stands alone, and that row is
+set aside, so that it delays no other. A sweep makes a limited number of these trials; the next sweep goes on.
 
-Rows of an older release are judged by their item's lock, which the sweep takes. All replicas sweep at once, and the
-server's lock table is everybody's, so few of those rows come in one portion (docs/scaling.md, Locks).
+Rows of an older release are judged by their item's lock, which the sweep takes. All replicas sweep at once and share
+the server's lock table, so few of those rows come in one portion (docs/scaling.md, Locks).
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,16 +34,16 @@ Run = Callable[..., Awaitable[Any]]
 
 
 Found = tuple[list[Row], bool]
-"""Orphans, and whether another replica has anything in hand."""
+"""Orphans, and whether another replica has items in flight."""
 
 
 async def sweep(
     run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[Found]], ceiling: int
 ) -> SweepResult:
-    """Take over all orphans that can be had now.
+    """Take over all orphans that can be taken over now.
 
     Args:
-        run: See there.
+        run: Runs a function in a transaction of the session; see `Run`.
         orphans_after: Finds the orphans after an item's id, `PAGE` at most: id, lease_no, claim_no.
         ceiling: Most attempts, whatever a row says.
 
@@ -61,7 +61,7 @@ async def sweep(
                 [[recovered, dead]] = await run(take_over, portion, ceiling, trials > 0)
             except RefusedError as error:
                 if not trials:
-                    await run(take_over, [], ceiling, False)  # refused without any: for nobody's sake
+                    await run(take_over, [], ceiling, False)  # refused without any item: no row is the cause
                 trials += 1
                 pending += await _halves(run, portion, error)
             else:

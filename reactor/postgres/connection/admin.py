@@ -1,6 +1,6 @@
 """The operator's connection to the database: one session for the time of a command, errors as sentences.
 
-A role that row level security holds would see an empty outbox and no error; that is found out first.
+A role without a row level security policy would see an empty outbox and no error, so we check that first.
 """
 
 from collections.abc import Iterator

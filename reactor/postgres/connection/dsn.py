@@ -1,10 +1,11 @@
-"""Where the database is: what can be said of a connection string, and of libpq's variables, without connecting.
+"""Checks a connection string, and libpq's variables, without connecting.
 
-What libpq could say before it opens a socket is a setting, and no outage: tried again, it would be refused again. Most
-of it libpq says itself, of a server that is at no address; what it reads later (numbers, files) is looked at here.
+What libpq can report before it opens a socket is a wrong setting and not an outage: a second try would be refused too.
+We let libpq check most of it itself, against a server at no address; what it reads later (numbers, files) is checked
+here.
 
-A connection string holds a password, and one that was not escaped falls to pieces that look like a port, a database or
-a parameter. So nothing of it is ever repeated: parameters are named from our own lists, or by their place.
+A connection string holds a password, and one that was not escaped falls into pieces that look like a port, a database
+or a parameter. So we never repeat any of it: parameters are named from our own lists, or by their place.
 """
 
 import os

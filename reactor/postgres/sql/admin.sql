@@ -1,8 +1,8 @@
--- What every command asks first.
+-- What every command checks first.
 
 -- name: standing
--- Where we are, and whether this role would see rows: it owns the table, row level security is not for it, or it has the
--- reactor's policy.
+-- The database, and whether this role would see rows: it owns the table, row level security does not hold for it, or it
+-- has the reactor's policy.
 select current_database() as database,
        current_user as role,
        to_regclass('public.sync_outbox') is not null as has_outbox,

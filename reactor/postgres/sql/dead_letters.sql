@@ -1,4 +1,4 @@
--- Dead letters: what they died of, what would become of them, and back into the outbox.
+-- Dead letters: why they died, what a requeue would do, and back into the outbox.
 --
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
 -- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
@@ -48,7 +48,7 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
  where o.id = %(id)s;
 
 -- name: fates
--- What a requeue comes to for each of `cap` letters at most, the newest state first: older ones of the same source,
+-- The outcome of a requeue for each of `cap` letters at most, the newest state first: older ones of the same source,
 -- requeued later, are then below the floor and are not sent.
 --
 --   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
