@@ -1,8 +1,8 @@
-"""The two shapes in which the API says no.
+"""The two forms of the API's error responses.
 
-Errors of Calendar itself carry only `errors`, `code` and `message`. Errors of the layer in front of it (who are you,
-how often do you ask) also carry `status` and `details`. Clients meet both, so both are imitated; which reason comes in
-which shape is written in one table. Source: bodies quoted in public bug reports and
+Errors of Calendar itself carry only `errors`, `code` and `message`. Errors of the layer in front of it (authentication,
+rates) also carry `status` and `details`. Clients meet both, so we imitate both; one table says which reason comes in
+which form. Source: bodies quoted in public bug reports and
 https://developers.google.com/workspace/calendar/api/guides/errors.
 """
 

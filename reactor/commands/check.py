@@ -1,8 +1,8 @@
-"""`check`: the doctor. Looks at everything that the service needs, and says of each what to do.
+"""`check`: checks everything that the service needs, and says for each problem what to do.
 
 Nothing is changed and nothing is sent that counts: Google's calendar endpoint is asked without a token, its token
 endpoint with one that does not exist. Google looks at the client's id and secret before it looks at the token, so its
-refusal tells whether those are right.
+refusal shows whether those are right.
 """
 
 import os
@@ -54,11 +54,11 @@ REHEARSED = {
     "rehearse_bindings": "bindings",
     "rehearse_connections": "changes of connections",
 }
-FLEETING = ("40001", "40P01", "55P03", "57014")  # somebody is in the way just now
+FLEETING = ("40001", "40P01", "55P03", "57014")  # another session is in the way just now
 
 
 class CheckVerdict(StrEnum):
-    """How a check ended."""
+    """How a check ended: well, with a warning, or with a fault."""
 
     OK = "ok"
     WARN = "warn"
@@ -365,7 +365,7 @@ def _calendar(settings: GoogleSettings) -> Findings:
 
 @contextmanager
 def _undated() -> Iterator[None]:
-    """Whoever stands in for Google need not tell the time."""
+    """Skip the clock if the response has no readable date: a server that stands in for Google need not send one."""
     try:
         yield
     except (KeyError, ValueError, TypeError):

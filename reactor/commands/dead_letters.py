@@ -1,8 +1,8 @@
-"""`dead-letters`: what died, of what, and back into the outbox.
+"""`dead-letters`: lists dead letters, shows why they died, and puts them back into the outbox.
 
-Texts of events (title, description, place) are left out of the preview unless they are asked for: whoever looks at
-three in the morning pastes what they see into a ticket or a chat, and the cause of a dead letter is hardly ever in the
-words. Their lengths are shown, since Google limits those.
+Texts of events (title, description, place) are left out of the preview unless they are asked for: an operator at three
+in the morning pastes the output into a ticket or a chat, and the cause of a dead letter is hardly ever in the words.
+Their lengths are shown, because Google limits those.
 """
 
 import re

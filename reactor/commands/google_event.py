@@ -1,7 +1,7 @@
 """Asks Google for one event, with a workspace's own credentials: what `explain --google` shows.
 
-One question, by the same client as the service's, and one for an access token before it. Nothing is changed, but for a
-refresh token that Google replaces on this occasion: that is stored, as the service would.
+We send one request, through the same client as the service's, and one for an access token before it. Nothing is
+changed, except a refresh token that Google replaces meanwhile: that is stored, as the service would.
 """
 
 from uuid import UUID

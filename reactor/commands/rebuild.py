@@ -1,7 +1,7 @@
 """`rebuild`: make a workspace's calendar agree with all that the application says now.
 
-It inserts a REBUILD_ALL, as the application may itself, and says beforehand what that comes to. The forecast reads what
-the rebuild will read, except for Google: events that only a calendar knows are found by the rebuild itself.
+It inserts a REBUILD_ALL, as the application may itself, and shows a forecast first. The forecast reads what the rebuild
+will read, except for Google: events that only a calendar knows are found by the rebuild itself.
 """
 
 from math import ceil

@@ -23,8 +23,8 @@ class Application:
 
     Args:
         session: A session of its own, as the owner of the tables.
-        committed: Told the places (`seq`) of the rows of each transaction, and the time of its commit. The demo is the
-            only writer, so the sequence says which they are.
+        committed: Called with the places (`seq`) of the rows of each transaction and its time of commit. The demo is
+            the only writer, so the sequence says which they are.
         before: Called before each transaction.
     """
 
@@ -42,7 +42,7 @@ class Application:
             self._committed(seqs, at)
 
     async def _transaction(self, changes: Sequence[Change], connection: TrioConnection) -> tuple[range, float]:
-        """Write, and commit."""
+        """Write the changes and commit them."""
         async with connection.transaction():
             for change in changes:
                 await connection.execute(*_statement(change))

@@ -1,9 +1,9 @@
 """A whole run: database, Google, application, reactor and view, in one process and one Trio run.
 
-The reactor is called as a library and not started as a second process. What is started together then ends together: an
-exception anywhere, a signal, even `kill -9` leaves no half of the demo behind (the embedded server has a janitor of its
-own), and there is no child whose output, exit code and readiness would have to be watched. The price is that
-emulator, application, drawing and reactor share one core, so the latencies shown are the upper end of what it can do.
+The reactor is called as a library and not started as a second process. So everything ends together: an exception
+anywhere, a signal, even `kill -9` leaves no half of the demo behind (the embedded server stops by itself), and there is
+no child whose output, exit code and readiness we would have to watch. The price is that emulator, application, drawing
+and reactor share one core, so the latencies shown are the upper end of what it can do.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -71,7 +71,7 @@ class Google:
             )
 
     async def reconnect(self, owner: Session, account: DemoAccount) -> None:
-        """Store a new consent, as an administrator would who was told that the old one was revoked."""
+        """Store a new consent, as an administrator would after the old one was revoked."""
         account.refresh_token = self.emulator.oauth.grant(account.calendar_id)
         await owner.execute(
             "update google_connections set refresh_token_encrypted = %s, is_valid = true where workspace_id = %s",

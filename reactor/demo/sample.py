@@ -1,8 +1,8 @@
-"""Sample data: when CPython's releases came out, told as rows of an application.
+"""Sample data: the release dates of CPython, as rows of an application.
 
-The dates are those of the release schedules PEP 664, PEP 693, PEP 719 and PEP 745
-(https://peps.python.org/pep-0664/ and so on), which are in the public domain. Only the dates of the releases are from
-there; the deadlines, gates and reviews that the demo tells around them are invented.
+The dates are those of the release schedules PEP 664, PEP 693, PEP 719 and PEP 745 (https://peps.python.org/pep-0664/
+and so on), which are in the public domain. Only the dates of the releases are from there; the deadlines, gates and
+reviews around them are invented.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class ScenarioRow:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The title as people see it."""
         return str(self.values["title"])
 
     @property

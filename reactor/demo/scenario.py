@@ -1,4 +1,4 @@
-"""What the people at the application do: they enter their plans, and then they change their minds.
+"""The edits of the people at the application: they enter their plans, and then they change their minds.
 
 Pure: the same seed gives the same scenario. The scenario keeps its own copy of the rows, and knows how many rows of the
 outbox each step makes, so that a demo of N rows ends after exactly N.
@@ -20,7 +20,7 @@ _FEW = 12  # tasks that are kept, so that deleting does not empty the plans
 
 @dataclass(frozen=True, slots=True)
 class ScenarioStep:
-    """Something that somebody does, in one or several transactions, one right after the other.
+    """One edit by a person, in one or several transactions, one right after the other.
 
     Attributes:
         says: What it is, for people.
@@ -41,7 +41,7 @@ class Scenario:
         self.workspaces = {self._new_id(): schedule for schedule in schedules}
         plans = [list(sample.rows(schedule, id_, self._new_id)) for id_, schedule in self.workspaces.items()]
         longest = max(map(len, plans))
-        # All versions are entered at the same time: whoever looks after a few steps sees something in each calendar.
+        # All versions are entered at the same time, so that each calendar shows something after a few steps.
         self._waiting = [rows[n] for n in range(longest) for rows in plans if n < len(rows)]
         self._rows: list[ScenarioRow] = []
         self._revision = 1
@@ -91,7 +91,7 @@ class Scenario:
         return ScenarioStep(f"{old}: renamed", [[self._retitled(row)]], 1)
 
     def _dither(self, most: int) -> ScenarioStep:
-        """Somebody cannot decide: one row is edited several times at once, and only the last edit matters."""
+        """A person cannot decide: one row is edited several times at once, and only the last edit matters."""
         row = self._shown()
         times = min(most, self._random.randint(3, 8))
         edits = [[_moved(row, self._random.choice([-1, 1]))] for _ in range(times)]

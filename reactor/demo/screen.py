@@ -1,6 +1,6 @@
-"""What there is to see of a running demo, and two ways to show it: a live screen, and plain lines.
+"""Shows a running demo in two ways: a live screen, and plain lines.
 
-The screen fills the terminal: 24 lines have room for everything, and what there is more shows more steps and events.
+The screen fills the terminal: 24 lines have room for everything, and more lines show more steps and events.
 """
 
 from collections import deque
@@ -100,7 +100,7 @@ class Screen:
         self._scene = scene
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw."""
+        """Draw the screen; called by rich."""
         height, width = options.height or console.height, options.max_width
         steps = _STEPS + max(0, height - _LOW) // 4
         yield self._title()

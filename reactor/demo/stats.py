@@ -1,4 +1,4 @@
-"""What the demo counts: at the application, at Google, and in the outbox."""
+"""The demo's statistics: at the application, at Google, and in the outbox."""
 
 import bisect
 import math
@@ -46,7 +46,7 @@ class OutboxCounts:
 
     @property
     def settled(self) -> int:
-        """Items that are."""
+        """Items that are settled."""
         return self.done + self.superseded + self.dead
 
 
@@ -58,7 +58,7 @@ class Latencies:
     all: list[float] = field(default_factory=list)
 
     def add(self, seconds: float) -> None:
-        """Take one."""
+        """Add one latency."""
         self.recent.append(seconds)
         bisect.insort(self.all, seconds)
         if len(self.all) > _REMEMBERED:
@@ -104,23 +104,23 @@ class DemoStats:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning, to the end if there was one."""
+        """Seconds since the start of the clock, up to its stop."""
         return (self._ended or time.monotonic()) - self._started
 
     def begin(self) -> None:
-        """Everything is there: the clock starts."""
+        """Start the clock, when all parts are ready."""
         self._started = time.monotonic()
 
     def end(self) -> None:
-        """The clock stops."""
+        """Stop the clock."""
         self._ended = time.monotonic()
 
     def committed(self, seqs: range, at: float, *, healthy: bool, idle: bool) -> None:
-        """A transaction of the application was committed.
+        """Note that a transaction of the application was committed.
 
         Args:
             seqs: The places of its rows.
-            at: When, by the clock on the wall.
+            at: The wall-clock time of the commit.
             healthy: Whether nothing went wrong then.
             idle: Whether there was nothing to do when it began.
         """
@@ -136,7 +136,7 @@ class DemoStats:
             del self._committed[oldest]
 
     def observe(self, exchange: Exchange) -> None:
-        """Google answered a call.
+        """Note that Google answered a call.
 
         The parts of a batch come before the batch itself, and only the batch knows when it arrived.
         """
@@ -173,7 +173,7 @@ class DemoStats:
             self.wakes.add(seconds)
 
     async def look(self, owner: Session) -> None:
-        """Ask the outbox."""
+        """Count the items of the outbox."""
         with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
             [row] = await owner.execute(_OUTBOX)
         self.outbox = OutboxCounts(*map(int, row))

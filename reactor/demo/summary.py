@@ -20,7 +20,7 @@ class Summary:
 
     Attributes:
         settled: Whether nothing was left to do at the end.
-        stopped: Whether somebody stopped it before the end; then nothing is compared.
+        stopped: Whether a person stopped it before the end; then nothing is compared.
         healed: Faults that came and went, by kind.
         calls_met: Calls that met one of them.
         events: Events of ours that the calendars hold.

@@ -45,7 +45,7 @@ class ReadAnswer:
 
 
 def read(status: int, body: bytes) -> ReadAnswer:
-    """Read an answer."""
+    """Classify a response by its status and its reasons."""
     document = _document(body)
     if document is None:
         return ReadAnswer(DriftAnswer.LATER, codes=f"{status} without Google's JSON")

@@ -37,7 +37,7 @@ def differences(wanted: WantedEvent, actual: CalendarEvent, *, words: bool = Fal
     Args:
         wanted: What the application wants.
         actual: What the calendar holds.
-        words: Whether texts are told, and not their lengths.
+        words: Whether texts are shown, and not their lengths.
     """
     return tuple(
         FieldDifference(name, shown(name, value, words=words), shown(name, actual.fields[name], words=words))

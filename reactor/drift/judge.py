@@ -96,7 +96,7 @@ class Judge:
 
     Args:
         workspace: Its id, as the mark has it.
-        words: Whether texts are told, and not their lengths.
+        words: Whether texts are shown, and not their lengths.
 
     Attributes:
         events: How many events were seen, each once.

@@ -1,11 +1,11 @@
 """Points in time, as both sides write them, and whether two of them are the same.
 
 Moments are compared, not strings: `09:00+01:00` and `08:00Z` are one moment, and so are 09:00 in Berlin and 08:00 in
-London. A whole day is a day and no moment: no zone moves it. Fractions of a second are dropped, since a calendar has
+London. A whole day is a day and no moment: no zone moves it. Fractions of a second are dropped, because a calendar has
 none.
 
-A time of the clock on the wall (`09:00` and a zone) may be there twice or not at all when the clocks change. It agrees
-with a moment where that moment shows it on the wall, the first as well as the second.
+A wall-clock time (`09:00` and a zone) may exist twice or not at all when the clocks change. It agrees with a moment if
+the zone's clock shows it at that moment, the first time as well as the second.
 """
 
 from contextlib import suppress

@@ -1,7 +1,7 @@
 """`connect`: a person consents in the browser, and the token is stored.
 
-Nothing is stored before the account that consented was seen to be able to change the calendar: people have several
-accounts, and pick the wrong one.
+We store nothing before we have seen that the account can change the calendar: people have several accounts, and pick
+the wrong one.
 """
 
 import webbrowser
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.access.connections import Calendar, checked, dry_run_connect, refusals, store, tell
+from reactor.commands.access.connections import Calendar, checked, dry_run_connect, refusals, report, store
 from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
 from reactor.commands.output import note, sentences
@@ -64,7 +64,7 @@ def connect(
         stored = settings.token_cipher.encrypt(workspace, token)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
             said = store(admin, workspace, calendar, stored)
-    tell(said, as_json=as_json)
+    report(said, as_json=as_json)
 
 
 def _client(settings: _ConnectSettings) -> ConsentClient:

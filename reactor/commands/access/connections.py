@@ -96,7 +96,7 @@ def _line(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _cipher(found: list[dict[str, Any]]) -> TokenCipher | None:
-    """What decrypts, where there is a service account to be told of."""
+    """The token cipher; None where no row is a service account's key, whose address we would show."""
     if not any(row["stored"].startswith(NEWER) for row in found):
         return None
     try:
@@ -194,7 +194,7 @@ def add(
         stored = keys.token_cipher.encrypt(workspace, secret, version=given.version)
         with open_admin_session(dsn, name="connections add") as admin:
             said = store(admin, workspace, calendar, stored)
-    tell(said, as_json=as_json)
+    report(said, as_json=as_json)
 
 
 def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
@@ -236,7 +236,7 @@ def checked(calendar: str) -> str:
 
 
 def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
-    """Store a consent, encrypted; return what it came to.
+    """Store a consent, encrypted; return the result.
 
     Raises:
         ConfigurationError: There is no such workspace.
@@ -273,8 +273,8 @@ def _known(workspace: UUID) -> Iterator[None]:
         ) from error
 
 
-def tell(said: dict[str, Any], *, as_json: bool) -> None:
-    """Say what storing a consent came to."""
+def report(said: dict[str, Any], *, as_json: bool) -> None:
+    """Print the result of storing a consent."""
     if as_json:
         print_json(said)
         return

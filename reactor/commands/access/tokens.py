@@ -2,8 +2,8 @@
 
 A re-encrypted token is the same consent. The reactor knows it by its content (reactor/credentials.py), so it fetches no
 access token anew; an item that fails meanwhile with the former text marks nothing invalid and is tried again
-(reactor/postgres/settling.py). Whoever stores another token at the same time wins: every write here asks for the text
-that was read.
+(reactor/postgres/settling.py). If another program stores a token at the same time, that one wins: every write here
+requires that the text we read is still stored.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ app = typer.Typer(name="tokens", help="Refresh tokens at rest.", rich_markup_mod
 
 @dataclass
 class _Report:
-    """What became of how many."""
+    """The outcomes, with how many tokens have each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     problems: dict[UUID, str] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def _rotate(admin: AdminSession, cipher: TokenCipher, *, dry_run: bool) -> _Repo
 
 
 def _renew(admin: AdminSession, cipher: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
-    """Encrypt one token anew; returns what became of it.
+    """Encrypt one token anew; return the outcome.
 
     Raises:
         TokenCipherError: It cannot be decrypted.

@@ -1,9 +1,9 @@
-"""Compares calendars with what the application wants: reads both, and has the judge say how they differ.
+"""Compares calendars with what the application wants: reads both, and lets the judge find the differences.
 
-`reactor.drift` judges, without a line of what makes and writes events; here is what travels. A workspace is read in
-three passes: its calendars page by page, each page beside what is wanted of the sources on it; then all that is wanted,
-portion by portion; then what is left. Nothing is written, but for a refresh token that Google rotates meanwhile: it
-must be kept (`reactor.credentials`), or the workspace would lose its consent to a look.
+`reactor.drift` judges, and shares no code with what makes and writes events; this module does the reading. A workspace
+is read in three passes: its calendars page by page, each page beside what is wanted of the sources on it; then all that
+is wanted, portion by portion; then what is left. Nothing is written, except a refresh token that Google rotates
+meanwhile: it must be stored (`reactor.credentials`), or the workspace would lose its consent because of a comparison.
 """
 
 from collections import Counter
@@ -138,7 +138,7 @@ class Comparing:
         credentials: Where access tokens come from.
         transport: To Google.
         pace: How fast Google is asked.
-        words: Whether findings tell texts, and not their lengths.
+        words: Whether findings show texts, and not their lengths.
         patience: Seconds that a change may wait in the outbox before it counts as a difference.
         lookups: How many events are asked for one by one, in each workspace, where they are in no list.
     """
@@ -180,7 +180,7 @@ class Comparing:
 
 
 class _Comparison:
-    """One comparison."""
+    """The comparison of one workspace."""
 
     def __init__(self, parts: Comparing, report: Report) -> None:
         self._parts = parts
@@ -192,7 +192,7 @@ class _Comparison:
         self._lookups = parts.lookups
 
     async def run(self) -> None:
-        """Compare."""
+        """Read both sides and fill the report."""
         reader = await self._open()
         await self._find_state()
         for calendar_id, _ in await self._execute(self._state + SQL["calendars"]):
@@ -229,7 +229,7 @@ class _Comparison:
         self._state = _state(source, is_readable=is_readable)
 
     async def _read(self, reader: Reader, calendar_id: str) -> None:
-        """Read a calendar."""
+        """Read a calendar page by page, and judge each page beside what is wanted."""
         token: str | None = None
         while True:
             said = await reader.page(calendar_id, str(self._report.workspace), token)
@@ -302,13 +302,13 @@ class _Comparison:
         rows = await self._execute(SQL["traces"], keys=[finding.source for finding in findings])
         traces = {key: _trace(*rest) for key, *rest in rows}
         for finding in findings:
-            told = explain(finding, traces[finding.source], self._rebuild, self._parts.patience)
-            if told.on_its_way:
+            explained = explain(finding, traces[finding.source], self._rebuild, self._parts.patience)
+            if explained.on_its_way:
                 self._report.on_its_way += 1
             else:
-                self._report.kinds[told.kind] += 1
+                self._report.kinds[explained.kind] += 1
             if len(self._report.findings) < MOST:
-                self._report.findings.append(told)
+                self._report.findings.append(explained)
 
     async def _execute(self, statement: LiteralString, **more: Any) -> list[tuple[Any, ...]]:
         return await self._parts.pool.execute(statement, self._params | more)
