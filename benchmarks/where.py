@@ -43,8 +43,8 @@ _SAMPLE = 0.001  # seconds of CPU; the kernel makes ticks of it
 
 AT = {
     "core/payload.py parse": "check the payload (pydantic)",
-    "postgres/claiming.py _item": "make the item of its row",
-    "postgres/claiming.py claim": "send the claim, load its rows (psycopg)",
+    "postgres/claim.py _item": "make the item of its row",
+    "postgres/claim.py claim": "send the claim, load its rows (psycopg)",
     "core/calendar/event.py body": "make the event",
     "core/calendar/messages.py _write": "write its JSON and the request",
     "core/calendar/messages.py remote": "read the event that was answered",
