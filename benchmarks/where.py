@@ -66,7 +66,7 @@ AT = {
     "postgres/settling.py _input": "write the settle's JSON",
     "postgres/settling.py _write": "send the settle, read its answer (psycopg, JSON)",
     "postgres/settling.py": "divide the settle",
-    "postgres/outbox.py": "keep what is in hand",
+    "postgres/outbox.py": "keep the items in flight",
 }
 """By module of the reactor's, or module and function."""
 

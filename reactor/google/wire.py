@@ -1,8 +1,8 @@
-"""A request leaves in one piece.
+"""Sends a request in one piece.
 
-httpcore writes a request's head and its body one after the other. Each is a system call, a round of the scheduler and
-a packet, and the server is woken twice: after a sleep, with cold caches, that was an eighth of the time from a commit
-to its request (10.7 and 9.3 ms in turns, on a busy machine). So what is written is kept until somebody wants to read.
+httpcore writes a request's head and its body one after the other. Each is a system call, a round of the scheduler and a
+packet, and the server is woken twice: after a sleep, with cold caches, that was an eighth of the time from a commit to
+its request (10.7 and 9.3 ms in turns, on a busy machine). So we keep what is written until the next read.
 """
 
 import ssl
@@ -30,7 +30,7 @@ class WholeStream(httpcore.AsyncNetworkStream):
         self._timeout: float | None = None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Keep it; write where it has become too much."""
+        """Keep the bytes; write them when they have become too many."""
         self._kept += buffer
         self._timeout = timeout
         if len(self._kept) > _MOST:
@@ -48,13 +48,13 @@ class WholeStream(httpcore.AsyncNetworkStream):
             await self._stream.write(kept, self._timeout)
 
     async def aclose(self) -> None:
-        """Close it; what was kept was not sent."""
+        """Close the stream; bytes that were kept are not sent."""
         await self._stream.aclose()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        """Go on encrypted."""
+        """Change to TLS; the bytes that are kept are written first."""
         return WholeStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:

@@ -8,11 +8,11 @@ the look began.
 
 Workspaces take turns: each claim looks at the next few, and takes the first item of each before the second of any.
 
-*Wide and deep.* A claim that takes six items from each of 32 workspaces makes requests of six items, which cost five
-times what requests of 50 do. So a workspace of which more rows were due than a claim looked at is *deep*. Claims go in
-turn to the next 32 workspaces that are not deep, and to as few deep ones as fill the claim with whole batches. Each
-kind has its own place in the ring. A new item of a workspace waits for one or two claims, however many workspaces have
-a backlog.
+*Workspaces with a backlog.* A claim that takes six items from each of 32 workspaces makes requests of six items, which
+cost five times what requests of 50 do. So a workspace of which more rows were due than a claim looked at is
+*backlogged*. Claims go in turn to the next 32 workspaces that are not, and to as few backlogged ones as fill the claim
+with whole batches. Each kind has its own place in the ring. A new item of a workspace waits for one or two claims,
+however many workspaces have a backlog.
 
 *By key.* The oldest due rows of a workspace may all belong to sources that cannot be claimed, because a newer state of
 theirs is being sent or backs off. Such a workspace is then searched by source key too, a part at a time. The place
@@ -29,7 +29,7 @@ from uuid import UUID
 
 PERIOD = 0.25  # seconds: what a workspace's first item may have to wait for beside a backlog
 WIDTH = 32  # workspaces looked at in one pass, some 50 microseconds each
-_SHARE = 20  # the part of the time that reading it may take at most
+READ_SHARE = 0.05  # the part of the time that reading the ring may take
 
 Entry = tuple[UUID, float | None, float | None]
 """A workspace, seconds until its first item is due, None for never, and until the first that is not due yet."""
@@ -59,15 +59,15 @@ class Ring:
         self._next_due: dict[UUID, float] = {}
         self._scans: dict[UUID, _Scan] = {}
         self._fresh_until = -math.inf
-        self._deep: set[UUID] = set()
-        self._to_deep = False
-        self._past: dict[bool, UUID] = {}
+        self._backlogged: set[UUID] = set()
+        self._to_backlogged = False
+        self._last: dict[bool, UUID] = {}
         self._by_key: dict[UUID, str] = {}  # of the pass under way
 
     @property
-    def past(self) -> UUID | None:
+    def last_workspace(self) -> UUID | None:
         """The workspace of this turn's kind that was looked at last."""
-        return self._past.get(self._to_deep)
+        return self._last.get(self._to_backlogged)
 
     @property
     def due(self) -> int:
@@ -88,10 +88,10 @@ class Ring:
             if next_due_in is not None:
                 self._next_due[workspace] = now + next_due_in
         self._due.sort()
-        self._deep.intersection_update(self._due)
+        self._backlogged.intersection_update(self._due)
         for workspace in self._scans.keys() - set(self._due):
             del self._scans[workspace]
-        self._fresh_until = now + max(PERIOD, _SHARE * (now - began))
+        self._fresh_until = now + max(PERIOD, (now - began) / READ_SHARE)
 
     def begin(self) -> None:
         """Begin a look: what earlier looks searched by key does not count any more."""
@@ -100,20 +100,20 @@ class Ring:
 
     def width(self, slots: int) -> int:
         """How many workspaces a claim looks at that reads the ring anew."""
-        self._to_deep = bool(self._deep)
+        self._to_backlogged = bool(self._backlogged)
         return self._width(slots)
 
-    def window(self, slots: int, excluded: Collection[UUID]) -> list[UUID]:
+    def next_workspaces(self, slots: int, excluded: Collection[UUID]) -> list[UUID]:
         """The next workspaces, of the kind whose turn it is."""
-        kinds = {workspace in self._deep for workspace in self._due if workspace not in excluded}
-        self._to_deep = not self._to_deep if len(kinds) > 1 else True in kinds
-        start = bisect_right(self._due, self.past) if self.past else 0
+        kinds = {workspace in self._backlogged for workspace in self._due if workspace not in excluded}
+        self._to_backlogged = not self._to_backlogged if len(kinds) > 1 else True in kinds
+        start = bisect_right(self._due, self.last_workspace) if self.last_workspace else 0
         turn = self._due[start:] + self._due[:start]
-        of_kind = (w for w in turn if w not in excluded and (w in self._deep) is self._to_deep)
+        of_kind = (w for w in turn if w not in excluded and (w in self._backlogged) is self._to_backlogged)
         return list(islice(of_kind, self._width(slots)))
 
     def _width(self, slots: int) -> int:
-        return max(1, min(slots, WIDTH) if not self._to_deep else min(slots // self._batch, WIDTH))
+        return max(1, min(slots, WIDTH) if not self._to_backlogged else min(slots // self._batch, WIDTH))
 
     def cursors(self, window: Iterable[UUID]) -> list[str | None]:
         """For each of the workspaces the key behind which to look, None where the due rows will do.
@@ -132,7 +132,10 @@ class Ring:
             successful: The workspaces in which something was claimed or superseded.
         """
         for workspace, more, last_key, full in looked:
-            (self._deep.add if full else self._deep.discard)(workspace)
+            if full:
+                self._backlogged.add(workspace)
+            else:
+                self._backlogged.discard(workspace)
             scan = self._scans.get(workspace)
             if not more:
                 self._finish(workspace)
@@ -147,10 +150,10 @@ class Ring:
                 self._finish(workspace)
             else:
                 self._scans[workspace] = _Scan()
-            self._past[self._to_deep] = workspace
+            self._last[self._to_backlogged] = workspace
 
     def _finish(self, workspace: UUID) -> None:
-        self._deep.discard(workspace)
+        self._backlogged.discard(workspace)
         self._scans.pop(workspace, None)
         if workspace in self._due:
             self._due.remove(workspace)
