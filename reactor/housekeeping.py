@@ -64,7 +64,7 @@ class Housekeeping:
         self._retention_days = retention_days
 
     async def run(self) -> None:
-        """Go round for ever; a database that is away is asked again in the next round."""
+        """Run rounds for ever; if the database is away, the next round asks again."""
         number = random.randrange(CLEAN_EVERY)  # replicas that start together do not clean together
         while True:
             self._beat()

@@ -155,7 +155,7 @@ class _RebuildAttempt:
         return "what was applied last" if self._expansion.source == "memory" else "calendar_source_events"
 
     def refused(self, sqlstate: str) -> Retry:
-        """What a refusal comes to; said in the log."""
+        """Log a refusal, and return the outcome."""
         patience = self._parts.pool.statement_timeout
         return self._told(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
 

@@ -157,7 +157,7 @@ class DatabaseSettings(_FromEnvironment):
 
 
 class GoogleSettings(_FromEnvironment):
-    """Where Google is, and who we are to it."""
+    """Google's addresses, and our OAuth client."""
 
     google_client_id: Annotated[str, Field(min_length=1)]
     """The OAuth client's id, from Google's console; `none`, as the secret, where all connections are service accounts

@@ -229,7 +229,7 @@ def _view(admin: AdminSession) -> Findings:
 
 
 def _rehearsal(admin: AdminSession) -> Findings:
-    """What the service does is done and taken back."""
+    """Run the service's statements and roll them back: a dry run."""
     refused = [found for name, what in REHEARSED.items() if (found := _refused(admin, name, what))]
     yield from refused
     if not refused:
@@ -270,7 +270,7 @@ def _order(admin: AdminSession) -> Findings:
 
 
 def _replicas(admin: AdminSession) -> Findings:
-    """What is wrong now with those that run: nothing is said where nothing is."""
+    """Report what is wrong now with the replicas that run; no line if all is well."""
     for row in admin.rows(SQL["refused"]):
         says = f"the database refuses a replica (SQLSTATE {row['code']}): {advice(row['code'])}"
         yield CheckFinding("replicas", CheckVerdict.FAIL, says)
@@ -282,7 +282,7 @@ def _replicas(admin: AdminSession) -> Findings:
 
 
 def _keys(admin: AdminSession) -> Findings:
-    """Stored tokens are decrypted, up to `CAP` of them; only counts come out."""
+    """Decrypt stored tokens, up to `CAP` of them; report only counts."""
     try:
         cipher = EncryptionSettings.alone().token_cipher
     except ConfigurationError:

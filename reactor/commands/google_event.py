@@ -27,7 +27,7 @@ SQL = statements("connections")
 
 
 class GoogleReadSettings(EncryptionSettings, GoogleSettings):
-    """What it takes to ask."""
+    """The settings that a request to Google needs."""
 
 
 def look(

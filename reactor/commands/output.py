@@ -39,7 +39,7 @@ def sentences() -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Say something to a person, beside the result."""
+    """Print a remark for a person on standard error."""
     typer.echo(text, err=True)
 
 
@@ -90,7 +90,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def clean(value: Any) -> str:
-    """A value as a person reads it, without anything that a terminal would obey."""
+    """A value as a person reads it, without control characters that a terminal would obey."""
     match value:
         case None:
             return "-"
@@ -120,7 +120,7 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number with its noun, in the singular or the plural."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

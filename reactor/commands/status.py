@@ -171,14 +171,14 @@ def _held_for(holder: Document) -> str:
 
 
 def _refused(sessions: list[Document]) -> dict[str, str]:
-    """What replicas say of themselves, by the line's name."""
+    """What replicas report of themselves, by the line's name."""
     codes = sorted({code for each in sessions for code in (each["refused"] or "").split()})
     said = "; ".join(f"{code}, {advice(code)}" for code in codes)
     return {"refused": f"by the database, with SQLSTATE {said}"} if codes else {}
 
 
 def _aside(reasons: list[Document]) -> Document:
-    """What the database refuses to change, and why; nothing where there is nothing."""
+    """The items that the database refuses to change, and why; empty without any."""
     if not reasons:
         return {}
     total = at_least(sum(each["n"] for each in reasons), CAP)

@@ -19,7 +19,7 @@ _STEP = 2  # the sequence goes by twos, 1, 3, 5 (db/migrations/0026_order.sql)
 
 
 class Application:
-    """Carries out steps; the triggers of db/examples do the rest.
+    """Carries out the steps of the scenario; the triggers of db/examples write the outbox.
 
     Args:
         session: A session of its own, as the owner of the tables.

@@ -164,15 +164,15 @@ class _DemoRun:
             self._scene.phase = "the reactor starts"
             await nursery.start(reactor)
             self._stats.begin()
-            await self._tell()
+            await self._play()
             if not self._demo.stop.is_set():
                 self._scene.phase = "settling"
                 await self._settle()
             self._scene.phase = "stopping"
             stop.set()
 
-    async def _tell(self) -> None:
-        """People enter plans and change them; now and then something goes wrong."""
+    async def _play(self) -> None:
+        """Play the scenario: people enter plans and change them, and now and then a fault is injected."""
         options, rows = self._demo.options, 0
         every = _every(options.items)
         self._scene.phase = "people plan their releases"

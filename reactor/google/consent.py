@@ -28,7 +28,7 @@ _TIMEOUT: Final = httpx.Timeout(10.0)
 
 @dataclass(frozen=True, slots=True)
 class ConsentClient:
-    """Who asks, and whom.
+    """Our OAuth client, and the addresses of Google's endpoints.
 
     Attributes:
         id: The OAuth client's id.
@@ -45,7 +45,7 @@ class ConsentClient:
 
 @dataclass(frozen=True, slots=True)
 class ConsentQuestion:
-    """What a person is asked, once.
+    """One question to a person: the address to open, and what proves the answer.
 
     Attributes:
         url: To be opened in a browser.

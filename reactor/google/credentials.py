@@ -140,7 +140,7 @@ def _read(text: object) -> int:
 
 
 def account_of(secret: str, client: OAuthClient) -> Account:
-    """The account behind what was decrypted.
+    """Make the account from a decrypted text.
 
     Raises:
         StoredCredentialError: It is neither a refresh token nor a service account's key.

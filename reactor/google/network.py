@@ -144,7 +144,7 @@ def read_url(text: str) -> httpx.URL | None:
 
 
 def proxy_for(url: httpx.URL, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The proxy for a URL; None where it is asked directly."""
+    """The proxy for a URL; None for a direct connection."""
     name = _variable(url.scheme, environment)
     if not name or is_loopback(url.host) or _is_excepted(url, environment):
         return None
@@ -176,7 +176,7 @@ def client_options(url: str) -> dict[str, Any]:
 
 
 def why(error: httpx.HTTPError) -> str:
-    """What went wrong with a request, in words; the library's text may hold the address."""
+    """The reason of a failed request, in our words, because the library's text may contain the address."""
     return next((words for kind, words in _WHY if isinstance(error, kind)), "the connection broke")
 
 

@@ -34,7 +34,7 @@ _WRITERS: Final = ("owner", "writer")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Who would write into which calendar.
+    """A credential to try: the account, and the calendar that it must be able to change.
 
     Attributes:
         who: The account, as a sentence begins with it.

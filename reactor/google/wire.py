@@ -54,11 +54,11 @@ class WholeStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        """Change to TLS; the bytes that are kept are written first."""
+        """Change to TLS; the encrypted stream keeps what is written too."""
         return WholeStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """What the stream beneath knows."""
+        """Return what the stream beneath knows."""
         return self._stream.get_extra_info(info)
 
 

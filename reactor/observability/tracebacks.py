@@ -27,18 +27,18 @@ def described(error: BaseException) -> str:
     return "\n".join(_lines(error, set()))
 
 
-def _lines(error: BaseException, told: set[int]) -> Iterator[str]:
-    told.add(id(error))
+def _lines(error: BaseException, shown: set[int]) -> Iterator[str]:
+    shown.add(id(error))
     behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if behind is not None and id(behind) not in told and len(told) <= _DEEPEST:
-        yield from _lines(behind, told)
+    if behind is not None and id(behind) not in shown and len(shown) <= _DEEPEST:
+        yield from _lines(behind, shown)
         yield "which led to"
     yield "Traceback (most recent call last):"
     yield from _frames(error.__traceback__)
     yield f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.") + _saying(error)
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions[:_WIDEST]:
-            yield from ("  " + line for line in _lines(each, set(told)))
+            yield from ("  " + line for line in _lines(each, set(shown)))
         if (more := len(error.exceptions) - _WIDEST) > 0:
             yield f"  and {more} more"
 

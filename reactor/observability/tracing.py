@@ -129,7 +129,7 @@ class OpenTelemetry(Observer):
         span.end(now)
 
     def abandoned(self) -> None:
-        """The claims session is over: how the items that are left of it end is not told."""
+        """Drop the spans that are open: the claims session is over, and we do not learn how its items end."""
         while self._open:
             _, span = self._open.popitem()
             span.set_attribute("reactor.status", "LOST")

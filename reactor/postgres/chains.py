@@ -42,7 +42,7 @@ IN_HAND = 10_000
 DEAD = 10_000
 """Dead letters, and waiting rows, that are looked through."""
 STATES = 20
-"""States of one source that are told, of each kind."""
+"""States of one source that are reported, of each kind."""
 CLAIMS = "calendar-sync-reactor claims"
 """The name of the session that makes a replica."""
 

@@ -19,7 +19,7 @@ WORKSPACES = 10_000
 ROWS = 100_000
 """Bindings, and remembered sources, that are looked through for an event or a title."""
 MATCHES = 20
-"""Matches that are told."""
+"""Matches that are reported."""
 
 
 @dataclass(frozen=True, slots=True)

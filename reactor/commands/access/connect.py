@@ -28,7 +28,7 @@ REMEDY = (
 
 
 class _ConnectSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
-    """All that is needed, so that all that is wrong is said before a person is asked anything."""
+    """All settings of the command, so that all problems are reported before a person is asked anything."""
 
 
 def connect(

@@ -107,7 +107,7 @@ def _cipher(found: list[dict[str, Any]]) -> TokenCipher | None:
 
 
 def _credential(workspace: UUID, stored: str, cipher: TokenCipher | None) -> dict[str, str | None]:
-    """Of what kind a credential is, and whose; never anything that opens something."""
+    """The kind of a credential and whose it is; never a secret."""
     robot = None
     if stored.startswith(NEWER) and cipher is not None:
         with suppress(TokenCipherError, StoredCredentialError):
@@ -198,7 +198,7 @@ def add(
 
 
 def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
-    """Where Google is. Our OAuth client is nothing to a service account, and nothing to what is not tried."""
+    """The settings of Google; the OAuth client is required only for a refresh token that is tried."""
     given = {"google_client_id": NO_CLIENT, "google_client_secret": NO_CLIENT} if service_account or not verify else {}
     try:
         return GoogleSettings.from_environment(**given)

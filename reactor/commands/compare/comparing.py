@@ -88,7 +88,7 @@ def _state(source: str, *, is_readable: bool) -> LiteralString:
 
 @dataclass(slots=True)
 class Report:
-    """How one workspace is.
+    """The report on one workspace.
 
     Attributes:
         workspace: Its id.
@@ -119,7 +119,7 @@ class Report:
     failed: str = ""
 
     def fail(self, why: str) -> None:
-        """Take note that it could not be compared to the end; what was found by then tells half, and is dropped."""
+        """Note that the comparison did not reach its end; findings up to then are incomplete, and are dropped."""
         self.failed, self.on_its_way = why, 0
         self.kinds.clear()
         self.findings.clear()
@@ -260,7 +260,7 @@ class _Comparison:
             after = portion[-1][0]
             self._report.wanted += len(portion)
             found = [await self._judge_one(reader, *each) for each in portion]
-            await self._tell([finding for finding in found if finding is not None])
+            await self._report_findings([finding for finding in found if finding is not None])
 
     async def _judge_one(
         self, reader: Reader, key: str, wanted: WantedEvent | Unusable, memory: SourceRecord
@@ -282,9 +282,9 @@ class _Comparison:
         for finding in self._judge.rest():
             rest.append(finding)
             if len(rest) == ROWS:
-                await self._tell(rest)
+                await self._report_findings(rest)
                 rest = []
-        await self._tell(rest)
+        await self._report_findings(rest)
 
     async def _wanted(
         self, after: str, keys: list[str] | None = None
@@ -295,7 +295,7 @@ class _Comparison:
         )
         return [(key, _READ[form](document), SourceRecord(*memory)) for key, form, document, *memory in rows]
 
-    async def _tell(self, findings: Sequence[DriftFinding]) -> None:
+    async def _report_findings(self, findings: Sequence[DriftFinding]) -> None:
         """Ask the outbox about some findings, and report them."""
         if not findings:
             return

@@ -36,7 +36,7 @@ LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that Google has rot
 
 
 class _DriftSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
-    """All that is needed, so that all that is wrong is said at once."""
+    """All settings of the command, so that all problems are reported at once."""
 
 
 def drift(  # noqa: PLR0913  (options)

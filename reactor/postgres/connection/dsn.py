@@ -218,7 +218,7 @@ def refused_parameter(said: str) -> str | None:
     """Say that the server refuses what a session is to begin with; None where it said something else.
 
     Before a session has begun the server gives no code, only words. A server whose words are not English is taken for
-    one that is away: what it says is told, and tried again.
+    one that is away: its message is reported, and we try again.
 
     Args:
         said: The error with which connecting failed. It may repeat values; the sentence does not.
