@@ -115,7 +115,7 @@ def list_(
         with open_admin_session(read_dsn(database_url), name="dead-letters list") as admin:
             if workspace:
                 admin.require_workspace(workspace)
-            causes = admin.rows(SQL["causes"], **filters, cap=CAP)
+            causes = admin.rows(SQL["dead_letters_by_cause"], **filters, cap=CAP)
     total = sum(cause["items"] for cause in causes)
     if as_json:
         print_json({"causes": causes, "total": total, "capped": total > CAP})
@@ -155,7 +155,7 @@ def show(
     """
     with sentences():
         with open_admin_session(read_dsn(database_url), name="dead-letters show") as admin:
-            letter = admin.row(SQL["letter"], id=item, most=LARGEST)
+            letter = admin.row(SQL["dead_letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
                 f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
@@ -234,19 +234,19 @@ def requeue(  # noqa: PLR0913  (options)
         with open_admin_session(read_dsn(database_url), name="dead-letters requeue") as admin:
             if workspace:
                 admin.require_workspace(workspace)
-            fates = admin.rows(SQL["fates"], **filters, cap=CAP)
-            _ask_the_parser(admin, fates)
-            if ids and len(fates) < len(set(ids)):
-                note(f"{len(set(ids)) - len(fates)} of the given items are no dead letters and are left alone.")
-            counts = Counter(row["fate"] for row in fates)
+            outcomes = admin.rows(SQL["requeue_outcomes"], **filters, cap=CAP)
+            _ask_the_parser(admin, outcomes)
+            if ids and len(outcomes) < len(set(ids)):
+                note(f"{len(set(ids)) - len(outcomes)} of the given items are no dead letters and are left alone.")
+            counts = Counter(row["fate"] for row in outcomes)
             if not as_json:
                 note(_forecast(counts, "would be put back" if dry_run else "to be put back"))
-            done = 0 if dry_run else _put_back(admin, [row["id"] for row in fates], rate)
-    left = 0 if dry_run else len(fates) - done
+            done = 0 if dry_run else _put_back(admin, [row["id"] for row in outcomes], rate)
+    left = 0 if dry_run else len(outcomes) - done
     if as_json:
         fate = {name: counts[name] for name in ("sent", "parked", "behind", "refused", "outdated", "overtaken")}
-        print_json({"found": len(fates), "requeued": done, "left": left, "dry_run": dry_run, **fate})
-    elif fates and not dry_run:
+        print_json({"found": len(outcomes), "requeued": done, "left": left, "dry_run": dry_run, **fate})
+    elif outcomes and not dry_run:
         note(
             f"{done:,} put back."
             + (f" {left:,} were locked, refused or changed meanwhile: run it again." if left else "")
@@ -254,9 +254,9 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
-def _ask_the_parser(admin: AdminSession, fates: list[dict[str, Any]]) -> None:
+def _ask_the_parser(admin: AdminSession, outcomes: list[dict[str, Any]]) -> None:
     """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
-    suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
+    suspects = {row["id"]: row for row in outcomes if row["suspect"] and row["fate"] in ("sent", "parked")}
     ids = list(suspects)
     for first in range(0, len(ids), READ):
         for row in admin.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
@@ -288,7 +288,7 @@ def _forecast(counts: Counter[str], done: str) -> str:
 
 def _put_back(admin: AdminSession, ids: list[UUID], rate: float) -> int:
     """Put them back in portions, each when its time has come; returns how many were."""
-    began = admin.one(SQL["now"])["now"]
+    began = admin.one(SQL["server_time"])["now"]
     portion = max(1, int(rate / PORTIONS))
     started, done = monotonic(), 0
     with progress("Putting back", len(ids)) as advance:

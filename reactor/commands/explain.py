@@ -173,7 +173,7 @@ def _seen(admin: AdminSession, settings: google_event.GoogleReadSettings, readin
 def _sent(admin: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
     """What the newest state that waits, or that died, would make of the event."""
     row = chain.row or chain.letter
-    letter = admin.row(LETTERS["letter"], id=row.id, most=LARGEST) if row else None
+    letter = admin.row(LETTERS["dead_letter"], id=row.id, most=LARGEST) if row else None
     if letter is None:
         return None
     if letter["payload"] is None:

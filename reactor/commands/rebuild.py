@@ -108,8 +108,10 @@ def _forecast(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: 
     params = {"workspace": workspace, "calendar": calendar, "complete": kind != "memory", "longest": LONGEST_CALENDAR}
     state = state_of(kind)
     writes = admin.one(state + SQL["size"], **params)["writes"]
-    survey = admin.one(state + SQL["known"] + SQL["survey"], **params)
-    others = {row["calendar_id"] for row in admin.rows(state + SQL["known"] + SQL["calendars"], **params)}
+    survey = admin.one(state + SQL["known_sources"] + SQL["survey"], **params)
+    others = {
+        row["calendar_id"] for row in admin.rows(state + SQL["known_sources"] + SQL["possible_calendars"], **params)
+    }
     calendars = [calendar, *sorted(others - {calendar})]
     lists = len(calendars) + survey["events"] // PAGE
     return {
@@ -135,7 +137,7 @@ def _obstacles(admin: AdminSession, workspace: UUID, *, valid: bool) -> list[str
 
 
 def _start(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
-    made = admin.row(SQL["ask"], workspace=workspace, calendar=calendar, recreate=recreate)
+    made = admin.row(SQL["insert_rebuild"], workspace=workspace, calendar=calendar, recreate=recreate)
     if made is None:
         raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
     started: UUID = made["id"]

@@ -70,7 +70,7 @@ def _outbox(admin: AdminSession, workspace: UUID | None) -> Document:
             "capped": capped,
             "about": _about(admin) if capped and not workspace else None,
         },
-        "in_hand": admin.one(SQL["in_hand"], **where, cap=CAP),
+        "in_hand": admin.one(SQL["processing_items"], **where, cap=CAP),
         "backlog": _backlog_of(admin, workspace),
         "parked": {**admin.one(SQL["connections"], **where, cap=CAP), "workspaces": parked},
         "stopped": admin.rows(SQL["stopped"], **where, top=LISTED),

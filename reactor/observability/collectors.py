@@ -10,11 +10,11 @@ from reactor.core.dispatch.lanes import Lanes
 from reactor.core.health import HealthFacts, readiness
 from reactor.core.stats import Calls, Stats
 from reactor.housekeeping import Housekeeping
-from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Reading
+from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Sample
 from reactor.postgres.claim import Invariants
 
 
-def loop_metrics(stats: Stats) -> Iterator[Reading]:
+def loop_metrics(stats: Stats) -> Iterator[Sample]:
     """Items, requests and transactions of the loop."""
     yield CounterMetric("items_claimed", "Items claimed.", stats.claimed)
     ends = "Items whose end was written, by operation and outcome."
@@ -46,7 +46,7 @@ def loop_metrics(stats: Stats) -> Iterator[Reading]:
     yield CounterMetric("sweeps", "Sweeps for items of workers that died.", stats.sweeps)
 
 
-def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
+def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Sample]:
     """Calls of Google's API and of the token endpoint."""
     what = "Calls of Google's API; a batch is one, and so is each of its parts."
     yield CounterMetric("google_calls", what, calls.counts, ("method", "code"))
@@ -54,7 +54,7 @@ def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
     yield CounterMetric("token_refreshes", "Access tokens asked for, by result.", refreshes, ("outcome",))
 
 
-def lane_metrics(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
+def lane_metrics(lanes: Lanes, limit: int, now: float) -> Iterator[Sample]:
     """Items and requests in flight, and workspaces that wait."""
     yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_hand)
     yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_hand_cap)
@@ -82,7 +82,7 @@ def _label(state: Breaker) -> str:
     return state.name.lower()
 
 
-def process_metrics(facts: HealthFacts) -> Iterator[Reading]:
+def process_metrics(facts: HealthFacts) -> Iterator[Sample]:
     """Readiness of this replica and its parts."""
     yield GaugeMetric("ready", "Whether this replica does its work.", readiness(facts).well)
     yield GaugeMetric("claiming", "Whether the session that claims items is up.", facts.claiming)
@@ -91,7 +91,7 @@ def process_metrics(facts: HealthFacts) -> Iterator[Reading]:
     yield GaugeMetric("schema_current", "Whether the database has what this version needs.", facts.schema_current)
 
 
-def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Reading]:
+def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Sample]:
     """Wake-ups by source, and the time without a session that listens."""
     states = {each.name: int(each is state) for each in Gate}
     yield GaugeMetric("gate_state", "Where the gate is.", states, ("state",))
@@ -101,7 +101,7 @@ def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf:
     yield CounterMetric("deaf_seconds", "Seconds without a session that hears writers.", deaf)
 
 
-def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Reading]:
+def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Sample]:
     """Facts of the database; every replica reports the same."""
     yield GaugeMetric("outbox_oldest_due_seconds", "How long the oldest due item has waited.", housekeeping.oldest_due)
     yield GaugeMetric(
@@ -118,7 +118,7 @@ def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield CounterMetric("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 
-def lock_metrics(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
+def lock_metrics(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Sample]:
     """Whether locks match the items in flight, and locks of ours that other sessions hold."""
     held = found.in_flight - found.missing_locks + found.unexpected_locks
     locks = {"held": held, "stray": found.unexpected_locks, "missing": found.missing_locks}

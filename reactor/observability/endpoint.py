@@ -17,7 +17,7 @@ from reactor.housekeeping import Housekeeping
 from reactor.observability import collectors
 from reactor.observability.lock_audit import LockAudit
 from reactor.observability.loop_lag import LoopLag
-from reactor.observability.metrics import CONTENT_TYPE, CounterMetric, GaugeMetric, Metrics, Reading
+from reactor.observability.metrics import CONTENT_TYPE, CounterMetric, GaugeMetric, Metrics, Sample
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import PageResponse, Pages
 from reactor.postgres.order import Order
@@ -87,7 +87,7 @@ class HealthEndpoint:
 
     def __init__(self, state: RuntimeState) -> None:
         self._state = state
-        self._metrics = Metrics(reactor.__version__, self._readings)
+        self._metrics = Metrics(reactor.__version__, self._samples)
 
     @property
     def pages(self) -> Pages:
@@ -122,7 +122,7 @@ class HealthEndpoint:
             refusals=state.watch.refusals.problems(trio.current_time()),
         )
 
-    def _readings(self) -> Iterator[Reading]:
+    def _samples(self) -> Iterator[Sample]:
         state, now = self._state, trio.current_time()
         yield from collectors.loop_metrics(state.stats)
         yield from collectors.google_metrics(state.calls, state.exchange.outcomes if state.exchange else Counter())

@@ -68,7 +68,7 @@ class Order:
             psycopg.Error: The server refused.
         """
         await mend(connection, "SEQUENCE" if self._is_behind else "START", self._furthest)
-        cursor = await connection.execute(_SQL["tell"], {})
+        cursor = await connection.execute(_SQL["take_unlogged_mendings"], {})
         for row in await cursor.fetchall():
             mended = Mended(*row)
             self.mended[mended.cause] += 1

@@ -64,7 +64,7 @@ _GATE = statements("gate")
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
 _BRAKE = Limit()
 REFUSED_FOR = 60.0  # seconds after which we report a lock that another session holds
-BYTES_IN_HAND = 32 * 1024 * 1024
+BYTES_IN_FLIGHT = 32 * 1024 * 1024
 """Bytes of payloads in flight at most: an eighth of what k8s/base gives a pod. 3,000 items of 2 kB are 6 MB."""
 BYTES_PER_CLAIM = 8 * 1024 * 1024
 BLOCKED_FOR = 1.0
@@ -149,7 +149,7 @@ class Outbox:
             SessionLostError: The session is gone.
         """
         ring, began = self._ring, trio.current_time()
-        self._cut = self._bytes >= BYTES_IN_HAND
+        self._cut = self._bytes >= BYTES_IN_FLIGHT
         suspects = self._suspects(began, excluded)
         excluded = frozenset(excluded) | self._barred.keys()
         barred = excluded | self._brakes.stopped
@@ -292,7 +292,7 @@ class Outbox:
             "ceiling": self._ceiling,
             "lease": self._lease,
             "trial": trial,
-            "bytes": min(BYTES_PER_CLAIM, BYTES_IN_HAND - self._bytes),
+            "bytes": min(BYTES_PER_CLAIM, BYTES_IN_FLIGHT - self._bytes),
         }
 
     async def _divided(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool) -> Pass:
@@ -483,9 +483,9 @@ class Outbox:
         began = trio.current_time()
         params = {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
         rows = await (await connection.execute(_ORPHANS, params)).fetchall()
-        divisors, older, in_hand, *_ = rows[0]
+        divisors, older, others_in_flight, *_ = rows[0]
         self._counted(began, divisors, older)
-        return [row[3:] for row in rows if row[3] is not None], in_hand
+        return [row[3:] for row in rows if row[3] is not None], others_in_flight
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Return the items whose lock another session has had for that long at every look, with that session.
@@ -498,7 +498,7 @@ class Outbox:
         waiting = {item_id: now - since for item_id, since in self._refused.items() if now - since >= seconds}
         if not waiting:
             return []
-        holders = await self._run(_rows, "holders", {"ids": list(waiting)})
+        holders = await self._run(_rows, "item_lock_holders", {"ids": list(waiting)})
         for item_id in waiting.keys() - {item_id for item_id, _, _ in holders}:
             del self._refused[item_id]  # it is free now
         return [Refused(item_id, waiting[item_id], pid, name) for item_id, pid, name in holders]
@@ -522,9 +522,9 @@ class Outbox:
     async def _invariants(self, connection: TrioConnection) -> Invariants:
         wanted = set(self._in_flight)
         async with connection.transaction():
-            [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
-            [[orphans]] = await _rows(connection, "orphaned", {})
-            [[doubled]] = await _rows(connection, "doubled", {})
+            [[rows, is_held]] = await _rows(connection, "processing_items", {"lease": self._lease or 0})
+            [[orphans]] = await _rows(connection, "count_orphans", {})
+            [[doubled]] = await _rows(connection, "count_doubled_sources", {})
         # Items that were settled or claimed while we asked are no disagreement.
         steady, seen = wanted & set(self._in_flight), set(rows)
         missing = len(steady) if steady and not is_held else len(steady - seen)

@@ -121,20 +121,20 @@ class Expansion:
 
     def calendars(self, connection: Connection) -> list[str]:
         """Every calendar that may hold something, without the one that the rebuild names."""
-        rows = self._read(connection, _SQL["known"] + _SQL["calendars"], longest=LONGEST_CALENDAR)
+        rows = self._read(connection, _SQL["known_sources"] + _SQL["possible_calendars"], longest=LONGEST_CALENDAR)
         own = self._params["calendar"]
         return sorted(name for (name,) in rows if name.strip(".") and name != own)
 
     def survey(self, connection: Connection) -> Survey:
         """Count; so many cancels may be made then."""
-        [row] = self._read(connection, _SQL["known"] + _SQL["survey"])
+        [row] = self._read(connection, _SQL["known_sources"] + _SQL["survey"])
         survey = Survey(*row)
         self._uncancelled = survey.cancels
         return survey
 
     def facts(self, connection: Connection, keys: Iterable[str]) -> dict[str, SourceFacts]:
         """Return what is known of some sources."""
-        rows = self._read(connection, _SQL["facts"], keys=list(keys))
+        rows = self._read(connection, _SQL["source_facts"], keys=list(keys))
         return {key: SourceFacts(*of_key) for key, *of_key in rows}
 
     def is_stopped(self, connection: Connection, *, deletes: int, events: int, least: int) -> bool:
@@ -167,14 +167,16 @@ class Expansion:
     def put_away(self, connection: Connection, after: UUID) -> UUID | None:
         """End a portion of the items that no child replaces, after an item; return its last item, None at the end."""
         last: UUID | None
-        last, _ = self._write(connection, _SQL["known"] + _SQL["left_over"], after=after)
+        last, _ = self._write(connection, _SQL["known_sources"] + _SQL["items_without_child"], after=after)
         return last
 
     def _portion(
         self, connection: Connection, of: LiteralString, *, most: int | None = None, **more: Any
     ) -> tuple[str | None, int]:
         """Write children; a portion is chosen, each gets its place, and then it is made."""
-        statement = _SQL["known"] + _SQL[of] + _SQL["places"] + _SQL["make_" + of] + _SQL["made"]
+        statement = (
+            _SQL["known_sources"] + _SQL[of] + _SQL["places_of_children"] + _SQL["make_" + of] + _SQL["insert_children"]
+        )
         return self._write(connection, statement, most=most, **more)
 
     def _read(self, connection: Connection, statement: LiteralString, **more: Any) -> list[Row]:
@@ -185,15 +187,15 @@ class Expansion:
     ) -> tuple[Any, int]:
         """Write a portion: where it ends, and how many children are new, which must not be more than `most`."""
         with connection.transaction():
-            if [row[0] for row in connection.execute(_SQL["fence"], self._params)] != ["PROCESSING"]:
+            if [row[0] for row in connection.execute(_SQL["lock_rebuild"], self._params)] != ["PROCESSING"]:
                 raise ClaimLostError
             [[last, covered, made]] = connection.execute(self._state + statement, self._params | more).fetchall()
             if most is not None and made > most:
                 raise UncountedError
             if covered:
-                connection.execute(_SQL["put_away"], {"ids": covered})
+                connection.execute(_SQL["end_items"], {"ids": covered})
             if made:
-                connection.execute(_SQL["progressed"], self._params)
+                connection.execute(_SQL["note_progress"], self._params)
         return last, int(made)
 
 

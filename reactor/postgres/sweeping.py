@@ -50,7 +50,7 @@ async def sweep(
     Raises:
         RefusedError: The server refuses a sweep of nothing too.
     """
-    orphans, in_hand = await run(orphans_after, _FIRST)
+    orphans, others_in_flight = await run(orphans_after, _FIRST)
     swept, found, trials = SweepResult(), 0, 0
     while orphans:
         found += len(orphans)
@@ -69,7 +69,7 @@ async def sweep(
         if len(orphans) < PAGE:
             break
         orphans, _ = await run(orphans_after, orphans[-1][0])
-    return replace(swept, again=in_hand or found > swept.recovered + swept.dead)
+    return replace(swept, again=others_in_flight or found > swept.recovered + swept.dead)
 
 
 def portions(orphans: list[Row]) -> list[list[Row]]:

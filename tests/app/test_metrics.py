@@ -13,7 +13,7 @@ from reactor.core.calendar.messages import Method
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.outcome import FailureCode
 from reactor.core.stats import KNOWN_CODES, Histogram
-from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Metrics, Reading
+from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Metrics, Sample
 from reactor.observability.server import LARGEST_ANSWER
 from reactor.service import Service
 from reactor.settings import Settings
@@ -34,13 +34,13 @@ def test_numbers_are_told_as_they_are() -> None:
     histogram = Histogram((0.5, 1.0))
     for value in (0.1, 0.7, 0.8, 9.0):
         histogram.observe(value)
-    readings: list[Reading] = [
+    given: list[Sample] = [
         CounterMetric("things", "Things.", 3),
         CounterMetric("ends", "Ends.", {"B": 2, "A": 1}, ("status",)),
         GaugeMetric("level", "Level.", 1.5),
         HistogramSample("size_items", "Sizes.", histogram),
     ]
-    assert samples(Metrics("1.2.3", lambda: readings).text()) == {
+    assert samples(Metrics("1.2.3", lambda: given).text()) == {
         ("reactor_build_info", "1.2.3"): 1,
         ("reactor_things_total", ""): 3,
         ("reactor_ends_total", "A"): 1,

@@ -89,7 +89,7 @@ def weight(items: Collection[Item]) -> int:
 async def test_payloads_are_bounded_by_one_and_by_all(
     world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "BYTES_IN_HAND", 400_000)
+    monkeypatch.setattr(outbox_module, "BYTES_IN_FLIGHT", 400_000)
     monkeypatch.setattr(outbox_module, "BYTES_PER_CLAIM", 100_000)
     sizes = (5_000_000, *range(200_000, 250_000, 10_000), 150_000, 100_000, 10)
     rows = {world.insert(str(size), payload={"pad": "x" * size}): size for size in sizes}

@@ -58,7 +58,7 @@ class AdminSession:
         Raises:
             ConfigurationError: It has no connection and no item, and never had one applied.
         """
-        if not self.one(_SQL["is_known"], workspace=workspace)["known"]:
+        if not self.one(_SQL["workspace_is_known"], workspace=workspace)["known"]:
             raise ConfigurationError(
                 f"Nothing is known of workspace {workspace}: it has no connection to Google and no open item. If the "
                 f"id is right, connect it: `python -m reactor connect --workspace {workspace} --calendar …`; "
@@ -82,7 +82,7 @@ def open_admin_session(dsn: str, *, name: str) -> Iterator[AdminSession]:
         title = f"calendar-sync-reactor {name}"
         with connect(dsn, title, _BOUNDS, row_factory=dict_row, prepare_threshold=None) as connection:
             admin = AdminSession(connection)
-            found = admin.one(_SQL["standing"])
+            found = admin.one(_SQL["database_and_role"])
             if not found["has_outbox"]:
                 raise ConfigurationError(
                     f"The database {found['database']!r} has no sync_outbox. Look whether DATABASE_URL names the right "

@@ -148,7 +148,7 @@ update public.sync_outbox as o
   from unnest(%(ids)s::uuid[], %(leases)s::bigint[]) as i (id, lease_no)
  where o.id = i.id and o.lease_no = i.lease_no;
 
--- name: tell
+-- name: take_unlogged_mendings
 -- The mendings of the order that were not logged yet; each is logged by one replica.
 update public.sync_order_gaps as g
    set told_at = clock_timestamp()
@@ -233,7 +233,7 @@ select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
 --
 -- Each list is a subquery, which is looked up by hash: thousands of items in flight, compared one with another, take a
 -- tenth of a second.
-with in_hand as materialized (
+with elsewhere as materialized (
   select o.id, o.lease_no, o.claim_no, o.updated_at,
          case
            when o.lease_no = %(lease)s then false
@@ -245,7 +245,7 @@ with in_hand as materialized (
      and (o.lease_no is distinct from %(lease)s or o.id not in (select u.id from unnest(%(held)s::uuid[]) as u (id)))
 ), orphans as (
   select o.id, o.lease_no, o.claim_no
-    from in_hand as o
+    from elsewhere as o
    where not o.has_worker and o.id > %(after)s
      and (o.lease_no is not null or o.claim_no is not null
           or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
@@ -255,7 +255,7 @@ with in_hand as materialized (
    limit 1000
 )
 select others.have, o.id, o.lease_no, o.claim_no
-  from (select exists (select from in_hand as i where i.has_worker)) as others (have)
+  from (select exists (select from elsewhere as i where i.has_worker)) as others (have)
   left join orphans as o on true;
 
 -- name: sweep
@@ -343,14 +343,14 @@ with orphans as materialized (
 )
 select count(*) filter (where status <> 'DEAD_LETTER'), count(*) filter (where status = 'DEAD_LETTER') from swept;
 
--- name: holders
+-- name: item_lock_holders
 -- The sessions that hold the locks of these items: process id and name.
 select i.id, h.pid, coalesce(a.application_name, '')
   from unnest(%(ids)s::uuid[]) as i (id)
   join public.sync_item_holders() as h on h.key = public.sync_item_key(i.id)
   left join pg_catalog.pg_stat_activity as a on a.pid = h.pid;
 
--- name: in_hand
+-- name: processing_items
 -- The items that are PROCESSING under a lease, and whether the lease's lock is held by this session.
 select coalesce(array_agg(o.id), '{}'),
        exists (select from public.sync_lease_holders() as h
@@ -358,7 +358,7 @@ select coalesce(array_agg(o.id), '{}'),
   from public.sync_outbox as o
  where o.status = 'PROCESSING' and o.lease_no = %(lease)s;
 
--- name: orphaned
+-- name: count_orphans
 -- PROCESSING rows of a reactor whose session is gone.
 select count(*)
   from public.sync_outbox as o
@@ -369,7 +369,7 @@ select count(*)
      else o.claim_no is not null
           and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end;
 
--- name: doubled
+-- name: count_doubled_sources
 -- Sources with more than one PROCESSING row.
 select count(*)
   from (select from public.sync_outbox

@@ -109,7 +109,7 @@ with given_up as materialized (
      and (b.operation is not null or g.operation is not null or s.payload is not null and not s.cancelled)
 )
 
--- name: known
+-- name: known_sources
 -- What has an event, as far as we remember, or may have one.
 , known as (
   select s.source_key as key, s.google_event_id, s.calendar_id
@@ -126,7 +126,7 @@ with given_up as materialized (
           and (s.google_event_id is not null or cardinality(s.strays) > 0 or s.cancelled))
 )
 
--- name: calendars
+-- name: possible_calendars
 -- Every calendar that may hold something of the workspace, beside the one that the rebuild names; without what cannot be
 -- the name of one.
 select c.calendar_id
@@ -155,7 +155,7 @@ select count(*) filter (where k.google_event_id is not null) as events,
 -- How many events must exist.
 select count(*) filter (where s.is_known) as writes from state as s
 
--- name: facts
+-- name: source_facts
 -- What is known of the sources that listed events name.
 select l.key, s.calendar_id, coalesce(m.google_event_id, b.google_event_id),
        case when m.google_event_id is null then b.calendar_id else m.calendar_id end, coalesce(m.generation, 0)
@@ -168,7 +168,7 @@ select l.key, s.calendar_id, coalesce(m.google_event_id, b.google_event_id),
                           then split_part(l.key, ':', 2)::uuid end
    and m.cancelled is not true
 
--- name: fence
+-- name: lock_rebuild
 -- Whether the rebuild is still ours. The row stays locked until the portion is written: a worker that takes the claim over
 -- waits, and one that has lost it finds another number. Not by status = 'PROCESSING' (sync_outbox_processing says why).
 select o.status::text, set_config('TimeZone', 'UTC', true)
@@ -176,7 +176,7 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
  where o.id = %(parent)s and o.lease_no = %(lease)s
    for no key update
 
--- name: places
+-- name: places_of_children
 -- The place of each child of a portion: its source's floor, read together with the state, or one beyond the newest row that
 -- this snapshot shows and the state is newer than. Those are all of the source where the state is complete, and otherwise
 -- the one that was given up. No edit has a place like that: the sequence goes on by twos.
@@ -247,7 +247,7 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
   returning id
 )
 
--- name: made
+-- name: insert_children
 -- With the children of older rebuilds that these replace. They are locked, so that no session puts one back meanwhile; if
 -- one is doing that now, the portion is refused and comes again.
 , older as materialized (
@@ -296,16 +296,16 @@ select (select max(p.key) from page as p), (select array_agg(h.id) from held as 
   returning id
 )
 
--- name: put_away
+-- name: end_items
 -- Items that children replace, or that are not wanted any more, end. A row that the server refuses is set aside.
 select public.sync_outbox_supersede(%(ids)s::uuid[])
 
--- name: progressed
+-- name: note_progress
 -- An expansion that makes progress has not failed, even if its workers died; one that kills them always in the same place
 -- writes nothing new there, and ends as a dead letter.
 update public.sync_outbox set attempts = 0, losses = null where id = %(parent)s and (attempts > 0 or losses > 0)
 
--- name: left_over
+-- name: items_without_child
 -- Last, a portion of the items that no child would supersede: children of older rebuilds, and, where the state is
 -- complete, upserts of sources that are neither in it nor remembered, whether they wait or died. Locked, as above.
 , old_ones as materialized (
@@ -347,7 +347,7 @@ select o.id, o.status::text, o.created_at
  order by o.seq desc
  limit 1
 
--- name: ask
+-- name: insert_rebuild
 -- A rebuild, unless there is one that is not done.
 insert into public.sync_outbox (workspace_id, operation, payload)
 select %(workspace)s::uuid, 'REBUILD_ALL',

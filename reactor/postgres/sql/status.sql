@@ -20,7 +20,7 @@ select coalesce(sum(n), 0)::integer as open,
 select greatest(reltuples, 0)::bigint as about
   from pg_catalog.pg_class where oid = to_regclass('public.sync_outbox_due');
 
--- name: in_hand
+-- name: processing_items
 -- PROCESSING rows, and those of them whose worker is gone, of the first `cap` + 1.
 select count(*)::integer as processing,
        count(*) filter (where o.lease_no is null)::integer as of_older_workers,
