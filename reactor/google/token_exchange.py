@@ -41,8 +41,8 @@ from reactor.core.calendar.token_answers import (
     read_answer,
 )
 from reactor.core.outcome import Dead, Retry
-from reactor.google.body import with_body
 from reactor.google.endpoints import TOKEN_URI
+from reactor.google.wire import with_body
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
 """The smallest scope that may write events; a service account asks for it, a person's consent contains it."""

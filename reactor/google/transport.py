@@ -21,10 +21,9 @@ import trio
 
 from reactor import __version__
 from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
-from reactor.google.body import with_body
 from reactor.google.endpoints import checked_url
 from reactor.google.network import client_options
-from reactor.google.wire import WholeTransport
+from reactor.google.wire import WholeTransport, with_body
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
