@@ -20,7 +20,7 @@ CLEAN_EVERY = 60  # rounds
 TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
 COUNTED = 10_000  # items that wait; to count millions of them takes seconds, and says nothing more
 PORTION = 5_000  # rows that are deleted in one transaction
-SMALLER = 8  # times smaller is a portion after one that was refused
+SMALLER = 8  # after a refusal the portion is so many times smaller
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Housekeeping:
             for part in (self.verify, self.measure, *((self.clean,) if number % CLEAN_EVERY == 0 else ())):
                 try:
                     await part()
-                except ReactorError as error:  # the others are done all the same
+                except ReactorError as error:  # the other parts run all the same
                     if isinstance(error, RefusedError):
                         refused = True
                         self._observer.refused(RefusedWork.HOUSEKEEPING, error.sqlstate)

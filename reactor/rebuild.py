@@ -51,7 +51,7 @@ GRANTS = {
     "function": "GRANT EXECUTE ON FUNCTION public.calendar_source_events(uuid) TO calendar_sync_reactor",
     "memory": "python -m reactor migrate",
 }
-"""What lets a rebuild read the state, by where it is from."""
+"""The command that lets a rebuild read the state, by the state's source."""
 _INSIDE = "let it run with its owner's rights, or grant that too"
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
 _LOST = Retry("the claim was lost while the rebuild was carried out", counts=False, asked=False)

@@ -70,14 +70,14 @@ CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CRASH_FIRST = 1.0  # seconds; an unexpected error is seldom over at once
-STEADY = 60.0  # seconds of work without one after which it is
+STEADY = 60.0  # seconds of work without an error after which we take it to be over
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
 PING_CLAIMS = 10.0  # seconds; each sweep shows as much, and while items are in flight there are two a second
 PING_SETTLES = (
-    60.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
+    60.0  # seconds; this session holds no lock and listens to nothing, so we may notice its loss when we use it
 )
-STATEMENT = "3s"  # a claim or a settle takes milliseconds; one that a row keeps longer is done again without that row
-LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
+STATEMENT = "3s"  # a claim or a settle takes milliseconds; if one row makes it longer, we do it again without that row
+LOCK_SETTLES = "100ms"  # a settle leaves out items that wait longer for a lock (reactor/postgres/settling.py)
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
 log = structlog.get_logger(__name__)
@@ -322,7 +322,7 @@ class Service:
     def _end_session(self) -> None:
         self.facts.claiming = False
         self.state.listening = None
-        self.state.stats.beats.clear()  # what does not run cannot be late
+        self.state.stats.beats.clear()  # a task that does not run cannot be late
         self.state.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in flight, so nothing is left to write
         self._heard(False)
         self._observer.abandoned()

@@ -187,7 +187,7 @@ class GoogleSettings(_FromEnvironment):
     @field_validator("google_token_uri", mode="after")
     @classmethod
     def _is_as_real_as_the_api(cls, value: str, info: ValidationInfo) -> str:
-        root = info.data.get("google_api_root", value)  # absent where it is wrong itself
+        root = info.data.get("google_api_root", value)  # absent if it is invalid itself
         half = (root == API_ROOT) != (value == TOKEN_URI)
         if half and (root.startswith("http:") or value.startswith("http:")):
             raise ValueError(
@@ -205,7 +205,7 @@ class GoogleSettings(_FromEnvironment):
     def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
         urls = []
         for name, usual in (("google_api_root", API_ROOT), ("google_token_uri", TOKEN_URI)):
-            with suppress(ConfigurationError):  # it has a problem of its own
+            with suppress(ConfigurationError):  # the setting's own check reports it
                 urls.append(str(checked_url(given.get(name) or os.environ.get(name.upper()) or usual)))
         return [*super()._of_libraries(given), *network_problems(urls)]
 

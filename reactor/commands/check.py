@@ -341,7 +341,7 @@ def _google() -> Findings:
 def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
     try:
         yield from look()
-    except httpx.HTTPError as error:  # its text may hold the address, and no more
+    except httpx.HTTPError as error:  # its text may contain the address, and says no more
         text = f"cannot be reached ({why(error)}): look at the network, at proxies, and at {setting}"
         yield CheckFinding(name, CheckVerdict.FAIL, text)
 
@@ -374,7 +374,7 @@ def _undated() -> Iterator[None]:
 
 def _tokens(settings: GoogleSettings) -> Findings:
     if settings.google_client_id == NO_CLIENT:
-        _asked("POST", settings.google_token_uri)  # whatever it says: it is there
+        _asked("POST", settings.google_token_uri)  # any answer will do: the server is there
         yield CheckFinding(
             "google, tokens", CheckVerdict.OK, "reachable; GOOGLE_CLIENT_ID is none, for service accounts only"
         )

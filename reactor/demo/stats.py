@@ -129,7 +129,7 @@ class DemoStats:
             self._wakers.add(seqs[0])
         for seq in seqs if healthy else ():
             self._committed[seq] = at
-            if seq in self._arrived:  # the reactor was faster than the news of the commit
+            if seq in self._arrived:  # the request came before we heard of the commit
                 self._joined(seq, self._arrived.pop(seq))
         while len(self._committed) > _REMEMBERED:
             self._wakers.discard(oldest := next(iter(self._committed)))
@@ -161,7 +161,7 @@ class DemoStats:
         """A request that carries a row has arrived."""
         if seq in self._committed:
             self._joined(seq, at)
-        elif seq > self.rows:  # places are given in order, so this one's commit has not been heard of yet
+        elif seq > self.rows:  # places are given in order, so we have not heard of this commit yet
             self._arrived.setdefault(seq, at)
 
     def _joined(self, seq: int, arrived: float) -> None:

@@ -26,7 +26,7 @@ class DriftAnswer(Enum):
     LATER = auto()
     """Google or the way to it has failed: ask again."""
     REFUSED = auto()
-    """Asking again is no use."""
+    """Another request would be refused too."""
 
 
 @dataclass(frozen=True, slots=True)

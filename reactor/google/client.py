@@ -164,7 +164,7 @@ class GoogleCalendar:
         once: read one after the other, 30 of them delayed a claim that the database had finished by 40 ms.
         """
         with trio.CancelScope(shield=True):  # a response that has arrived must be read
-            async with self._turn:  # also a free lock makes its new owner wait for the scheduler's next round
+            async with self._turn:  # acquiring it, even free, waits for the scheduler's next round
                 pass
 
     async def _request(self, request: ApiRequest, token: str, quota_user: str | None) -> Reply:

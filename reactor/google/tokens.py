@@ -193,7 +193,7 @@ class TokenSource:
             return None
         flight = _Flight()
         self._nursery.start_soon(self._fly, flight)
-        self._flight = flight  # behind the start, which fails where the nursery has ended
+        self._flight = flight  # after `start_soon`, which raises if the nursery has ended
         return flight
 
     async def _fly(self, flight: _Flight) -> None:

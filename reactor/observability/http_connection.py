@@ -68,7 +68,9 @@ class HttpConnection:
             try:
                 await self._serve()
             except* h11.LocalProtocolError:
-                if not self._scope.cancel_called:  # cancelled in the middle of an answer, hypercorn begins another
+                if (
+                    not self._scope.cancel_called
+                ):  # when cancelled in the middle of a response, hypercorn begins another
                     raise
         if self._is_over:
             self._scope = trio.move_on_after(_LINGER)
@@ -91,7 +93,7 @@ class HttpConnection:
             protocol = _Http1(app, config, context, tasks, ConnectionState({}), False, None, None, self._send)
             while data := await self._receive():
                 await protocol.handle(RawData(data))
-            await protocol.handle(RawData(b""))  # it may still wait for the answer to what it has asked
+            await protocol.handle(RawData(b""))  # the client may still wait for the response to its last request
 
     async def _receive(self) -> bytes:
         try:

@@ -39,7 +39,7 @@ class LogObserver(Observer):
             case "COMPLETED" if settlement.binding is not None and settlement.last_error is not None:
                 log.warning("event_left_behind", **_about(item), problem=settlement.last_error)
             case "COMPLETED" | "PENDING" if not log.is_enabled_for(logging.DEBUG):
-                pass  # thousands a second, and a line that is not wanted costs as much as one that is
+                pass  # thousands a second; to build a line and drop it costs as much as to write it
             case "DEAD_LETTER":
                 log.warning("dead_letter", **_about(item), code=settlement.failure_code, problem=settlement.last_error)
             case "FAILED":

@@ -140,7 +140,7 @@ class OpenTelemetry(Observer):
         with trio.move_on_after(LAST_SPANS) as scope:
             try:
                 await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
-            except Exception as error:  # whatever an exporter may raise
+            except Exception as error:  # an exporter may raise anything
                 log.warning("spans_not_exported", exc_info=error)
         if scope.cancelled_caught:
             log.warning("spans_not_exported")

@@ -125,7 +125,7 @@ class Outbox:
         self._bytes = 0
         self._cut = False
         self._trials = Trials()
-        self._unwritten: set[UUID] = set()  # ends that wait for a lock
+        self._unwritten: set[UUID] = set()  # items whose outcome waits for a lock
         self._refused: dict[UUID, float] = {}
         self._blocked: dict[UUID, float] = {}
         self._barred: dict[UUID, _Bar] = {}  # by workspace
@@ -182,7 +182,9 @@ class Outbox:
                 return ClaimResult(look=Look(LookResult.BUSY))
             read = read or not window
             superseded = found.report["superseded"]
-            if found.items or superseded or stopped - self._brakes.stopped:  # released: it was not looked at
+            if (
+                found.items or superseded or stopped - self._brakes.stopped
+            ):  # a workspace that the brake has released was not looked at yet
                 look = Look(LookResult.WORK, left_behind=ring.has_due(barred))
                 return await self._braked(found.items, look, superseded)
             if trio.current_time() - began > IN_VAIN:
@@ -232,7 +234,9 @@ class Outbox:
             raise
         except TransientError:
             for workspace in suspects:
-                self._bar(workspace, trial=_KEYS)  # the brake counts what comes together
+                self._bar(
+                    workspace, trial=_KEYS
+                )  # try many at once, because the brake counts cancels that come together
         else:
             self._brakes.take_in(counted)
             barred = counted.stopped
@@ -320,7 +324,7 @@ class Outbox:
         for at_once in sorted({slots, 1}, reverse=True):
             try:
                 found = await self._run(claim_apart, self._params(at_once, [workspace], (), trial=trial))
-                self._barred.pop(workspace, None)  # where a row is known that is to blame, pauses do not grow
+                self._barred.pop(workspace, None)  # a row that is the cause is set aside, so pauses need not grow
                 break
             except RefusedError as error:
                 if not may_be_divided(error.sqlstate):

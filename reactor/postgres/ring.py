@@ -62,7 +62,7 @@ class Ring:
         self._backlogged: set[UUID] = set()
         self._to_backlogged = False
         self._last: dict[bool, UUID] = {}
-        self._by_key: dict[UUID, str] = {}  # of the pass under way
+        self._by_key: dict[UUID, str] = {}  # of the pass in progress
 
     @property
     def last_workspace(self) -> UUID | None:
@@ -105,8 +105,10 @@ class Ring:
 
     def next_workspaces(self, slots: int, excluded: Collection[UUID]) -> list[UUID]:
         """The next workspaces, of the kind whose turn it is."""
+        # Both kinds take turns if both have due workspaces; otherwise the one that has some gets every turn.
         kinds = {workspace in self._backlogged for workspace in self._due if workspace not in excluded}
         self._to_backlogged = not self._to_backlogged if len(kinds) > 1 else True in kinds
+        # Go on behind the last workspace of this kind, and around the end to the first.
         start = bisect_right(self._due, self.last_workspace) if self.last_workspace else 0
         turn = self._due[start:] + self._due[:start]
         of_kind = (w for w in turn if w not in excluded and (w in self._backlogged) is self._to_backlogged)
@@ -140,13 +142,13 @@ class Ring:
             if not more:
                 self._finish(workspace)
             elif scan is None:
-                if workspace not in successful:
+                if workspace not in successful:  # its oldest due rows cannot be claimed, so search by key from now on
                     self._scans[workspace] = _Scan()
             elif workspace not in self._by_key:
-                pass  # its keys are still to be looked at
+                pass  # this pass did not search its keys; the next one does
             elif last_key is not None:
                 scan.after = last_key
-            elif scan.whole and workspace not in successful:
+            elif scan.whole and workspace not in successful:  # searched from the first key to the last in vain
                 self._finish(workspace)
             else:
                 self._scans[workspace] = _Scan()

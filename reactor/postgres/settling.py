@@ -53,7 +53,7 @@ from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
 _TRIES = 10  # deadlocks and failed serializations in a row
-_APART_FOR = 2.0  # seconds for what is written apart, in one call
+_APART_FOR = 2.0  # seconds of one call for items that are written one by one
 _WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connection a person is changing
 
 

@@ -59,7 +59,7 @@ class Wakeups:
         self.sources: Counter[str] = Counter()
         self.heard: Callable[[bool], object] = lambda _: None
         self._called_at = -math.inf
-        self._cause = ""  # of the next look, empty where there was no sleep before it
+        self._cause = ""  # of the next look; empty if no sleep came before it
         self._due_at = math.inf
         self._lingers = False  # the last look found work
         self._timings = timings or Timings()
@@ -166,7 +166,7 @@ class Wakeups:
     async def _act(self, step: GateStep, session: Session, nursery: trio.Nursery) -> None:
         """Carry out a step that needs the session; if that fails, the other task replaces the session."""
         if self._cause in ("poll", "linger"):
-            self._cause = ""  # the sleep ended for this, not for a look
+            self._cause = ""  # the sleep ended for this step, and not for a look
         try:
             await self._carry_out(step, session, nursery)
         except (SessionLostError, psycopg.Error):

@@ -65,7 +65,7 @@ class Session:
 
     def __init__(self, connection: TrioConnection, on_notify: Callable[[int], None] | None = None) -> None:
         self._connection = connection
-        # Of its own, because Trio lets one task wait for a descriptor, and a statement waits for the connection's.
+        # A descriptor of its own: one Trio task may wait for a descriptor, and a statement waits for the first one.
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._lock = trio.Lock()
         self._lost = trio.Event()
@@ -140,7 +140,7 @@ class Session:
         except psycopg.errors.ReadOnlySqlTransaction as error:  # another session may write
             self.discard("it is read-only")
             raise ReadOnlySessionError from error
-        except psycopg.Error as error:  # the loss of the connection, or the refusal of a statement?
+        except psycopg.Error as error:  # either the connection is lost, or the server refused a statement
             if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
                 raise SessionLostError("The connection to the database broke.") from error
             raise
