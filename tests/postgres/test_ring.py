@@ -186,7 +186,7 @@ class Standing(Ring):
     """It begins at the same place each time."""
 
     @property
-    def past(self) -> UUID | None:
+    def last_workspace(self) -> UUID | None:
         return None
 
 
