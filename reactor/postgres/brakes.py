@@ -85,7 +85,7 @@ class Brakes:
         self._on_pull = on_pull
 
     def suspects(self, items: Iterable[Item]) -> Counter[UUID]:
-        """The workspaces whose cancels are to be counted, and how many were claimed of each."""
+        """The workspaces whose cancels must be counted, with how many were claimed of each."""
         return Counter() if self._limit.is_off else deletes(items)
 
     async def count(self, connection: TrioConnection, suspects: Counter[UUID]) -> CancelCount:
@@ -113,7 +113,7 @@ class Brakes:
         return CancelCount(frozenset(stopped), pulled)
 
     def take_in(self, counted: CancelCount) -> None:
-        """Remember what was stopped, and tell."""
+        """Remember which workspaces are stopped, and report those that were stopped now."""
         self.stopped |= counted.stopped
         for each in counted.pulled:
             self._on_pull(each)
@@ -127,5 +127,5 @@ def stopped(connection: Connection, workspace_id: UUID | None = None) -> list[St
 
 
 def release(connection: Connection, workspace_id: UUID) -> bool:
-    """Let pass what waits in a stopped workspace; say whether it was stopped."""
+    """Release a stopped workspace, with everything that waits in it; return whether it was stopped."""
     return bool(connection.execute(SQL["release"], {"workspace": workspace_id}).fetchall())

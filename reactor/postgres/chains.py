@@ -157,7 +157,7 @@ def _wanted(admin: AdminSession, workspace: UUID, source: str) -> tuple[ViewStat
 def view_rows(
     admin: AdminSession, source_id: str, source_type: str | None, workspace: UUID | None
 ) -> tuple[list[dict[str, Any]], str]:
-    """What the application's view has of a source; or why that is not known."""
+    """What the application's view has of a source, or the reason why we cannot read it."""
     kind, problem = _view(admin)
     if problem:
         return [], problem
@@ -173,7 +173,7 @@ def view_rows(
 def titles_in_view(
     admin: AdminSession, title: str, workspace: UUID | None, matches: int
 ) -> tuple[list[dict[str, Any]], str]:
-    """What the application's view has with these words in its title; or why that is not known."""
+    """What the application's view has with these words in its title, or the reason why we cannot read it."""
     kind, problem = _view(admin)
     if problem or kind == "function":
         return [], problem or "calendar_source_events is a function, which cannot be searched"
@@ -181,7 +181,7 @@ def titles_in_view(
 
 
 def _view(admin: AdminSession) -> tuple[str, str]:
-    """Which of a view and a function there is; or why neither can be read."""
+    """Whether the application has a view or a function, or the reason why neither can be read."""
     found = admin.one(REBUILDS["source"])
     if found["kind"] == "memory":
         return "", "there is no view calendar_source_events"

@@ -93,7 +93,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Invariants:
-    """What must hold, for metrics and tests.
+    """Counts that show whether locks, rows and items agree, for metrics and tests.
 
     Attributes:
         in_flight: Items that were claimed and not settled.
@@ -144,7 +144,7 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
-    """Claim in less time, where a claim of more was refused; where a single row is to blame, set it aside.
+    """Claim in less time, where a claim of more was refused; if a single row is the cause, set it aside.
 
     What the function itself can isolate never comes here. What is left are checks that the server makes when the
     transaction ends (a deferred constraint), and a row that it takes too long to change: the function's error names it.

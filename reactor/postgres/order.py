@@ -76,7 +76,7 @@ class Order:
 
 
 async def mend(connection: TrioConnection, cause: str, met: int) -> bool:
-    """Move the sequence ahead if anything is ahead of it; say whether it was.
+    """Move the sequence ahead if any place is ahead of it; return whether one was.
 
     Args:
         connection: Where to.

@@ -212,18 +212,18 @@ class Outbox:
         return min(self._ring.due_in(barred, now), *opening, float("inf"))
 
     def _suspects(self, now: float, excluded: Collection[UUID]) -> list[UUID]:
-        """The workspaces that were barred for long enough; each is tried by itself, as it may cost the others time."""
+        """The workspaces that were barred for long enough; each is tried alone, because it may cost the others time."""
         over = [(until, w) for w, (_, until, _) in self._barred.items() if until <= now and w not in excluded]
         return [workspace for _, workspace in sorted(over)]
 
     def _bar(self, workspace: UUID, trial: int = 1) -> None:
-        """Leave a workspace out for a while, and then try so many items of it."""
+        """Leave a workspace out for a while; after that, `trial` of its items are tried."""
         refusals = self._barred[workspace].refusals + 1 if workspace in self._barred else 1
         until = trio.current_time() + backoff(refusals, random=0, cap=BARRED_AT_MOST)
         self._barred[workspace] = _Bar(refusals, until, trial)
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> ClaimResult:
-        """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
+        """Separate the items that the brake stops; if the database cannot count, those that it would have to count."""
         suspects = self._brakes.suspects(items)
         if not suspects:
             return ClaimResult(items, look, superseded)
@@ -246,7 +246,7 @@ class Outbox:
 
     @property
     def _is_busy(self) -> bool:
-        """Whether anything is in flight that may still end this worker: what waits to be written does not."""
+        """Whether an item is in flight that may still end this worker; one that only waits to be written does not."""
         return self._in_flight.keys() > self._unwritten
 
     def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:

@@ -120,13 +120,13 @@ class Expansion:
         self._params["complete"] = self.source != "memory"
 
     def calendars(self, connection: Connection) -> list[str]:
-        """Every calendar that may hold something, without the one that the rebuild names."""
+        """Return every calendar that may hold events of the workspace, without the one that the rebuild names."""
         rows = self._read(connection, _SQL["known_sources"] + _SQL["possible_calendars"], longest=LONGEST_CALENDAR)
         own = self._params["calendar"]
         return sorted(name for (name,) in rows if name.strip(".") and name != own)
 
     def survey(self, connection: Connection) -> Survey:
-        """Count; so many cancels may be made then."""
+        """Count what the rebuild will do; from then on it may make that many cancels."""
         [row] = self._read(connection, _SQL["known_sources"] + _SQL["survey"])
         survey = Survey(*row)
         self._uncancelled = survey.cancels

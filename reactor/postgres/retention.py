@@ -22,7 +22,7 @@ SQL = statements("housekeeping")
 
 
 class Passed(NamedTuple):
-    """The rows that were passed by, as far as they would be met again.
+    """The rows that we passed over, as far as the next portion would meet them again.
 
     Attributes:
         moment: When the last of them was settled; text where Python has no such time. What is older is done.
@@ -33,7 +33,7 @@ class Passed(NamedTuple):
     ids: tuple[UUID, ...] = ()
 
     def by(self, rows: list[Row]) -> "Passed":
-        """With some rows more, in the order of their moments."""
+        """Return these and some more rows, which are given in the order of their moments."""
         if not rows:
             return self
         moment = rows[-1][1]
@@ -57,7 +57,7 @@ class Portion:
 
 
 def delete_portion(connection: psycopg.Connection[Row], *, days: int, rows: int, passed: Passed) -> Portion | None:
-    """Delete what is older than some days: so many rows.
+    """Delete up to `rows` rows that are older than some days.
 
     Returns:
         None where nothing is left, or another replica is at it.
@@ -87,7 +87,7 @@ async def backlog(pool: Pool, *, most: int) -> Row:
 
 
 async def forget(pool: Pool, what: str, *, days: int, rows: int) -> int:
-    """Delete a portion of what is not needed any more; return how many rows it was, 0 where nothing is left.
+    """Delete a portion of rows that are not needed any more; return how many, 0 when nothing is left.
 
     Args:
         pool: Connections to the database.

@@ -75,11 +75,11 @@ class Ring:
         return len(self._due)
 
     def is_stale(self, now: float) -> bool:
-        """Whether it is time to read it again."""
+        """Whether it is time to read the ring again."""
         return now >= self._fresh_until
 
     def fill(self, entries: Iterable[Entry], *, began: float, now: float) -> None:
-        """Take in what was read, between two moments."""
+        """Replace the ring by what was read from the database, between two moments."""
         self._due = []
         self._next_due = {}
         for workspace, first_due_in, next_due_in in entries:
@@ -127,7 +127,7 @@ class Ring:
         return [self._by_key.get(workspace) for workspace in window]
 
     def looked(self, looked: Sequence[Looked], *, successful: Collection[UUID]) -> None:
-        """Take in what a claim saw.
+        """Update the ring with what a claim saw.
 
         Args:
             looked: What it saw in each workspace of its window.

@@ -29,7 +29,7 @@ REFUSED = 1.0
 
 
 def with_census(statement: LiteralString) -> LiteralString:
-    """Have a query, of items by their ids, bring a count too.
+    """Extend a query of items by their ids, so that it also counts the replicas.
 
     Returns:
         A statement whose rows begin with the count's two columns. Where there are no items there is one row, and all
@@ -104,7 +104,7 @@ class Shares:
         await _execute(session, "call")
 
     async def _wait(self, seconds: float) -> bool:
-        """Wait; say whether something has happened before the time was over."""
+        """Wait; return whether something has happened before the time was over."""
         with trio.move_on_after(seconds):
             await self._stir.wait()
         stirred, self._stir = self._stir.is_set(), trio.Event()
@@ -138,7 +138,7 @@ class Shares:
 
 
 async def _execute(session: Session, name: str, **params: Any) -> list[tuple[Any, ...]]:
-    """Run a statement, to its end: one that is interrupted costs the session."""
+    """Run a statement to its end, because one that is interrupted costs the session."""
     refusal: psycopg.Error
     with trio.CancelScope(shield=True):
         try:

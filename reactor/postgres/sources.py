@@ -116,7 +116,7 @@ def _by_keys(
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """Where it is looked: in one workspace, or in all, as far as that goes."""
+    """Where we search: in one workspace, or in all, up to a limit."""
 
     workspaces: list[UUID]
     only: UUID | None = None

@@ -80,7 +80,7 @@ def portions(orphans: list[Row]) -> list[list[Row]]:
 
 
 async def _halves(run: Run, portion: list[Row], error: RefusedError) -> list[list[Row]]:
-    """Divide what was refused; what was refused alone is set aside."""
+    """Halve a portion that was refused; a row that was refused alone is set aside."""
     if (half := len(portion) // 2) > 0:
         return [portion[half:], portion[:half]]
     if isinstance(error.__cause__, psycopg.Error):

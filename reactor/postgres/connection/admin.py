@@ -24,7 +24,7 @@ _BOUNDS = Bounds(statement="60s", lock="5s")  # a command may read a large table
 
 
 class AdminSession:
-    """A session; made by `open_admin_session`. Each statement commits by itself.
+    """An operator's session; `open_admin_session` makes it. Each statement commits by itself.
 
     Attributes:
         connection: The session, for what has statements of its own.
@@ -48,7 +48,7 @@ class AdminSession:
         return found
 
     def dry_run(self, statement: LiteralString, /, **params: Any) -> None:
-        """Run a statement and take it back: raises what it would raise, and changes nothing."""
+        """Run a statement and roll it back: raises what it would raise, and changes nothing."""
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(statement, params)
 

@@ -140,7 +140,7 @@ def _reads(dsn: str) -> bool:
 
 
 def libpq_problems(environment: Mapping[str, str]) -> list[str]:
-    """Say what is wrong with libpq's own variables (PGSSLMODE, …), a sentence for each."""
+    """List what is wrong with libpq's own variables (PGSSLMODE, …), a sentence for each."""
     known = {option.keyword.decode(): option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     given = {keyword: environment[name] for keyword, name in known.items() if environment.get(name)}
     if not given:
@@ -215,7 +215,7 @@ def _roots(given: Mapping[str, str]) -> bool:
 
 
 def refused_parameter(said: str) -> str | None:
-    """Say that the server refuses what a session is to begin with; None where it said something else.
+    """The error where the server refuses a parameter of the connection; None for another error.
 
     Before a session has begun the server gives no code, only words. A server whose words are not English is taken for
     one that is away: its message is reported, and we try again.

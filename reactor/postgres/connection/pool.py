@@ -100,7 +100,7 @@ class Pool:
 
 
 def _check(connection: psycopg.Connection[Row]) -> None:
-    """See that a connection is there, with a statement only where the server has said something.
+    """Check that a connection lives, with a statement only if the server has sent something.
 
     The end of a connection can be read from its socket. Where the server is silent a statement of ours learns no more
     than the caller's own, which comes next.

@@ -157,7 +157,7 @@ class Session:
             raise SessionLostError(f"The database session is gone: {self._why}.")
 
     def discard(self, why: str) -> None:
-        """Give the session up; a statement that waits in it fails at once, and so does the block around the session."""
+        """Give up the session; a statement that waits in it fails at once, and so does the block around the session."""
         if self._lost.is_set():
             return
         self._why = why
