@@ -76,7 +76,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
 def buffers(connection: Connection, name: str, text: str, cap: int) -> int:
     """How many pages a query touches."""
     params = given(connection, cap)
-    if name in ("dead_letters.causes", "dead_letters.fates"):
+    if name in ("dead_letters.causes", "dead_letters.requeue_outcomes"):
         params["ids"] = None
     if name == "admin.is_known":
         params["workspace"] = BIG
@@ -108,7 +108,7 @@ def test_no_query_reads_more_for_a_longer_queue(
         grown = {}
         for name, text in reads():
             less, more = buffers(few, name, text, cap), buffers(many, name, text, cap)
-            bound = (10 if name == "dead_letters.fates" else 2) * cap  # pages for each row that is shown
+            bound = (10 if name == "dead_letters.requeue_outcomes" else 2) * cap  # pages for each row that is shown
             if more > max(1.5 * less, bound) + 50:  # a plan may change with the size
                 grown[name] = (less, more)
     for name in names:
