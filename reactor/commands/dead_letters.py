@@ -115,7 +115,7 @@ def list_(
         with open_admin_session(read_dsn(database_url), name="dead-letters list") as admin:
             if workspace:
                 admin.require_workspace(workspace)
-            causes = admin.rows(SQL["dead_letters_by_cause"], **filters, cap=CAP)
+            causes = admin.rows(SQL["by_cause"], **filters, cap=CAP)
     total = sum(cause["items"] for cause in causes)
     if as_json:
         print_json({"causes": causes, "total": total, "capped": total > CAP})

@@ -76,9 +76,9 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
 def buffers(connection: Connection, name: str, text: str, cap: int) -> int:
     """How many pages a query touches."""
     params = given(connection, cap)
-    if name in ("dead_letters.causes", "dead_letters.requeue_outcomes"):
+    if name in ("dead_letters.by_cause", "dead_letters.requeue_outcomes"):
         params["ids"] = None
-    if name == "admin.is_known":
+    if name == "admin.workspace_is_known":
         params["workspace"] = BIG
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()

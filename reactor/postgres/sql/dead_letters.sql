@@ -3,7 +3,7 @@
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
 -- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
 
--- name: dead_letters_by_cause
+-- name: by_cause
 -- By workspace, code and error, of the first `cap` + 1.
 with dead as (
   select o.id, o.workspace_id, o.failure_code, o.last_error, o.updated_at
