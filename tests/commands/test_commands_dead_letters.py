@@ -196,7 +196,7 @@ def test_a_row_that_somebody_holds_is_left_and_said(database: Database, rows: Ro
 def test_what_dies_again_meanwhile_is_left_alone(database: Database, rows: Rows) -> None:
     item = die(rows, "a")
     with open_admin_session(database.reactor, name="test") as admin:
-        began = admin.one(dead_letters.SQL["now"])["now"]
+        began = admin.one(dead_letters.SQL["server_time"])["now"]
         rows.connection.execute("update sync_outbox set last_error = 'again' where id = %s", (item,))
         assert admin.rows(dead_letters.SQL["requeue"], ids=[item], began=began) == []
         later = datetime.max.replace(tzinfo=UTC)
