@@ -7,7 +7,7 @@ TOOLS := .venv/.tools
 ITEMS ?=
 
 # The tests that show every branch of what is pure. No other is traced: tracing takes three times what a test does.
-PURE := tests/core tests/drift tests/google/test_batch.py tests/app/test_vault.py
+PURE := tests/core tests/drift tests/google/test_batch.py tests/app/test_token_encryption.py
 # Tests that need no server and no process: rules, loop, client, emulator, and a few simulated histories.
 QUICK := tests/core tests/loop tests/drift tests/docs tests/google tests/emulator \
 	tests/simulator/test_simulator.py::test_a_fault_that_is_put_back_is_found_soon

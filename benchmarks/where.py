@@ -43,8 +43,8 @@ _SAMPLE = 0.001  # seconds of CPU; the kernel makes ticks of it
 
 AT = {
     "core/payload.py parse": "check the payload (pydantic)",
-    "postgres/claiming.py _item": "make the item of its row",
-    "postgres/claiming.py claim": "send the claim, load its rows (psycopg)",
+    "postgres/claim.py _item": "make the item of its row",
+    "postgres/claim.py claim": "send the claim, load its rows (psycopg)",
     "core/calendar/event.py body": "make the event",
     "core/calendar/messages.py _write": "write its JSON and the request",
     "core/calendar/messages.py remote": "read the event that was answered",
@@ -66,7 +66,7 @@ AT = {
     "postgres/settling.py _input": "write the settle's JSON",
     "postgres/settling.py _write": "send the settle, read its answer (psycopg, JSON)",
     "postgres/settling.py": "divide the settle",
-    "postgres/outbox.py": "keep what is in hand",
+    "postgres/outbox.py": "keep the items in flight",
 }
 """By module of the reactor's, or module and function."""
 

@@ -16,7 +16,7 @@ import psycopg
 
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 
 WORKSPACES = 50
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -92,9 +92,9 @@ def world() -> Iterator[World]:
         with psycopg.connect(server.url(), autocommit=True) as owner:
             owner.execute("create role bench login in role calendar_sync_reactor")
             workspaces = [UUID(int=n) for n in range(1, WORKSPACES + 1)]
-            vault = TokenCipher.from_setting(KEYS)
+            cipher = TokenCipher.from_setting(KEYS)
             for workspace in workspaces:
-                owner.execute(_CONNECT, (workspace, vault.encrypt(workspace, "refresh")))
+                owner.execute(_CONNECT, (workspace, cipher.encrypt(workspace, "refresh")))
             yield World(server, owner, server.url(user="bench"), workspaces)
 
 

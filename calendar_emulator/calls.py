@@ -102,7 +102,7 @@ def reason_phrase(status: int) -> str:
 
 
 def parse_query(text: str) -> dict[str, list[str]]:
-    """Decode a query string."""
+    """Decode a query string into each parameter's values; a parameter without a value has an empty one."""
     return parse_qs(text, keep_blank_values=True) if text else {}
 
 

@@ -1,8 +1,8 @@
-"""The two shapes in which the API says no.
+"""The two forms of the API's error responses.
 
-Errors of Calendar itself carry only `errors`, `code` and `message`. Errors of the layer in front of it (who are you,
-how often do you ask) also carry `status` and `details`. Clients meet both, so both are imitated; which reason comes in
-which shape is written in one table. Source: bodies quoted in public bug reports and
+Errors of Calendar itself carry only `errors`, `code` and `message`. Errors of the layer in front of it (authentication,
+rates) also carry `status` and `details`. Clients meet both, so we imitate both; one table says which reason comes in
+which form. Source: bodies quoted in public bug reports and
 https://developers.google.com/workspace/calendar/api/guides/errors.
 """
 
@@ -18,8 +18,8 @@ _SERVICE: Final = "calendar-json.googleapis.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the API says with a reason.
+class KnownReason:
+    """A reason, with what usually comes with it in the API's responses.
 
     Attributes:
         status: The HTTP status it usually comes with.
@@ -57,56 +57,58 @@ _DEFAULT_REASON = {
 }
 _RPC = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}
 
-KNOWN: Final[dict[str, Known]] = {
-    "invalid": Known(400, "Invalid Value"),
-    "invalidParameter": Known(400, "Invalid value."),
-    "badRequest": Known(400, "Bad Request"),
-    "required": Known(400, "Required"),
-    "parseError": Known(400, "Parse Error"),
-    "timeRangeEmpty": Known(400, "The specified time range is empty.", "calendar"),
-    "cannotUseDefaultRemindersAndSpecifyOverride": Known(
+KNOWN: Final[dict[str, KnownReason]] = {
+    "invalid": KnownReason(400, "Invalid Value"),
+    "invalidParameter": KnownReason(400, "Invalid value."),
+    "badRequest": KnownReason(400, "Bad Request"),
+    "required": KnownReason(400, "Required"),
+    "parseError": KnownReason(400, "Parse Error"),
+    "timeRangeEmpty": KnownReason(400, "The specified time range is empty.", "calendar"),
+    "cannotUseDefaultRemindersAndSpecifyOverride": KnownReason(
         400, "Cannot specify both default reminders and overrides at the same time.", "calendar"
     ),
-    "authError": Known(
+    "authError": KnownReason(
         401,
         "Invalid Credentials",
         rpc="UNAUTHENTICATED",
         long="Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
         "valid authentication credential.",
     ),
-    "userRateLimitExceeded": Known(403, "User Rate Limit Exceeded", "usageLimits"),
-    "rateLimitExceeded": Known(
+    "userRateLimitExceeded": KnownReason(403, "User Rate Limit Exceeded", "usageLimits"),
+    "rateLimitExceeded": KnownReason(
         403, f"{_QUERIES} for consumer '{CONSUMER}'.", "usageLimits", "PERMISSION_DENIED", "RATE_LIMIT_EXCEEDED"
     ),
-    "quotaExceeded": Known(403, "Calendar usage limits exceeded.", "usageLimits"),
-    "dailyLimitExceeded": Known(403, "Daily Limit Exceeded", "usageLimits"),
-    "accessNotConfigured": Known(403, _NOT_USED, "usageLimits", "PERMISSION_DENIED", "SERVICE_DISABLED"),
-    "insufficientPermissions": Known(
+    "quotaExceeded": KnownReason(403, "Calendar usage limits exceeded.", "usageLimits"),
+    "dailyLimitExceeded": KnownReason(403, "Daily Limit Exceeded", "usageLimits"),
+    "accessNotConfigured": KnownReason(403, _NOT_USED, "usageLimits", "PERMISSION_DENIED", "SERVICE_DISABLED"),
+    "insufficientPermissions": KnownReason(
         403,
         "Insufficient Permission",
         rpc="PERMISSION_DENIED",
         info="ACCESS_TOKEN_SCOPE_INSUFFICIENT",
         long="Request had insufficient authentication scopes.",
     ),
-    "forbidden": Known(403, "Forbidden"),
-    "requiredAccessLevel": Known(403, "You need to have writer access to this calendar.", "calendar"),
-    "forbiddenForNonOrganizer": Known(
+    "forbidden": KnownReason(403, "Forbidden"),
+    "requiredAccessLevel": KnownReason(403, "You need to have writer access to this calendar.", "calendar"),
+    "forbiddenForNonOrganizer": KnownReason(
         403, "Shared properties can only be changed by the organizer of the event.", "calendar"
     ),
-    "forbiddenForServiceAccounts": Known(
+    "forbiddenForServiceAccounts": KnownReason(
         403, "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority.", "calendar"
     ),
-    "notFound": Known(404, "Not Found"),
-    "methodNotAllowed": Known(405, "Method Not Allowed"),
-    "duplicate": Known(409, "The requested identifier already exists."),
-    "conflict": Known(409, "Conflict"),
-    "deleted": Known(410, "Resource has been deleted"),
-    "fullSyncRequired": Known(410, "Sync token is no longer valid, a full sync is required.", "calendar"),
-    "updatedMinTooLongAgo": Known(410, "The requested minimum modification time lies too far in the past.", "calendar"),
-    "conditionNotMet": Known(412, "Precondition Failed"),
-    "backendError": Known(503, "Backend Error"),
+    "notFound": KnownReason(404, "Not Found"),
+    "methodNotAllowed": KnownReason(405, "Method Not Allowed"),
+    "duplicate": KnownReason(409, "The requested identifier already exists."),
+    "conflict": KnownReason(409, "Conflict"),
+    "deleted": KnownReason(410, "Resource has been deleted"),
+    "fullSyncRequired": KnownReason(410, "Sync token is no longer valid, a full sync is required.", "calendar"),
+    "updatedMinTooLongAgo": KnownReason(
+        410, "The requested minimum modification time lies too far in the past.", "calendar"
+    ),
+    "conditionNotMet": KnownReason(412, "Precondition Failed"),
+    "backendError": KnownReason(503, "Backend Error"),
 } | {
-    reason: Known(
+    reason: KnownReason(
         status,
         "The request was refused before it was looked at.",
         "usageLimits" if status == 429 else "global",
@@ -138,7 +140,7 @@ class ApiError(Exception):
         retry_after: str | None = None,
     ) -> None:
         self.reason = reason or _DEFAULT_REASON.get(status, "backendError")
-        known = KNOWN.get(self.reason) or Known(status or 400, "Error", info=self.reason)
+        known = KNOWN.get(self.reason) or KnownReason(status or 400, "Error", info=self.reason)
         self.status = status or known.status
         self.retry_after = retry_after
         super().__init__(message or known.message)

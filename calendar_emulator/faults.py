@@ -1,7 +1,8 @@
 """The fault plan: which calls go wrong, and how.
 
 Pure and deterministic: probabilities come from the emulator's seeded generator, times from its clock. Rules are asked
-in the order they were added. The latencies of all that match add up; the first one with an effect decides what happens.
+in the order in which they were added. The latencies of all rules that match are added; the first one with an effect
+decides what happens.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Quotas: sliding windows of one minute, per project, per user and per calendar.
 
 Pure: callers pass `now`. A refused call costs nothing. Off by default, because most tests and every benchmark want
-Google's manners without its patience; `Quota.documented()` is what new projects get since May 2026
+Google's rules without its limits; `Quota.documented()` is what new projects get since May 2026
 (https://developers.google.com/workspace/calendar/api/guides/quota).
 """
 
@@ -26,7 +26,7 @@ class SlidingWindow:
         return self._sum
 
     def spend(self, now: float, cost: int) -> None:
-        """Spend units."""
+        """Count units as spent; the caller has checked that they are there."""
         self._spent.append((now, cost))
         self._sum += cost
 
@@ -36,7 +36,7 @@ class Quota:
     """The limits and what is left of them.
 
     Attributes:
-        project: Units per window for everybody together, None for no limit.
+        project: Units per window for all users together, None for no limit.
         user: Units per window and user (or `quotaUser`), None for no limit.
         calendar_writes: Writes per window and calendar, None for no limit; the real figure is not published.
         seconds: Length of the window.

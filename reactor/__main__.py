@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is a quiet end, and what nobody expected is a line of the log and exit code 1."""
+    """Run the command line; Ctrl-C ends it quietly, an unexpected error ends it with a log line and exit code 1."""
     try:
         _run()
     except KeyboardInterrupt:

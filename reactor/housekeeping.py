@@ -20,19 +20,19 @@ CLEAN_EVERY = 60  # rounds
 TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
 COUNTED = 10_000  # items that wait; to count millions of them takes seconds, and says nothing more
 PORTION = 5_000  # rows that are deleted in one transaction
-SMALLER = 8  # times smaller is a portion after one that was refused
+SMALLER = 8  # after a refusal the portion is so many times smaller
 
 log = structlog.get_logger(__name__)
 
 
 class Housekeeping:
-    """The rounds.
+    """Verifies the schema, measures the backlog and cleans up, in rounds.
 
     Args:
         pool: Connections to the database.
-        facts: Told whether the schema is current, and that the rounds go on.
+        facts: Updated with whether the schema is current, and with the time of each round.
         retention_days: Days for which settled items are kept.
-        observer: Told what the database refuses.
+        observer: Notified of what the database refuses.
 
     Attributes:
         deleted: Items deleted so far.
@@ -64,7 +64,7 @@ class Housekeeping:
         self._retention_days = retention_days
 
     async def run(self) -> None:
-        """Go round for ever; a database that is away is asked again in the next round."""
+        """Run rounds for ever; if the database is away, the next round asks again."""
         number = random.randrange(CLEAN_EVERY)  # replicas that start together do not clean together
         while True:
             self._beat()
@@ -75,7 +75,7 @@ class Housekeeping:
             for part in (self.verify, self.measure, *((self.clean,) if number % CLEAN_EVERY == 0 else ())):
                 try:
                     await part()
-                except ReactorError as error:  # the others are done all the same
+                except ReactorError as error:  # the other parts run all the same
                     if isinstance(error, RefusedError):
                         refused = True
                         self._observer.refused(RefusedWork.HOUSEKEEPING, error.sqlstate)

@@ -1,26 +1,28 @@
 """The service: the only place where the parts are put together, started, supervised and stopped.
 
-Start. Signals are received before anything slow. The health endpoint comes next, so that probes are answered while a
-database that is down is waited for; a port that is taken ends the process. Then the database: reachable, a session and
-not a transaction pooler, with everything that this version needs. Only what a person has to change ends the process.
+Start. We receive signals before anything slow. The health endpoint comes next, so that probes are answered while we
+wait for a database that is down; a port that is taken ends the process. Then the database must be reachable, give us a
+session and not a transaction pooler, and have everything that this version needs. Only a problem that a person must
+solve ends the process.
 
-Work. Everything that relies on the lease lives inside the session that holds it: lost, all of it is cancelled, and
-after a pause there is a new session, a new outbox and a new loop. What was learnt of Google and what was counted
-outlives it, and so do the sources of access tokens: a rotated refresh token must be stored whatever becomes of the
-sessions. When the database is away for long, the pauses grow to seconds; the process goes on and is alive, not ready.
+Work. Everything that relies on the lease lives inside the session that holds it. When the session is lost, all of it is
+cancelled, and after a pause there is a new session, a new outbox and a new loop. What we learned about Google and what
+was counted outlives the session. So do the sources of access tokens, because a rotated refresh token must be stored
+even if no session is left. When the database is away for long, the pauses grow to seconds; the process goes on and is
+alive, not ready.
 
-Errors that nobody expected. What one item brings out costs that item an attempt (`reactor.loop`). What ends a claims
-session ends that session only: it is one line of the log, readiness is off until it has not happened for a minute, and
-after a pause that grows to 5 s everything that it may have left in a wrong state, lanes included, is made anew, for as
-long as it takes. The process does not end for it. A new process would do nothing else, only slower and under the
-cluster's own pauses of up to five minutes; this one keeps its access tokens, still stores refresh tokens that were
-rotated, answers probes and metrics, and so tells what it suffers from. Its items are not held meanwhile: they went with
-the session. Housekeeping, the watch of the locks, the health endpoint and the measuring of the loop are not the work:
-they are begun again by themselves, and nothing else stops. Before there is work, at the start, such an error ends the
-process with exit code 1: nothing would be kept, and whoever has just deployed it looks.
+Unexpected errors. An error that one item causes costs that item an attempt (`reactor.loop`). An error that ends a
+claims session ends that session only. We log it in one line, and readiness is off until a minute has passed without
+one. After a pause that grows to 5 s we make anew everything that the error may have left in a wrong state, lanes
+included, for as long as it takes. The process does not end: a new process would do the same, only slower and after the
+cluster's own pauses of up to five minutes. This one keeps its access tokens, still stores rotated refresh tokens, and
+answers probes and metrics, which show the problem. It holds no items meanwhile: they were released with the session.
+Housekeeping, the audit of locks, the health endpoint and the measuring of the event loop are not the work: each is
+restarted by itself, and nothing else stops. Before the work has begun, an unexpected error ends the process with exit
+code 1, because there is nothing to keep yet and the operator who has just deployed it is watching.
 
-Stop. Not ready; the loop drains and gives back the rest; the session closes, and with it go the locks; refresh tokens
-that are still to be stored get a moment; the health endpoint ends last.
+Stop. The replica is not ready; the loop drains and releases the rest; the session closes and its locks with it; refresh
+tokens that are not stored yet get a moment; the health endpoint ends last.
 """
 
 from collections.abc import Callable
@@ -33,62 +35,63 @@ import structlog
 import trio
 
 import reactor
-from reactor.accounts import CredentialStore
+from reactor.core.backoff import Pauses
 from reactor.core.dispatch.gate import GateState, Timings
 from reactor.core.health import HealthFacts
 from reactor.core.refusals import RefusedWork
+from reactor.credentials import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
-from reactor.lifecycle import Pauses, cancelled_by, first_of, harmless, in_thread, kept, one_error, watch_signals
 from reactor.loop import Loop, Observer
 from reactor.loop.guarded import Guarded
 from reactor.observability.endpoint import HealthEndpoint, RuntimeState
-from reactor.observability.log_observer import LogObserver
+from reactor.observability.log_observer import LogObserver, log_brake_pulled, log_item_set_aside, log_order_mended
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Server, application
 from reactor.observability.tracing import traces
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.connection.session import Session, SessionLostError, open_session
-from reactor.postgres.order import Mended, Order
+from reactor.postgres.order import Order
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SetAside
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
-from reactor.quotas import brake, lanes
-from reactor.rebuilding import REBUILD_LOCK_TIMEOUT, RebuildService, tell_pulled
+from reactor.process.concurrency import cancelled_by, first_of, harmless, in_thread, keep_running, one_error, pause
+from reactor.process.signals import watch_signals
+from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService
 from reactor.settings import Settings, parse_bind
+from reactor.wiring import brake, lanes
 
 CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
-CRASH_FIRST = 1.0  # seconds; an error that nobody expected is seldom over at once
-STEADY = 60.0  # seconds of work without one after which it is
+CRASH_FIRST = 1.0  # seconds; an unexpected error is seldom over at once
+STEADY = 60.0  # seconds of work without an error after which we take it to be over
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
-PING_CLAIMS = 10.0  # seconds; each sweep says as much, and while anything is in hand there are two a second
+PING_CLAIMS = 10.0  # seconds; each sweep shows as much, and while items are in flight there are two a second
 PING_SETTLES = (
-    60.0  # seconds; this session holds no lock and hears nothing, so its loss is early enough to notice in use
+    60.0  # seconds; this session holds no lock and listens to nothing, so we may notice its loss when we use it
 )
-STATEMENT = "3s"  # a claim or a settle takes milliseconds; one that a row keeps longer is done again without that row
-LOCK_SETTLES = "100ms"  # what waits for a lock longer is left out of its settle (reactor/postgres/settling.py)
+STATEMENT = "3s"  # a claim or a settle takes milliseconds; if one row makes it longer, we do it again without that row
+LOCK_SETTLES = "100ms"  # a settle leaves out items that wait longer for a lock (reactor/postgres/settling.py)
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
 
 log = structlog.get_logger(__name__)
 
 
 class Service:
-    """One reactor, from start to stop. Made and run by `run`; what it shows is for whoever embeds or watches it.
+    """One reactor, from start to stop. `run` makes and runs it; its attributes are for tests and embedding programs.
 
     Attributes:
         url: The health endpoint's base URL.
         facts: What probes judge.
-        known: All that is known of the process.
-        stop: Set, it drains and ends.
-        told: What the health endpoint says.
+        state: What metrics and probes read.
+        stop: Set to make the service drain and end.
+        health: The pages of the health endpoint.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class Service:
         self._pauses = Pauses(first=RETRY_FIRST, cap=RETRY_CAP)
         self._crashes = Pauses(first=CRASH_FIRST, cap=RETRY_CAP)
         self._crashed_at = 0.0
-        self._vault = settings.vault
+        self._cipher = settings.token_cipher
         self._pool = Pool(self._dsn)
         self._rebuild_pool = Pool(self._dsn, name="calendar-sync-reactor rebuilds", lock_timeout=REBUILD_LOCK_TIMEOUT)
         days = settings.calendar_sync_retention_days
@@ -112,7 +115,7 @@ class Service:
         watch = RefusalWatch()
         self._housekeeping = Housekeeping(self._pool, self.facts, retention_days=days, observer=watch)
         self._poll = settings.calendar_sync_poll_interval_ms / 1000
-        self.known = RuntimeState(
+        self.state = RuntimeState(
             stop,
             self.facts,
             lanes(settings),
@@ -122,14 +125,14 @@ class Service:
             watch=watch,
         )
         observers = (LogObserver(), watch, _Looks(harmless(self._looked)), *([self._traces] if self._traces else ()))
-        self._observer = Guarded(observers, self.known.stats)
-        self.known.order = Order(harmless(_tell_mended))
-        self.told = HealthEndpoint(self.known)
-        self._server = Server(application(self.told.pages))
-        self.known.http_restarts = lambda: self._server.restarts
+        self._observer = Guarded(observers, self.state.stats)
+        self.state.order = Order(harmless(log_order_mended))
+        self.health = HealthEndpoint(self.state)
+        self._server = Server(application(self.health.pages))
+        self.state.http_restarts = lambda: self._server.restarts
 
     async def run(self) -> None:
-        """Work until told to stop.
+        """Work until `stop` is set.
 
         Raises:
             ConfigurationError: Something that a person has to change (in an exception group).
@@ -139,7 +142,7 @@ class Service:
             self.url = await nursery.start(self._server.run, *parse_bind(self._settings.health_bind), last)
             log.info("started", version=reactor.__version__, health=self.url)
             async with trio.open_nursery() as measuring:
-                measuring.start_soon(kept, "loop_lag", self.known.lag.run)
+                measuring.start_soon(keep_running, "loop_lag", self.state.lag.run)
                 await self._work()
                 measuring.cancel_scope.cancel()
             if self._traces is not None:
@@ -148,12 +151,12 @@ class Service:
         log.info("stopped")
 
     async def _work(self) -> None:
-        """Everything but the health endpoint."""
+        """Run everything but the health endpoint."""
         settings = self._settings
         calendar = GoogleCalendar(
             settings.google_api_root,
             batch_parts=settings.calendar_sync_batch_parts,
-            calls=self.known.calls,
+            calls=self.state.calls,
             requested=self._observer.requested,
         )
         account = partial(account_of, client=settings.oauth_client)
@@ -164,17 +167,19 @@ class Service:
             calendar,
             trio.open_nursery() as exchanges,
         ):
-            self.known.exchange = exchange = TokenExchange(client)
-            self.known.accounts = accounts = CredentialStore(self._vault, self._pool, exchange, account, exchanges)
+            self.state.exchange = exchange = TokenExchange(client)
+            self.state.credentials = credentials = CredentialStore(
+                self._cipher, self._pool, exchange, account, exchanges
+            )
             async with trio.open_nursery() as beside:
                 await self._await_database()
-                beside.start_soon(kept, "housekeeping", self._housekeeping.run)
-                await self._keep_claiming(calendar, accounts)
+                beside.start_soon(keep_running, "housekeeping", self._housekeeping.run)
+                await self._keep_claiming(calendar, credentials)
                 beside.cancel_scope.cancel()
             exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
 
     async def _await_database(self) -> None:
-        """Wait until the database answers, and see whether it is what is needed."""
+        """Wait until the database answers, and check that it has what this version needs."""
         lacking: list[str] = []
         async with cancelled_by(self.stop):
             while True:
@@ -184,7 +189,7 @@ class Service:
                     lacking = await self._housekeeping.verify()
                 except TransientError as error:
                     log.warning("database_unreachable", problem=str(error))
-                    await self._pauses.after_failure(self.stop)
+                    await pause(self._pauses, unless=self.stop)
                 else:
                     break
         if lacking:
@@ -193,33 +198,33 @@ class Service:
                 "tables. " + " ".join(lacking)
             )
 
-    async def _keep_claiming(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
-        """Hold a claims session and work in it; lost, get another."""
+    async def _keep_claiming(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
+        """Open a claims session and work in it; when it is lost, open another."""
         while not self.stop.is_set():
             self._beat("connect")
             pauses = self._pauses
             try:
-                await self._claim(calendar, accounts)
+                await self._claim(calendar, credentials)
             except* (SessionLostError, TransientError) as losses:
-                self.known.sessions_lost += 1
+                self.state.sessions_lost += 1
                 log.warning("session_lost", problem=str(first_of(losses)))
             except* ReactorError:
                 raise
-            except* Exception as errors:  # noqa: BLE001  # told there
+            except* Exception as errors:  # noqa: BLE001  # logged there
                 self._crashed(errors)
                 pauses = self._crashes
             finally:
                 self._end_session()
-            await pauses.after_failure(self.stop)
+            await pause(pauses, unless=self.stop)
 
     def _crashed(self, errors: ExceptionGroup[Exception]) -> None:
-        """Take note of what ended the work, and keep nothing that it may have left in a wrong state."""
+        """Log what ended the work, and make anew what it may have left in a wrong state."""
         log.error("work_crashed", exc_info=errors)
-        self.known.stats.crashes += 1
-        self.known.lanes = lanes(self._settings)
+        self.state.stats.crashes += 1
+        self.state.lanes = lanes(self._settings)
         self.facts.crashing, self._crashed_at = True, trio.current_time()
 
-    async def _claim(self, calendar: GoogleCalendar, accounts: CredentialStore) -> None:
+    async def _claim(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
         settings = self._settings
         loop: Loop | None = None
@@ -233,14 +238,14 @@ class Service:
                 loop.drain(settings.calendar_sync_drain_timeout_ms / 1000)
 
         def use(divisor: int, good_until: float) -> None:
-            self.known.lanes.share(trio.current_time(), divisor, good_until)
+            self.state.lanes.share(trio.current_time(), divisor, good_until)
             if loop is not None and outbox is not None:
-                outbox.each = self.known.lanes.each
+                outbox.each = self.state.lanes.each
                 loop.recheck()
 
-        mark = self.known.watch.mark
+        mark = self.state.watch.mark
         shares = Shares(use)
-        self.known.lanes.unshare()
+        self.state.lanes.unshare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
             async with (
@@ -259,8 +264,8 @@ class Service:
                     ping_interval=PING_SETTLES,
                 ) as writing,
             ):
-                self.known.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
-                wakeups.counts, wakeups.sources = self.known.wakeups, self.known.sources
+                self.state.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
+                wakeups.counts, wakeups.sources = self.state.wakeups, self.state.sources
                 wakeups.heard = harmless(self._heard)
                 outbox = Outbox(
                     session,
@@ -268,29 +273,31 @@ class Service:
                     max_attempts=settings.calendar_sync_max_retries,
                     batch=settings.calendar_sync_batch_parts,
                     brake=self._brake,
-                    on_pull=harmless(tell_pulled),
-                    on_aside=harmless(_tell_aside),
-                    order=self.known.order,
+                    on_pull=harmless(log_brake_pulled),
+                    on_aside=harmless(log_item_set_aside),
+                    order=self.state.order,
                     counted=shares.counted,
                 )
                 await shares.join(session)
-                outbox.each = self.known.lanes.each
+                outbox.each = self.state.lanes.each
                 loop = Loop(
                     outbox,
                     calendar,
-                    RebuildService(self._rebuild_pool, calendar, self._brake, self._observer),
-                    accounts.tokens_of,
+                    RebuildService(
+                        self._rebuild_pool, calendar, self._brake, self._observer, harmless(log_brake_pulled)
+                    ),
+                    credentials.tokens_of,
                     wakeups,
-                    lanes=self.known.lanes,
-                    stats=self.known.stats,
+                    lanes=self.state.lanes,
+                    stats=self.state.stats,
                     ceiling=settings.calendar_sync_max_retries,
                     observer=self._observer,
                 )
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
-                    watching.start_soon(kept, "lock_watch", partial(self.known.locks.run, outbox, self._pool))
+                    watching.start_soon(keep_running, "lock_watch", partial(self.state.locks.run, outbox, self._pool))
                     watching.start_soon(
-                        kept, "refusal_watch", partial(self.known.watch.run, mark, partial(_rename, session))
+                        keep_running, "refusal_watch", partial(self.state.watch.run, mark, partial(_rename, session))
                     )
                     watching.start_soon(shares.run, session)
                     await loop.run()
@@ -300,7 +307,7 @@ class Service:
             nursery.cancel_scope.cancel()
 
     def _looked(self) -> None:
-        """Take note of a look that the database did not refuse: the sessions are good."""
+        """Note that the database accepted a look: the sessions work."""
         self._pauses.reset()
         self.facts.beats.pop("connect", None)
         if self.facts.crashing and trio.current_time() - self._crashed_at > STEADY:
@@ -314,44 +321,28 @@ class Service:
 
     def _end_session(self) -> None:
         self.facts.claiming = False
-        self.known.listening = None
-        self.known.stats.beats.clear()  # what does not run cannot be late
-        self.known.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in hand, so nothing is left to be written
+        self.state.listening = None
+        self.state.stats.beats.clear()  # a task that does not run cannot be late
+        self.state.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in flight, so nothing is left to write
         self._heard(False)
         self._observer.abandoned()
 
     def _is_listening(self) -> bool:
-        return self.known.gate is not GateState.DEAF
+        return self.state.gate is not GateState.DEAF
 
     def _heard(self, hears: bool) -> None:  # noqa: FBT001  (the wake-ups' protocol)
         if hears:
-            self.known.deafness.heard(trio.current_time())
+            self.state.deafness.heard(trio.current_time())
         elif self.facts.has_been_ready:
-            self.known.deafness.lost(trio.current_time())
+            self.state.deafness.lost(trio.current_time())
 
     def _beat(self, name: str) -> None:
         self.facts.beats[name] = trio.current_time()
 
 
-def _tell_aside(item: SetAside) -> None:
-    """Say in the log that an item is left alone, and what to look for."""
-    log.warning(
-        "item_set_aside",
-        item_id=str(item.id),
-        workspace_id=str(item.workspace_id),
-        sqlstate=item.sqlstate,
-        constraint=item.constraint,
-    )
-
-
-def _tell_mended(mended: Mended) -> None:
-    """Say in the log that the database was behind what was sent before, and that nobody has to do anything."""
-    log.warning("order_mended", cause=mended.cause, low=mended.low, high=mended.high)
-
-
 async def _rename(session: Session, mark: str) -> None:
-    """Have the claims session's name end with a mark."""
-    with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # whoever works with it will notice
+    """Set the claims session's name, with a mark at its end."""
+    with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # the tasks that use it will notice
         await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS + mark,))
 
 
@@ -370,7 +361,7 @@ class _Looks(Observer):
 async def run(
     settings: Settings, *, stop: trio.Event | None = None, ready: Callable[[Service], object] = lambda _: None
 ) -> bool:
-    """Run the reactor until it is told to stop.
+    """Run the reactor until it is stopped.
 
     Args:
         settings: All that can be set.

@@ -1,14 +1,14 @@
 """The settings, read from the environment once and never changed.
 
-The service reads all of them (`Settings`), a command only those that it needs (the classes before it): whoever asks
-for the state of the outbox need not have Google's secret at hand. The table in docs/configuration.md is made from here.
+The service reads all of them (`Settings`), a command only those that it needs (the classes before it), so that `status`
+works without Google's secret. The table in docs/configuration.md is made from here.
 
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
-one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
-because any of them may be a secret that was pasted into the wrong place.
+one that is not set. All problems are reported in one error, a sentence for each; a value is never quoted, because any
+of them may be a secret that was pasted into the wrong place.
 
-The variables that libraries read (libpq, OpenSSL, whoever sends requests, OpenTelemetry) are looked at here like our
-own, each by the commands whose library reads it: what one of them would trip over later is said at the start.
+We also check the variables that libraries read (libpq, OpenSSL, HTTP clients, OpenTelemetry), each in the commands
+whose library reads it, so that a wrong value is reported at the start and not later.
 """
 
 import ipaddress
@@ -27,7 +27,7 @@ from reactor.google.endpoints import API_ROOT, AUTH_URI, TOKEN_URI, OAuthClient,
 from reactor.google.network import network_problems
 from reactor.observability.otel_variables import ENDPOINTS, trace_problems
 from reactor.postgres.connection.dsn import check_dsn, libpq_problems, missing_dsn
-from reactor.vault import KeySettingError, TokenCipher
+from reactor.token_encryption import KeySettingError, TokenCipher
 
 LEAST_QUOTA = 60  # calls a minute
 
@@ -145,7 +145,7 @@ class _FromEnvironment(BaseSettings):
 
 
 class DatabaseSettings(_FromEnvironment):
-    """Where the database is."""
+    """The connection string of the database."""
 
     database_url: Annotated[SecretStr, _reads_as(check_dsn)]
     """The PostgreSQL database, `postgresql://…`: a direct connection, or a pooler in session mode. A pooler in
@@ -157,7 +157,7 @@ class DatabaseSettings(_FromEnvironment):
 
 
 class GoogleSettings(_FromEnvironment):
-    """Where Google is, and who we are to it."""
+    """Google's addresses, and our OAuth client."""
 
     google_client_id: Annotated[str, Field(min_length=1)]
     """The OAuth client's id, from Google's console; `none`, as the secret, where all connections are service accounts
@@ -187,7 +187,7 @@ class GoogleSettings(_FromEnvironment):
     @field_validator("google_token_uri", mode="after")
     @classmethod
     def _is_as_real_as_the_api(cls, value: str, info: ValidationInfo) -> str:
-        root = info.data.get("google_api_root", value)  # absent where it is wrong itself
+        root = info.data.get("google_api_root", value)  # absent if it is invalid itself
         half = (root == API_ROOT) != (value == TOKEN_URI)
         if half and (root.startswith("http:") or value.startswith("http:")):
             raise ValueError(
@@ -205,12 +205,12 @@ class GoogleSettings(_FromEnvironment):
     def _of_libraries(cls, given: Mapping[str, Any]) -> list[str]:
         urls = []
         for name, usual in (("google_api_root", API_ROOT), ("google_token_uri", TOKEN_URI)):
-            with suppress(ConfigurationError):  # it has a problem of its own
+            with suppress(ConfigurationError):  # the setting's own check reports it
                 urls.append(str(checked_url(given.get(name) or os.environ.get(name.upper()) or usual)))
         return [*super()._of_libraries(given), *network_problems(urls)]
 
 
-class VaultSettings(_FromEnvironment):
+class EncryptionSettings(_FromEnvironment):
     """What refresh tokens are encrypted with."""
 
     token_encryption_keys: Annotated[SecretStr, _reads_as(TokenCipher.from_setting)]
@@ -218,12 +218,12 @@ class VaultSettings(_FromEnvironment):
     ([secrets.md](secrets.md))"""
 
     @property
-    def vault(self) -> TokenCipher:
+    def token_cipher(self) -> TokenCipher:
         """The keys, ready for use."""
         return TokenCipher.from_setting(self.token_encryption_keys.get_secret_value())
 
 
-class Settings(VaultSettings, GoogleSettings, DatabaseSettings):
+class Settings(EncryptionSettings, GoogleSettings, DatabaseSettings):
     """What can be set. `from_environment` reads it."""
 
     calendar_sync_batch_size: Annotated[int, Field(ge=1, le=1_000)] = 200

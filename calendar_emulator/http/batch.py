@@ -88,7 +88,7 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _split(body: bytes, boundary: bytes) -> list[bytes]:
-    # The pattern begins with fixed bytes, which are found several times faster than a line break and then they.
+    # The pattern begins with fixed bytes, which are found several times faster than a line break followed by them.
     delimiter = re.compile(b"--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?\n|\Z)")
     chunks: list[bytes] = []
     start = -1

@@ -1,7 +1,7 @@
-"""The emulator's controls and questions over HTTP, for processes other than the one it lives in.
+"""Controls the emulator and asks its state over HTTP, from other processes.
 
-Everything lies under `/emulator/` and speaks JSON. No token is asked for: whoever reaches the port owns the emulator,
-which is why it listens on loopback. The routes are listed in docs/emulator.md.
+Everything lies under `/emulator/` and speaks JSON. No token is asked for: every client that reaches the port controls
+the emulator, which is why it listens on loopback. The routes are listed in docs/emulator.md.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,10 @@
 """The emulator's HTTP server: Trio and h11, one task per connection.
 
-Why not hypercorn, which serves the reactor's own endpoint: asked to break a connection, it cannot. Tried with 0.18: an
+Why not hypercorn, which serves the reactor's own endpoint: it cannot break a connection. Tried with 0.18: an
 application that raises before it answers makes it send a tidy 500, one that raises after the head makes it send the
-head; a call that was carried out and whose answer is lost, the case that matters most here, cannot be played. And one
-malformed connection can end its Trio worker, with every other connection. Here a connection's failure is its own.
+head. So a call that was carried out and whose response is lost, the case that matters most here, cannot be played. And
+one malformed connection can end its Trio worker, with every other connection. Here the failure of one connection
+affects no other.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ async def serve(
         app: The ASGI application.
         host: The address to listen on.
         port: The port, 0 for any free one.
-        task_status: Told the base URL, without a slash at its end, once connections are accepted.
+        task_status: Started with the base URL, without a slash at its end, once connections are accepted.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -98,7 +99,7 @@ async def _exchange(app: Application, connection: h11.Connection, stream: trio.S
     except trio.BrokenResourceError:
         raise
     except Exception:  # noqa: BLE001
-        # A bug; clients see what they would see of Google's, and whoever runs the emulator sees the traceback.
+        # A bug; clients see what they would see of Google's, and the emulator's log shows the traceback.
         _log.exception("the emulator failed at %s %s", request.method.decode(), request.target.decode("latin-1"))
         if connection.our_state is h11.SEND_RESPONSE and not exchange.head:
             await _refuse(connection, stream, 500)

@@ -162,7 +162,7 @@ class Service:
         reply = _damaged(answer, fault)
         payload = reply.answer.payload
         exchange.status = 0 if reply.effect in ("drop", "malformed") else reply.answer.status
-        # Answers of the token endpoint hold secrets that nobody needs to read in a log.
+        # Responses of the token endpoint contain secrets, which do not belong in a log.
         exchange.answer = payload if isinstance(payload, dict) and exchange.operation != "token" else None
         exchange.effect = fault.effect if fault else ""
         self.emulator.log.add(exchange)

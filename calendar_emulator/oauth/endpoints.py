@@ -1,7 +1,7 @@
 """Who may call: users, clients, consents, refresh tokens, access tokens.
 
 The endpoints speak OAuth 2 as Google's do (https://developers.google.com/identity/protocols/oauth2): errors are flat
-(`error`, `error_description`), and a refresh does not rotate the refresh token unless told to.
+(`error`, `error_description`), and a refresh rotates the refresh token only if rotation is turned on.
 """
 
 import base64
@@ -42,7 +42,7 @@ class Access:
         scopes: What it may be used for.
         expires: When it stops working, in seconds of the emulator's clock.
         grant: The consent it was made from; None for a service account.
-        bare_service_account: Whether it is a service account that acts for nobody.
+        bare_service_account: Whether it is a service account that acts for no user.
     """
 
     email: str

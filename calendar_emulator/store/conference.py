@@ -1,8 +1,8 @@
-"""Conference data and attachments: written only by clients that say they know of them.
+"""Conference data and attachments: written only for clients that declare their support.
 
-`conferenceDataVersion=1` and `supportsAttachments=true` say so. From others these fields of a body are ignored, and
-what an event has of them stays, whatever replaces the rest of it. A `createRequest` makes a conference. Source: the
-discovery document of calendar.v3.
+They declare it with `conferenceDataVersion=1` and `supportsAttachments=true`. From other clients these fields of a body
+are ignored, and the event's own stay, whatever replaces the rest of it. A `createRequest` makes a conference. Source:
+the discovery document of calendar.v3.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Which lines of recurrence Google takes: those of RFC 5545, 3.3.10 and 3.8.5, without DTSTART and DTEND.
 
-Pure. What a rule comes to is not worked out; what is wrong in it is refused, as the API does: an unknown part or one
-that is there twice, a number out of its range, an end that is given in two ways, a day of the month for a weekly rule.
+Pure. The occurrences of a rule are not computed; a wrong rule is refused, as the API does: an unknown part or one that
+is there twice, a number out of its range, an end that is given in two ways, a day of the month for a weekly rule.
 """
 
 import re

@@ -14,7 +14,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, rea
 from reactor.commands.output import at_least, note, print_json, print_table, sentences
 from reactor.postgres import brakes
 from reactor.postgres.brakes import CAP, TOP, Stopped
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 
 app = typer.Typer(
     name="brake", no_args_is_help=True, help="List and release workspaces stopped by the mass-delete brake."
@@ -85,5 +85,5 @@ def _database(given: str | None) -> Iterator[brakes.Connection]:
     """A connection; what goes wrong ends the command with exit code 2 and a sentence."""
     with sentences():
         dsn = read_dsn(given)
-        with open_desk(dsn, name="brake") as desk:
-            yield desk.connection
+        with open_admin_session(dsn, name="brake") as admin:
+            yield admin.connection

@@ -1,8 +1,8 @@
-"""`check`: the doctor. Looks at everything that the service needs, and says of each what to do.
+"""`check`: checks everything that the service needs, and says for each problem what to do.
 
 Nothing is changed and nothing is sent that counts: Google's calendar endpoint is asked without a token, its token
 endpoint with one that does not exist. Google looks at the client's id and secret before it looks at the token, so its
-refusal tells whether those are right.
+refusal shows whether those are right.
 """
 
 import os
@@ -24,15 +24,15 @@ from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError, ReactorError, RefusedError
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.network import client_options, why
-from reactor.postgres.connection.desk import AdminSession, Row, errors_as_sentences, open_desk
+from reactor.postgres.connection.admin import AdminSession, Row, errors_as_sentences, open_admin_session
 from reactor.postgres.connection.errors import as_ours
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.setup import schema
 from reactor.postgres.statements import statements
-from reactor.rebuilding import GRANTS
-from reactor.settings import DatabaseSettings, GoogleSettings, Settings, VaultSettings, unknown_variables
-from reactor.vault import TokenCipher, TokenCipherError
+from reactor.rebuild import GRANTS
+from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings, Settings, unknown_variables
+from reactor.token_encryption import TokenCipher, TokenCipherError
 
 SQL = statements("check")
 CONNECTIONS = statements("connections")
@@ -54,11 +54,11 @@ REHEARSED = {
     "rehearse_bindings": "bindings",
     "rehearse_connections": "changes of connections",
 }
-FLEETING = ("40001", "40P01", "55P03", "57014")  # somebody is in the way just now
+FLEETING = ("40001", "40P01", "55P03", "57014")  # another session is in the way just now
 
 
 class CheckVerdict(StrEnum):
-    """How a check ended."""
+    """How a check ended: well, with a warning, or with a fault."""
 
     OK = "ok"
     WARN = "warn"
@@ -124,16 +124,16 @@ def _database(database_url: str | None) -> Findings:
     yield CheckFinding("database", CheckVerdict.OK, "reachable, and connections are sessions")
     yield from _guarded("schema", lambda: _schema(dsn))
     try:
-        with open_desk(dsn, name="check") as desk:
-            yield from _server(desk)
-            yield from _lock_table(desk, dsn)
-            yield from _rights(desk)
-            yield from _view(desk)
-            yield from _rehearsal(desk)
-            yield from _order(desk)
-            yield from _replicas(desk)
-            yield from _keys(desk)
-            yield from _client(desk)
+        with open_admin_session(dsn, name="check") as admin:
+            yield from _server(admin)
+            yield from _lock_table(admin, dsn)
+            yield from _rights(admin)
+            yield from _view(admin)
+            yield from _rehearsal(admin)
+            yield from _order(admin)
+            yield from _replicas(admin)
+            yield from _keys(admin)
+            yield from _client(admin)
     except ReactorError as error:
         yield CheckFinding("database", CheckVerdict.FAIL, str(error))
 
@@ -157,9 +157,9 @@ def _schema(dsn: str) -> Findings:
         yield CheckFinding("schema", CheckVerdict.OK, "migrations, indexes, triggers and policies are in place")
 
 
-def _server(desk: AdminSession) -> Findings:
+def _server(admin: AdminSession) -> Findings:
     before = datetime.now(UTC)
-    server = desk.one(SQL["server"])
+    server = admin.one(SQL["server"])
     middle = before + (datetime.now(UTC) - before) / 2
     if server["version"] < OLDEST_SERVER:
         yield CheckFinding(
@@ -186,12 +186,12 @@ def _queue(server: Row) -> CheckFinding:
     return CheckFinding("notify queue", CheckVerdict.OK, share)
 
 
-def _lock_table(desk: AdminSession, dsn: str) -> Findings:
+def _lock_table(admin: AdminSession, dsn: str) -> Findings:
     try:
         batch = Settings.alone(database_url=dsn).calendar_sync_batch_size
     except ConfigurationError:  # said already
         return
-    yield _locks_of_a_claim(batch, desk.one(SQL["lock_table"])["slots"])
+    yield _locks_of_a_claim(batch, admin.one(SQL["lock_table"])["slots"])
 
 
 def _locks_of_a_claim(batch: int, slots: int) -> CheckFinding:
@@ -206,13 +206,13 @@ def _locks_of_a_claim(batch: int, slots: int) -> CheckFinding:
     )
 
 
-def _rights(desk: AdminSession) -> Findings:
+def _rights(admin: AdminSession) -> Findings:
     with errors_as_sentences():
         made = {
             "functions": [name for script in schema.migrations() for name in script.functions],
             "sequences": [name for script in schema.migrations() for name in script.sequences],
         }
-        missing = [row["missing"] for row in desk.rows(SQL["rights"], **made)]
+        missing = [row["missing"] for row in admin.rows(SQL["rights"], **made)]
     if missing:
         advice = "use a login in the role calendar_sync_reactor (docs/schema.md, Roles)"
         yield CheckFinding("rights", CheckVerdict.FAIL, f"the role lacks {'; '.join(missing)}: {advice}")
@@ -220,25 +220,25 @@ def _rights(desk: AdminSession) -> Findings:
         yield CheckFinding("rights", CheckVerdict.OK, "the role may do all that the reactor does")
 
 
-def _view(desk: AdminSession) -> Findings:
+def _view(admin: AdminSession) -> Findings:
     """Whether the application's own state may be read, where there is one to read."""
-    found = desk.one(REBUILDS["source"])
+    found = admin.one(REBUILDS["source"])
     if not found["is_readable"]:
         says = f"calendar_source_events may not be read, so rebuilds wait. Run: {GRANTS[found['kind']]}"
         yield CheckFinding("rights, view", CheckVerdict.FAIL, says)
 
 
-def _rehearsal(desk: AdminSession) -> Findings:
-    """What the service does is done and taken back."""
-    refused = [found for name, what in REHEARSED.items() if (found := _refused(desk, name, what))]
+def _rehearsal(admin: AdminSession) -> Findings:
+    """Run the service's statements and roll them back: a dry run."""
+    refused = [found for name, what in REHEARSED.items() if (found := _refused(admin, name, what))]
     yield from refused
     if not refused:
         yield CheckFinding("rehearsal", CheckVerdict.OK, "claims and writes are not refused")
 
 
-def _refused(desk: AdminSession, name: str, what: str) -> CheckFinding | None:
+def _refused(admin: AdminSession, name: str, what: str) -> CheckFinding | None:
     try:
-        desk.rehearse(SQL[name])
+        admin.dry_run(SQL[name])
     except psycopg.Error as error:
         refusal = as_ours(error)
     else:
@@ -249,13 +249,13 @@ def _refused(desk: AdminSession, name: str, what: str) -> CheckFinding | None:
     return CheckFinding("rehearsal", CheckVerdict.WARN if refusal.sqlstate in FLEETING else CheckVerdict.FAIL, says)
 
 
-def _order(desk: AdminSession) -> Findings:
+def _order(admin: AdminSession) -> Findings:
     """Whether the database is, or was, behind what was sent before: nothing is said where it never was.
 
     Up to `CAP` sources are looked at; the service looks at all of them when it begins.
     """
     with errors_as_sentences():
-        found = desk.one(SQL["order"], cap=CAP)
+        found = admin.one(SQL["order"], cap=CAP)
     if found["is_behind"]:
         says = (
             "the sequence sync_outbox_seq is behind what was sent before (a restored backup?): the service mends that"
@@ -269,28 +269,28 @@ def _order(desk: AdminSession) -> Findings:
         yield CheckFinding("order", CheckVerdict.WARN, says + more * (found["unknown"] > 1))
 
 
-def _replicas(desk: AdminSession) -> Findings:
-    """What is wrong now with those that run: nothing is said where nothing is."""
-    for row in desk.rows(SQL["refused"]):
+def _replicas(admin: AdminSession) -> Findings:
+    """Report what is wrong now with the replicas that run; no line if all is well."""
+    for row in admin.rows(SQL["refused"]):
         says = f"the database refuses a replica (SQLSTATE {row['code']}): {advice(row['code'])}"
         yield CheckFinding("replicas", CheckVerdict.FAIL, says)
-    for holder in holders(desk.connection):
+    for holder in holders(admin.connection):
         if holder.stands_out:
             session = f"backend {holder.pid}, {holder.application!r}" if holder.pid else holder.application
             says = f"{session} keeps the {holder.lock}'s lock, which is the reactor's: see `python -m reactor locks`"
             yield CheckFinding("locks", CheckVerdict.FAIL, says)
 
 
-def _keys(desk: AdminSession) -> Findings:
-    """Stored tokens are decrypted, up to `CAP` of them; only counts come out."""
+def _keys(admin: AdminSession) -> Findings:
+    """Decrypt stored tokens, up to `CAP` of them; report only counts."""
     try:
-        vault = VaultSettings.alone().vault
+        cipher = EncryptionSettings.alone().token_cipher
     except ConfigurationError:
         yield CheckFinding(
             "tokens", CheckVerdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above"
         )
         return
-    counts, advice = _decrypt_all(desk, vault)
+    counts, advice = _decrypt_all(admin, cipher)
     for kind, text in advice.items():
         ours = issubclass(kind, ConfigurationError)
         remedy = "" if ours else "; connect these workspaces again with `python -m reactor connect`"
@@ -304,27 +304,27 @@ def _keys(desk: AdminSession) -> Findings:
         yield CheckFinding("tokens", CheckVerdict.OK, f"{which} stored tokens decrypt")
 
 
-def _client(desk: AdminSession) -> Findings:
+def _client(admin: AdminSession) -> Findings:
     """Whether there are refresh tokens where there is no OAuth client."""
-    if os.environ.get("GOOGLE_CLIENT_ID") == NO_CLIENT and (found := desk.one(CONNECTIONS["of_persons"])["n"]):
+    if os.environ.get("GOOGLE_CLIENT_ID") == NO_CLIENT and (found := admin.one(CONNECTIONS["of_persons"])["n"]):
         text = f"{found:,} refresh tokens are stored, which need an OAuth client, and GOOGLE_CLIENT_ID is none"
         yield CheckFinding("tokens, client", CheckVerdict.FAIL, text)
 
 
-def _decrypt_all(desk: AdminSession, vault: TokenCipher) -> tuple[Counter[object], dict[type[TokenCipherError], str]]:
+def _decrypt_all(admin: AdminSession, cipher: TokenCipher) -> tuple[Counter[object], dict[type[TokenCipherError], str]]:
     counts: Counter[object] = Counter()
     advice: dict[type[TokenCipherError], str] = {}
     after = None
-    while counts.total() < CAP and (portion := desk.rows(CONNECTIONS["tokens_after"], after=after, rows=PORTION)):
+    while counts.total() < CAP and (portion := admin.rows(CONNECTIONS["tokens_after"], after=after, rows=PORTION)):
         for row in portion:
             after = row["workspace"]
             try:
-                vault.decrypt(after, row["stored"])
+                cipher.decrypt(after, row["stored"])
             except TokenCipherError as error:
                 counts[type(error)] += 1
                 advice.setdefault(type(error), str(error))
             else:
-                counts["old" if vault.needs_rotation(row["stored"]) else "current"] += 1
+                counts["old" if cipher.needs_rotation(row["stored"]) else "current"] += 1
     return counts, advice
 
 
@@ -341,7 +341,7 @@ def _google() -> Findings:
 def _reached(name: str, setting: str, look: Callable[[], Findings]) -> Findings:
     try:
         yield from look()
-    except httpx.HTTPError as error:  # its text may hold the address, and no more
+    except httpx.HTTPError as error:  # its text may contain the address, and says no more
         text = f"cannot be reached ({why(error)}): look at the network, at proxies, and at {setting}"
         yield CheckFinding(name, CheckVerdict.FAIL, text)
 
@@ -365,7 +365,7 @@ def _calendar(settings: GoogleSettings) -> Findings:
 
 @contextmanager
 def _undated() -> Iterator[None]:
-    """Whoever stands in for Google need not tell the time."""
+    """Skip the clock if the response has no readable date: a server that stands in for Google need not send one."""
     try:
         yield
     except (KeyError, ValueError, TypeError):
@@ -374,7 +374,7 @@ def _undated() -> Iterator[None]:
 
 def _tokens(settings: GoogleSettings) -> Findings:
     if settings.google_client_id == NO_CLIENT:
-        _asked("POST", settings.google_token_uri)  # whatever it says: it is there
+        _asked("POST", settings.google_token_uri)  # any answer will do: the server is there
         yield CheckFinding(
             "google, tokens", CheckVerdict.OK, "reachable; GOOGLE_CLIENT_ID is none, for service accounts only"
         )

@@ -1,8 +1,8 @@
-"""`dead-letters`: what died, of what, and back into the outbox.
+"""`dead-letters`: lists dead letters, shows why they died, and puts them back into the outbox.
 
-Texts of events (title, description, place) are left out of the preview unless they are asked for: whoever looks at
-three in the morning pastes what they see into a ticket or a chat, and the cause of a dead letter is hardly ever in the
-words. Their lengths are shown, since Google limits those.
+Texts of events (title, description, place) are left out of the preview unless they are asked for: an operator at three
+in the morning pastes the output into a ticket or a chat, and the cause of a dead letter is hardly ever in the words.
+Their lengths are shown, because Google limits those.
 """
 
 import re
@@ -22,7 +22,7 @@ from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST, BadPayloadError, parse
 from reactor.errors import ConfigurationError
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
 
 SQL = statements("dead_letters")
@@ -112,10 +112,10 @@ def list_(
     """
     with sentences():
         filters = _filters(workspace, code, before, age, None)
-        with open_desk(read_dsn(database_url), name="dead-letters list") as desk:
+        with open_admin_session(read_dsn(database_url), name="dead-letters list") as admin:
             if workspace:
-                desk.know(workspace)
-            causes = desk.rows(SQL["causes"], **filters, cap=CAP)
+                admin.require_workspace(workspace)
+            causes = admin.rows(SQL["by_cause"], **filters, cap=CAP)
     total = sum(cause["items"] for cause in causes)
     if as_json:
         print_json({"causes": causes, "total": total, "capped": total > CAP})
@@ -154,8 +154,8 @@ def show(
     Exit codes: 0 shown; 2 there is no such item, wrong use or no database.
     """
     with sentences():
-        with open_desk(read_dsn(database_url), name="dead-letters show") as desk:
-            letter = desk.row(SQL["letter"], id=item, most=LARGEST)
+        with open_admin_session(read_dsn(database_url), name="dead-letters show") as admin:
+            letter = admin.row(SQL["dead_letter"], id=item, most=LARGEST)
         if letter is None:
             raise ConfigurationError(
                 f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
@@ -231,22 +231,22 @@ def requeue(  # noqa: PLR0913  (options)
         filters = _filters(workspace, code, before, age, ids)
         if not everything and not any(filters.values()):
             raise ConfigurationError("Say which: --workspace, --code, --before, --age or --id; or --all.")
-        with open_desk(read_dsn(database_url), name="dead-letters requeue") as desk:
+        with open_admin_session(read_dsn(database_url), name="dead-letters requeue") as admin:
             if workspace:
-                desk.know(workspace)
-            fates = desk.rows(SQL["fates"], **filters, cap=CAP)
-            _ask_the_parser(desk, fates)
-            if ids and len(fates) < len(set(ids)):
-                note(f"{len(set(ids)) - len(fates)} of the given items are no dead letters and are left alone.")
-            counts = Counter(row["fate"] for row in fates)
+                admin.require_workspace(workspace)
+            outcomes = admin.rows(SQL["requeue_outcomes"], **filters, cap=CAP)
+            _ask_the_parser(admin, outcomes)
+            if ids and len(outcomes) < len(set(ids)):
+                note(f"{len(set(ids)) - len(outcomes)} of the given items are no dead letters and are left alone.")
+            counts = Counter(row["fate"] for row in outcomes)
             if not as_json:
                 note(_forecast(counts, "would be put back" if dry_run else "to be put back"))
-            done = 0 if dry_run else _put_back(desk, [row["id"] for row in fates], rate)
-    left = 0 if dry_run else len(fates) - done
+            done = 0 if dry_run else _put_back(admin, [row["id"] for row in outcomes], rate)
+    left = 0 if dry_run else len(outcomes) - done
     if as_json:
         fate = {name: counts[name] for name in ("sent", "parked", "behind", "refused", "outdated", "overtaken")}
-        print_json({"found": len(fates), "requeued": done, "left": left, "dry_run": dry_run, **fate})
-    elif fates and not dry_run:
+        print_json({"found": len(outcomes), "requeued": done, "left": left, "dry_run": dry_run, **fate})
+    elif outcomes and not dry_run:
         note(
             f"{done:,} put back."
             + (f" {left:,} were locked, refused or changed meanwhile: run it again." if left else "")
@@ -254,12 +254,12 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
-def _ask_the_parser(desk: AdminSession, fates: list[dict[str, Any]]) -> None:
+def _ask_the_parser(admin: AdminSession, outcomes: list[dict[str, Any]]) -> None:
     """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
-    suspects = {row["id"]: row for row in fates if row["suspect"] and row["fate"] in ("sent", "parked")}
+    suspects = {row["id"]: row for row in outcomes if row["suspect"] and row["fate"] in ("sent", "parked")}
     ids = list(suspects)
     for first in range(0, len(ids), READ):
-        for row in desk.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
+        for row in admin.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
             try:
                 parse(
                     row["operation"], row["workspace"], Oversized(row["size"]) if row["text"] is None else row["text"]
@@ -286,28 +286,28 @@ def _forecast(counts: Counter[str], done: str) -> str:
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])
 
 
-def _put_back(desk: AdminSession, ids: list[UUID], rate: float) -> int:
+def _put_back(admin: AdminSession, ids: list[UUID], rate: float) -> int:
     """Put them back in portions, each when its time has come; returns how many were."""
-    began = desk.one(SQL["now"])["now"]
+    began = admin.one(SQL["server_time"])["now"]
     portion = max(1, int(rate / PORTIONS))
     started, done = monotonic(), 0
     with progress("Putting back", len(ids)) as advance:
         for first in range(0, len(ids), portion):
             sleep(max(0.0, started + first / rate - monotonic()))
             some = ids[first : first + portion]
-            done += _put_back_portion(desk, some, began)
+            done += _put_back_portion(admin, some, began)
             advance(len(some))
     return done
 
 
-def _put_back_portion(desk: AdminSession, ids: list[UUID], began: datetime) -> int:
+def _put_back_portion(admin: AdminSession, ids: list[UUID], began: datetime) -> int:
     """Put some back together, and one by one where the database refuses one of them for what it holds."""
     try:
-        return len(desk.rows(SQL["requeue"], ids=ids, began=began))
+        return len(admin.rows(SQL["requeue"], ids=ids, began=began))
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
         if len(ids) > 1:
-            return sum(_put_back_portion(desk, [each], began) for each in ids)
+            return sum(_put_back_portion(admin, [each], began) for each in ids)
         note(f"{ids[0]} cannot be put back: the database refuses it (SQLSTATE {error.sqlstate}).")
         return 0

@@ -25,7 +25,7 @@ from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import RECENT, ChainReading, read
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.sources import MATCHES, Match, SourceSearch, find, workspaces_of
 
 Document = dict[str, Any]
@@ -83,17 +83,17 @@ def explain(
         asked = understood(which)
         settings = google_event.GoogleReadSettings.from_environment() if google else None
         dsn = read_dsn(database_url)
-        with open_desk(dsn, name="explain") as desk:
+        with open_admin_session(dsn, name="explain") as admin:
             if workspace:
-                desk.know(workspace)
-            found = find(desk, asked, workspace)
+                admin.require_workspace(workspace)
+            found = find(admin, asked, workspace)
             if settings and asked.event_id and not found.matches:
-                found = _by_google(desk, settings, asked, workspace, found)
+                found = _by_google(admin, settings, asked, workspace, found)
             match = _one(asked, found, show_texts=show_texts, as_json=as_json)
-            reading = read(desk, match.workspace, match.source, match.item)
+            reading = read(admin, match.workspace, match.source, match.item)
             if settings:
-                reading = _seen(desk, settings, reading)
-            sent = _sent(desk, reading.chain, show_texts=show_texts)
+                reading = _seen(admin, settings, reading)
+            sent = _sent(admin, reading.chain, show_texts=show_texts)
     explanation = explained(reading.chain)
     document = _document(reading, explanation, sent, match.item, show_texts=show_texts)
     if as_json:
@@ -134,28 +134,28 @@ def _one(asked: Asked, found: SourceSearch, *, show_texts: bool, as_json: bool) 
 
 
 def _by_google(
-    desk: AdminSession,
+    admin: AdminSession,
     settings: google_event.GoogleReadSettings,
     asked: Asked,
     workspace: UUID | None,
     found: SourceSearch,
 ) -> SourceSearch:
     """Let the event itself say whose it is: what we write is marked."""
-    for each in workspaces_of(desk, asked.calendar_id, workspace):
-        calendar = asked.calendar_id or _calendar(desk, each)
+    for each in workspaces_of(admin, asked.calendar_id, workspace):
+        calendar = asked.calendar_id or _calendar(admin, each)
         if calendar and asked.event_id:
-            seen = google_event.look(desk, settings, each, EventRef(calendar, asked.event_id))
+            seen = google_event.look(admin, settings, each, EventRef(calendar, asked.event_id))
             if seen.source_key and seen.workspace_id == str(each):
                 return SourceSearch([Match(each, seen.source_key)])
     return found
 
 
-def _calendar(desk: AdminSession, workspace: UUID) -> str | None:
-    connection = desk.row(google_event.SQL["connection"], workspace=workspace)
+def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
+    connection = admin.row(google_event.SQL["connection"], workspace=workspace)
     return str(connection["calendar"]) if connection else None
 
 
-def _seen(desk: AdminSession, settings: google_event.GoogleReadSettings, reading: ChainReading) -> ChainReading:
+def _seen(admin: AdminSession, settings: google_event.GoogleReadSettings, reading: ChainReading) -> ChainReading:
     """Ask for the event where it is; where it is not known to be, where it would be."""
     chain = reading.chain
     calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
@@ -166,14 +166,14 @@ def _seen(desk: AdminSession, settings: google_event.GoogleReadSettings, reading
     if place is None or chain.connection is None:
         note("Google was not asked: the workspace has no connection.")
         return reading
-    seen = google_event.look(desk, settings, chain.workspace_id, place, chain.source)
+    seen = google_event.look(admin, settings, chain.workspace_id, place, chain.source)
     return replace(reading, chain=replace(chain, seen=seen))
 
 
-def _sent(desk: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
+def _sent(admin: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
     """What the newest state that waits, or that died, would make of the event."""
     row = chain.row or chain.dead_letter
-    letter = desk.row(LETTERS["letter"], id=row.id, most=LARGEST) if row else None
+    letter = admin.row(LETTERS["dead_letter"], id=row.id, most=LARGEST) if row else None
     if letter is None:
         return None
     if letter["payload"] is None:

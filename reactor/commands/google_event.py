@@ -1,7 +1,7 @@
 """Asks Google for one event, with a workspace's own credentials: what `explain --google` shows.
 
-One question, by the same client as the service's, and one for an access token before it. Nothing is changed, but for a
-refresh token that Google replaces on this occasion: that is stored, as the service would.
+We send one request, through the same client as the service's, and one for an access token before it. Nothing is
+changed, except a refresh token that Google replaces meanwhile: that is stored, as the service would.
 """
 
 from uuid import UUID
@@ -18,25 +18,25 @@ from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
-from reactor.settings import GoogleSettings, VaultSettings
-from reactor.vault import TokenCipherError
+from reactor.settings import EncryptionSettings, GoogleSettings
+from reactor.token_encryption import TokenCipherError
 
 SQL = statements("connections")
 
 
-class GoogleReadSettings(VaultSettings, GoogleSettings):
-    """What it takes to ask."""
+class GoogleReadSettings(EncryptionSettings, GoogleSettings):
+    """The settings that a request to Google needs."""
 
 
 def look(
-    desk: AdminSession, settings: GoogleReadSettings, workspace: UUID, place: EventRef, source: str | None = None
+    admin: AdminSession, settings: GoogleReadSettings, workspace: UUID, place: EventRef, source: str | None = None
 ) -> GoogleReading:
     """Ask for the event at a place.
 
     Args:
-        desk: The session, for the workspace's stored token.
+        admin: The session, for the workspace's stored token.
         settings: The keys, the OAuth client, and where Google is.
         workspace: By whose credentials.
         place: Where the event is.
@@ -45,20 +45,20 @@ def look(
     Raises:
         ConfigurationError: The workspace has no connection, or its token cannot be decrypted.
     """
-    stored = desk.row(SQL["stored_token"], workspace_id=workspace)
+    stored = admin.row(SQL["stored_token"], workspace_id=workspace)
     if stored is None:
         raise ConfigurationError(
             f"Workspace {workspace} has no connection, so Google cannot be asked: leave --google out."
         )
     text = stored["refresh_token_encrypted"]
     try:
-        secret = settings.vault.decrypt(workspace, text)
+        secret = settings.token_cipher.decrypt(workspace, text)
     except TokenCipherError as error:
         raise ConfigurationError(f"Google cannot be asked: {error}") from error
     answer, reply = trio.run(_ask, settings, secret, place)
     if isinstance(answer, AccessToken) and answer.refresh_token not in (None, secret):
-        renewed = settings.vault.encrypt(workspace, answer.refresh_token)
-        desk.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
+        renewed = settings.token_cipher.encrypt(workspace, answer.refresh_token)
+        admin.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
     return see(reply, str(workspace) if source else None, source)
 
 

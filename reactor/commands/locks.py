@@ -7,7 +7,7 @@ import typer
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
 from reactor.core.holders import Holder
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 
@@ -30,14 +30,14 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
     """
     with sentences():
         dsn = read_dsn(database_url)
-        with open_desk(dsn, name="locks") as desk:
+        with open_admin_session(dsn, name="locks") as admin:
             if workspace:
-                desk.know(workspace)
-            found = desk.rows(SQL["locks"], workspace=workspace, cap=CAP)
+                admin.require_workspace(workspace)
+            found = admin.rows(SQL["locks"], workspace=workspace, cap=CAP)
             if sum(row["item"] is not None for row in found) > CAP:
                 note(f"Over {CAP:,} items are in flight; these are some of them. A --workspace shows all of one.")
             if not workspace:
-                found += [_of_all(holder) for holder in holders(desk.connection) if holder.stands_out]
+                found += [_of_all(holder) for holder in holders(admin.connection) if holder.stands_out]
     if as_json:
         print_json(found)
     elif found:

@@ -11,7 +11,7 @@ from reactor.settings import DatabaseSettings
 
 
 def read_id(text: str | UUID) -> UUID:
-    """Read a UUID that somebody has typed."""
+    """Read a UUID that a person has typed."""
     try:
         return UUID(str(text))
     except ValueError:

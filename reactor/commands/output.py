@@ -1,7 +1,7 @@
 """What the commands print, and where: results on standard output, everything else on standard error.
 
-Nothing printed here is marked up, and control characters are taken out: texts come from a database that others write,
-and a terminal obeys what it is shown.
+We print no markup and remove control characters: the texts come from a database that others write, and a terminal obeys
+control characters.
 """
 
 import io
@@ -39,7 +39,7 @@ def sentences() -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Say something to a person, beside the result."""
+    """Print a remark for a person on standard error."""
     typer.echo(text, err=True)
 
 
@@ -51,7 +51,7 @@ def print_json(document: Any) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """Print a table for people.
 
-    Nothing is cut off, since ids are there to be copied: where a terminal has the room the last column is folded into
+    Nothing is cut off, because people copy ids: where a terminal has the room the last column is folded into
     it, otherwise, and where there is no terminal, lines are as long as they have to be.
     """
     cells = [[clean(value) for value in row] for row in rows]
@@ -90,7 +90,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def clean(value: Any) -> str:
-    """A value as a person reads it, without anything that a terminal would obey."""
+    """A value as a person reads it, without control characters that a terminal would obey."""
     match value:
         case None:
             return "-"
@@ -120,7 +120,7 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number with its noun, in the singular or the plural."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

@@ -1,7 +1,7 @@
 """`rebuild`: make a workspace's calendar agree with all that the application says now.
 
-It inserts a REBUILD_ALL, as the application may itself, and says beforehand what that comes to. The forecast reads what
-the rebuild will read, except for Google: events that only a calendar knows are found by the rebuild itself.
+It inserts a REBUILD_ALL, as the application may itself, and shows a forecast first. The forecast reads what the rebuild
+will read, except for Google: events that only a calendar knows are found by the rebuild itself.
 """
 
 from math import ceil
@@ -17,10 +17,10 @@ from reactor.core.calendar.messages import PAGE
 from reactor.core.payload import is_resource_id
 from reactor.errors import ConfigurationError
 from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.rebuilds import LONGEST_CALENDAR, state_of
 from reactor.postgres.statements import statements
-from reactor.rebuilding import GRANTS
+from reactor.rebuild import GRANTS
 
 SQL, CONNECTIONS = statements("rebuilds"), statements("connections")
 A_MINUTE = 600
@@ -55,25 +55,25 @@ def rebuild(
     """
     with sentences():
         dsn = read_dsn(database_url)
-        with open_desk(dsn, name="rebuild") as desk:
-            desk.know(workspace)
-            calendar = _ready(desk, workspace)
-            document = _forecast(desk, workspace, calendar["calendar"], recreate=recreate)
-            document |= {"dry_run": dry_run, "waits_for": _obstacles(desk, workspace, valid=calendar["valid"])}
-            document["rebuild"] = None if dry_run else _start(desk, workspace, calendar["calendar"], recreate=recreate)
+        with open_admin_session(dsn, name="rebuild") as admin:
+            admin.require_workspace(workspace)
+            calendar = _ready(admin, workspace)
+            document = _forecast(admin, workspace, calendar["calendar"], recreate=recreate)
+            document |= {"dry_run": dry_run, "waits_for": _obstacles(admin, workspace, valid=calendar["valid"])}
+            document["rebuild"] = None if dry_run else _start(admin, workspace, calendar["calendar"], recreate=recreate)
     if as_json:
         print_json(document)
     else:
         _show(document)
 
 
-def _ready(desk: AdminSession, workspace: UUID) -> Document:
+def _ready(admin: AdminSession, workspace: UUID) -> Document:
     """The workspace's connection.
 
     Raises:
         ConfigurationError: It has none, its calendar cannot be one, or it has a rebuild that is not done.
     """
-    connection = desk.row(CONNECTIONS["connection"], workspace=workspace)
+    connection = admin.row(CONNECTIONS["connection"], workspace=workspace)
     if connection is None:
         raise ConfigurationError(
             f"Workspace {workspace} has no connection, so it has no calendar: run `python -m reactor connect`."
@@ -84,7 +84,7 @@ def _ready(desk: AdminSession, workspace: UUID) -> Document:
             f"The calendar of workspace {workspace}'s connection, {shown}, is none: it begins or ends with white "
             "space, or is no id. `python -m reactor connections add` stores another."
         )
-    open_one = desk.row(SQL["open_rebuild"], workspace=workspace)
+    open_one = admin.row(SQL["open_rebuild"], workspace=workspace)
     if open_one:
         raise ConfigurationError(
             f"Workspace {workspace} has a rebuild that is not done, {open_one['id']} ({open_one['status']}, asked for "
@@ -93,13 +93,13 @@ def _ready(desk: AdminSession, workspace: UUID) -> Document:
     return connection
 
 
-def _forecast(desk: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> Document:
+def _forecast(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> Document:
     """What a rebuild would come to now.
 
     Raises:
         ConfigurationError: The view cannot be read, so the rebuild would wait for a grant.
     """
-    found = desk.one(SQL["source"])
+    found = admin.one(SQL["source"])
     kind = found["kind"]
     if not found["is_readable"]:
         raise ConfigurationError(
@@ -107,9 +107,11 @@ def _forecast(desk: AdminSession, workspace: UUID, calendar: str, *, recreate: b
         )
     params = {"workspace": workspace, "calendar": calendar, "complete": kind != "memory", "longest": LONGEST_CALENDAR}
     state = state_of(kind)
-    writes = desk.one(state + SQL["size"], **params)["writes"]
-    survey = desk.one(state + SQL["known"] + SQL["survey"], **params)
-    others = {row["calendar_id"] for row in desk.rows(state + SQL["known"] + SQL["calendars"], **params)}
+    writes = admin.one(state + SQL["size"], **params)["writes"]
+    survey = admin.one(state + SQL["known_sources"] + SQL["survey"], **params)
+    others = {
+        row["calendar_id"] for row in admin.rows(state + SQL["known_sources"] + SQL["possible_calendars"], **params)
+    }
     calendars = [calendar, *sorted(others - {calendar})]
     lists = len(calendars) + survey["events"] // PAGE
     return {
@@ -125,17 +127,17 @@ def _forecast(desk: AdminSession, workspace: UUID, calendar: str, *, recreate: b
     }
 
 
-def _obstacles(desk: AdminSession, workspace: UUID, *, valid: bool) -> list[str]:
+def _obstacles(admin: AdminSession, workspace: UUID, *, valid: bool) -> list[str]:
     """What it waits for before it begins."""
-    stopped = desk.one(BRAKES["is_stopped"], workspace=workspace)["exists"]
+    stopped = admin.one(BRAKES["is_stopped"], workspace=workspace)["exists"]
     return [
         *([] if valid else ["a valid connection: `python -m reactor connect`"]),
         *([f"a release of the brake: `python -m reactor brake release --workspace {workspace}`"] if stopped else []),
     ]
 
 
-def _start(desk: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
-    made = desk.row(SQL["ask"], workspace=workspace, calendar=calendar, recreate=recreate)
+def _start(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
+    made = admin.row(SQL["insert_rebuild"], workspace=workspace, calendar=calendar, recreate=recreate)
     if made is None:
         raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
     started: UUID = made["id"]

@@ -39,7 +39,7 @@ def run() -> None:
 def _spare_the_collector() -> None:
     """Collect garbage less often, and never what was imported.
 
-    With 2,000 items in hand the collector's defaults took an eighth of the CPU of a drain, and found next to nothing.
+    With 2,000 items in flight the collector's defaults took an eighth of the CPU of a drain, and found next to nothing.
     """
     gc.collect()
     gc.freeze()

@@ -10,7 +10,7 @@ from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
 from reactor.errors import ConfigurationError
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 
@@ -45,10 +45,10 @@ def status(
     """
     with sentences():
         dsn = read_dsn(database_url)
-        with open_desk(dsn, name="status") as desk:
+        with open_admin_session(dsn, name="status") as admin:
             if workspace:
-                desk.know(workspace)
-            document = _rebuild(desk, rebuild, workspace) if rebuild else _outbox(desk, workspace)
+                admin.require_workspace(workspace)
+            document = _rebuild(admin, rebuild, workspace) if rebuild else _outbox(admin, workspace)
     if as_json:
         print_json(document)
     elif rebuild:
@@ -57,35 +57,35 @@ def status(
         _show_outbox(document)
 
 
-def _outbox(desk: AdminSession, workspace: UUID | None) -> Document:
+def _outbox(admin: AdminSession, workspace: UUID | None) -> Document:
     where = {"workspace": workspace}
-    counts = desk.one(SQL["open_items"], **where, cap=CAP)
+    counts = admin.one(SQL["open_items"], **where, cap=CAP)
     capped, due = counts["open"] > CAP, counts.pop("due")
-    dead = {row["code"]: row["n"] for row in desk.rows(SQL["dead"], **where, cap=CAP)}
-    parked = desk.rows(SQL["parked"], **where, cap=CAP, top=LISTED)
+    dead = {row["code"]: row["n"] for row in admin.rows(SQL["dead"], **where, cap=CAP)}
+    parked = admin.rows(SQL["parked"], **where, cap=CAP, top=LISTED)
     return {
         "items": {
             **counts,
             "later": counts["open"] - due,
             "capped": capped,
-            "about": _about(desk) if capped and not workspace else None,
+            "about": _about(admin) if capped and not workspace else None,
         },
-        "in_hand": desk.one(SQL["in_hand"], **where, cap=CAP),
-        "backlog": _backlog_of(desk, workspace),
-        "parked": {**desk.one(SQL["connections"], **where, cap=CAP), "workspaces": parked},
-        "stopped": desk.rows(SQL["stopped"], **where, top=LISTED),
-        "set_aside": desk.rows(SQL["aside"], **where, cap=CAP),
+        "in_hand": admin.one(SQL["processing_items"], **where, cap=CAP),
+        "backlog": _backlog_of(admin, workspace),
+        "parked": {**admin.one(SQL["connections"], **where, cap=CAP), "workspaces": parked},
+        "stopped": admin.rows(SQL["stopped"], **where, top=LISTED),
+        "set_aside": admin.rows(SQL["aside"], **where, cap=CAP),
         "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
-        "replicas": desk.rows(SQL["replicas"], cap=CAP),
-        "held": [asdict(holder) for holder in holders(desk.connection) if holder.stands_out],
+        "replicas": admin.rows(SQL["replicas"], cap=CAP),
+        "held": [asdict(holder) for holder in holders(admin.connection) if holder.stands_out],
     }
 
 
-def _backlog_of(desk: AdminSession, workspace: UUID | None) -> Document:
+def _backlog_of(admin: AdminSession, workspace: UUID | None) -> Document:
     """The workspaces with something due: how many, how long the oldest waits, and the worst of them."""
-    due = desk.rows(SQL["due"], workspace=workspace, cap=CAP)
+    due = admin.rows(SQL["due"], workspace=workspace, cap=CAP)
     worst = {row["workspace"]: row["waited"] for row in due[:TOP]}
-    items = {row["workspace"]: row["due"] for row in desk.rows(SQL["due_items"], workspaces=list(worst), cap=CAP)}
+    items = {row["workspace"]: row["due"] for row in admin.rows(SQL["due_items"], workspaces=list(worst), cap=CAP)}
     return {
         "oldest_due_seconds": max((row["waited"] or 0.0 for row in due), default=0.0),
         "workspaces": len(due),
@@ -94,8 +94,8 @@ def _backlog_of(desk: AdminSession, workspace: UUID | None) -> Document:
     }
 
 
-def _about(desk: AdminSession) -> int:
-    found = desk.row(SQL["estimate"])
+def _about(admin: AdminSession) -> int:
+    found = admin.row(SQL["estimate"])
     return int(found["about"]) if found else 0
 
 
@@ -171,14 +171,14 @@ def _held_for(holder: Document) -> str:
 
 
 def _refused(sessions: list[Document]) -> dict[str, str]:
-    """What replicas say of themselves, by the line's name."""
+    """What replicas report of themselves, by the line's name."""
     codes = sorted({code for each in sessions for code in (each["refused"] or "").split()})
     said = "; ".join(f"{code}, {advice(code)}" for code in codes)
     return {"refused": f"by the database, with SQLSTATE {said}"} if codes else {}
 
 
 def _aside(reasons: list[Document]) -> Document:
-    """What the database refuses to change, and why; nothing where there is nothing."""
+    """The items that the database refuses to change, and why; empty without any."""
     if not reasons:
         return {}
     total = at_least(sum(each["n"] for each in reasons), CAP)
@@ -208,8 +208,8 @@ def _part(session: Document) -> str:
     return f", 1/{session['quota_divisor']} of the quota" if session["quota_divisor"] else ""
 
 
-def _rebuild(desk: AdminSession, rebuild: UUID, workspace: UUID | None) -> Document:
-    found = desk.row(SQL["rebuild"], id=rebuild)
+def _rebuild(admin: AdminSession, rebuild: UUID, workspace: UUID | None) -> Document:
+    found = admin.row(SQL["rebuild"], id=rebuild)
     if found is None:
         raise ConfigurationError(
             f"There is no item {rebuild}: look whether it was mistyped; retention may have deleted it "
@@ -219,7 +219,7 @@ def _rebuild(desk: AdminSession, rebuild: UUID, workspace: UUID | None) -> Docum
         raise ConfigurationError(f"Item {rebuild} is {found['operation']}, not REBUILD_ALL; give the rebuild's own id.")
     if workspace not in (None, found["workspace"]):
         raise ConfigurationError(f"Rebuild {rebuild} is of another workspace; leave --workspace out.")
-    children = desk.rows(SQL["children"], id=rebuild, cap=CHILDREN)
+    children = admin.rows(SQL["children"], id=rebuild, cap=CHILDREN)
     by_status: dict[str, int] = {}
     for child in children:
         by_status[child["status"]] = by_status.get(child["status"], 0) + child["n"]

@@ -36,6 +36,33 @@ def backoff(failures: int, *, random: float, cap: float = ITEM_CAP, retry_after:
     return max(pause, retry_after or 0.0)
 
 
+class Pauses:
+    """The growing pauses of one operation that is tried again and again.
+
+    Args:
+        first: Seconds; the first pause.
+        cap: Seconds; the longest, before jitter.
+    """
+
+    def __init__(self, *, first: float, cap: float) -> None:
+        self._first = first
+        self._cap = cap
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Start again with the first pause, after a success."""
+        self._failures = 0
+
+    def after_failure(self, random: float) -> float:
+        """Count one more failure and return the seconds to wait.
+
+        Args:
+            random: From [0, 1); where in the jitter's range to land.
+        """
+        self._failures += 1
+        return self._first * backoff(self._failures, random=random, cap=self._cap / self._first)
+
+
 def parse_retry_after(header: str | None, wall: datetime) -> float | None:
     """Read a Retry-After header, https://www.rfc-editor.org/rfc/rfc9110#field.retry-after.
 

@@ -1,4 +1,4 @@
-"""The demo's application: writes what the story tells, and notes when each row of the outbox was committed."""
+"""The demo's application: writes what the scenario says, and notes when each row of the outbox was committed."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from reactor.demo.sample import Change, Verb
-from reactor.demo.story import StoryStep
+from reactor.demo.scenario import ScenarioStep
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import Session
 
@@ -19,12 +19,12 @@ _STEP = 2  # the sequence goes by twos, 1, 3, 5 (db/migrations/0026_order.sql)
 
 
 class Application:
-    """Carries out steps; the triggers of db/examples do the rest.
+    """Carries out the steps of the scenario; the triggers of db/examples write the outbox.
 
     Args:
         session: A session of its own, as the owner of the tables.
-        committed: Told the places (`seq`) of the rows of each transaction, and the time of its commit. The demo is the
-            only writer, so the sequence says which they are.
+        committed: Called with the places (`seq`) of the rows of each transaction and its time of commit. The demo is
+            the only writer, so the sequence says which they are.
         before: Called before each transaction.
     """
 
@@ -34,7 +34,7 @@ class Application:
         self._before = before
         self._last_seq = -1
 
-    async def carry_out(self, step: StoryStep) -> None:
+    async def carry_out(self, step: ScenarioStep) -> None:
         """Do what a step says, one transaction after the other."""
         for changes in step.transactions:
             self._before()
@@ -42,7 +42,7 @@ class Application:
             self._committed(seqs, at)
 
     async def _transaction(self, changes: Sequence[Change], connection: TrioConnection) -> tuple[range, float]:
-        """Write, and commit."""
+        """Write the changes and commit them."""
         async with connection.transaction():
             for change in changes:
                 await connection.execute(*_statement(change))

@@ -38,7 +38,7 @@ class Recent(io.TextIOBase):
         return len(text)
 
     def text(self) -> str:
-        """What is remembered."""
+        """The lines that were kept, as text."""
         return "\n".join(self._lines)
 
 

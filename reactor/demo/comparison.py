@@ -1,7 +1,7 @@
-"""Whether the calendars hold what the application has, no more and no less.
+"""Compares the calendars with what the application has: no more events and no fewer.
 
-Written against what Google shows, and without any code of the reactor: a mistake in how the reactor makes events must
-not be repeated by its judge. Differences name calendars, sources and fields, and never repeat a text.
+It is written against what Google shows, and without any code of the reactor: a mistake in how the reactor makes events
+must not be repeated by its judge. Differences name calendars, sources and fields, and never repeat a text.
 """
 
 import html

@@ -16,7 +16,7 @@ from reactor.postgres.setup import schema
 from reactor.postgres.setup.embedded import embedded_postgres
 from reactor.postgres.setup.migrations import migrate
 
-_BOUNDS = Bounds(statement="0", lock="0")  # a database is copied, and dropped with whoever uses it
+_BOUNDS = Bounds(statement="0", lock="0")  # a database is copied, and dropped with the sessions in it
 
 
 @dataclass(frozen=True, slots=True)

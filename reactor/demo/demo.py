@@ -1,9 +1,9 @@
 """A whole run: database, Google, application, reactor and view, in one process and one Trio run.
 
-The reactor is called as a library and not started as a second process. What is started together then ends together: an
-exception anywhere, a signal, even `kill -9` leaves no half of the demo behind (the embedded server has a janitor of its
-own), and there is no child whose output, exit code and readiness would have to be watched. The price is that
-emulator, application, drawing and reactor share one core, so the latencies shown are the upper end of what it can do.
+The reactor is called as a library and not started as a second process. So everything ends together: an exception
+anywhere, a signal, even `kill -9` leaves no half of the demo behind (the embedded server stops by itself), and there is
+no child whose output, exit code and readiness we would have to watch. The price is that emulator, application, drawing
+and reactor share one core, so the latencies shown are the upper end of what it can do.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,14 +18,14 @@ from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, appli
 from reactor.demo.application import Application
 from reactor.demo.comparison import QUERY, Disagreement, ViewRow, differences
 from reactor.demo.database import Database, demo_database
-from reactor.demo.figures import Figures
+from reactor.demo.faults import FaultPlayer
 from reactor.demo.google import Google
 from reactor.demo.options import Options, settings_file
 from reactor.demo.sample import schedules
+from reactor.demo.scenario import Scenario
 from reactor.demo.screen import Scene
-from reactor.demo.story import Story
+from reactor.demo.stats import DemoStats
 from reactor.demo.summary import Summary
-from reactor.demo.troubles import Troubles
 from reactor.errors import ReactorError
 from reactor.postgres.connection.session import Session, open_session
 
@@ -101,10 +101,12 @@ class Demo:
 class _DemoRun:
     """A run whose database and Google are there."""
 
-    def __init__(self, demo: Demo, scene: Scene, story: Story, application: Application, onlooker: Session) -> None:
-        self._demo, self._scene, self._story = demo, scene, story
+    def __init__(
+        self, demo: Demo, scene: Scene, scenario: Scenario, application: Application, onlooker: Session
+    ) -> None:
+        self._demo, self._scene, self._scenario = demo, scene, scenario
         self._application, self._onlooker = application, onlooker
-        self._google, self._figures, self._troubles = scene.google, scene.figures, scene.troubles
+        self._google, self._stats, self._faults = scene.google, scene.stats, scene.faults
         self._url = ""
         self._settled = False
 
@@ -112,23 +114,23 @@ class _DemoRun:
     async def start(cls, demo: Demo, writer: Session, onlooker: Session, nursery: trio.Nursery) -> "_DemoRun":
         seed = demo.options.seed
         emulator = Emulator(rng=Random(seed), keep=100)
-        story, figures = Story(schedules(), seed), Figures()
-        google = Google(emulator, story.workspaces)
+        scenario, stats = Scenario(schedules(), seed), DemoStats()
+        google = Google(emulator, scenario.workspaces)
         await google.connect(onlooker)
-        troubles = Troubles(google, onlooker, seed)
-        scene = Scene(demo.options.items, figures, google, troubles)
+        faults = FaultPlayer(google, onlooker, seed)
+        scene = Scene(demo.options.items, stats, google, faults)
 
         idle = False
 
         def before() -> None:
             nonlocal idle
-            idle = emulator.log.in_flight == 0 and figures.outbox.open == 0
+            idle = emulator.log.in_flight == 0 and stats.outbox.open == 0
 
         def committed(seqs: range, at: float) -> None:
-            figures.committed(seqs, at, healthy=not troubles.current, idle=idle)
+            stats.committed(seqs, at, healthy=not faults.current, idle=idle)
 
-        run = cls(demo, scene, story, Application(writer, committed, before), onlooker)
-        emulator.log.observers.append(figures.observe)
+        run = cls(demo, scene, scenario, Application(writer, committed, before), onlooker)
+        emulator.log.observers.append(stats.observe)
         run._url = await nursery.start(serve, application(Service(emulator)))
         nursery.start_soon(demo.view, scene)
         nursery.start_soon(run._look)
@@ -161,16 +163,16 @@ class _DemoRun:
         async with trio.open_nursery() as nursery:
             self._scene.phase = "the reactor starts"
             await nursery.start(reactor)
-            self._figures.begin()
-            await self._tell()
+            self._stats.begin()
+            await self._play()
             if not self._demo.stop.is_set():
                 self._scene.phase = "settling"
                 await self._settle()
             self._scene.phase = "stopping"
             stop.set()
 
-    async def _tell(self) -> None:
-        """People enter plans and change them; now and then something goes wrong."""
+    async def _play(self) -> None:
+        """Play the scenario: people enter plans and change them, and now and then a fault is injected."""
         options, rows = self._demo.options, 0
         every = _every(options.items)
         self._scene.phase = "people plan their releases"
@@ -179,7 +181,7 @@ class _DemoRun:
             over.set()
             while not self._demo.stop.is_set() and (options.items is None or rows < options.items):
                 before, started = rows, trio.current_time()
-                step = self._story.step(options.items - rows if options.items else 50)
+                step = self._scenario.step(options.items - rows if options.items else 50)
                 await self._application.carry_out(step)
                 self._scene.steps.appendleft(step.says)
                 rows += step.rows
@@ -192,29 +194,29 @@ class _DemoRun:
                     await self._demo.stop.wait()
 
     async def _trouble(self, over: trio.Event) -> None:
-        await self._troubles.play()
+        await self._faults.play()
         over.set()
 
     async def _settle(self) -> None:
         """Wait until nothing is left to do, as long as something gets done."""
         settled, deadline = -1, trio.current_time() + _PATIENCE
         while not self._demo.stop.is_set() and trio.current_time() < deadline:
-            await self._figures.look(self._onlooker)
-            if not self._figures.outbox.open:
+            await self._stats.look(self._onlooker)
+            if not self._stats.outbox.open:
                 self._settled = True
                 return
-            if self._figures.outbox.settled > settled:
-                settled, deadline = self._figures.outbox.settled, trio.current_time() + _PATIENCE
+            if self._stats.outbox.settled > settled:
+                settled, deadline = self._stats.outbox.settled, trio.current_time() + _PATIENCE
             await trio.sleep(_LOOK)
 
     async def _look(self) -> None:
         while True:
-            await self._figures.look(self._onlooker)
+            await self._stats.look(self._onlooker)
             await trio.sleep(_LOOK)
 
     async def summary(self) -> Summary:
-        self._figures.end()
-        await self._figures.look(self._onlooker)
+        self._stats.end()
+        await self._stats.look(self._onlooker)
         emulator = self._google.emulator
         held = {account.calendar_id: emulator.events(account.calendar_id) for account in self._google.accounts}
         found: list[Disagreement] = []
@@ -223,11 +225,11 @@ class _DemoRun:
             found = differences([ViewRow(*row) for row in rows], held, self._google.foreign)
         foreign = sum(map(len, self._google.foreign.values()))
         return Summary(
-            figures=self._figures,
+            stats=self._stats,
             settled=self._settled,
             stopped=self._demo.stop.is_set(),
-            healed=self._troubles.healed,
-            calls_met=self._troubles.met,
+            healed=self._faults.healed,
+            calls_met=self._faults.met,
             events=sum(map(len, held.values())) - foreign,
             differences=found,
         )
@@ -237,8 +239,8 @@ def _every(items: int | None) -> int:
     """After how many rows something goes wrong; also a short demo shows it once."""
     if items is None:
         return 2 * _ROWS_PER_TROUBLE
-    troubles = min(_MOST_TROUBLES, max(1, items // _ROWS_PER_TROUBLE))
-    return max(1, items // (troubles + 1))
+    faults = min(_MOST_TROUBLES, max(1, items // _ROWS_PER_TROUBLE))
+    return max(1, items // (faults + 1))
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from uuid import UUID
 from calendar_emulator import Emulator, Fault
 from reactor.demo.sample import Schedule
 from reactor.postgres.connection.session import Session
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 
 _LATENCY = 0.04  # seconds; what Google usually takes, once for a batch
 _FOREIGN = (
@@ -54,7 +54,7 @@ class Google:
         self.emulator = emulator
         emulator.fault(Fault(in_batch=False, latency=_LATENCY))
         self.keys = f"demo:{base64.b64encode(os.urandom(32)).decode()}"
-        self._vault = TokenCipher.from_setting(self.keys)
+        self._cipher = TokenCipher.from_setting(self.keys)
         self.accounts = [_account(emulator, id_, schedule.version) for id_, schedule in workspaces.items()]
         self.foreign = {account.calendar_id: _foreign(emulator, account) for account in self.accounts}
 
@@ -71,7 +71,7 @@ class Google:
             )
 
     async def reconnect(self, owner: Session, account: DemoAccount) -> None:
-        """Store a new consent, as an administrator would who was told that the old one was revoked."""
+        """Store a new consent, as an administrator would after the old one was revoked."""
         account.refresh_token = self.emulator.oauth.grant(account.calendar_id)
         await owner.execute(
             "update google_connections set refresh_token_encrypted = %s, is_valid = true where workspace_id = %s",
@@ -79,7 +79,7 @@ class Google:
         )
 
     def _sealed(self, account: DemoAccount) -> str:
-        return self._vault.encrypt(account.workspace_id, account.refresh_token)
+        return self._cipher.encrypt(account.workspace_id, account.refresh_token)
 
 
 def _account(emulator: Emulator, workspace_id: UUID, version: str) -> DemoAccount:

@@ -1,8 +1,8 @@
-"""Sample data: when CPython's releases came out, told as rows of an application.
+"""Sample data: the release dates of CPython, as rows of an application.
 
-The dates are those of the release schedules PEP 664, PEP 693, PEP 719 and PEP 745
-(https://peps.python.org/pep-0664/ and so on), which are in the public domain. Only the dates of the releases are from
-there; the deadlines, gates and reviews that the demo tells around them are invented.
+The dates are those of the release schedules PEP 664, PEP 693, PEP 719 and PEP 745 (https://peps.python.org/pep-0664/
+and so on), which are in the public domain. Only the dates of the releases are from there; the deadlines, gates and
+reviews around them are invented.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,8 +41,8 @@ class Change:
 
 
 @dataclass(slots=True)
-class StoryRow:
-    """A row as the story remembers it."""
+class ScenarioRow:
+    """A row as the scenario remembers it."""
 
     table: str
     id: UUID
@@ -50,7 +50,7 @@ class StoryRow:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The title as people see it."""
         return str(self.values["title"])
 
     @property
@@ -133,11 +133,11 @@ _GATES = {"beta 1": "feature freeze", "candidate 1": "release candidate", "final
 _REVIEWS = {"beta 1": "Review of the alphas", "candidate 1": "Review of the betas", "final": "Retrospective"}
 
 
-def rows(schedule: Schedule, workspace: UUID, new_id: NewId) -> Iterator[StoryRow]:
+def rows(schedule: Schedule, workspace: UUID, new_id: NewId) -> Iterator[ScenarioRow]:
     """All rows of one version, in the order of its releases."""
 
-    def row(table: str, **values: Any) -> StoryRow:
-        return StoryRow(table, new_id(), {"workspace_id": workspace, **values})
+    def row(table: str, **values: Any) -> ScenarioRow:
+        return ScenarioRow(table, new_id(), {"workspace_id": workspace, **values})
 
     for release in schedule.releases:
         title = f"Python {schedule.version}.0 {release.name}"
@@ -158,12 +158,12 @@ def rows(schedule: Schedule, workspace: UUID, new_id: NewId) -> Iterator[StoryRo
     yield _weekly(row, schedule)
 
 
-def task(row: Callable[..., StoryRow], title: str, due_on: date) -> StoryRow:
+def task(row: Callable[..., ScenarioRow], title: str, due_on: date) -> ScenarioRow:
     """A task with a deadline."""
     return row("tasks", title=title, description="None open when the tag is made.", due_on=due_on, done=False)
 
 
-def _weekly(row: Callable[..., StoryRow], schedule: Schedule) -> StoryRow:
+def _weekly(row: Callable[..., ScenarioRow], schedule: Schedule) -> ScenarioRow:
     """The release team meets every week from the first beta to the final release, at the same time of day."""
     days = {release.name: release.day for release in schedule.releases}
     weeks = (days["final"] - days["beta 1"]).days // 7
@@ -171,7 +171,7 @@ def _weekly(row: Callable[..., StoryRow], schedule: Schedule) -> StoryRow:
     return _review(row, f"Release team {schedule.version}", start, end, recurrence=[f"RRULE:FREQ=WEEKLY;COUNT={weeks}"])
 
 
-def _review(row: Callable[..., StoryRow], title: str, start: datetime, end: datetime, **more: Any) -> StoryRow:
+def _review(row: Callable[..., ScenarioRow], title: str, start: datetime, end: datetime, **more: Any) -> ScenarioRow:
     return row(
         "project_reviews",
         title=title,

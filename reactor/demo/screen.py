@@ -1,6 +1,6 @@
-"""What there is to see of a running demo, and two ways to show it: a live screen, and plain lines.
+"""Shows a running demo in two ways: a live screen, and plain lines.
 
-The screen fills the terminal: 24 lines have room for everything, and what there is more shows more steps and events.
+The screen fills the terminal: 24 lines have room for everything, and more lines show more steps and events.
 """
 
 from collections import deque
@@ -17,9 +17,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reactor.demo.figures import Figures, Latencies, percentile
+from reactor.demo.faults import FaultPlayer
 from reactor.demo.google import DemoAccount, Google
-from reactor.demo.troubles import Troubles
+from reactor.demo.stats import DemoStats, Latencies, percentile
 
 _EACH = 8.0  # seconds for which one calendar is shown
 
@@ -35,9 +35,9 @@ class Scene:
     """
 
     items: int | None
-    figures: Figures
+    stats: DemoStats
     google: Google
-    troubles: Troubles
+    faults: FaultPlayer
     phase: str = ""
     steps: deque[str] = field(default_factory=lambda: deque(maxlen=12))
 
@@ -45,7 +45,7 @@ class Scene:
     def account(self) -> DemoAccount:
         """Whose calendar is shown now; each has its turn."""
         accounts = self.google.accounts
-        return accounts[int(self.figures.seconds / _EACH) % len(accounts)]
+        return accounts[int(self.stats.seconds / _EACH) % len(accounts)]
 
     def events(self, account: DemoAccount) -> list[dict[str, Any]]:
         """What a calendar holds, the latest change first."""
@@ -61,14 +61,14 @@ def when(event: dict[str, Any]) -> str:
 
 
 def facts(scene: Scene) -> Iterator[tuple[str, str]]:
-    """The figures with their names, in the order of their importance."""
-    figures, outbox = scene.figures, scene.figures.outbox
-    yield "rows", f"{figures.rows}" + (f" of {scene.items}" if scene.items else "")
-    yield "wake", _latency(figures.wakes)
+    """The figures with their names, the most important first."""
+    stats, outbox = scene.stats, scene.stats.outbox
+    yield "rows", f"{stats.rows}" + (f" of {scene.items}" if scene.items else "")
+    yield "wake", _latency(stats.wakes)
     yield "done", f"{outbox.done}"
-    yield "all rows", _latency(figures.latencies)
+    yield "all rows", _latency(stats.latencies)
     yield "superseded", f"{outbox.superseded}"
-    yield "requests", f"{figures.requests}"
+    yield "requests", f"{stats.requests}"
     yield "in flight", f"{outbox.in_flight}"
     yield "retries", f"{outbox.attempts}"
     yield "waiting", f"{outbox.waiting}"
@@ -100,17 +100,17 @@ class Screen:
         self._scene = scene
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw."""
+        """Draw the screen; called by rich."""
         height, width = options.height or console.height, options.max_width
         steps = _STEPS + max(0, height - _LOW) // 4
         yield self._title()
-        figures = Group(self._facts(), self._throughput(width - 24), self._trouble())
-        yield _panel(figures, "reactor; wake: from commit to request, when it was asleep")
+        stats = Group(self._facts(), self._throughput(width - 24), self._trouble())
+        yield _panel(stats, "reactor; wake: from commit to request, when it was asleep")
         yield _panel(self._steps(steps), "application; sample data: CPython's releases (PEP 664, 693, 719, 745)")
         yield self._calendar(max(1, height - _FIXED - steps))
 
     def _title(self) -> Table:
-        minutes, seconds = divmod(int(self._scene.figures.seconds), 60)
+        minutes, seconds = divmod(int(self._scene.stats.seconds), 60)
         table = Table.grid(expand=True, padding=(0, 1))
         table.add_column(no_wrap=True)
         table.add_column(justify="right", no_wrap=True)
@@ -129,16 +129,16 @@ class Screen:
         return table
 
     def _throughput(self, width: int) -> Text:
-        settled = list(self._scene.figures.per_second)[-width:]
+        settled = list(self._scene.stats.per_second)[-width:]
         highest = max([*settled, 1])
         bars = "".join(_BARS[(len(_BARS) - 1) * max(count, 0) // highest] for count in settled)
         now = f" {settled[-1]}/s" if settled else ""
         return Text.assemble((f"{'settled':<13} ", "dim"), (bars, "cyan"), (now, "bold"), no_wrap=True)
 
     def _trouble(self) -> Text:
-        if current := self._scene.troubles.current:
+        if current := self._scene.faults.current:
             return Text.assemble((f"{'trouble':<13} ", "dim"), (current, "bold red"), no_wrap=True, overflow="ellipsis")
-        healed = self._scene.troubles.healed.total()
+        healed = self._scene.faults.healed.total()
         return Text.assemble((f"{'trouble':<13} ", "dim"), f"none; {healed} healed", no_wrap=True)
 
     def _steps(self, lines: int) -> Text:
@@ -172,7 +172,7 @@ _LINE = 1.0  # seconds
 def line(scene: Scene) -> str:
     """The figures in one line."""
     parts = [f"{name} {value}" for name, value in facts(scene)]
-    trouble = scene.troubles.current
+    trouble = scene.faults.current
     return " | ".join([scene.phase, *parts, *([f"trouble: {trouble}"] if trouble else [])])
 
 
@@ -180,7 +180,7 @@ async def show_lines(scene: Scene, say: Callable[[str], object]) -> None:
     """Say a line every second, and whenever a trouble comes or goes, until cancelled."""
     last, until = None, 0.0
     while True:
-        seen = (scene.phase, scene.troubles.current)
+        seen = (scene.phase, scene.faults.current)
         if seen != last or trio.current_time() >= until:
             say(line(scene))
             last, until = seen, trio.current_time() + _LINE

@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from reactor.demo.comparison import Disagreement
-from reactor.demo.figures import Figures, Latencies, percentile
+from reactor.demo.stats import DemoStats, Latencies, percentile
 
 _SHOWN = 10  # differences
 _WIDTH = 80
@@ -20,14 +20,14 @@ class Summary:
 
     Attributes:
         settled: Whether nothing was left to do at the end.
-        stopped: Whether somebody stopped it before the end; then nothing is compared.
-        healed: Troubles that came and went, by kind.
+        stopped: Whether a person stopped it before the end; then nothing is compared.
+        healed: Faults that came and went, by kind.
         calls_met: Calls that met one of them.
         events: Events of ours that the calendars hold.
         differences: Where calendar and application disagree.
     """
 
-    figures: Figures
+    stats: DemoStats
     settled: bool
     stopped: bool
     healed: Mapping[str, int]
@@ -42,24 +42,24 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """The summary for programs."""
-        figures, outbox = self.figures, self.figures.outbox
+        stats, outbox = self.stats, self.stats.outbox
         return {
             "equal": self.equal,
             "stopped": self.stopped,
-            "rows": figures.rows,
+            "rows": stats.rows,
             "done": outbox.done,
             "superseded": outbox.superseded,
             "dead_letters": outbox.dead,
             "open": outbox.open,
             "attempts_failed": outbox.attempts,
-            "requests": figures.requests,
+            "requests": stats.requests,
             "requests_per_1000_rows": self._per_thousand,
-            "wake_ms": _milliseconds(figures.wakes) | {"rows": len(figures.wakes.all)},
-            "latency_ms": _milliseconds(figures.latencies) | {"rows": len(figures.latencies.all)},
+            "wake_ms": _milliseconds(stats.wakes) | {"rows": len(stats.wakes.all)},
+            "latency_ms": _milliseconds(stats.latencies) | {"rows": len(stats.latencies.all)},
             "troubles_healed": dict(self.healed),
             "calls_that_met_trouble": self.calls_met,
             "events": self.events,
-            "seconds": round(figures.seconds, 3),
+            "seconds": round(stats.seconds, 3),
             "differences": [
                 {"calendar": d.calendar_id, "what": d.what, "problem": d.problem} for d in self.differences
             ],
@@ -67,20 +67,20 @@ class Summary:
 
     def as_text(self) -> str:
         """The summary for people; its last line is the verdict."""
-        figures, outbox = self.figures, self.figures.outbox
-        troubles = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.healed.items())) or "none"  # noqa: RUF001
+        stats, outbox = self.stats, self.stats.outbox
+        faults = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.healed.items())) or "none"  # noqa: RUF001
         lines = [
-            f"rows       {figures.rows}: {self._states}",
-            f"requests   {figures.requests}, {self._per_thousand} per 1,000 rows",
-            f"wake       {_shown(figures.wakes)} (commit to request, reactor asleep)",
-            f"all rows   {_shown(figures.latencies)} (commit to request, outside troubles)",
+            f"rows       {stats.rows}: {self._states}",
+            f"requests   {stats.requests}, {self._per_thousand} per 1,000 rows",
+            f"wake       {_shown(stats.wakes)} (commit to request, reactor asleep)",
+            f"all rows   {_shown(stats.latencies)} (commit to request, outside troubles)",
             *wrap(
-                f"{troubles}; {self.calls_met} calls met them, {outbox.attempts} attempts were counted",
+                f"{faults}; {self.calls_met} calls met them, {outbox.attempts} attempts were counted",
                 width=_WIDTH,
                 initial_indent="healed     ",
                 subsequent_indent=" " * 11,
             ),
-            f"duration   {figures.seconds:.1f} s",
+            f"duration   {stats.seconds:.1f} s",
             f"calendars  {self.events} events",
         ]
         return "\n".join([*lines, *self._verdict()])
@@ -94,16 +94,16 @@ class Summary:
             more = len(self.differences) - _SHOWN
             shown = [str(difference) for difference in self.differences[:_SHOWN]]
             return [*shown, *([f"... and {more} more"] if more > 0 else []), "calendar differs from application"]
-        return [f"not settled in time: {self.figures.outbox.open} items are open"]
+        return [f"not settled in time: {self.stats.outbox.open} items are open"]
 
     @property
     def _states(self) -> str:
-        outbox = self.figures.outbox
+        outbox = self.stats.outbox
         return f"{outbox.done} done, {outbox.superseded} superseded, {outbox.dead} dead letters, {outbox.open} open"
 
     @property
     def _per_thousand(self) -> int:
-        return round(1000 * self.figures.requests / max(1, self.figures.rows))
+        return round(1000 * self.stats.requests / max(1, self.stats.rows))
 
 
 def _milliseconds(latencies: Latencies) -> dict[str, float | None]:

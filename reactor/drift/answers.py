@@ -26,7 +26,7 @@ class DriftAnswer(Enum):
     LATER = auto()
     """Google or the way to it has failed: ask again."""
     REFUSED = auto()
-    """Asking again is no use."""
+    """Another request would be refused too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ReadAnswer:
 
 
 def read(status: int, body: bytes) -> ReadAnswer:
-    """Read an answer."""
+    """Classify a response by its status and its reasons."""
     document = _document(body)
     if document is None:
         return ReadAnswer(DriftAnswer.LATER, codes=f"{status} without Google's JSON")

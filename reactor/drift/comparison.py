@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reactor.drift import points
-from reactor.drift.held import CalendarEvent
+from reactor.drift.calendar_event import CalendarEvent
 from reactor.drift.wanted import WORDS, Field, WantedEvent
 
 DESCRIPTION_KEPT = 8_000
@@ -23,26 +23,26 @@ class FieldDifference:
     Attributes:
         field: Which.
         wanted: What the application wants, as people read it; of texts the length unless words are asked for.
-        held: What the calendar shows, likewise.
+        actual: What the calendar shows, likewise.
     """
 
     field: Field
     wanted: str
-    held: str
+    actual: str
 
 
-def differences(wanted: WantedEvent, held: CalendarEvent, *, words: bool = False) -> tuple[FieldDifference, ...]:
+def differences(wanted: WantedEvent, actual: CalendarEvent, *, words: bool = False) -> tuple[FieldDifference, ...]:
     """Compare an event with what is wanted of it.
 
     Args:
         wanted: What the application wants.
-        held: What the calendar holds.
-        words: Whether texts are told, and not their lengths.
+        actual: What the calendar holds.
+        words: Whether texts are shown, and not their lengths.
     """
     return tuple(
-        FieldDifference(name, shown(name, value, words=words), shown(name, held.fields[name], words=words))
+        FieldDifference(name, shown(name, value, words=words), shown(name, actual.fields[name], words=words))
         for name, value in wanted.fields.items()
-        if not _AGREE.get(name, _is_equal)(value, held.fields[name], wanted.fields)
+        if not _AGREE.get(name, _is_equal)(value, actual.fields[name], wanted.fields)
     )
 
 
@@ -57,26 +57,26 @@ def shown(name: Field, value: Any, *, words: bool = False) -> str:
     return points.shown(value) or "none"
 
 
-def _is_equal(wanted: Any, held: Any, _: Mapping[Field, Any]) -> bool:
-    return bool(wanted == held)
+def _is_equal(wanted: Any, actual: Any, _: Mapping[Field, Any]) -> bool:
+    return bool(wanted == actual)
 
 
-def _is_same_point(wanted: Any, held: Any, _: Mapping[Field, Any]) -> bool:
-    return points.same(wanted, held)
+def _is_same_point(wanted: Any, actual: Any, _: Mapping[Field, Any]) -> bool:
+    return points.same(wanted, actual)
 
 
-def _is_same_zone(wanted: Any, held: Any, all_of_it: Mapping[Field, Any]) -> bool:
-    return points.same_zone(wanted, held, all_of_it[Field.START])
+def _is_same_zone(wanted: Any, actual: Any, all_of_it: Mapping[Field, Any]) -> bool:
+    return points.same_zone(wanted, actual, all_of_it[Field.START])
 
 
-def _is_same_description(wanted: str, held: str, _: Mapping[Field, Any]) -> bool:
+def _is_same_description(wanted: str, actual: str, _: Mapping[Field, Any]) -> bool:
     """Google shows descriptions as HTML, and the application writes text: what holds a tag is of another hand."""
-    if _TAG.search(held):
+    if _TAG.search(actual):
         return False
-    text = html.unescape(held)
+    text = html.unescape(actual)
     if len(html.escape(wanted, quote=False)) <= DESCRIPTION_KEPT:
         return text == wanted
-    return wanted.startswith(text) and len(held) > DESCRIPTION_KEPT - _LONGEST_ENTITY
+    return wanted.startswith(text) and len(actual) > DESCRIPTION_KEPT - _LONGEST_ENTITY
 
 
 _AGREE: Mapping[Field, Callable[[Any, Any, Mapping[Field, Any]], bool]] = {

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from reactor.drift.calendar_event import CalendarEvent
 from reactor.drift.comparison import FieldDifference, differences
-from reactor.drift.held import CalendarEvent
 from reactor.drift.wanted import Field, Unusable, WantedEvent
 
 _TOO_LATE = "it was not wanted yet when its calendar was read"
@@ -96,7 +96,7 @@ class Judge:
 
     Args:
         workspace: Its id, as the mark has it.
-        words: Whether texts are told, and not their lengths.
+        words: Whether texts are shown, and not their lengths.
 
     Attributes:
         events: How many events were seen, each once.
@@ -116,24 +116,24 @@ class Judge:
         """Take note that a calendar cannot be read."""
         self._gone[calendar_id] = reason
 
-    def is_ours(self, held: CalendarEvent) -> bool:
+    def is_ours(self, actual: CalendarEvent) -> bool:
         """Whether an event is alive, a whole event, and marked as this workspace's."""
-        return not held.is_deleted and not held.is_instance and held.workspace == self._workspace
+        return not actual.is_deleted and not actual.is_instance and actual.workspace == self._workspace
 
-    def see(self, calendar_id: str, held: CalendarEvent, wanted: WantedEvent | Unusable | None) -> None:
+    def see(self, calendar_id: str, actual: CalendarEvent, wanted: WantedEvent | Unusable | None) -> None:
         """See an event in a calendar, beside what is wanted of its source."""
-        if held.is_instance:
+        if actual.is_instance:
             self.occurrences += 1
-        elif held.is_deleted:
-            self._dead.add((calendar_id, held.event_id))
-        elif self.is_ours(held):
-            sights = self._alive.setdefault(held.source, {})
-            if known := sights.get(held.identity):
+        elif actual.is_deleted:
+            self._dead.add((calendar_id, actual.event_id))
+        elif self.is_ours(actual):
+            sights = self._alive.setdefault(actual.source, {})
+            if known := sights.get(actual.identity):
                 known.calendars = (*known.calendars, calendar_id)
                 return
             self.events += 1
-            found = differences(wanted, held, words=self._words) if isinstance(wanted, WantedEvent) else None
-            sights[held.identity] = _Observed(held.event_id, (calendar_id,), found)
+            found = differences(wanted, actual, words=self._words) if isinstance(wanted, WantedEvent) else None
+            sights[actual.identity] = _Observed(actual.event_id, (calendar_id,), found)
 
     def judge(self, source: str, wanted: WantedEvent | Unusable, memory: SourceRecord) -> DriftFinding | None:
         """Judge a source that is wanted; None where all is well. Each source once, when all calendars were read."""
@@ -170,18 +170,23 @@ def asks(finding: DriftFinding, memory: SourceRecord) -> bool:
 
 
 def again(
-    finding: DriftFinding, wanted: WantedEvent, memory: SourceRecord, held: CalendarEvent | None, *, words: bool = False
+    finding: DriftFinding,
+    wanted: WantedEvent,
+    memory: SourceRecord,
+    actual: CalendarEvent | None,
+    *,
+    words: bool = False,
 ) -> DriftFinding | None:
     """Judge a source that was missing again, with the event that is remembered, if Google knows it."""
-    if held is None or (held.is_deleted and memory.removed):
+    if actual is None or (actual.is_deleted and memory.removed):
         return finding
-    found = replace(finding, events=(held.event_id,))
-    if held.is_deleted:
+    found = replace(finding, events=(actual.event_id,))
+    if actual.is_deleted:
         return replace(found, kind=DriftKind.DELETED_BY_HAND)
-    fields = differences(wanted, held, words=words)
-    if wanted.calendar_id not in ("primary", memory.calendar_id, held.identity[1]):
+    fields = differences(wanted, actual, words=words)
+    if wanted.calendar_id not in ("primary", memory.calendar_id, actual.identity[1]):
         fields = (FieldDifference(Field.CALENDAR, wanted.calendar_id, memory.calendar_id or ""), *fields)
-    if memory.marked and not held.fields[Field.MARKER]:
+    if memory.marked and not actual.fields[Field.MARKER]:
         fields = (FieldDifference(Field.MARKER, "yes", "no"), *fields)
     return replace(found, kind=DriftKind.DIFFERENT, fields=fields) if fields else None
 

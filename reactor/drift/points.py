@@ -1,11 +1,11 @@
 """Points in time, as both sides write them, and whether two of them are the same.
 
 Moments are compared, not strings: `09:00+01:00` and `08:00Z` are one moment, and so are 09:00 in Berlin and 08:00 in
-London. A whole day is a day and no moment: no zone moves it. Fractions of a second are dropped, since a calendar has
+London. A whole day is a day and no moment: no zone moves it. Fractions of a second are dropped, because a calendar has
 none.
 
-A time of the clock on the wall (`09:00` and a zone) may be there twice or not at all when the clocks change. It agrees
-with a moment where that moment shows it on the wall, the first as well as the second.
+A wall-clock time (`09:00` and a zone) may exist twice or not at all when the clocks change. It agrees with a moment if
+the zone's clock shows it at that moment, the first time as well as the second.
 """
 
 from contextlib import suppress
@@ -87,14 +87,14 @@ def day_after(point: Point, days: int = 0) -> date | None:
         return None
 
 
-def same(wanted: Point, held: Point | None) -> bool:
+def same(wanted: Point, actual: Point | None) -> bool:
     """Whether two points are the same."""
-    if held is None or is_day(wanted) or is_day(held):
-        return wanted == held
-    at = moment(held)
-    if wanted == held or (at is not None and at == moment(wanted)):
+    if actual is None or is_day(wanted) or is_day(actual):
+        return wanted == actual
+    at = moment(actual)
+    if wanted == actual or (at is not None and at == moment(wanted)):
         return True
-    return isinstance(wanted, WallTime) and _on_the_wall(held, wanted.zone) == wanted.time
+    return isinstance(wanted, WallTime) and _on_the_wall(actual, wanted.zone) == wanted.time
 
 
 def moment(point: Point) -> datetime | None:
@@ -124,15 +124,15 @@ def _zone(name: str) -> ZoneInfo | None:
         return None
 
 
-def same_zone(wanted: str, held: object, since: Point) -> bool:
+def same_zone(wanted: str, actual: object, since: Point) -> bool:
     """Whether a series that begins at a point has the same times in both zones.
 
     Zones have several names (Europe/Kiev, Europe/Kyiv; UTC, Etc/UTC), and Google may answer with another one. Ten years
     of weeks are compared: that shows every change of the clocks.
     """
-    if wanted == held or not isinstance(held, str):
-        return wanted == held
-    ours, theirs = _zone(wanted), _zone(held)
+    if wanted == actual or not isinstance(actual, str):
+        return wanted == actual
+    ours, theirs = _zone(wanted), _zone(actual)
     if ours is None or theirs is None:
         return False
     first = datetime.combine(day(since), datetime.min.time())

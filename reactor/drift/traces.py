@@ -1,8 +1,8 @@
-"""What the outbox says of a disagreement: it is on its way, it has waited too long, or it has died.
+"""What the outbox says about a disagreement: it is on its way, it has waited too long, or it has died.
 
 A difference that is on its way is no fault. A state waits in the outbox and is applied within seconds; a rebuild makes
-everything right; and what was settled after we had begun to read the calendars may be newer than what we read. What has
-waited longer than one is patient is a fault all the same.
+everything right; and what was settled after we had begun to read the calendars may be newer than what we read. A state
+that has waited longer than the patience given is a fault all the same.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ class Waiting:
 
     Attributes:
         item: Its id.
-        seconds: For how long; None where that cannot be told.
+        seconds: For how long; None where that is not known.
     """
 
     item: str

@@ -1,8 +1,8 @@
 """What the application wants, read from what it has written: a row of its view, a payload, or a binding.
 
-Only what is said is wanted. A colour or reminders that the application leaves to the person are the person's, and a
-binding, which is all that is known of an older worker's event, says no more than a title. A description or a place
-that is not there is wanted not to be there.
+Only what the application says is wanted. A colour or reminders that it leaves to the person are the person's, and a
+binding, which is all that is known of an older worker's event, gives only a title. A description or a place that is not
+given must not exist.
 """
 
 from collections.abc import Mapping
@@ -140,11 +140,11 @@ def _wanted(event: Json, start: Point, end: Point, *, all_day: bool) -> WantedEv
     return WantedEvent(calendar, fields)
 
 
-def reminders(told: object) -> frozenset[tuple[str, str]] | None:
+def reminders(given: object) -> frozenset[tuple[str, str]] | None:
     """An event's own reminders; None for those of its calendar."""
-    if not isinstance(told, Mapping) or told.get("useDefault"):
+    if not isinstance(given, Mapping) or given.get("useDefault"):
         return None
-    own = told.get("overrides")
+    own = given.get("overrides")
     each = own if isinstance(own, list) else []
     return frozenset((str(one.get("method")), str(one.get("minutes"))) for one in each if isinstance(one, Mapping))
 

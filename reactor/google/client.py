@@ -1,9 +1,9 @@
 """The Google Calendar client: drives dialogues, alone or many in a batch.
 
-What to ask and what an answer means is decided without I/O in `reactor.core`. Here it is decided how questions travel.
-Everything goes in rounds: each dialogue has at most one question open; those that may go together are put into batches,
-never two about one event; the answers are handed back; what the dialogues ask next is the next round. A call of `send`
-has one request on the wire at a time, so whoever bounds the calls bounds the requests.
+What to ask and what a response means is decided without I/O in `reactor.core`; this module decides how requests travel.
+It works in rounds. Each dialogue has at most one request open. Requests that may go together are put into batches,
+never two about one event. The responses are given back to the dialogues, and what these ask next is the next round. A
+call of `send` has one request on the wire at a time, so the number of calls bounds the number of requests.
 """
 
 import secrets
@@ -37,23 +37,23 @@ QUOTA_USER = "x-goog-quota-user"
 
 
 class AccessTokens(Protocol):
-    """Where the access tokens of one connection come from."""
+    """The source of access tokens of one connection."""
 
     @property
     def quota_user(self) -> str | None:
-        """Whose quota the requests count against; None: the account's."""
+        """The user whose quota the requests count against; None for the account's own."""
         ...
 
     @property
     def grant(self) -> GrantType:
-        """How consent was given."""
+        """How the workspace gave its consent: a user's refresh token or a service account."""
         ...
 
     async def token(self, rejected: str | None = None) -> str:
         """A usable access token.
 
         Args:
-            rejected: The token that has just been refused, so that one refresh serves everybody who met the same.
+            rejected: The token that Google has just refused, so that one refresh serves all callers that used it.
 
         Raises:
             TokenUnavailable: There is none.
@@ -68,8 +68,8 @@ class GoogleCalendar:
         api_root: The URL under which `calendar/v3/` and `batch/calendar/v3` lie.
         batch_parts: How many requests go into one batch at most, 50 or fewer; 1 turns batching off.
         timeouts: How long a request may take.
-        calls: Counts.
-        requested: Told of each request, in the task that sent it: what it did, its code, the seconds that it took.
+        calls: Counts calls and their results.
+        requested: Called after each request, in the task that sent it, with its method, its code and its seconds.
 
     Raises:
         ConfigurationError: The root is not https, nor http on loopback.
@@ -98,7 +98,7 @@ class GoogleCalendar:
         Args:
             works: The items.
             tokens: The lane's tokens.
-            report: Told the place of an item and its outcome as soon as it is known, before the others are done.
+            report: Called with the index of an item and its outcome as soon as it is known, before the others are done.
 
         Returns:
             The items' outcomes, in their order.
@@ -158,17 +158,17 @@ class GoogleCalendar:
                 rounds.answer(place, reply)
 
     async def _take_turn(self) -> None:
-        """Let everybody else who is ready go first, and of those who wait here one at a time.
+        """Let all other tasks that are ready run first, and of those that wait here one at a time.
 
-        To write a batch of 50 or to read its answer takes one or two milliseconds of CPU, and answers come in crowds:
-        read one after the other, 30 of them kept a claim that the database had finished waiting for 40 ms.
+        To write a batch of 50 or to read its response takes one or two milliseconds of CPU, and many responses come at
+        once: read one after the other, 30 of them delayed a claim that the database had finished by 40 ms.
         """
-        with trio.CancelScope(shield=True):  # an answer that has come is taken in
-            async with self._turn:  # also a free lock makes its new owner wait for the scheduler's next round
+        with trio.CancelScope(shield=True):  # a response that has arrived must be read
+            async with self._turn:  # acquiring it, even free, waits for the scheduler's next round
                 pass
 
     async def _request(self, request: ApiRequest, token: str, quota_user: str | None) -> Reply:
-        """Send one request, and tell. The parts of a batch count against the quota that the batch names."""
+        """Send one request and report it. The parts of a batch count against the quota that the batch names."""
         if quota_user is not None:
             request = replace(request, headers={**request.headers, QUOTA_USER: quota_user})
         began = trio.current_time()
@@ -180,10 +180,10 @@ class GoogleCalendar:
     async def _batch(
         self, requests: Sequence[ApiRequest], token: str, quota_user: str | None
     ) -> Sequence[Reply | None]:
-        """Send requests as one; None stands for a request that has to be sent alone.
+        """Send requests as one; None stands for a request that must be sent alone.
 
-        What makes the batch fail for reasons of its own (a limit, an outage, the token) is the reply of each part. Any
-        other refusal says nothing about the parts: they are asked one by one.
+        If the batch itself fails (a limit, an outage, the token), its reply is the reply of each part. Any other
+        refusal says nothing about the parts: they are sent one by one.
         """
         content_type, body = batch.write(requests, f"batch{secrets.token_hex(16)}")
         outer = ApiRequest(Method.BATCH, "POST", batch.PATH, {"content-type": content_type}, body)

@@ -1,11 +1,11 @@
 """A person's consent: from the address to open in a browser to a refresh token.
 
-OAuth 2 for installed applications (https://developers.google.com/identity/protocols/oauth2/native-app): the answer
-comes to a loopback address, with the `state` that proves that it answers our question, and a code that is worth nothing
-without the verifier whose hash went out with the question (PKCE, RFC 7636). `access_type=offline` asks for a refresh
-token, and `prompt=consent` for one even where the account has consented before.
+OAuth 2 for installed applications (https://developers.google.com/identity/protocols/oauth2/native-app). Google
+redirects to a loopback address, with the `state` that proves that it answers our question, and with a code. The code is
+worth nothing without the verifier whose hash was sent with the question (PKCE, RFC 7636). `access_type=offline` asks
+for a refresh token, and `prompt=consent` for one even if the account has consented before.
 
-Synchronous: a person waits for it, and nothing else.
+The code is synchronous because a person waits for it, and nothing else runs meanwhile.
 """
 
 import base64
@@ -28,7 +28,7 @@ _TIMEOUT: Final = httpx.Timeout(10.0)
 
 @dataclass(frozen=True, slots=True)
 class ConsentClient:
-    """Who asks, and whom.
+    """Our OAuth client, and the addresses of Google's endpoints.
 
     Attributes:
         id: The OAuth client's id.
@@ -45,13 +45,13 @@ class ConsentClient:
 
 @dataclass(frozen=True, slots=True)
 class ConsentQuestion:
-    """What a person is asked, once.
+    """One question to a person: the address to open, and what proves the answer.
 
     Attributes:
         url: To be opened in a browser.
-        redirect_uri: Where the answer comes to.
+        redirect_uri: The loopback address to which Google sends the answer.
         state: Comes back with the answer.
-        verifier: Proves that whoever exchanges the code is who asked.
+        verifier: Proves that the program that exchanges the code is the one that asked.
     """
 
     url: str
@@ -62,14 +62,14 @@ class ConsentQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ConsentResult:
-    """What came of it."""
+    """The tokens that Google granted."""
 
     refresh_token: str = field(repr=False)
     access_token: str = field(repr=False)
 
 
 def ask(client: ConsentClient, redirect_uri: str) -> ConsentQuestion:
-    """Make a question."""
+    """Make the question: the address to open, with a new state and a new verifier."""
     verifier, state = secrets.token_urlsafe(64), secrets.token_urlsafe(32)
     digest = hashlib.sha256(verifier.encode()).digest()
     query = {
@@ -143,14 +143,14 @@ def _read(answer: httpx.Response) -> dict[str, object]:
 
 
 def denied(code: str) -> ReactorError:
-    """What it is to a person that the consent page refuses, by the code that it sends back."""
+    """The error for a person when the consent page refuses, by the code that it sends back."""
     if code == "access_denied":
         return PermanentError("Consent was denied on Google's page. Nothing was stored; run it again to ask again.")
     return _refused(code, refusal(code))
 
 
 def _refused(code: object, means: object) -> ReactorError:
-    """What a refusal is to a person; of the token endpoint's table where there is nothing better to say."""
+    """The error for a person when Google refuses; by default in the words of the token endpoint's table."""
     assert isinstance(means, Retry | Dead)  # noqa: S101  (for the type checker: it was no success)
     text = f"{means.text[:1].upper()}{means.text[1:]}."
     if code == "redirect_uri_mismatch":

@@ -38,7 +38,7 @@ _NUMBERS: Final = ("e", "p", "q")
 
 
 class StoredCredentialError(PermanentError):
-    """What was decrypted is neither a refresh token nor the key of a service account; somebody else wrote it."""
+    """The decrypted text is neither a refresh token nor the key of a service account; another program wrote it."""
 
 
 class NoClientError(ConfigurationError):
@@ -140,7 +140,7 @@ def _read(text: object) -> int:
 
 
 def account_of(secret: str, client: OAuthClient) -> Account:
-    """The account behind what was decrypted.
+    """Make the account from a decrypted text.
 
     Raises:
         StoredCredentialError: It is neither a refresh token nor a service account's key.

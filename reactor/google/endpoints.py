@@ -17,7 +17,7 @@ NO_CLIENT: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """Who we are to the token endpoint, and where it is.
+    """Our OAuth client, and the token endpoint's address.
 
     Attributes:
         id: The OAuth client's id, or NO_CLIENT.

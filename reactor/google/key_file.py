@@ -1,8 +1,8 @@
-"""A service account's key file, as Google's console makes it: read, checked, or called by the name of what it is.
+"""A service account's key file, as Google's console makes it: reads and checks it, or says what other file it is.
 
-Everything that could fail hours later is looked at here: the fields, that the key is an RSA key whose numbers belong
-together (`credentials.py` says why only here), and that the file is Google's. A file whose `token_uri` or
-`universe_domain` is another one was made for another cloud, or for us to sign something for a stranger.
+We check here everything that could fail hours later: the fields, that the key is an RSA key whose numbers belong
+together (`credentials.py` says why only here), and that the file is Google's. A file with another `token_uri` or
+`universe_domain` was made for another cloud, or to make us sign something for a stranger.
 """
 
 from typing import Any, Final

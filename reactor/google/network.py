@@ -1,9 +1,9 @@
 """How requests leave: through which proxy, and which certificates are trusted, as the environment says.
 
-The variables are read here and not by httpx, which takes neither a range nor an IPv6 address in brackets in `NO_PROXY`,
-and lets out whatever a wrong value brings about. They mean what they mean to curl: `https_proxy` before `HTTPS_PROXY`
-before `all_proxy`; in `NO_PROXY` a name is that host and those below it, `*` is every host, an address is itself, a
-range (`10.0.0.0/8`, `fd00::/8`) is what lies in it, each also with a port. Loopback is never asked of a proxy.
+We read the variables ourselves. httpx takes neither a range nor an IPv6 address in brackets in `NO_PROXY`, and a wrong
+value ends in any kind of error. The variables mean what they mean to curl: `https_proxy` before `HTTPS_PROXY` before
+`all_proxy`; in `NO_PROXY` a name is that host and those below it, `*` is every host, an address is itself, a range
+(`10.0.0.0/8`, `fd00::/8`) is what lies in it, each also with a port. Requests to loopback never use a proxy.
 
 `SSL_CERT_FILE` and `SSL_CERT_DIR` are OpenSSL's, `SSLKEYLOGFILE` is Python's.
 """
@@ -27,13 +27,15 @@ _A_PROXY = "it is http://host:port or https://host:port, with a user and a passw
 
 
 def network_problems(urls: Iterable[str], environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Say what is wrong with the variables by which requests leave, a sentence for each.
+    """List what is wrong with the variables that decide how requests leave, a sentence for each.
 
     Args:
         urls: Where requests go to.
         environment: The variables.
     """
-    hosts = [url for text in urls if (url := read_url(text)) is not None]  # others have a problem of their own
+    hosts = [
+        url for text in urls if (url := read_url(text)) is not None
+    ]  # a URL that cannot be read is reported elsewhere
     found = [*_tls_problems(environment)]
     proxied = [url for url in hosts if _variable(url.scheme, environment) and not is_loopback(url.host)]
     if proxied:
@@ -144,7 +146,7 @@ def read_url(text: str) -> httpx.URL | None:
 
 
 def proxy_for(url: httpx.URL, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The proxy for a URL; None where it is asked directly."""
+    """The proxy for a URL; None for a direct connection."""
     name = _variable(url.scheme, environment)
     if not name or is_loopback(url.host) or _is_excepted(url, environment):
         return None
@@ -176,7 +178,7 @@ def client_options(url: str) -> dict[str, Any]:
 
 
 def why(error: httpx.HTTPError) -> str:
-    """What went wrong with a request, in words; the library's text may hold the address."""
+    """The reason of a failed request, in our words, because the library's text may contain the address."""
     return next((words for kind, words in _WHY if isinstance(error, kind)), "the connection broke")
 
 

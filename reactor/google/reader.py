@@ -1,7 +1,7 @@
-"""Reads calendars, and nothing else: one question at a time, at a bounded rate, patient where Google asks for patience.
+"""Reads calendars and changes nothing: one request at a time, at a bounded rate, slower where Google asks for it.
 
-The rate is for the whole process, all accounts together: the reactor works with the same quotas, and goes first. Where
-Google says that it is too fast, the rate is halved for the rest of the run.
+The rate is for the whole process, all accounts together, because the reactor uses the same quotas and goes first. When
+Google says that we are too fast, the rate is halved for the rest of the run.
 """
 
 import random
@@ -16,7 +16,7 @@ from reactor.core.backoff import backoff, parse_retry_after
 from reactor.core.calendar.messages import ApiRequest, Method, NoResponse
 from reactor.drift import answers
 from reactor.drift.answers import DriftAnswer, ReadAnswer
-from reactor.drift.held import FIELDS, MARK
+from reactor.drift.calendar_event import FIELDS, MARK
 from reactor.errors import PermanentError, TransientError
 from reactor.google.client import AccessTokens
 from reactor.google.transport import Transport
@@ -27,17 +27,17 @@ TRIES: Final = 6
 LONGEST_PAUSE: Final = 120.0
 """Seconds; where Google asks for a pause of more than twice that, the reader gives up and says so."""
 SLOWEST: Final = 10.0
-"""Seconds between two questions, however often Google says that it is too fast."""
+"""Seconds between two requests, however often Google says that we are too fast."""
 
 
 class Pace:
-    """Lets one question pass at a time.
+    """Bounds the rate: lets one request pass at a time.
 
     Args:
-        rate: Questions a second.
+        rate: Requests a second.
 
     Attributes:
-        questions: How many have passed.
+        questions: How many requests have passed.
     """
 
     def __init__(self, rate: float) -> None:
@@ -46,14 +46,14 @@ class Pace:
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait for one's turn."""
+        """Wait until the next request may leave."""
         self.questions += 1
         at = max(self._next, trio.current_time())
         self._next = at + self._interval
         await trio.sleep_until(at)
 
     def too_fast(self) -> None:
-        """Halve the rate."""
+        """Halve the rate, down to one request in `SLOWEST` seconds."""
         self._interval = min(2 * self._interval, SLOWEST)
 
 
@@ -61,9 +61,9 @@ class Reader:
     """Reads the calendars of one account.
 
     Args:
-        transport: Carries questions.
-        tokens: The account's.
-        pace: Says when.
+        transport: Sends requests.
+        tokens: The account's access tokens.
+        pace: Bounds the rate.
         quota_user: To be sent as `quotaUser`, if anything.
     """
 

@@ -1,16 +1,16 @@
-"""Fetching an access token: google-auth in a worker thread, the wire on Trio.
+"""Fetches an access token: google-auth in a worker thread, the wire on Trio.
 
 google-auth is synchronous. Its `Credentials.refresh` builds the form, signs the assertion of a service account and
-keeps the tokens; all of that runs in a thread. The transport that it is given carries the request back to Trio, where
-one `httpx.AsyncClient` sends it, under the deadlines and the cancellation of the task that waits for the thread.
+keeps the tokens; all of that runs in a thread. We give it a transport that carries the request back to Trio. There one
+`httpx.AsyncClient` sends it, under the deadlines and the cancellation of the task that waits for the thread.
 
-google-auth sees nothing but answers that grant a token. All others are decided here (`core/calendar/token_answers.py`)
-and leave its code as our own exception, for three reasons: on 408, 5xx and some 400s it would sleep in the thread and
-try again on its own; its `RefreshError` contains the body of the answer, sometimes as one argument and sometimes as
-two; and an answer 200 without the expected fields ends there in whatever `TypeError` comes of it. A granting answer is
-handed on as what was read from it, so that `"refresh_token": null` cannot erase the refresh token.
+google-auth sees only responses that grant a token. All others are decided here (`core/calendar/token_answers.py`) and
+leave its code as our own exception, for three reasons. On 408, 5xx and some 400s it would sleep in the thread and try
+again on its own. Its `RefreshError` contains the body of the response, sometimes as one argument and sometimes as two.
+And a response 200 without the expected fields ends there in some `TypeError`. Of a granting response we hand on what we
+read from it, so that `"refresh_token": null` cannot erase the refresh token.
 
-Only `refresh` is called. `before_request` may ask other endpoints about regional restrictions, `google.auth.aio` and
+Only `refresh` is called. `before_request` may ask other endpoints about regional restrictions; `google.auth.aio` and
 `google.oauth2._credentials_async` need asyncio.
 """
 
@@ -41,8 +41,8 @@ from reactor.core.calendar.token_answers import (
     read_answer,
 )
 from reactor.core.outcome import Dead, Retry
-from reactor.google.body import with_body
 from reactor.google.endpoints import TOKEN_URI
+from reactor.google.wire import with_body
 
 SCOPES: Final = ("https://www.googleapis.com/auth/calendar.events",)
 """The smallest scope that may write events; a service account asks for it, a person's consent contains it."""

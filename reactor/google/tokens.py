@@ -1,30 +1,32 @@
-"""Access tokens: who needs a new one, who waits, who is told.
+"""Access tokens: when a new one is fetched, which callers wait, and what a failure means for each.
 
 `TokenSource.token` decides without awaiting anything, then at most waits for the *flight*: the one exchange of the
-source that is under way. That order is the whole argument for "one refresh for any number of callers": between looking
-and starting a flight no other task can run, so there is never a second one, however many callers report the same 401.
+source that is in progress. That order is the whole argument for "one refresh for any number of callers": between
+looking and starting a flight no other task can run, so there is never a second one, however many callers report the
+same 401.
 
 *Cancellation.* A flight belongs to the nursery that the sources were given, not to the caller who started it. A caller
-who is cancelled leaves; the flight lands for the others, and a refresh token that the answer brings is not lost with
-the caller. A flight that is itself cancelled (the nursery ends) still lands, as a failure, so nobody waits for ever.
+who is cancelled leaves; the flight lands for the others, and a refresh token that the response brings is not lost with
+the caller. A flight that is itself cancelled (the nursery ends) still lands, as a failure, so no caller waits for ever.
 
 *Rejected tokens.* A caller who got a 401 passes the token that was refused. If it is still the present one, it is
-replaced; if not, somebody was faster, and the caller gets the newer one. Late reports of an old token cost nothing.
+replaced; if not, another caller was faster, and this one gets the newer token. Late reports of an old token cost
+nothing.
 
 *Expiry.* A token is used until shortly before the end of its lifetime, counted on Trio's monotonic clock from the
-moment before the request. The clock on the wall plays no part: it may be wrong by an hour, or jump. From `EARLY`
-seconds before the end the next caller starts a flight and goes on with the present token; only who has none waits. An
-outage of the token endpoint that is shorter than that is not noticed by anybody.
+moment before the request. We do not use the wall clock: it may be wrong by an hour, or jump. From `EARLY` seconds
+before the end the next caller starts a flight and goes on with the present token; only a caller without a token waits.
+So a shorter outage of the token endpoint has no effect.
 
-*Failures are remembered*, for 1 s, 2 s, 4 s ... up to a minute or what Retry-After says: until then callers are refused
-without asking, or a hundred waiting items would become a hundred requests. A failure is told *as it is* once. All
-others who meet it get a `Retry` that counts nothing and asks to wait for what is left: one lost answer is one piece of
+*Failures are remembered*, for 1 s, 2 s, 4 s ... up to a minute or what Retry-After says. Until then callers are refused
+without a request, or a hundred waiting items would become a hundred requests. The first caller gets the failure *as it
+is*. All others get a `Retry` that counts nothing and waits for the rest of the time: one lost response is one piece of
 evidence for the breaker and one attempt of one item; one revoked consent dead-letters one item, while the rest of the
-workspace is held.
+workspace waits.
 
-*Rotated refresh tokens.* Google does not normally rotate them; where an answer brings a new one, the old may be dead
-that instant. It is used from then on, and handed to `store` until `store` returns, in order, whatever becomes of the
-callers and even if the source has been dropped from the cache meanwhile.
+*Rotated refresh tokens.* Google does not normally rotate them; where a response brings a new one, the old one may be
+dead from that instant. We use the new one from then on, and call `store` with it until `store` returns, in order, even
+if the callers are gone and the source has been dropped from the cache.
 """
 
 import random
@@ -46,7 +48,7 @@ from reactor.google.token_exchange import Account, TokenExchange
 EARLY: Final = 300.0
 """Seconds before its end at which a token is replaced; a quarter of its lifetime where that is less."""
 TOO_LATE: Final = 10.0
-"""Seconds before its end from which a token is not used, since requests take time; a tenth where that is less."""
+"""Seconds before its end from which a token is not used, because requests take time; a tenth where that is less."""
 LONGEST_MEMORY: Final = 60.0
 """Seconds; the longest that a failure is remembered, before jitter and Retry-After."""
 CAPACITY: Final = 4096
@@ -61,7 +63,7 @@ class TokenUnavailable(ReactorError):  # noqa: N818 - a state, named as one
     """There is no access token; every item of the lane has the same outcome.
 
     Attributes:
-        outcome: What that means for an item.
+        outcome: The outcome of each item.
     """
 
     def __init__(self, outcome: Retry | Dead) -> None:
@@ -74,7 +76,7 @@ class Rotated:
     """Google replaced a refresh token.
 
     Attributes:
-        workspace_id: Whose.
+        workspace_id: The workspace.
         used: The one that was replaced. Store the new one only where this one is still stored: a person may have
             connected again meanwhile, and that token must not be overwritten.
         new: The one to store.
@@ -90,16 +92,16 @@ Store = Callable[[Rotated], Awaitable[None]]
 
 
 class _Failure:
-    """A failure that is remembered, and told as it is only once."""
+    """A failure that is remembered, and returned as it is only once."""
 
     def __init__(self, outcome: Retry | Dead, until: float) -> None:
         self._outcome = outcome
-        self._told = False
+        self._returned = False
         self.until = until
 
-    def tell(self, now: float) -> TokenUnavailable:
-        first, self._told = not self._told, True
-        if first:
+    def error(self, now: float) -> TokenUnavailable:
+        if not self._returned:
+            self._returned = True
             return TokenUnavailable(self._outcome)
         scope = Scope.ALL if self._outcome.scope is Scope.ALL else Scope.LANE
         after = max(0.0, self.until - now)
@@ -108,7 +110,7 @@ class _Failure:
 
 
 class _Flight:
-    """One exchange under way."""
+    """One exchange in progress; callers wait until it has landed."""
 
     def __init__(self) -> None:
         self.landed = trio.Event()
@@ -119,11 +121,11 @@ class TokenSource:
     """The access token of one workspace.
 
     Args:
-        workspace_id: Whose.
-        account: Whom to ask for.
-        fetch: Asks; failures are values.
-        store: Where rotated refresh tokens go.
-        nursery: Where exchanges run; it outlives every caller.
+        workspace_id: The workspace.
+        account: The account to ask for.
+        fetch: Asks the token endpoint; returns failures as values.
+        store: Stores rotated refresh tokens.
+        nursery: Runs exchanges; it outlives every caller.
 
     Attributes:
         quota_user: To be sent as `quotaUser` with every request, None where there is no need. Without it all workspaces
@@ -183,7 +185,7 @@ class TokenSource:
         if isinstance(result, AccessToken):
             return result.access_token
         assert result is not None  # noqa: S101  # no flight takes off only while a failure is remembered
-        raise result.tell(trio.current_time())
+        raise result.error(trio.current_time())
 
     def _take_off(self, now: float) -> _Flight | None:
         """Start a flight, unless a failure is remembered."""
@@ -191,7 +193,7 @@ class TokenSource:
             return None
         flight = _Flight()
         self._nursery.start_soon(self._fly, flight)
-        self._flight = flight  # behind the start, which fails where the nursery has ended
+        self._flight = flight  # after `start_soon`, which raises if the nursery has ended
         return flight
 
     async def _fly(self, flight: _Flight) -> None:
@@ -205,7 +207,7 @@ class TokenSource:
             await self._keep(rotated)
 
     def _land(self, flight: _Flight, answer: Answer, started: float) -> Rotated | None:
-        """Take in the answer and wake who waits; return the refresh token to store."""
+        """Keep the answer and wake the callers that wait; return the refresh token to store."""
         self._flight = None
         rotated = None
         if isinstance(answer, AccessToken):
@@ -282,7 +284,7 @@ class TokenSources:
         before and after; each has its source, and the old one's turn to be dropped comes soon enough.
 
         Args:
-            workspace_id: Whose.
+            workspace_id: The workspace.
             version: Names the stored token: another text, another source. The encrypted token will do.
             account: Called when there is no source yet: decrypts the token. What it raises goes to the caller.
         """

@@ -1,13 +1,13 @@
-"""Requests onto the wire and answers off it: httpx on Trio, HTTP/1.1 with keep-alive.
+"""Sends requests and receives responses: httpx on Trio, HTTP/1.1 with keep-alive.
 
 One connection is one `httpx.AsyncHTTPTransport`, kept on a stack while it is idle. One client for everything is the
 obvious layout, and the slow one: its pool looks at all connections for every request, so that 100 requests in flight
-over 100 ms of latency came to 90 a second where a stack of single connections carries 800 (docs/google.md). The last
-one put back is the first one taken: what is in use stays warm, and what a peak left behind is closed after a while.
-Nobody waits for a connection: whoever calls bounds how many requests are in flight.
+over 100 ms of latency were 90 a second, where a stack of single connections carries 800 (docs/google.md). The last one
+put back is the first one taken: connections in use stay warm, and those that a peak left behind are closed after a
+while. No request waits for a connection: the caller bounds how many requests are in flight.
 
-The transport is used without httpx's client around it: nothing here wants cookies, redirects or a line in the log with
-every URL (a calendar's id is somebody's e-mail address).
+We use the transport without httpx's client around it, because we need no cookies, no redirects and no log line with
+every URL (a calendar's id is a person's e-mail address).
 """
 
 from collections.abc import AsyncIterable, AsyncIterator
@@ -21,10 +21,9 @@ import trio
 
 from reactor import __version__
 from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
-from reactor.google.body import with_body
 from reactor.google.endpoints import checked_url
 from reactor.google.network import client_options
-from reactor.google.wire import WholeTransport
+from reactor.google.wire import WholeTransport, with_body
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
@@ -36,10 +35,10 @@ class Timeouts:
     """How long each step of a request may take, in seconds.
 
     Attributes:
-        connect: To have a connection, TLS included.
-        write: To get rid of one piece of the request.
-        read: To get one piece of the answer.
-        whole: All of it: an answer may also come a byte at a time.
+        connect: To open a connection, TLS included.
+        write: To send one piece of the request.
+        read: To receive one piece of the response.
+        whole: All of it, because a response may come a byte at a time.
     """
 
     connect: float = 5.0
@@ -81,7 +80,7 @@ class Transport:
         self._idle: list[_Connection] = []
 
     async def send(self, request: ApiRequest, token: str) -> Reply:
-        """Send one request; whatever goes wrong on the way is a reply too."""
+        """Send one request; a failure of the network is a reply too."""
         await self._retire()
         connection = self._idle.pop() if self._idle else self._open()
         try:
@@ -113,8 +112,8 @@ class Transport:
             "accept-encoding": "identity",
             **request.headers,
         }
-        # The target goes out as it was written: to parse it into a URL again is a tenth of the CPU of a request. Not
-        # behind a proxy: httpcore gives its CONNECT the request's extensions, and it would ask for the target.
+        # We send the target as it was written, because to parse it into a URL again is a tenth of the CPU of a request.
+        # Not behind a proxy: httpcore gives its CONNECT the request's extensions, and it would ask for the target.
         url, extensions = self._root, dict[str, Any](timeout=self._timeout)
         target = self._path + request.target.encode("ascii")
         if self._proxy:
@@ -131,7 +130,7 @@ class Transport:
         return _Connection(WholeTransport(verify=self._tls, trust_env=False, limits=limits, proxy=self._proxy))
 
     async def _retire(self) -> None:
-        """Close what nobody has needed for a while; the oldest lie at the bottom."""
+        """Close connections that were idle for long; the oldest are at the bottom."""
         while self._idle and trio.current_time() - self._idle[0].idle_since > _IDLE:
             await self._idle.pop(0).transport.aclose()
 

@@ -1,10 +1,10 @@
-"""A credential is tried before it replaces one that works: at the token endpoint, then in the calendar that it is for.
+"""Tries a credential before it replaces one that works: at the token endpoint, then in its calendar.
 
-The token is fetched as the reactor fetches it (`token_exchange.py`), and what the answers mean is read from the same
-tables; only the sentences are for the person who waits. Nothing is written to the calendar.
+The token is fetched as the reactor fetches it (`token_exchange.py`), and the same tables say what the responses mean;
+only the sentences are for the person who waits. Nothing is written to the calendar.
 
-Google does not rotate refresh tokens. A server that does has used up the old one with the trial, so the new one is what
-has to be stored.
+Google does not rotate refresh tokens. A server that does has used up the old one with the trial, so the new one must be
+stored.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _WRITERS: Final = ("owner", "writer")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Who would write into which calendar.
+    """A credential to try: the account, and the calendar that it must be able to change.
 
     Attributes:
         who: The account, as a sentence begins with it.

@@ -10,12 +10,12 @@ from reactor.core.dispatch.lanes import Lanes
 from reactor.core.health import HealthFacts, readiness
 from reactor.core.stats import Calls, Stats
 from reactor.housekeeping import Housekeeping
-from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Reading
-from reactor.postgres.reports import Invariants
+from reactor.observability.metrics import CounterMetric, GaugeMetric, HistogramSample, Sample
+from reactor.postgres.claim import Invariants
 
 
-def of_the_loop(stats: Stats) -> Iterator[Reading]:
-    """Items and requests."""
+def loop_metrics(stats: Stats) -> Iterator[Sample]:
+    """Items, requests and transactions of the loop."""
     yield CounterMetric("items_claimed", "Items claimed.", stats.claimed)
     ends = "Items whose end was written, by operation and outcome."
     yield CounterMetric("items_processed", ends, stats.processed, ("operation", "outcome"))
@@ -46,16 +46,16 @@ def of_the_loop(stats: Stats) -> Iterator[Reading]:
     yield CounterMetric("sweeps", "Sweeps for items of workers that died.", stats.sweeps)
 
 
-def of_google(calls: Calls, refreshes: Counter[str]) -> Iterator[Reading]:
-    """What was asked and answered."""
+def google_metrics(calls: Calls, refreshes: Counter[str]) -> Iterator[Sample]:
+    """Calls of Google's API and of the token endpoint."""
     what = "Calls of Google's API; a batch is one, and so is each of its parts."
     yield CounterMetric("google_calls", what, calls.counts, ("method", "code"))
     yield HistogramSample("google_request_duration_seconds", "From departure to the whole answer.", calls.seconds)
     yield CounterMetric("token_refreshes", "Access tokens asked for, by result.", refreshes, ("outcome",))
 
 
-def of_the_lanes(lanes: Lanes, limit: int, now: float) -> Iterator[Reading]:
-    """What is under way, and what is held back."""
+def lane_metrics(lanes: Lanes, limit: int, now: float) -> Iterator[Sample]:
+    """Items and requests in flight, and workspaces that wait."""
     yield GaugeMetric("in_flight_items", "Items claimed and not settled.", lanes.in_flight_items)
     yield GaugeMetric("in_flight_limit_items", "Items that may be claimed and not settled.", lanes.in_flight_items_cap)
     yield GaugeMetric("in_flight_requests", "Requests to Google under way.", lanes.in_flight_requests)
@@ -82,8 +82,8 @@ def _label(state: Breaker) -> str:
     return state.name.lower()
 
 
-def of_the_process(facts: HealthFacts) -> Iterator[Reading]:
-    """Readiness and its parts."""
+def process_metrics(facts: HealthFacts) -> Iterator[Sample]:
+    """Readiness of this replica and its parts."""
     yield GaugeMetric("ready", "Whether this replica does its work.", readiness(facts).well)
     yield GaugeMetric("claiming", "Whether the session that claims items is up.", facts.claiming)
     yield GaugeMetric("listening", "Whether the session that listens for new items is up.", facts.listening)
@@ -91,8 +91,8 @@ def of_the_process(facts: HealthFacts) -> Iterator[Reading]:
     yield GaugeMetric("schema_current", "Whether the database has what this version needs.", facts.schema_current)
 
 
-def of_the_gate(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Reading]:
-    """What ends a sleep, and whether it can."""
+def gate_metrics(state: Gate, counts: Counter[str], sources: Counter[str], deaf: float) -> Iterator[Sample]:
+    """Wake-ups by source, and the time without a session that listens."""
     states = {each.name: int(each is state) for each in Gate}
     yield GaugeMetric("gate_state", "Where the gate is.", states, ("state",))
     yield CounterMetric("wakeups", "Looks after a sleep, by what ended it.", sources, ("source",))
@@ -101,8 +101,8 @@ def of_the_gate(state: Gate, counts: Counter[str], sources: Counter[str], deaf: 
     yield CounterMetric("deaf_seconds", "Seconds without a session that hears writers.", deaf)
 
 
-def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
-    """Facts of the database, the same from every replica."""
+def backlog_metrics(housekeeping: Housekeeping) -> Iterator[Sample]:
+    """Facts of the database; every replica reports the same."""
     yield GaugeMetric("outbox_oldest_due_seconds", "How long the oldest due item has waited.", housekeeping.oldest_due)
     yield GaugeMetric(
         "outbox_oldest_pending_seconds", "Age of the oldest item that waits.", housekeeping.oldest_pending
@@ -118,14 +118,14 @@ def of_the_backlog(housekeeping: Housekeeping) -> Iterator[Reading]:
     yield CounterMetric("items_deleted", "Settled items that were deleted for their age.", housekeeping.deleted)
 
 
-def of_the_locks(seen: Invariants, by_others: Mapping[str, float]) -> Iterator[Reading]:
-    """Whether locks and items agree, and who else holds locks of ours."""
-    held = seen.in_flight - seen.missing_locks + seen.stray_locks
-    locks = {"held": held, "stray": seen.stray_locks, "missing": seen.missing_locks}
+def lock_metrics(found: Invariants, by_others: Mapping[str, float]) -> Iterator[Sample]:
+    """Whether locks match the items in flight, and locks of ours that other sessions hold."""
+    held = found.in_flight - found.missing_locks + found.unexpected_locks
+    locks = {"held": held, "stray": found.unexpected_locks, "missing": found.missing_locks}
     yield GaugeMetric(
         "locks", "Rows under the lease: held, without an item in flight, missing for one.", locks, ("state",)
     )
     others = "Locks of ours that another session has held for a minute, by lock."
     yield GaugeMetric("locks_held_by_others", others, by_others, ("lock",))
-    yield GaugeMetric("outbox_orphaned_items", "PROCESSING rows whose session is gone.", seen.orphans)
-    yield GaugeMetric("outbox_doubled_sources", "Sources with two PROCESSING rows.", seen.doubled)
+    yield GaugeMetric("outbox_orphaned_items", "PROCESSING rows whose session is gone.", found.orphans)
+    yield GaugeMetric("outbox_doubled_sources", "Sources with two PROCESSING rows.", found.doubled)

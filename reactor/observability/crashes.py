@@ -1,7 +1,7 @@
-"""The end of an error that nobody expected: one line of the log, whichever command it was in, and exit code 1.
+"""Logs an unexpected error that ends the process: one line, whatever the command was, and exit code 1.
 
-The line comes in the form that LOG_FORMAT asks for, also where the error was quicker than the settings. Errors of
-threads, and those that Python can raise to nobody (in a destructor), are lines too; these do not end the process.
+The line has the form that LOG_FORMAT asks for, even if the error came before the settings were read. We also log errors
+of threads, and those that Python cannot raise (in a destructor); these do not end the process.
 """
 
 import os
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def watch() -> None:
-    """Have errors of threads, and those without a receiver, told in the log."""
+    """Log errors of threads, and errors that Python cannot raise."""
     threading.excepthook = _in_thread
     sys.unraisablehook = _unraisable
 
 
 def report(error: BaseException) -> None:
-    """Tell what ended the process."""
+    """Log the error that ended the process."""
     log = _log()
     log.error("crashed", exc_info=error)
 

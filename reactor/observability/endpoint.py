@@ -1,4 +1,4 @@
-"""What the health endpoint says: probes and metrics, out of what is known of the process. Nothing asks the database."""
+"""The pages of the health endpoint: probes and metrics, from the state in memory. No page asks the database."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 import trio
 
 import reactor
-from reactor.accounts import CredentialStore
 from reactor.core.dispatch.gate import GateState
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.health import HealthFacts, ProbeResult, liveness, readiness, startup
 from reactor.core.stats import Calls, Deafness, Stats
+from reactor.credentials import CredentialStore
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
 from reactor.observability import collectors
 from reactor.observability.lock_audit import LockAudit
 from reactor.observability.loop_lag import LoopLag
-from reactor.observability.metrics import CONTENT_TYPE, CounterMetric, GaugeMetric, Metrics, Reading
+from reactor.observability.metrics import CONTENT_TYPE, CounterMetric, GaugeMetric, Metrics, Sample
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import PageResponse, Pages
 from reactor.postgres.order import Order
@@ -26,29 +26,29 @@ from reactor.postgres.wakeups import Wakeups
 
 @dataclass(slots=True)
 class RuntimeState:
-    """What is known of the process; kept by whoever wires it.
+    """Everything that metrics and probes read; `reactor.service` fills it.
 
     Attributes:
-        stop: Set, it is about to stop.
-        facts: What probes judge.
-        stats: What the loop has done.
-        lanes: What is under way and held back.
-        housekeeping: Measures the backlog.
-        poll: Seconds between two looks at the outbox, where nothing is heard, at most.
-        concurrency: Requests to Google that may be under way.
-        calls: What Google was asked, and its answers.
-        wakeups: What the gate has done, by name.
-        sources: Who woke it.
-        deafness: For how long nobody has heard writers.
-        lag: How late tasks are woken.
-        locks: Whether locks and items agree, and who holds one for long.
-        watch: Keeps what the database refuses.
-        order: Watches the order of states.
-        sessions_lost: How often the claims session was lost.
-        listening: Who listens now.
-        accounts: The workspaces' accounts, once there are any.
-        exchange: Who fetches access tokens, likewise.
-        http_restarts: How often the health endpoint was started again.
+        stop: Set when the process is about to stop.
+        facts: The facts that probes judge.
+        stats: Counters of the loop.
+        lanes: Requests in flight and workspaces that wait.
+        housekeeping: The backlog, as last measured.
+        poll: Seconds; the longest time between two looks at the outbox without a notification.
+        concurrency: The most requests to Google in flight.
+        calls: Calls of Google's API and their results.
+        wakeups: Counts of what the gate did, by name.
+        sources: Counts of what ended a sleep, by source.
+        deafness: For how long no session has listened for writers.
+        lag: How late tasks of the event loop are woken.
+        locks: The last audit of locks.
+        watch: What the database refuses now.
+        order: The order of states, and how often it was mended.
+        sessions_lost: How often a claims session was lost.
+        listening: The wake-ups in use; None without a claims session.
+        credentials: The workspaces' credentials; None before the work begins.
+        exchange: The client of the token endpoint; None before the work begins.
+        http_restarts: Returns how often the health endpoint was restarted.
     """
 
     stop: trio.Event
@@ -68,78 +68,78 @@ class RuntimeState:
     order: Order = field(default_factory=Order)
     sessions_lost: int = 0
     listening: Wakeups | None = None
-    accounts: CredentialStore | None = None
+    credentials: CredentialStore | None = None
     exchange: TokenExchange | None = None
     http_restarts: Callable[[], int] = lambda: 0
 
     @property
     def gate(self) -> GateState:
-        """Where the gate is; deaf where there is none."""
+        """The state of the gate; `DEAF` without a claims session."""
         return self.listening.state if self.listening else GateState.DEAF
 
 
 class HealthEndpoint:
-    """Serves the health and metrics pages from what is known.
+    """Serves the health and metrics pages from `RuntimeState`.
 
     Args:
-        known: What is known.
+        state: What metrics and probes read.
     """
 
-    def __init__(self, known: RuntimeState) -> None:
-        self._known = known
-        self._metrics = Metrics(reactor.__version__, self._readings)
+    def __init__(self, state: RuntimeState) -> None:
+        self._state = state
+        self._metrics = Metrics(reactor.__version__, self._samples)
 
     @property
     def pages(self) -> Pages:
-        """By path."""
+        """The pages by path."""
         return {"/livez": self.livez, "/readyz": self.readyz, "/startupz": self.startupz, "/metrics": self.metrics}
 
     def livez(self) -> PageResponse:
-        """Whether every loop goes round."""
-        known = self._known
-        beats = {} if known.stop.is_set() else {**known.facts.beats, **known.stats.beats}
-        return _page(liveness(beats, trio.current_time(), rest=1.5 * known.poll))
+        """Return 200 while every loop makes progress."""
+        state = self._state
+        beats = {} if state.stop.is_set() else {**state.facts.beats, **state.stats.beats}
+        return _page(liveness(beats, trio.current_time(), rest=1.5 * state.poll))
 
     def readyz(self) -> PageResponse:
-        """Whether it does its work."""
+        """Return 200 while the replica does its work."""
         return _page(readiness(self._facts()))
 
     def startupz(self) -> PageResponse:
-        """Whether it was ever ready."""
+        """Return 200 once the replica has been ready."""
         return _page(startup(self._facts()))
 
     def metrics(self) -> PageResponse:
-        """Everything that is measured."""
+        """Return all metrics in the text form."""
         return PageResponse(200, self._metrics.text(), CONTENT_TYPE)
 
     def _facts(self) -> HealthFacts:
-        """What is known now: some of it is a question, and is asked with each page."""
-        known = self._known
+        """The facts of this moment; some are computed for each page."""
+        state = self._state
         return replace(
-            known.facts,
-            draining=known.stop.is_set(),
-            listening=known.gate is not GateState.DEAF,
-            refusals=known.watch.refusals.problems(trio.current_time()),
+            state.facts,
+            draining=state.stop.is_set(),
+            listening=state.gate is not GateState.DEAF,
+            refusals=state.watch.refusals.problems(trio.current_time()),
         )
 
-    def _readings(self) -> Iterator[Reading]:
-        known, now = self._known, trio.current_time()
-        yield from collectors.of_the_loop(known.stats)
-        yield from collectors.of_google(known.calls, known.exchange.outcomes if known.exchange else Counter())
-        yield from collectors.of_the_lanes(known.lanes, known.concurrency, now)
-        yield from collectors.of_the_process(self._facts())
-        yield from collectors.of_the_gate(known.gate, known.wakeups, known.sources, known.deafness.seconds(now))
-        yield from collectors.of_the_backlog(known.housekeeping)
-        yield from collectors.of_the_locks(known.locks.seen, known.locks.held)
+    def _samples(self) -> Iterator[Sample]:
+        state, now = self._state, trio.current_time()
+        yield from collectors.loop_metrics(state.stats)
+        yield from collectors.google_metrics(state.calls, state.exchange.outcomes if state.exchange else Counter())
+        yield from collectors.lane_metrics(state.lanes, state.concurrency, now)
+        yield from collectors.process_metrics(self._facts())
+        yield from collectors.gate_metrics(state.gate, state.wakeups, state.sources, state.deafness.seconds(now))
+        yield from collectors.backlog_metrics(state.housekeeping)
+        yield from collectors.lock_metrics(state.locks.last, state.locks.held_by_others)
         refusing = "Seconds for which the database has refused a kind of work; 0 where it does not."
-        yield GaugeMetric("database_refusing_seconds", refusing, known.watch.refusals.seconds(now), ("work",))
-        undecipherable = known.accounts.undecipherable if known.accounts else 0
+        yield GaugeMetric("database_refusing_seconds", refusing, state.watch.refusals.seconds(now), ("work",))
+        undecipherable = state.credentials.undecipherable if state.credentials else 0
         yield CounterMetric("tokens_undecipherable", "Times that a stored token was not decrypted.", undecipherable)
         mended = "Times that the order of states was behind, and was moved ahead, by how that was found."
-        yield CounterMetric("order_mended", mended, known.order.mended, ("cause",))
-        yield CounterMetric("sessions_lost", "Times that the claims session was lost.", known.sessions_lost)
-        yield CounterMetric("http_restarts", "Times that the health endpoint was started again.", known.http_restarts())
-        yield GaugeMetric("loop_lag_seconds", "How late a task was woken; the worst of a minute.", known.lag.worst)
+        yield CounterMetric("order_mended", mended, state.order.mended, ("cause",))
+        yield CounterMetric("sessions_lost", "Times that the claims session was lost.", state.sessions_lost)
+        yield CounterMetric("http_restarts", "Times that the health endpoint was started again.", state.http_restarts())
+        yield GaugeMetric("loop_lag_seconds", "How late a task was woken; the worst of a minute.", state.lag.worst)
 
 
 def _page(verdict: ProbeResult) -> PageResponse:

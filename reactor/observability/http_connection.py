@@ -1,19 +1,19 @@
 """One connection to the health endpoint: hypercorn's HTTP/1.1 protocol between a stream and the application.
 
-Why not hypercorn's server. `hypercorn.trio.serve` runs all connections in one nursery, so an error that it does not
-expect in one of them ends all of them, and the server: a websocket upgrade with one trailing byte does it, and so does
+Why not hypercorn's server: `hypercorn.trio.serve` runs all connections in one nursery, so an error that it does not
+expect in one of them ends all of them, and the server. A websocket upgrade with one trailing byte does it, and so does
 what a port scanner sends (hypercorn issues 203 and 225, open with 0.18). It accepts upgrades to websockets and HTTP/2
 on every clear port, and no setting turns them off. Its `send` is shielded and has no deadline, so a client that does
-not read holds up the end of the process. The protocol below it, h11 on one side and ASGI on the other, has none of
-these: it is used as it is, and what is around it is here.
+not read delays the end of the process. The protocol below it, h11 on one side and ASGI on the other, has none of these
+faults: we use it as it is, and write what is around it here.
 
 - *A request to upgrade is answered as if it did not ask* (RFC 9110, 7.8: a server may ignore it). So there are no
   websockets and there is no HTTP/2, and of hypercorn only HTTP/1.1 meets what a stranger sends.
 - *One deadline.* A connection has `PATIENCE` for each request, counted from its begin or from the end of the request
-  before: for a head that comes slowly, for a client that does not read, for whatever else might stand still. Nothing
-  here is shielded, so the deadline holds.
-- *The last answer arrives.* Closing a socket with unread data resets the connection, and the answer may be lost with
-  it. So the end is announced, and what still comes is read and dropped for a moment.
+  before. It bounds a head that comes slowly, a client that does not read, and everything else that might stand still.
+  Nothing here is shielded, so the deadline holds.
+- *The last response arrives.* Closing a socket with unread data resets the connection, and the response may be lost
+  with it. So we announce the end, and for a moment read and drop what still comes.
 
 The names that are imported from hypercorn are not documented: `pyproject.toml` holds hypercorn to its minor version.
 """
@@ -62,13 +62,15 @@ class HttpConnection:
         return self._scope.deadline
 
     async def run(self) -> None:
-        """Serve until either side has enough. What hypercorn does not expect comes out, in exception groups."""
+        """Serve until either side ends the connection. Raises errors that hypercorn does not expect, in groups."""
         self._wait()
         with self._scope:
             try:
                 await self._serve()
             except* h11.LocalProtocolError:
-                if not self._scope.cancel_called:  # cancelled in the middle of an answer, hypercorn begins another
+                if (
+                    not self._scope.cancel_called
+                ):  # when cancelled in the middle of a response, hypercorn begins another
                     raise
         if self._is_over:
             self._scope = trio.move_on_after(_LINGER)
@@ -82,7 +84,7 @@ class HttpConnection:
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
 
     def cut(self) -> None:
-        """End it at once."""
+        """Close the connection at once, without the rest of the response."""
         self._scope.cancel()
 
     async def _serve(self) -> None:
@@ -91,7 +93,7 @@ class HttpConnection:
             protocol = _Http1(app, config, context, tasks, ConnectionState({}), False, None, None, self._send)
             while data := await self._receive():
                 await protocol.handle(RawData(data))
-            await protocol.handle(RawData(b""))  # it may still wait for the answer to what it has asked
+            await protocol.handle(RawData(b""))  # the client may still wait for the response to its last request
 
     async def _receive(self) -> bytes:
         try:
@@ -127,7 +129,7 @@ class _Http1(H11Protocol):
     """hypercorn's protocol without its ways into others."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Stay with HTTP/1.1; hypercorn goes over to HTTP/2 here."""
+        """Stay with HTTP/1.1; hypercorn would change to HTTP/2 here."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         headers = [(name, value) for name, value in request.headers if name != b"upgrade"]

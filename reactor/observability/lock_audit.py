@@ -1,8 +1,8 @@
-"""Looks at locks now and then: whether item locks and items in hand agree, and who holds a lock of ours for long.
+"""Audits locks once a minute: whether locks match the items in flight, and which other sessions hold a lock of ours.
 
-The former must; what does not belongs in a log at once. An item without its lock may be sent by somebody else too, and
-a lock without an item keeps its row from everybody. The latter is said by name: nobody finds a forgotten `psql` by
-looking at what does not happen.
+The first must always be true, so an error is logged at once if it is not. An item without its lock may be sent by
+another worker too, and a lock without an item keeps all workers from its row. For the second we log the session that
+holds the lock, because a forgotten `psql` is hard to find by what does not happen.
 """
 
 import random
@@ -12,11 +12,11 @@ import trio
 
 from reactor.core.holders import Holders, Lock
 from reactor.errors import TransientError
+from reactor.postgres.claim import Invariants
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import Invariants
 
 INTERVAL = 60.0  # seconds; it reads all locks of the server, which costs a millisecond or so
 
@@ -27,20 +27,20 @@ class LockAudit:
     """Checks once a minute that the session's locks match its items in flight, and who else holds a lock of ours.
 
     Attributes:
-        seen: What it saw last.
-        held: How many of our locks other sessions had held for long, by lock, when it looked last.
+        last: The result of the last check.
+        held_by_others: How many of our locks other sessions had held for long at the last check, by lock.
     """
 
     def __init__(self) -> None:
-        self.seen = Invariants(0, 0, 0, 0, 0)
-        self.held = dict.fromkeys(map(str, Lock), 0)
+        self.last = Invariants(0, 0, 0, 0, 0)
+        self.held_by_others = dict.fromkeys(map(str, Lock), 0)
         self._holders = Holders()
 
     async def run(self, outbox: Outbox, pool: Pool) -> None:
-        """Look for ever; what the database refuses is asked again the next time.
+        """Check once a minute, for ever; if the database refuses a check, the next one asks again.
 
         Args:
-            outbox: Of the claims session.
+            outbox: The outbox of the claims session.
             pool: Connections to the database.
 
         Raises:
@@ -49,25 +49,27 @@ class LockAudit:
         while True:
             await trio.sleep(INTERVAL * random.uniform(0.75, 1.25))
             try:
-                await self.look(outbox)
-                await self.look_around(pool)
+                await self.check(outbox)
+                await self.check_holders(pool)
             except SessionLostError:
                 raise
             except TransientError:
                 continue
 
-    async def look(self, outbox: Outbox) -> None:
-        """Look once.
+    async def check(self, outbox: Outbox) -> None:
+        """Check once that the session's locks match its items in flight.
 
         Raises:
             TransientError: The database refused.
             SessionLostError: The session is gone.
         """
-        self.seen = seen = await outbox.invariants()
-        if seen.stray_locks or seen.missing_locks or seen.doubled:
-            log.error("locks_disagree", stray=seen.stray_locks, missing=seen.missing_locks, doubled=seen.doubled)
+        self.last = found = await outbox.invariants()
+        if found.unexpected_locks or found.missing_locks or found.doubled:
+            log.error(
+                "locks_disagree", stray=found.unexpected_locks, missing=found.missing_locks, doubled=found.doubled
+            )
         refused = await outbox.refused()
-        self.held[Lock.ITEM] = len(refused)
+        self.held_by_others[Lock.ITEM] = len(refused)
         for item in refused:
             log.warning(
                 "item_locked_by_another",
@@ -77,15 +79,15 @@ class LockAudit:
                 application=item.application,
             )
 
-    async def look_around(self, pool: Pool) -> None:
-        """Look once who holds the locks that are everybody's.
+    async def check_holders(self, pool: Pool) -> None:
+        """Check once which sessions hold the locks that all replicas share.
 
         Raises:
             TransientError: The database refused, or is away.
         """
         held = self._holders.look(await pool.run(holders), trio.current_time())
         for lock in (Lock.CLAIM, Lock.GATE):
-            self.held[lock] = sum(holder.lock is lock for holder, _ in held)
+            self.held_by_others[lock] = sum(holder.lock is lock for holder, _ in held)
         for holder, seconds in held:
             log.warning(
                 "lock_held_for_long",

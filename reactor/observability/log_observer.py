@@ -1,4 +1,4 @@
-"""What happens to items, as lines of the log.
+"""Logs what happens to items and workspaces.
 
 A dead letter is a warning, because a person may have to do something. Retries are logged at info because they need no
 action. Completed items are logged at debug; metrics count them.
@@ -13,19 +13,22 @@ from reactor.core.calendar.messages import Method
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.item import Item, Settlement
 from reactor.loop import Observer
+from reactor.postgres.brakes import Pulled
+from reactor.postgres.claim import SetAside
+from reactor.postgres.order import Mended
 
 log = structlog.get_logger(__name__)
 
 
 class LogObserver(Observer):
-    """Writes a line of the log for each thing that happens."""
+    """Logs each event in one line."""
 
     def requested(self, method: Method, code: str, seconds: float) -> None:
-        """A request was answered, or was not."""
+        """Log a request to Google and its status code."""
         log.debug("google_answered", method=method.value, code=code, seconds=round(seconds, 4))
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
-        """What becomes of an item was written, or was not."""
+        """Log the outcome of an item, or that it was not written because the claim was lost."""
         item = settlement.item
         if not written:
             log.warning("claim_lost", **_about(item))
@@ -36,7 +39,7 @@ class LogObserver(Observer):
             case "COMPLETED" if settlement.binding is not None and settlement.last_error is not None:
                 log.warning("event_left_behind", **_about(item), problem=settlement.last_error)
             case "COMPLETED" | "PENDING" if not log.is_enabled_for(logging.DEBUG):
-                pass  # thousands a second, and a line that is not wanted costs as much as one that is
+                pass  # thousands a second; to build a line and drop it costs as much as to write it
             case "DEAD_LETTER":
                 log.warning("dead_letter", **_about(item), code=settlement.failure_code, problem=settlement.last_error)
             case "FAILED":
@@ -57,7 +60,7 @@ class LogObserver(Observer):
                 )
 
     def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
-        """A breaker changed; a probe that met the same outage again is no news."""
+        """Log that a breaker changed; at debug where a probe found that the outage goes on."""
         whose = {"scope": "process"} if workspace_id is None else {"scope": "lane", "workspace_id": str(workspace_id)}
         if after is BreakerState.CLOSED:
             log.info("breaker_closed", **whose)
@@ -67,12 +70,40 @@ class LogObserver(Observer):
             log.debug("breaker_probe_failed", **whose)
 
     def everybody_held(self, problem: str) -> None:
-        """Google refuses the deployment, so somebody has to do something; told with each try, once a minute."""
+        """Log that Google refuses the whole deployment, so an operator must act; once a minute."""
         log.warning("everybody_held", problem=problem)
 
     def crashed(self, error: Exception) -> None:
-        """A request, the handling of an item, or an observer met what it did not expect."""
+        """Log an unexpected error of a request, of the handling of an item, or of an observer."""
         log.error("exchange_crashed", exc_info=error)
+
+
+def log_brake_pulled(pulled: Pulled) -> None:
+    """Log that the brake stopped a workspace, and the command that releases it."""
+    log.error(
+        "brake_pulled",
+        workspace_id=str(pulled.workspace_id),
+        cause=pulled.cause,
+        deletes=pulled.deletes,
+        events=pulled.events,
+        release=f"python -m reactor brake release --workspace {pulled.workspace_id}",
+    )
+
+
+def log_item_set_aside(item: SetAside) -> None:
+    """Log that the database refuses to change an item, and for which constraint."""
+    log.warning(
+        "item_set_aside",
+        item_id=str(item.id),
+        workspace_id=str(item.workspace_id),
+        sqlstate=item.sqlstate,
+        constraint=item.constraint,
+    )
+
+
+def log_order_mended(mended: Mended) -> None:
+    """Log that the database was behind what was sent before and was moved ahead; no action is needed."""
+    log.warning("order_mended", cause=mended.cause, low=mended.low, high=mended.high)
 
 
 def _about(item: Item) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Logs: one line per event on standard error, for a person or for a machine.
 
-Events have a name and values, never sentences with values inside. Libraries' records come out in the same form, from
-warnings upwards: httpx writes a line with every URL at a lower level, and the id of a calendar is somebody's address.
-Of an error a line holds the type and the traceback, and nothing that may be a secret or an event's text
-(`reactor.observability.tracebacks`); it stays one line.
+Events have a name and values, never sentences with values inside. Libraries' records have the same form, from warnings
+upwards: httpx logs every URL at a lower level, and a calendar's id is a person's address. Of an error a line holds the
+type and the traceback, and nothing that may be a secret or an event's text (`reactor.observability.tracebacks`); it
+stays one line.
 """
 
 import logging

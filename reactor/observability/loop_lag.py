@@ -1,4 +1,4 @@
-"""How long a task that is due waits for its turn: what blocks the loop, or too little CPU, shows here first."""
+"""Measures how late the event loop wakes a task: a blocking call or too little CPU shows here first."""
 
 from collections import deque
 
@@ -9,18 +9,18 @@ KEPT = 60  # measurements: a scrape comes once or twice a minute
 
 
 class LoopLag:
-    """Sleeps, and looks how late it is woken."""
+    """Sleeps for a second again and again, and notes how late it is woken."""
 
     def __init__(self) -> None:
         self._late: deque[float] = deque(maxlen=KEPT)
 
     @property
     def worst(self) -> float:
-        """The most seconds of the last minute."""
+        """The largest delay of the last minute, in seconds."""
         return max(self._late, default=0.0)
 
     async def run(self) -> None:
-        """Measure for ever."""
+        """Measure once a second, for ever."""
         while True:
             due = trio.current_time() + EVERY
             await trio.sleep_until(due)

@@ -1,4 +1,4 @@
-"""Metrics, in the text form that everybody scrapes.
+"""Metrics, in Prometheus's text form.
 
 Nothing is counted here: the loop and the others keep plain numbers, and a scrape reads them. Labels come from closed
 sets (a status, a failure code, one of our fixed phrases), never from data: no id, no calendar, no workspace. Depth and
@@ -50,52 +50,52 @@ class HistogramSample:
     value: Histogram
 
 
-Reading = CounterMetric | HistogramSample
+Sample = CounterMetric | HistogramSample
 
 
 class Metrics(Collector):
-    """What is read at a scrape.
+    """Builds the page of metrics from what is read at each scrape.
 
     Args:
         version: This program's version.
         read: Called at each scrape.
     """
 
-    def __init__(self, version: str, read: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(self, version: str, read: Callable[[], Iterable[Sample]]) -> None:
         self._version = version
         self._read = read
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def text(self) -> str:
-        """Everything, as text."""
+        """Return all metrics in the text form."""
         return generate_latest(self._registry).decode()
 
     def collect(self) -> Iterator[Metric]:
-        """Read."""
+        """Read the numbers; called by the registry at each scrape."""
         build = GaugeMetricFamily("reactor_build_info", "The program that answers.", labels=["version"])
         build.add_metric([self._version], 1)
         yield build
         yield from map(_family, self._read())
 
 
-def _family(reading: Reading) -> Metric:
-    name = f"reactor_{reading.name}"
-    if isinstance(reading, HistogramSample):
-        return _histogram(name, reading)
-    kind = GaugeMetricFamily if isinstance(reading, GaugeMetric) else CounterMetricFamily
-    if not isinstance(reading.value, Mapping):
-        return kind(name, reading.help, value=reading.value)
-    family = kind(name, reading.help, labels=reading.labels)
-    for key, value in sorted(reading.value.items()):
+def _family(sample: Sample) -> Metric:
+    name = f"reactor_{sample.name}"
+    if isinstance(sample, HistogramSample):
+        return _histogram(name, sample)
+    kind = GaugeMetricFamily if isinstance(sample, GaugeMetric) else CounterMetricFamily
+    if not isinstance(sample.value, Mapping):
+        return kind(name, sample.help, value=sample.value)
+    family = kind(name, sample.help, labels=sample.labels)
+    for key, value in sorted(sample.value.items()):
         family.add_metric([key] if isinstance(key, str) else key, value)
     return family
 
 
-def _histogram(name: str, reading: HistogramSample) -> Metric:
-    histogram = reading.value
+def _histogram(name: str, sample: HistogramSample) -> Metric:
+    histogram = sample.value
     buckets, below = [], 0
     for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
         below += count
         buckets.append((bound, float(below)))
-    return HistogramMetricFamily(name, reading.help, buckets=buckets, sum_value=histogram.total)
+    return HistogramMetricFamily(name, sample.help, buckets=buckets, sum_value=histogram.total)

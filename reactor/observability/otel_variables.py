@@ -1,6 +1,6 @@
-"""OpenTelemetry's variables: what is wrong with them, before its own code reads them.
+"""Checks OpenTelemetry's variables before its own code reads them.
 
-Apart from `reactor.observability.tracing`, because the settings are read by commands that make no spans.
+This is apart from `reactor.observability.tracing` because commands that make no spans also read the settings.
 """
 
 import os

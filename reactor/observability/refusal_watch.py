@@ -1,4 +1,4 @@
-"""Tells what the database refuses: in the log, and in the name of the claims session, which `status` reads."""
+"""Reports what the database refuses: in the log, and in the name of the claims session, which `status` reads."""
 
 from collections.abc import Awaitable, Callable
 
@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 class RefusalWatch(Observer):
-    """Keeps what is refused, and tells it.
+    """Keeps what the database refuses, and reports it.
 
     Attributes:
-        refusals: What is refused.
+        refusals: The kinds of work that the database refuses now.
     """
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ class RefusalWatch(Observer):
         self._stirred = trio.Event()
 
     def refused(self, kind: RefusedWork, sqlstate: str) -> None:
-        """The database refused work of a kind."""
+        """Note that the database refused work of a kind; log it the first time."""
         if self.refusals.refused(kind, sqlstate, trio.current_time()):
             log.warning("database_refuses", work=kind.value, sqlstate=sqlstate, problem=advice(sqlstate))
         self._stirred.set()
 
     def accepted(self, kind: RefusedWork) -> None:
-        """Work of a kind was done, or none is left."""
+        """Note that work of a kind was done, or that none is left; log that the refusal is over."""
         over = self.refusals.accepted(kind)
         if over is not None:
             seconds = round(trio.current_time() - over.since, 1)

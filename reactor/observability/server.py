@@ -1,12 +1,12 @@
 """The health endpoint: a small ASGI application, and its server.
 
-Every connection is served by itself (`reactor.observability.http_connection`): whatever a client sends, does not read,
-or leaves half done costs its own connection and nothing else. Connections are bounded. Where one more comes, the one
-goes that is closest to its deadline, so that clients that only sit there cannot keep a probe out.
+Each connection is served by itself (`reactor.observability.http_connection`), so a client that sends nonsense, does not
+read or stops half-way costs its own connection and nothing else. The number of connections is bounded. When one more
+comes, we close the one that is closest to its deadline, so that idle clients cannot keep a probe out.
 
-The listening sockets are ours, and served by duplicates: should accepting itself meet an error that nobody expected, it
-is begun again, while connections wait in the sockets' queue and none is refused. A port that is taken is found out
-once, at the start, where it is an error.
+We own the listening sockets and serve duplicates of them. If accepting itself fails with an unexpected error, we start
+it again; meanwhile connections wait in the sockets' queue and none is refused. A port that is taken is an error at the
+start.
 """
 
 import logging
@@ -25,8 +25,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 
 from reactor.errors import ConfigurationError
-from reactor.lifecycle import cancelled_by, kept
 from reactor.observability.http_connection import HttpConnection
+from reactor.process.concurrency import cancelled_by, keep_running
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +37,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 LARGEST_ANSWER = 64 * 1024  # bytes
 MOST = 100
-"""Connections at once. Each has up to 16 kB of a head and an answer in hand."""
-_GRACE = 3.0  # seconds for a request under way when the server is told to stop
+"""Connections at once. Each holds up to 16 kB of a head, and a response."""
+_GRACE = 3.0  # seconds for a request in progress when the server stops
 _LONGEST_HEAD = 16 * 1024  # bytes; a probe's is 200
 
 
@@ -62,7 +62,7 @@ Pages = Mapping[str, Callable[[], PageResponse]]
 
 
 def application(pages: Pages) -> Application:
-    """Make the ASGI application that serves some pages to GET and HEAD and nothing else to anybody."""
+    """Make the ASGI application that serves some pages to GET and HEAD, and refuses everything else."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         del receive
@@ -105,7 +105,7 @@ class Server:
         app: The ASGI application.
 
     Attributes:
-        restarts: How often accepting connections was begun again after an error that nobody expected.
+        restarts: How often accepting connections was restarted after an unexpected error.
         failures: How many connections ended in such an error.
         connections: Those that are open.
     """
@@ -125,13 +125,13 @@ class Server:
         *,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until told to stop.
+        """Serve until `stop` is set.
 
         Args:
             host: The address to listen on; None for all, of both families.
             port: The port, 0 for any free one.
-            stop: Ends it, after the requests that are under way.
-            task_status: Told the base URL, without a slash at its end, once connections are accepted.
+            stop: Ends the server, after the requests in progress.
+            task_status: Started with the base URL, without a slash at its end, once connections are accepted.
 
         Raises:
             ConfigurationError: The address cannot be listened on.
@@ -162,7 +162,7 @@ class Server:
                 await trio.serve_listeners(serve, list(map(_again, listeners)), handler_nursery=connections)
 
             async with cancelled_by(stop):
-                await kept("health", accept, failed=self._restarted)
+                await keep_running("health", accept, failed=self._restarted)
             await context.terminated.set()
             for connection in self.connections:
                 connection.finish(_GRACE)
@@ -171,7 +171,7 @@ class Server:
         self.restarts += 1
 
     async def _connection(self, context: WorkerContext, stream: trio.SocketStream) -> None:
-        """Serve a connection; nothing comes out of it."""
+        """Serve a connection; errors are logged and not raised."""
         if len(self.connections) >= MOST:
             oldest = min(self.connections, key=lambda each: each.deadline)
             self.connections.remove(oldest)
@@ -205,5 +205,5 @@ def _config() -> Config:
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
     config.h11_max_incomplete_size = _LONGEST_HEAD
-    config.max_app_queue_size = math.inf  # type: ignore[assignment]  # pages do not read a body, and nobody waits for it
+    config.max_app_queue_size = math.inf  # type: ignore[assignment]    # pages read no body, so no queue can fill up
     return config

@@ -1,10 +1,10 @@
-"""What the log tells of an error: its type and where it was raised, never what it says.
+"""Describes an error for the log: its type and where it was raised, never its message.
 
-The message of a foreign error may repeat what was worked on: the text of an event, an address, a piece of a token
-(`KeyError: 'ada@example.com'`, a driver's "DETAIL: Key (title)=…"). Nobody can know for every library, so messages are
-left out, and so are local variables, lines of code and notes. What is safe says more than a type alone and stays: the
-sentences of our own errors, which hold nothing of the kind (`reactor.errors`), an operating system's error by its name,
-a database's by its SQLSTATE. With file, line and function that is what a fault is found by.
+The message of a foreign error may repeat the data: the text of an event, an address, a piece of a token (`KeyError:
+'ada@example.com'`, a driver's "DETAIL: Key (title)=…"). We cannot know it for every library, so we leave out messages,
+and also local variables, lines of code and notes. What is safe stays, because it says more than a type alone: the
+sentences of our own errors, which never contain data (`reactor.errors`), an operating system's error by its name, a
+database's by its SQLSTATE. With file, line and function that is enough to find a fault.
 """
 
 import errno
@@ -15,7 +15,7 @@ from types import TracebackType
 
 from reactor.errors import ReactorError
 
-_OUTERMOST, _INNERMOST = 10, 30  # frames that are told of a recursion without end
+_OUTERMOST, _INNERMOST = 10, 30  # frames that are shown of an endless recursion
 _DEEPEST = 10  # errors behind errors
 _WIDEST = 10  # errors of a group
 _PACKAGE = __file__.rpartition("reactor")[0]
@@ -27,18 +27,18 @@ def described(error: BaseException) -> str:
     return "\n".join(_lines(error, set()))
 
 
-def _lines(error: BaseException, told: set[int]) -> Iterator[str]:
-    told.add(id(error))
+def _lines(error: BaseException, shown: set[int]) -> Iterator[str]:
+    shown.add(id(error))
     behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if behind is not None and id(behind) not in told and len(told) <= _DEEPEST:
-        yield from _lines(behind, told)
+    if behind is not None and id(behind) not in shown and len(shown) <= _DEEPEST:
+        yield from _lines(behind, shown)
         yield "which led to"
     yield "Traceback (most recent call last):"
     yield from _frames(error.__traceback__)
     yield f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.") + _saying(error)
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions[:_WIDEST]:
-            yield from ("  " + line for line in _lines(each, set(told)))
+            yield from ("  " + line for line in _lines(each, set(shown)))
         if (more := len(error.exceptions) - _WIDEST) > 0:
             yield f"  and {more} more"
 

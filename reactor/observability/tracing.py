@@ -1,11 +1,11 @@
-"""Spans, for who wants them: one for each item from claim to settled, one for each request to Google.
+"""OpenTelemetry spans: one for each item from claim to settled, one for each request to Google.
 
 Off unless `OTEL_EXPORTER_OTLP_ENDPOINT` (or the one for traces) is set; only then is OpenTelemetry imported, and only
-here. A writer that puts a W3C `traceparent` into a payload finds the item's span in its own trace; a value that is none
-is ignored. A request that carries several items hangs under the first one's span, with links to the others'.
+here. A writer that puts a W3C `traceparent` into a payload finds the item's span in its own trace; an invalid value is
+ignored. A request that carries several items hangs under the first one's span, with links to the others'.
 
 No attribute holds anything from a payload. A span is handed to the SDK's own thread through a bounded queue, so Trio's
-loop never waits for a collector, and one that is away costs spans and nothing else.
+loop never waits for a collector. If the collector is away, spans are lost and nothing else.
 """
 
 import json
@@ -40,7 +40,7 @@ _others: ContextVar[tuple[Any, ...]] = ContextVar("others", default=())  # spans
 
 
 def traces(environment: Mapping[str, str] = os.environ) -> "OpenTelemetry | None":
-    """What makes spans, if the environment names a collector.
+    """Return what makes spans, if the environment names a collector.
 
     Raises:
         ConfigurationError: It does, and OpenTelemetry is not installed.
@@ -54,7 +54,7 @@ def traces(environment: Mapping[str, str] = os.environ) -> "OpenTelemetry | None
         raise ConfigurationError(
             f"{named} is set, and OpenTelemetry is not installed: unset it, or install calendar-sync-reactor[otel]."
         ) from error
-    except Exception as error:  # whatever a variable brings about that is not looked at here
+    except Exception as error:  # any effect of a variable that we do not check
         given = ", ".join(sorted(name for name in environment if name.startswith("OTEL_")))
         raise ConfigurationError(f"OpenTelemetry cannot work with one of {given}: unset them one by one.") from error
 
@@ -102,11 +102,11 @@ class OpenTelemetry(Observer):
             yield
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
-        """A request is about to leave, with these items; each was claimed so many seconds ago."""
+        """Begin the items' spans; a request with them is about to leave, each claimed so many seconds ago."""
         return self._current(items)
 
     def requested(self, method: Method, code: str, seconds: float) -> None:
-        """A request was answered, or was not."""
+        """Add the span of a request that has ended."""
         now = time.time_ns()
         span = self._tracer.start_span(
             f"google {method.value}",
@@ -118,7 +118,7 @@ class OpenTelemetry(Observer):
         span.end(now)
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
-        """What becomes of an item was written, or was not."""
+        """End the span of an item, with its outcome or with `LOST`."""
         item, now = settlement.item, time.time_ns()
         span = self._open.pop((item.id, item.claim_no), None) or self._begin(item, now - round(seconds * 1e9))
         span.set_attribute("reactor.status", settlement.status if written else "LOST")
@@ -129,7 +129,7 @@ class OpenTelemetry(Observer):
         span.end(now)
 
     def abandoned(self) -> None:
-        """The claims session is over: how the items that are left of it end is not told."""
+        """Drop the spans that are open: the claims session is over, and we do not learn how its items end."""
         while self._open:
             _, span = self._open.popitem()
             span.set_attribute("reactor.status", "LOST")
@@ -140,7 +140,7 @@ class OpenTelemetry(Observer):
         with trio.move_on_after(LAST_SPANS) as scope:
             try:
                 await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
-            except Exception as error:  # whatever an exporter may raise
+            except Exception as error:  # an exporter may raise anything
                 log.warning("spans_not_exported", exc_info=error)
         if scope.cancelled_caught:
             log.warning("spans_not_exported")

@@ -24,7 +24,7 @@ Connection = psycopg.Connection[Row] | psycopg.Connection[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A workspace was stopped: so many events were to go, out of so many."""
+    """A workspace that the brake has just stopped, with how many events would have been deleted, of how many."""
 
     workspace_id: UUID
     cause: str
@@ -37,12 +37,12 @@ class Stopped:
     """A workspace that is stopped.
 
     Attributes:
-        workspace_id: Which.
+        workspace_id: The workspace.
         cause: BURST or REBUILD.
         rebuild_id: The rebuild.
-        deletes: How many events were to go when it was stopped.
-        events: Out of how many.
-        since: Since when; text where it is no time that Python can hold.
+        deletes: How many events would have been deleted when it was stopped.
+        events: How many events it had.
+        since: When it was stopped; text where Python cannot hold the time.
         waiting: How many items wait now, `CAP` + 1 at most.
     """
 
@@ -57,11 +57,11 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class CancelCount:
-    """What counting came to.
+    """The result of counting cancels.
 
     Attributes:
         stopped: The workspaces of which nothing may be sent.
-        pulled: Those of them that were stopped by this.
+        pulled: Those of them that this count stopped.
     """
 
     stopped: frozenset[UUID]
@@ -69,11 +69,11 @@ class CancelCount:
 
 
 class Brakes:
-    """The brake on bursts of cancels, for whoever claims.
+    """The brake on bursts of cancels; the outbox asks it with every claim.
 
     Args:
         limit: What may be deleted without a question.
-        on_pull: Told of each workspace that is stopped here.
+        on_pull: Called with each workspace that is stopped here.
 
     Attributes:
         stopped: The workspaces that were stopped at the last claim.
@@ -85,7 +85,7 @@ class Brakes:
         self._on_pull = on_pull
 
     def suspects(self, items: Iterable[Item]) -> Counter[UUID]:
-        """The workspaces whose cancels are to be counted, and how many were claimed of each."""
+        """The workspaces whose cancels must be counted, with how many were claimed of each."""
         return Counter() if self._limit.is_off else deletes(items)
 
     async def count(self, connection: TrioConnection, suspects: Counter[UUID]) -> CancelCount:
@@ -113,7 +113,7 @@ class Brakes:
         return CancelCount(frozenset(stopped), pulled)
 
     def take_in(self, counted: CancelCount) -> None:
-        """Remember what was stopped, and tell."""
+        """Remember which workspaces are stopped, and report those that were stopped now."""
         self.stopped |= counted.stopped
         for each in counted.pulled:
             self._on_pull(each)
@@ -127,5 +127,5 @@ def stopped(connection: Connection, workspace_id: UUID | None = None) -> list[St
 
 
 def release(connection: Connection, workspace_id: UUID) -> bool:
-    """Let pass what waits in a stopped workspace; say whether it was stopped."""
+    """Release a stopped workspace, with everything that waits in it; return whether it was stopped."""
     return bool(connection.execute(SQL["release"], {"workspace": workspace_id}).fetchall())

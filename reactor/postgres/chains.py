@@ -1,7 +1,7 @@
 """Reads all that is known of one source's event (`core/explain/chain.py`), and finds the source that a person names.
 
-Nothing is written and no row is locked. What the application's view takes is the application's affair, so it is given a
-few seconds, and where it fails the rest is told without it.
+Nothing is written and no row is locked. We cannot know how long the application's view takes, so it gets a few seconds;
+if it fails, the rest is reported without it.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from reactor.core.explain.chain import (
 )
 from reactor.core.holders import Lock
 from reactor.core.item import SourceState
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.lock_holders import holders
 from reactor.postgres.statements import statements
 
@@ -42,14 +42,14 @@ IN_HAND = 10_000
 DEAD = 10_000
 """Dead letters, and waiting rows, that are looked through."""
 STATES = 20
-"""States of one source that are told, of each kind."""
+"""States of one source that are reported, of each kind."""
 CLAIMS = "calendar-sync-reactor claims"
 """The name of the session that makes a replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainReading:
-    """What was read.
+    """What was read of a source.
 
     Attributes:
         chain: What decides.
@@ -64,42 +64,42 @@ class ChainReading:
     synced_at: Any = None
 
 
-def read(desk: AdminSession, workspace: UUID, source: str, item: UUID | None = None) -> ChainReading:
+def read(admin: AdminSession, workspace: UUID, source: str, item: UUID | None = None) -> ChainReading:
     """Read a source's chain.
 
     Args:
-        desk: The session.
+        admin: The session.
         workspace: The source's workspace.
         source: Its name.
         item: The row that was asked for: it is found also where rows of its source cannot be.
     """
-    desk.rows(SQL["by_index"])
+    admin.rows(SQL["by_index"])
     about = {"workspace": workspace, "source": source, "item": item, "rows": STATES, "recent": RECENT, "dead": DEAD}
-    place, known = desk.one(SQL["workspace"], **about), desk.one(SQL["memory"], **about)
-    rows = _rows(desk, SQL["open_of_source"], about)
-    wanted, event = _wanted(desk, workspace, source)
-    ahead = desk.one(SQL["ahead"], workspace=workspace, item=rows[0].id, dead=DEAD) if rows else {}
+    place, known = admin.one(SQL["workspace"], **about), admin.one(SQL["memory"], **about)
+    rows = _rows(admin, SQL["open_of_source"], about)
+    wanted, event = _wanted(admin, workspace, source)
+    ahead = admin.one(SQL["ahead"], workspace=workspace, item=rows[0].id, dead=DEAD) if rows else {}
     chain = Chain(
         workspace_id=workspace,
         source=source,
         wanted=wanted,
         connection=ConnectionRow(place["is_valid"], place["calendar"]) if place["is_connected"] else None,
         stop=BrakeStop(place["deletes"], place["events"]) if place["is_stopped"] else None,
-        rebuild=next(iter(_rows(desk, SQL["open_rebuild"], about)), None),
+        rebuild=next(iter(_rows(admin, SQL["open_rebuild"], about)), None),
         rows=rows,
         ahead=ahead.get("ahead", 0),
         met=tuple(ahead.get("met") or ()),
-        dead_letters=_rows(desk, SQL["dead_of_source"], about),
-        finished=_rows(desk, SQL["finished_of_source"], about | {"settled_at": known["updated_at"]}),
+        dead_letters=_rows(admin, SQL["dead_of_source"], about),
+        finished=_rows(admin, SQL["finished_of_source"], about | {"settled_at": known["updated_at"]}),
         memory=_memory(known),
         binding=_binding(known),
-        replicas=_replicas(desk),
+        replicas=_replicas(admin),
     )
     return ChainReading(chain, event, known["updated_at"], known["last_synced_at"])
 
 
-def _rows(desk: AdminSession, statement: LiteralString, about: dict[str, Any]) -> tuple[OutboxRow, ...]:
-    return tuple(_row(found) for found in desk.rows(statement + " " + SQL["rows"], **about))
+def _rows(admin: AdminSession, statement: LiteralString, about: dict[str, Any]) -> tuple[OutboxRow, ...]:
+    return tuple(_row(found) for found in admin.rows(statement + " " + SQL["rows"], **about))
 
 
 def _row(found: dict[str, Any]) -> OutboxRow:
@@ -130,10 +130,10 @@ def _binding(found: dict[str, Any]) -> EventRef | None:
     return EventRef(calendar, event) if event and calendar else None
 
 
-def _replicas(desk: AdminSession) -> Replicas:
-    sessions = desk.rows(STATUS["replicas"], cap=IN_HAND)
+def _replicas(admin: AdminSession) -> Replicas:
+    sessions = admin.rows(STATUS["replicas"], cap=IN_HAND)
     refused = (code for each in sessions for code in (each["refused"] or "").split())
-    blockers = [each for each in holders(desk.connection) if each.lock is Lock.CLAIM and each.stands_out]
+    blockers = [each for each in holders(admin.connection) if each.lock is Lock.CLAIM and each.stands_out]
     return Replicas(
         count=sum(each["application"] == CLAIMS for each in sessions),
         sqlstate=next(refused, None),
@@ -141,10 +141,10 @@ def _replicas(desk: AdminSession) -> Replicas:
     )
 
 
-def _wanted(desk: AdminSession, workspace: UUID, source: str) -> tuple[ViewState, dict[str, Any] | None]:
+def _wanted(admin: AdminSession, workspace: UUID, source: str) -> tuple[ViewState, dict[str, Any] | None]:
     """What the application's view says of a source, and the event as it is there."""
     source_type, _, source_id = source.partition(":")
-    found, problem = view_rows(desk, source_id, source_type, workspace)
+    found, problem = view_rows(admin, source_id, source_type, workspace)
     if problem:
         return ViewState(problem=problem), None
     if not found:
@@ -155,43 +155,43 @@ def _wanted(desk: AdminSession, workspace: UUID, source: str) -> tuple[ViewState
 
 
 def view_rows(
-    desk: AdminSession, source_id: str, source_type: str | None, workspace: UUID | None
+    admin: AdminSession, source_id: str, source_type: str | None, workspace: UUID | None
 ) -> tuple[list[dict[str, Any]], str]:
-    """What the application's view has of a source; or why that is not known."""
-    kind, problem = _view(desk)
+    """What the application's view has of a source, or the reason why we cannot read it."""
+    kind, problem = _view(admin)
     if problem:
         return [], problem
     if kind == "function" and workspace is None:
         return [], "calendar_source_events is a function, which is asked for one workspace: give --workspace"
     statement = "function_of_text"
     if kind == "view":
-        column = desk.row(SQL["source_id_type"])
+        column = admin.row(SQL["source_id_type"])
         statement = "view_of_uuid" if column and column["type"] == "uuid" and is_uuid(source_id) else "view_of_text"
-    return _ask_view(desk, SQL[statement], id=source_id, type=source_type or None, workspace=workspace, matches=STATES)
+    return _ask_view(admin, SQL[statement], id=source_id, type=source_type or None, workspace=workspace, matches=STATES)
 
 
 def titles_in_view(
-    desk: AdminSession, title: str, workspace: UUID | None, matches: int
+    admin: AdminSession, title: str, workspace: UUID | None, matches: int
 ) -> tuple[list[dict[str, Any]], str]:
-    """What the application's view has with these words in its title; or why that is not known."""
-    kind, problem = _view(desk)
+    """What the application's view has with these words in its title, or the reason why we cannot read it."""
+    kind, problem = _view(admin)
     if problem or kind == "function":
         return [], problem or "calendar_source_events is a function, which cannot be searched"
-    return _ask_view(desk, SQL["view_of_title"], title=title, workspace=workspace, matches=matches)
+    return _ask_view(admin, SQL["view_of_title"], title=title, workspace=workspace, matches=matches)
 
 
-def _view(desk: AdminSession) -> tuple[str, str]:
-    """Which of a view and a function there is; or why neither can be read."""
-    found = desk.one(REBUILDS["source"])
+def _view(admin: AdminSession) -> tuple[str, str]:
+    """Whether the application has a view or a function, or the reason why neither can be read."""
+    found = admin.one(REBUILDS["source"])
     if found["kind"] == "memory":
         return "", "there is no view calendar_source_events"
     return found["kind"], "" if found["is_readable"] else "calendar_source_events may not be read by this role"
 
 
-def _ask_view(desk: AdminSession, statement: LiteralString, **params: Any) -> tuple[list[dict[str, Any]], str]:
+def _ask_view(admin: AdminSession, statement: LiteralString, **params: Any) -> tuple[list[dict[str, Any]], str]:
     try:
-        with _hurry(desk):
-            return desk.rows(statement, **params), ""
+        with _hurry(admin):
+            return admin.rows(statement, **params), ""
     except psycopg.errors.QueryCanceled:
         return [], f"calendar_source_events took longer than {VIEW_SECONDS:g} s"
     except psycopg.OperationalError:
@@ -201,9 +201,9 @@ def _ask_view(desk: AdminSession, statement: LiteralString, **params: Any) -> tu
 
 
 @contextmanager
-def _hurry(desk: AdminSession) -> Iterator[None]:
-    with desk.connection.transaction(force_rollback=True):
-        desk.rows(SQL["hurry"], milliseconds=f"{VIEW_SECONDS * 1000:.0f}")
+def _hurry(admin: AdminSession) -> Iterator[None]:
+    with admin.connection.transaction(force_rollback=True):
+        admin.rows(SQL["hurry"], milliseconds=f"{VIEW_SECONDS * 1000:.0f}")
         yield
 
 

@@ -13,7 +13,7 @@ _LOCKS = (Lock.CLAIM, Lock.GATE)  # by the second number of their keys
 
 
 def holders(connection: psycopg.Connection[Any]) -> list[Holder]:
-    """Return every session that holds one of them now.
+    """Return every session that holds the claim's or the gate's lock now.
 
     Raises:
         psycopg.Error: The server refused.

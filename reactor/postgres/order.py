@@ -1,11 +1,11 @@
-"""The order of states, watched by one process: that the sequence never falls behind what was given out.
+"""The order of states, watched by one process: the sequence must never fall behind the places that were given out.
 
-db/migrations/0026_order.sql argues the order and how it is mended. What a claim meets is mended by the claim itself.
-Here is what takes more than one look: a service that begins looks whether anything is ahead of the sequence, and a
-sequence that stands lower than this process has ever seen it (a failover that lost commits, TRUNCATE ... RESTART
-IDENTITY, a restored backup under the same address) is moved ahead before it gives out a place twice.
+db/migrations/0026_order.sql argues the order and how it is mended. The claim itself mends what it meets. This module
+does what takes more than one look. A service that begins checks whether any place is ahead of the sequence. A sequence
+that is lower than this process has ever seen it (a failover that lost commits, TRUNCATE ... RESTART IDENTITY, a
+restored backup under the same address) is moved ahead before it gives out a place twice.
 
-Each mending is told once, by whichever replica comes first: the database remembers which were.
+Each mending is logged once, by one replica: the database remembers which were logged.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ _SQL = statements("outbox")
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """The sequence was moved ahead.
+    """The sequence was behind, and was moved ahead.
 
     Attributes:
         cause: START, CLAIM, SEQUENCE or GOOGLE: how it was found out.
@@ -38,10 +38,10 @@ class Order:
     """What one process knows of the order, over all of its sessions.
 
     Args:
-        on_mended: Told of each mending that no log tells of yet.
+        on_mended: Called with each mending that no replica has logged yet.
 
     Attributes:
-        mended: How many this process has told, by cause.
+        mended: How many mendings this process has reported, by cause.
     """
 
     def __init__(self, on_mended: Callable[[Mended], object] = lambda _: None) -> None:
@@ -51,24 +51,24 @@ class Order:
         self._is_behind = False
 
     def is_right(self, last: int, *, untold: bool) -> bool:
-        """Take note of the last place that was given out; say whether nothing is to be mended or told.
+        """Note the last place that was given out; return whether nothing must be mended or reported.
 
         Args:
             last: The place.
-            untold: Whether there is a mending that no log tells of.
+            untold: Whether there is a mending that was not logged yet.
         """
         self._is_behind = last < self._furthest
         self._furthest = max(last, self._furthest)
         return not (self._is_behind or untold)
 
     async def put_right(self, connection: TrioConnection) -> None:
-        """Look whether anything is ahead of the sequence, mend that, and tell what was mended.
+        """Check whether any place is ahead of the sequence, mend that, and report what was mended.
 
         Raises:
             psycopg.Error: The server refused.
         """
         await mend(connection, "SEQUENCE" if self._is_behind else "START", self._furthest)
-        cursor = await connection.execute(_SQL["tell"], {})
+        cursor = await connection.execute(_SQL["take_unlogged_mendings"], {})
         for row in await cursor.fetchall():
             mended = Mended(*row)
             self.mended[mended.cause] += 1
@@ -76,7 +76,7 @@ class Order:
 
 
 async def mend(connection: TrioConnection, cause: str, met: int) -> bool:
-    """Move the sequence ahead if anything is ahead of it; say whether it was.
+    """Move the sequence ahead if any place is ahead of it; return whether one was.
 
     Args:
         connection: Where to.

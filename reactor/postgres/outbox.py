@@ -1,32 +1,32 @@
-"""The outbox: items are claimed here, settled, given back, and taken over from workers that died.
+"""The outbox: claims items, settles them, releases them, and takes over those of workers that died.
 
-An instance belongs to one session, the *claims session*, which holds the *lease* under which its items are claimed:
-one advisory lock (db/migrations/0023_lease.sql). When the session is lost so is the lease, and with it this object: the
-next session gets a new one. A second session may do the writing, so that a settle and a claim need not wait for each
-other.
+An instance belongs to one session, the *claims session*, which holds the *lease* under which its items are claimed: one
+advisory lock (db/migrations/0023_lease.sql). When the session is lost, the lease is lost too, and this object with it:
+the next session gets a new one. A second session may do the writing, so that a settle and a claim need not wait for
+each other.
 
 **A claim** is one call of a function (db/migrations/0029_claim_next.sql; 0021_claim.sql argues its races,
-0025_claim_items.sql what one row may not do to others, 0026_order.sql what gives the order). One claimer at a time in a
-database: a peer that is claiming makes this one `BUSY`, to be tried again in a few milliseconds. A call of `claim` may
-take several passes; only if none found anything, and the ring of workspaces was read meanwhile and gone through, is the
-answer `NOTHING`. The gate's promise that no writer has to notify rests on that. (Where there is much that cannot be
-had, it is also `NOTHING` after half a second, and so much later it is looked for again.)
+0025_claim_items.sql how one row cannot harm others, 0026_order.sql what gives the order). One replica claims at a time
+in a database: while a peer is claiming, the result is `BUSY`, to be tried again in a few milliseconds. A call of
+`claim` may take several passes. The result is `NOTHING` only if none of them found anything, and the ring of workspaces
+was read meanwhile and gone through. The gate's promise that no writer has to notify rests on that. (Where many items
+are locked by other sessions, it is also `NOTHING` after half a second, and half a second later we look again.)
 
-Where the server refuses a pass for the sake of data, the workspaces are looked at one by one, and in the one that is
-refused again the items; the row that is refused alone is set aside. What cannot be pinned on a row bars its workspace
-for a while, first a second, at most a minute, and the others go on.
+If the server refuses a pass because of data, we look at the workspaces one by one, and in the one that is refused again
+at the items; the row that is refused alone is set aside. If no single row is the cause, the workspace is barred for a
+while, first a second, at most a minute, and the others go on.
 
-**A settle** is one transaction for all that is ready. It may be written by another session than the one with the
-lease because the fence is not the lock: every takeover (a sweep, an older worker's claim) clears `lease_no`, and a
-settle that comes after it finds no row. See `reactor.postgres.settling`.
+**A settle** is one transaction for all that is ready. It may be written by another session than the one with the lease
+because the fence is not the lock: every takeover (a sweep, an older worker's claim) clears `lease_no`, and a settle
+that comes after it finds no row. See `reactor.postgres.settling`.
 
-**A sweep** finds the orphans, PROCESSING rows whose lease no session holds. Where the server refuses, it is divided
-until the row that is to blame stands alone, and that is set aside.
+**A sweep** finds the orphans, PROCESSING rows whose lease no session holds. If the server refuses it, it is divided
+until the row that is the cause stands alone, and that is set aside.
 
-Memory. Payloads of items in flight are bounded together, a claim brings no more than what is left.
+**Memory.** The payloads of all items in flight are bounded together; a claim brings no more than what is left.
 
-Every call is shielded from cancellation: an interrupted statement costs the session and its lease. The session's
-time-out bounds it. When the server refuses a statement, `RefusedError` comes out, and nothing has changed.
+Every call is shielded from cancellation, because an interrupted statement costs the session and its lease; the
+session's time-out bounds it. When the server refuses a statement, `RefusedError` is raised, and nothing has changed.
 """
 
 import math
@@ -46,12 +46,11 @@ from reactor.core.trials import FREE_LOSSES, TrialDecision, Trials
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres import sweeping
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claiming import Pass, claim, claim_apart
+from reactor.postgres.claim import ClaimResult, Invariants, Pass, Refused, SetAside, SweepResult, claim, claim_apart
 from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.connection.errors import as_ours, may_be_divided
 from reactor.postgres.connection.session import Session, SessionLostError
 from reactor.postgres.order import Order
-from reactor.postgres.reports import ClaimResult, Invariants, Refused, SetAside, SweepResult
 from reactor.postgres.ring import Ring
 from reactor.postgres.settling import by_workspace, is_bound, settle, transactions
 from reactor.postgres.shares import with_census
@@ -64,22 +63,22 @@ _GATE = statements("gate")
 
 _KEYS = 512  # sources looked at by key in one pass, 16 microseconds each
 _BRAKE = Limit()
-REFUSED_FOR = 60.0  # seconds until a lock that somebody else holds is worth a word
-BYTES_IN_HAND = 32 * 1024 * 1024
+REFUSED_FOR = 60.0  # seconds after which we report a lock that another session holds
+BYTES_IN_FLIGHT = 32 * 1024 * 1024
 """Bytes of payloads in flight at most: an eighth of what k8s/base gives a pod. 3,000 items of 2 kB are 6 MB."""
 BYTES_PER_CLAIM = 8 * 1024 * 1024
 BLOCKED_FOR = 1.0
-"""Seconds until a workspace's bindings are tried again that wait for a lock which only shows when it is met."""
+"""Seconds until we try a workspace's bindings again that wait for a lock which shows only when they are written."""
 BLOCKED_TRIALS = 5
-"""Workspaces that are found still blocked in one settle; more wait for the next one."""
+"""Workspaces that one settle may find still blocked; more wait for the next settle."""
 IN_VAIN = 0.5
-"""Seconds for which a claim looks at what it cannot have (item locks of others), and after which it looks again."""
+"""Seconds for which a claim looks at items that others have locked, and after which it looks again."""
 BARRED_AT_MOST = 60.0
-"""Seconds for which a workspace is left out at most because the server refuses to look at it."""
+"""Seconds; the longest time for which a workspace is left out because the server refuses to look at it."""
 
 
 class Outbox:
-    """The outbox, by way of one session.
+    """The outbox, through one session.
 
     Args:
         session: The claims session.
@@ -87,10 +86,10 @@ class Outbox:
         max_attempts: Most attempts for any item, whatever its row says.
         batch: Items of a workspace that travel together; a claim takes so many from one that has them.
         brake: How much of a workspace may be deleted at once (`reactor.core.brake`).
-        on_pull: Told of each workspace that is stopped here.
-        on_aside: Told of each item that is set aside here.
+        on_pull: Called with each workspace that is stopped here.
+        on_aside: Called with each item that is set aside here.
         order: What the process knows of the order of states.
-        counted: Told of each count of the replicas (`reactor.postgres.shares`), which comes with every sweep.
+        counted: Called with each count of the replicas (`reactor.postgres.shares`), which comes with every sweep.
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
@@ -98,7 +97,7 @@ class Outbox:
             stays where other replicas find it.
     """
 
-    def __init__(  # noqa: PLR0913 - what outlives a session, and who is told
+    def __init__(  # noqa: PLR0913 - what outlives a session, and callbacks
         self,
         session: Session,
         writing: Session | None = None,
@@ -126,7 +125,7 @@ class Outbox:
         self._bytes = 0
         self._cut = False
         self._trials = Trials()
-        self._unwritten: set[UUID] = set()  # ends that wait for a lock
+        self._unwritten: set[UUID] = set()  # items whose outcome waits for a lock
         self._refused: dict[UUID, float] = {}
         self._blocked: dict[UUID, float] = {}
         self._barred: dict[UUID, _Bar] = {}  # by workspace
@@ -150,7 +149,7 @@ class Outbox:
             SessionLostError: The session is gone.
         """
         ring, began = self._ring, trio.current_time()
-        self._cut = self._bytes >= BYTES_IN_HAND
+        self._cut = self._bytes >= BYTES_IN_FLIGHT
         suspects = self._suspects(began, excluded)
         excluded = frozenset(excluded) | self._barred.keys()
         barred = excluded | self._brakes.stopped
@@ -172,9 +171,9 @@ class Outbox:
             stopped = self._brakes.stopped
             barred = excluded | stopped
             refresh = not read and ring.is_stale(began)
-            window = [] if refresh else ring.window(slots, barred)
+            window = [] if refresh else ring.next_workspaces(slots, barred)
             if not window and read:
-                turn = self._turn(barred)  # it may just have been found out that nothing but a suspect is left
+                turn = self._turn(barred)  # we may just have found that only a suspect is left
                 if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
                     return claimed
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
@@ -183,7 +182,9 @@ class Outbox:
                 return ClaimResult(look=Look(LookResult.BUSY))
             read = read or not window
             superseded = found.report["superseded"]
-            if found.items or superseded or stopped - self._brakes.stopped:  # released: it was not looked at
+            if (
+                found.items or superseded or stopped - self._brakes.stopped
+            ):  # a workspace that the brake has released was not looked at yet
                 look = Look(LookResult.WORK, left_behind=ring.has_due(barred))
                 return await self._braked(found.items, look, superseded)
             if trio.current_time() - began > IN_VAIN:
@@ -205,24 +206,24 @@ class Outbox:
         return await self._braked(found.items, Look(LookResult.FULL, left_behind=True), found.report["superseded"])
 
     def _due_in(self, barred: Collection[UUID]) -> float:
-        """Seconds until there may be something to claim without anybody's call."""
+        """Seconds until there may be something to claim without a notification."""
         now = trio.current_time()
         opening = (max(0.0, until - now) for _, until, _ in self._barred.values())
         return min(self._ring.due_in(barred, now), *opening, float("inf"))
 
     def _suspects(self, now: float, excluded: Collection[UUID]) -> list[UUID]:
-        """The workspaces that were barred for long enough; each is tried by itself, as it may cost the others time."""
+        """The workspaces that were barred for long enough; each is tried alone, because it may cost the others time."""
         over = [(until, w) for w, (_, until, _) in self._barred.items() if until <= now and w not in excluded]
         return [workspace for _, workspace in sorted(over)]
 
     def _bar(self, workspace: UUID, trial: int = 1) -> None:
-        """Leave a workspace out for a while, and then try so many items of it."""
+        """Leave a workspace out for a while; after that, `trial` of its items are tried."""
         refusals = self._barred[workspace].refusals + 1 if workspace in self._barred else 1
         until = trio.current_time() + backoff(refusals, random=0, cap=BARRED_AT_MOST)
         self._barred[workspace] = _Bar(refusals, until, trial)
 
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> ClaimResult:
-        """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
+        """Separate the items that the brake stops; if the database cannot count, those that it would have to count."""
         suspects = self._brakes.suspects(items)
         if not suspects:
             return ClaimResult(items, look, superseded)
@@ -233,7 +234,9 @@ class Outbox:
             raise
         except TransientError:
             for workspace in suspects:
-                self._bar(workspace, trial=_KEYS)  # the brake counts what comes together
+                self._bar(
+                    workspace, trial=_KEYS
+                )  # try many at once, because the brake counts cancels that come together
         else:
             self._brakes.take_in(counted)
             barred = counted.stopped
@@ -243,7 +246,7 @@ class Outbox:
 
     @property
     def _is_busy(self) -> bool:
-        """Whether anything is in flight that may still end this worker: what waits to be written does not."""
+        """Whether an item is in flight that may still end this worker; one that only waits to be written does not."""
         return self._in_flight.keys() > self._unwritten
 
     def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:
@@ -251,7 +254,7 @@ class Outbox:
         return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
 
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False) -> Pass:
-        """Look at some workspaces; at the first of a ring read anew where none are named."""
+        """Look at some workspaces; without any, read the ring anew and look at its first."""
         began = trio.current_time()
         if self._lease is None:
             await self._begin()
@@ -268,9 +271,9 @@ class Outbox:
         return found
 
     async def _begin(self) -> None:
-        """Take a lease, and look whether the order is one that claims can rely on."""
+        """Take a lease, and check that claims can rely on the order."""
         await self._put_right()
-        while self._lease is None:  # a number whose lock somebody else has is passed by
+        while self._lease is None:  # we skip a number whose lock another session has
             if rows := await self._run(_rows, "lease", {}):
                 [[self._lease]] = rows
 
@@ -284,7 +287,7 @@ class Outbox:
         return {
             "workspaces": window or None,
             "cursors": self._ring.cursors(window) or None,
-            "past": self._ring.past,
+            "past": self._ring.last_workspace,
             "width": len(window) or self._ring.width(slots),
             "excluded": [] if window else list(excluded),
             "slots": slots,
@@ -293,14 +296,14 @@ class Outbox:
             "ceiling": self._ceiling,
             "lease": self._lease,
             "trial": trial,
-            "bytes": min(BYTES_PER_CLAIM, BYTES_IN_HAND - self._bytes),
+            "bytes": min(BYTES_PER_CLAIM, BYTES_IN_FLIGHT - self._bytes),
         }
 
     async def _divided(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool) -> Pass:
-        """Look at one workspace after another, as the server refuses all together for the sake of one."""
+        """Look at one workspace after another, because the server refuses all of them together and one is the cause."""
         if not window:
             await self._read_ring()
-            window = self._ring.window(slots, excluded)
+            window = self._ring.next_workspaces(slots, excluded)
         together = Pass([], {"superseded": 0})
         for workspace in window:
             found = await self._alone(slots - len(together.items), workspace, trial=trial)
@@ -316,12 +319,12 @@ class Outbox:
         return together
 
     async def _alone(self, slots: int, workspace: UUID, *, trial: bool = False) -> Pass | None:
-        """Look at one workspace, all at once or, where that is refused, at one item; None where that is refused too."""
+        """Look at one workspace, all at once or, if that is refused, at one item; None if that is refused too."""
         found: Pass | None = None
         for at_once in sorted({slots, 1}, reverse=True):
             try:
                 found = await self._run(claim_apart, self._params(at_once, [workspace], (), trial=trial))
-                self._barred.pop(workspace, None)  # where a row is known that is to blame, pauses do not grow
+                self._barred.pop(workspace, None)  # a row that is the cause is set aside, so pauses need not grow
                 break
             except RefusedError as error:
                 if not may_be_divided(error.sqlstate):
@@ -334,7 +337,7 @@ class Outbox:
     def _take_in(self, found: Pass, *, began: float | None) -> None:
         report, now = found.report, trio.current_time()
         self._brakes.stopped = frozenset(map(UUID, report["stopped"]))
-        # A row that was made claimable by hand while we have it in hand is claimed once more; the first claim ends it.
+        # A row that a person made claimable while we have it in flight is claimed once more; the first claim ends it.
         found.items[:] = [item for item in found.items if item.id not in self._in_flight]
         for item in found.items:
             self._in_flight[item.id] = item
@@ -365,20 +368,20 @@ class Outbox:
     async def settle(
         self, settlements: Sequence[Settlement], *, asks: Callable[[], bool] = lambda: True
     ) -> list[SettlementResult]:
-        """Write what becomes of items.
+        """Write the outcomes of items.
 
         Args:
-            settlements: What becomes of which item.
+            settlements: The items with their outcomes.
             asks: Whether to find out if something has waited for them; called after they were written.
 
         Returns:
-            For each what became of it. What is `WAITING` is still in flight.
+            The result for each. An item that is `WAITING` is still in flight.
 
         Raises:
             RefusedError: The server refused; items that are still `in_flight` are to be settled again.
             SessionLostError: The session is gone; what was written is not known.
         """
-        # What is said of an item that is not in hand must not end it: it may be ours again, under another claim.
+        # An outcome of an item that is not in flight must not end it: it may be ours again, under another claim.
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
         results: dict[UUID, SettlementResult] = {}
         self.followed = False
@@ -402,7 +405,7 @@ class Outbox:
     def _transactions(
         self, settlements: Iterable[Settlement], results: dict[UUID, SettlementResult]
     ) -> "Iterable[_Transaction]":
-        """Divide into what is written together; what is known to wait for a lock comes last, or not at all for now."""
+        """Divide into transactions; settlements that are known to wait for a lock come last, or not at all for now."""
         now, free, apart = trio.current_time(), [], dict[UUID, list[Settlement]]()
         for each in settlements:
             until = self._blocked.get(each.item.workspace_id) if self._blocked else None
@@ -425,7 +428,7 @@ class Outbox:
             self._blocked[workspace] = trio.current_time() + BLOCKED_FOR
 
     async def _end(self, ids: list[UUID], asks: Callable[[], bool]) -> None:
-        """Let go of items that are settled, and see whether something has waited for them."""
+        """Forget items that are settled, and find out whether something has waited for them."""
         suspects, ended = self._cut, [self._in_flight.pop(item_id) for item_id in ids]
         self._bytes -= sum(map(_size, ended))
         if self._unwritten:
@@ -435,7 +438,7 @@ class Outbox:
             self.followed |= suspects or (asks() and await self._is_followed(ended))
 
     async def _is_followed(self, ended: list[Item]) -> bool:
-        """Whether something due has waited for items that are settled; where the database does not say, it may have."""
+        """Whether something due has waited for items that are settled; True if the database does not answer."""
         about = {
             "ids": [item.id for item in ended],
             "workspaces": [item.workspace_id for item in ended],
@@ -458,7 +461,7 @@ class Outbox:
         return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
 
     async def announce(self) -> None:
-        """Have the other replicas look.
+        """Notify the other replicas, so that they look.
 
         Raises:
             RefusedError: The server refused.
@@ -469,9 +472,9 @@ class Outbox:
     # Taking over
 
     async def sweep(self) -> SweepResult:
-        """Take over what lost its worker; it may have had any effect.
+        """Take over the items of lost workers; their attempts may have had any effect.
 
-        Items that are due again because of that were announced to nobody: look for them.
+        No writer notifies for items that are due again because of that: look for them.
 
         Raises:
             RefusedError: The server refused.
@@ -480,16 +483,16 @@ class Outbox:
         return await sweeping.sweep(self._run, self._orphans, self._ceiling)
 
     async def _orphans(self, connection: TrioConnection, after: UUID) -> tuple[list[Row], bool]:
-        """What is in hand is asked here, when the session is ours: a claim may have been in it until now."""
+        """Read the items in flight here, when the session is ours, because a claim may have used it until now."""
         began = trio.current_time()
         params = {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
         rows = await (await connection.execute(_ORPHANS, params)).fetchall()
-        divisors, older, in_hand, *_ = rows[0]
+        divisors, older, others_in_flight, *_ = rows[0]
         self._counted(began, divisors, older)
-        return [row[3:] for row in rows if row[3] is not None], in_hand
+        return [row[3:] for row in rows if row[3] is not None], others_in_flight
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
-        """Tell which items were refused for that long at every look, and by whom; a line in the log for each.
+        """Return the items whose lock another session has had for that long at every look, with that session.
 
         Raises:
             RefusedError: The server refused.
@@ -499,7 +502,7 @@ class Outbox:
         waiting = {item_id: now - since for item_id, since in self._refused.items() if now - since >= seconds}
         if not waiting:
             return []
-        holders = await self._run(_rows, "holders", {"ids": list(waiting)})
+        holders = await self._run(_rows, "item_lock_holders", {"ids": list(waiting)})
         for item_id in waiting.keys() - {item_id for item_id, _, _ in holders}:
             del self._refused[item_id]  # it is free now
         return [Refused(item_id, waiting[item_id], pid, name) for item_id, pid, name in holders]
@@ -512,7 +515,7 @@ class Outbox:
                 self._refused.pop(item_id, None)
 
     async def invariants(self) -> Invariants:
-        """Look whether the lease, the rows and the items in flight agree.
+        """Check that the lease, the rows and the items in flight agree.
 
         Raises:
             RefusedError: The server refused.
@@ -523,10 +526,10 @@ class Outbox:
     async def _invariants(self, connection: TrioConnection) -> Invariants:
         wanted = set(self._in_flight)
         async with connection.transaction():
-            [[rows, is_held]] = await _rows(connection, "in_hand", {"lease": self._lease or 0})
-            [[orphans]] = await _rows(connection, "orphaned", {})
-            [[doubled]] = await _rows(connection, "doubled", {})
-        # What was settled or claimed while we asked is no disagreement.
+            [[rows, is_held]] = await _rows(connection, "processing_items", {"lease": self._lease or 0})
+            [[orphans]] = await _rows(connection, "count_orphans", {})
+            [[doubled]] = await _rows(connection, "count_doubled_sources", {})
+        # Items that were settled or claimed while we asked are no disagreement.
         steady, seen = wanted & set(self._in_flight), set(rows)
         missing = len(steady) if steady and not is_held else len(steady - seen)
         return Invariants(len(self._in_flight), len(seen - wanted), missing, orphans, doubled)

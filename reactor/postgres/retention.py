@@ -1,8 +1,9 @@
-"""What housekeeping asks of the database: how large the backlog is, and to delete what is old, in portions.
+"""What housekeeping asks of the database: to measure the backlog, and to delete old rows in portions.
 
-What was settled long ago goes the oldest first, a portion in a transaction. The server may refuse a row: a table of the
-application's refers to it, a trigger raises. Then its portion stays, a smaller one is tried, and at last the row is
-passed by, alone; so is one that a trigger keeps in silence. It is met again the next time.
+Rows that were settled long ago are deleted, the oldest first, a portion in a transaction. The server may refuse a row,
+because a table of the application's refers to it or a trigger raises. Then its portion stays, we try smaller ones, and
+in the end pass over that row alone. We also pass over a row that a trigger keeps without an error. The next run meets
+these rows again.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ SQL = statements("housekeeping")
 
 
 class Passed(NamedTuple):
-    """The rows that were passed by, as far as they would be met again.
+    """The rows that we passed over, as far as the next portion would meet them again.
 
     Attributes:
         moment: When the last of them was settled; text where Python has no such time. What is older is done.
@@ -32,7 +33,7 @@ class Passed(NamedTuple):
     ids: tuple[UUID, ...] = ()
 
     def by(self, rows: list[Row]) -> "Passed":
-        """With some rows more, in the order of their moments."""
+        """Return these and some more rows, which are given in the order of their moments."""
         if not rows:
             return self
         moment = rows[-1][1]
@@ -42,12 +43,12 @@ class Passed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What became of a portion.
+    """The outcome of deleting a portion.
 
     Attributes:
-        found: Rows that are in it.
-        kept: Those that are still there: ids and moments.
-        refusal: Why all of it stays.
+        found: How many rows were in it.
+        kept: The rows that are still there: ids and moments.
+        refusal: The error because of which all of it stays.
     """
 
     found: int
@@ -56,7 +57,7 @@ class Portion:
 
 
 def delete_portion(connection: psycopg.Connection[Row], *, days: int, rows: int, passed: Passed) -> Portion | None:
-    """Delete what is older than some days: so many rows.
+    """Delete up to `rows` rows that are older than some days.
 
     Returns:
         None where nothing is left, or another replica is at it.
@@ -86,7 +87,7 @@ async def backlog(pool: Pool, *, most: int) -> Row:
 
 
 async def forget(pool: Pool, what: str, *, days: int, rows: int) -> int:
-    """Delete a portion of what is not needed any more; return how many rows it was, 0 where nothing is left.
+    """Delete a portion of rows that are not needed any more; return how many, 0 when nothing is left.
 
     Args:
         pool: Connections to the database.

@@ -1,34 +1,34 @@
-"""Writes what becomes of items.
+"""Writes the outcomes of items.
 
-One statement in one transaction for all of them. What if the statement fails:
+One statement in one transaction writes them all. What happens if the statement fails:
 
 - A deadlock or a failed serialization is tried again.
-- What is refused for one row's sake must not hold back the others: bad data, a violated constraint, whatever a trigger
-  of the application raises, and a trigger that takes too long. They are settled one by one. An item that still
-  cannot be settled goes without its binding: the application's table may have checks of its own. What the calendar
-  shows is remembered all the same, or a later rebuild would write the state before it. If that is refused too it goes
-  without this memory, and at last the row is set aside as it is, with the server's reason. What there was no time for
-  is `WAITING`, and comes again.
-- A lock of another session must not hold back the others either. The statement waits for a lock as long as its session
-  says, a tenth of a second; then what is locked is left out (`WAITING`) and the rest is written. Rows, sources and
-  bindings can be asked for their locks beforehand, and so can the application's table of bindings as a whole. A foreign
-  key's cannot: it shows when the binding is written. Then the workspaces are written one by one, and in the one that
-  waits only what writes no binding.
-- What is refused without any item as well (a right that is missing, a database that may only be read) is the caller's
-  to try again; the items stay in flight.
+- A refusal because of one row must not delay the others: bad data, a violated constraint, whatever a trigger of the
+  application raises, and a trigger that takes too long. Then the items are settled one by one. An item that still
+  cannot be settled is written without its binding, because the application's table may have checks of its own. We still
+  remember what the calendar shows, or a later rebuild would write the state before it. If that is refused too, the item
+  is written without this memory, and in the end the row is set aside as it is, with the server's reason. Items for
+  which there was no time are `WAITING`, and come again.
+- A lock of another session must not delay the others either. The statement waits for a lock as long as its session
+  says, a tenth of a second; then the locked items are left out (`WAITING`) and the rest is written. Rows, sources and
+  bindings can be asked for their locks beforehand, and so can the application's table of bindings as a whole. The lock
+  of a foreign key cannot: it shows when the binding is written. Then the workspaces are written one by one, and in the
+  one that waits only items that write no binding.
+- A refusal that has nothing to do with an item (a missing right, a read-only database) is the caller's to try again;
+  the items stay in flight.
 
 **A consent that failed.** The item is dead-lettered for AUTH and the connection marked invalid; when a person connects
-again a trigger requeues such items. The two may meet. So the connection's row is locked first. Either we are first: the
-person's update waits for our commit, and the trigger, which comes after, sees the dead letter. Or the person is: we
-pass by, and the item becomes PENDING; or we read a token that is not the one that failed: the connection stays valid
-and the item becomes PENDING too, as it does where the row is gone. What holds it then is decided at the next claim.
-These items have a transaction of their own.
+again a trigger requeues such items. The two may happen at the same time. So we lock the connection's row first. Either
+we are first: the person's update waits for our commit, and the trigger, which comes after, sees the dead letter. Or the
+person is first: we skip the row, and the item becomes PENDING; or we read a token that is not the one that failed: the
+connection stays valid and the item becomes PENDING too, as it does where the row is gone. The next claim decides what
+holds it then. These items have a transaction of their own.
 
-**A newer state at Google.** An item is put away because its event shows a newer place. A state that was written later
-than this one leaves a trace in the database, if this claim is still ours: it has moved the floor, or it is an open row
-or a dead letter. If there is none, the place is from another time (db/migrations/0026_order.sql): a backup was
-restored, or another database serves the same calendar. Then the sequence is moved ahead of it, the item gets a place
-beyond, and is PENDING, to be written. These items, too, have a transaction of their own.
+**A newer state at Google.** An item is put away because its event shows a newer place. If this claim is still ours, a
+state that was written later than this one leaves a trace in the database: it has moved the floor, or it is an open row
+or a dead letter. Without such a trace the place is from another time (db/migrations/0026_order.sql): a backup was
+restored, or another database serves the same calendar. Then we move the sequence ahead of it, and the item gets a place
+beyond and is PENDING, to be written. These items, too, have a transaction of their own.
 """
 
 import json
@@ -46,37 +46,37 @@ from pydantic_core import to_json
 from reactor.core.brake import is_removal
 from reactor.core.item import AppliedReference, Settlement, SettlementResult
 from reactor.core.outcome import FailureCode
-from reactor.postgres.claiming import set_aside
+from reactor.postgres.claim import set_aside
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.order import mend
 from reactor.postgres.statements import statements
 
 _SQL = statements("outbox")
 _TRIES = 10  # deadlocks and failed serializations in a row
-_APART_FOR = 2.0  # seconds for what is written apart, in one call
-_WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connection somebody is changing
+_APART_FOR = 2.0  # seconds of one call for items that are written one by one
+_WAIT_FOR_CONNECTION = 1.0  # seconds until an item is tried again whose connection a person is changing
 
 
 @dataclass(slots=True)
 class SettleResult:
-    """What was written.
+    """The result of a settle.
 
     Attributes:
-        results: By item.
-        blocked: Workspaces whose bindings wait for a lock that shows only when it is met.
+        results: The result of each item, by its id.
+        blocked: Workspaces whose bindings wait for a lock that shows only when they are written.
     """
 
     results: dict[UUID, SettlementResult] = field(default_factory=dict)
     blocked: set[UUID] = field(default_factory=set)
 
     def add(self, other: "SettleResult") -> None:
-        """Take in another."""
+        """Add the result of another transaction."""
         self.results |= other.results
         self.blocked |= other.blocked
 
 
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
-    """Divide settlements into what is to be written together, each in the order of the ids."""
+    """Divide settlements into transactions, each in the order of the ids."""
     ordered = sorted(settlements, key=lambda settlement: settlement.item.id.int)
     refused = [settlement for settlement in ordered if settlement.dead_token_version is not None]
     late = [settlement for settlement in ordered if settlement.newer is not None]
@@ -90,11 +90,11 @@ def is_bound(settlement: Settlement) -> bool:
 
 
 async def settle(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
-    """Write one of the `transactions`; where data or a lock is in the way, in smaller ones.
+    """Write one of the `transactions`; if data or a lock is in the way, in smaller ones.
 
     Args:
         connection: In autocommit mode; not necessarily the one that holds the lease.
-        settlements: What becomes of which item.
+        settlements: The items with their outcomes.
 
     Raises:
         psycopg.Error: The server refused; all of it may be written again.
@@ -114,10 +114,10 @@ async def settle(connection: TrioConnection, settlements: list[Settlement]) -> S
 
 
 async def _one_by_one(connection: TrioConnection, settlements: list[Settlement], error: psycopg.Error) -> SettleResult:
-    """Write each by itself, in any order: what there is no time for now comes again."""
+    """Write each by itself, in any order; those for which there is no time now come again."""
     if connection.closed:
         raise error
-    await connection.execute(_SQL["settle"], {"input": "[]"})  # refused without any item, it is not for an item's sake
+    await connection.execute(_SQL["settle"], {"input": "[]"})  # if it is refused without any item, no item is the cause
     result, until = SettleResult(), trio.current_time() + _APART_FOR
     for each in random.sample(settlements, len(settlements)):
         if trio.current_time() < until:
@@ -128,7 +128,7 @@ async def _one_by_one(connection: TrioConnection, settlements: list[Settlement],
 
 
 async def _alone(connection: TrioConnection, settlement: Settlement) -> SettleResult:
-    """Write one; where that is refused without its binding, then without its payload; at last set it aside."""
+    """Write one; if that is refused, without its binding, then without its payload; in the end set it aside."""
     refusal: psycopg.Error
     try:
         return await _hurried(connection, [settlement])
@@ -157,7 +157,7 @@ async def _hurried(connection: TrioConnection, settlements: list[Settlement]) ->
 
 
 async def _past_locks(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
-    """Write what is not locked; where a lock shows only when it is met, one workspace after another."""
+    """Write what is not locked; if a lock shows only when a binding is written, one workspace after another."""
     async with connection.transaction():
         await connection.execute(_SQL["open_tables"])
     if not await _bindings_are_open(connection):
@@ -172,7 +172,7 @@ async def _past_locks(connection: TrioConnection, settlements: list[Settlement])
 
 
 async def by_workspace(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
-    """Write one workspace after another, as a lock is in the way that shows only when it is met.
+    """Write one workspace after another, because a lock is in the way that shows only when a binding is written.
 
     Arguments and errors as for `settle`.
     """
@@ -258,7 +258,7 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
 
 
 async def _in_order(connection: TrioConnection, settlements: list[Settlement]) -> list[Settlement]:
-    """What becomes of items that met a newer place at Google, seeing whether anybody here knows that place."""
+    """The outcomes of items that met a newer place at Google, by whether that place is known in this database."""
     document = json.dumps([_about(each) | _met(each) for each in settlements])
     cursor = await connection.execute(_SQL["unknown"], {"input": document})
     unknown: dict[UUID, int] = dict(await cursor.fetchall())
@@ -281,7 +281,7 @@ def _to_be_written(settlement: Settlement) -> Settlement:
 
 
 def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
-    """What becomes of the item, seeing which token is stored, or that somebody is changing it at this moment."""
+    """The outcome of the item, by which token is stored, or that a person is changing it at this moment."""
     token = stored.get(settlement.item.workspace_id)
     if token == settlement.dead_token_version:
         return settlement
@@ -289,7 +289,7 @@ def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
 
 
 def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
-    """What becomes of the item if the token that failed is not the stored one any more."""
+    """The outcome of the item if the token that failed is not the stored one any more."""
     if settlement.status != "DEAD_LETTER" or settlement.failure_code != FailureCode.AUTH:
         return settlement
     return replace(
@@ -370,7 +370,7 @@ def _binding(settlement: Settlement) -> dict[str, Any]:
 
 
 def _text(text: str | None) -> str | None:
-    """What Postgres can store: no NUL, no halves of characters."""
+    """Remove what Postgres cannot store: NUL and halves of characters."""
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,11 +1,11 @@
-"""Keeps a replica's part of Google's quota, by way of its claims session; `core/dispatch/sharing.py` decides what.
+"""Keeps a replica's part of Google's quota, through its claims session; `core/dispatch/sharing.py` decides the part.
 
-The locks are the claims session's, so they end with the lease. Others call when they come, go, or use less; that is a
-channel of its own, and the claims session listens to it. Who has gone without a word is noticed by the count that comes
-with every sweep, so none of this sends a statement while nothing changes.
+The locks are the claims session's, so they end with the lease. Other replicas notify when they come, leave, or use
+less; that is a channel of its own, and the claims session listens to it. A replica that vanished without a notification
+is noticed by the count that comes with every sweep. So none of this sends a statement while nothing changes.
 
-A statement that the server refuses is tried again a moment later; should it refuse for long, the part is not good any
-more and nothing is sent.
+A statement that the server refuses is tried again a moment later; if it refuses for long, our part is no longer valid
+and nothing is sent.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ REFUSED = 1.0
 
 
 def with_census(statement: LiteralString) -> LiteralString:
-    """Have a query, of items by their ids, bring a count too.
+    """Extend a query of items by their ids, so that it also counts the replicas.
 
     Returns:
         A statement whose rows begin with the count's two columns. Where there are no items there is one row, and all
@@ -43,7 +43,7 @@ class Shares:
     """A replica's part, for the time of a claims session.
 
     Args:
-        use: Told how small a part may be used, one in so many, and until when; called whenever that changes.
+        use: Called when our part changes, with the divisor (one part in so many) and the time until which it holds.
     """
 
     def __init__(self, use: Callable[[int, float], object]) -> None:
@@ -53,19 +53,19 @@ class Shares:
         self._stir = trio.Event()
 
     def called(self, pid: int) -> None:
-        """Another replica has come, gone, or uses less."""
+        """Note that another replica has come, left, or uses less."""
         del pid
         self._stir.set()
 
     def counted(self, began: float, divisors: Sequence[int], older: int) -> None:
-        """Take in a count that came with another statement."""
+        """Use a count of the replicas that came with another statement."""
         self._counted_at = began
         if self._sharing.take_in(Census(began, tuple(divisors), older)):
             self._stir.set()
         self._tell()
 
     async def join(self, session: Session) -> None:
-        """Be counted, and wait until there is a part for us.
+        """Join the count of replicas, and wait until there is a part for us.
 
         Raises:
             RefusedError: The server refused.
@@ -78,7 +78,7 @@ class Shares:
                 await self._wait(AGAIN)
 
     async def run(self, session: Session) -> None:
-        """Follow who comes and goes, for ever.
+        """Adjust our part as replicas come and go, for ever.
 
         Raises:
             SessionLostError: The session is gone.
@@ -94,7 +94,7 @@ class Shares:
                 self._stir.set()
 
     async def leave(self, session: Session) -> None:
-        """Use nothing any more, and leave the part to the others.
+        """Stop using a part, and leave it to the others.
 
         Raises:
             RefusedError: The server refused.
@@ -104,7 +104,7 @@ class Shares:
         await _execute(session, "call")
 
     async def _wait(self, seconds: float) -> bool:
-        """Wait; say whether something has happened before the time was over."""
+        """Wait; return whether something has happened before the time was over."""
         with trio.move_on_after(seconds):
             await self._stir.wait()
         stirred, self._stir = self._stir.is_set(), trio.Event()
@@ -138,7 +138,7 @@ class Shares:
 
 
 async def _execute(session: Session, name: str, **params: Any) -> list[tuple[Any, ...]]:
-    """Run a statement, to its end: one that is interrupted costs the session."""
+    """Run a statement to its end, because one that is interrupted costs the session."""
     refusal: psycopg.Error
     with trio.CancelScope(shield=True):
         try:

@@ -1,7 +1,7 @@
 """Finds the source that a person names, as `reactor.core.explain.asked` has understood them.
 
-An item's id and a source's name with its workspace are looked up. Everything else is searched for among so many rows
-that it takes a second at most, however large the tables are; where that was not all of them, it is said.
+An item's id and a source's name with its workspace are looked up. For everything else we search a limited number of
+rows, so that it takes a second at most, however large the tables are. If that was not all of them, the result says so.
 """
 
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from reactor.core.calendar.ids import digest_of
 from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
 from reactor.postgres.chains import DEAD, RECENT, SQL, titles_in_view, view_rows
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 
 WORKSPACES = 10_000
 """Workspaces that are looked through."""
 ROWS = 100_000
 """Bindings, and remembered sources, that are looked through for an event or a title."""
 MATCHES = 20
-"""Matches that are told."""
+"""Matches that are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class SourceSearch:
-    """What came of a search.
+    """The result of a search.
 
     Attributes:
         matches: The sources that may be meant, `MATCHES` + 1 where there are more.
@@ -54,34 +54,34 @@ class SourceSearch:
     left_out: list[str] = field(default_factory=list)
 
 
-def find(desk: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSearch:
+def find(admin: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
     Raises:
         ConfigurationError: What was asked for is a rebuild.
     """
-    desk.rows(SQL["by_index"])
+    admin.rows(SQL["by_index"])
     if asked.uuid:
-        item = desk.row(SQL["item"], id=asked.uuid)
+        item = admin.row(SQL["item"], id=asked.uuid)
         if item and workspace in (None, item["workspace"]):
             _require_event(item)
             return SourceSearch([Match(item["workspace"], item["source"], item["id"])])
-        return _by_uuid(desk, asked.uuid, workspace)
+        return _by_uuid(admin, asked.uuid, workspace)
     if asked.source:
         if workspace:
             return SourceSearch([Match(workspace, asked.source)])
         source_type, _, source_id = asked.source.partition(":")
-        return _by_keys(desk, [asked.source], _Area.of(desk, None), source_type, source_id)
+        return _by_keys(admin, [asked.source], _Area.of(admin, None), source_type, source_id)
     if asked.event_id:
-        return _by_event(desk, asked.event_id, workspace)
-    return _by_title(desk, asked.title or "", workspace)
+        return _by_event(admin, asked.event_id, workspace)
+    return _by_title(admin, asked.title or "", workspace)
 
 
-def workspaces_of(desk: AdminSession, calendar_id: str | None, workspace: UUID | None) -> list[UUID]:
+def workspaces_of(admin: AdminSession, calendar_id: str | None, workspace: UUID | None) -> list[UUID]:
     """The workspaces by whose credentials a calendar may be asked."""
     if workspace or calendar_id is None:
         return [workspace] if workspace else []
-    found = desk.rows(SQL["of_calendar"], calendar=calendar_id, rows=ROWS, matches=MATCHES)
+    found = admin.rows(SQL["of_calendar"], calendar=calendar_id, rows=ROWS, matches=MATCHES)
     return [row["workspace"] for row in found]
 
 
@@ -93,21 +93,21 @@ def _require_event(item: dict[str, Any]) -> None:
         )
 
 
-def _by_uuid(desk: AdminSession, uuid: UUID, workspace: UUID | None) -> SourceSearch:
+def _by_uuid(admin: AdminSession, uuid: UUID, workspace: UUID | None) -> SourceSearch:
     """By a source's id alone: with each kind of source that there is."""
-    area = _Area.of(desk, workspace)
-    types = [row["source_type"] for row in desk.rows(SQL["source_types"], workspaces=area.workspaces)]
-    return _by_keys(desk, [f"{each}:{uuid}" for each in types], area, None, str(uuid))
+    area = _Area.of(admin, workspace)
+    types = [row["source_type"] for row in admin.rows(SQL["source_types"], workspaces=area.workspaces)]
+    return _by_keys(admin, [f"{each}:{uuid}" for each in types], area, None, str(uuid))
 
 
 def _by_keys(
-    desk: AdminSession, keys: list[str], area: "_Area", source_type: str | None, source_id: str
+    admin: AdminSession, keys: list[str], area: "_Area", source_type: str | None, source_id: str
 ) -> SourceSearch:
-    rows = desk.rows(
+    rows = admin.rows(
         SQL["places"], workspaces=area.workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1
     )
     matches = {(row["workspace"], row["source"]): Match(row["workspace"], row["source"]) for row in rows}
-    wanted, _ = view_rows(desk, source_id, source_type, area.only)
+    wanted, _ = view_rows(admin, source_id, source_type, area.only)
     for row in wanted:
         source = f"{row['event'].get('source_type')}:{row['event'].get('source_id')}"
         matches.setdefault((row["workspace"], source), Match(row["workspace"], source))
@@ -116,23 +116,23 @@ def _by_keys(
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """Where it is looked: in one workspace, or in all, as far as that goes."""
+    """Where we search: in one workspace, or in all, up to a limit."""
 
     workspaces: list[UUID]
     only: UUID | None = None
     left_out: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, desk: AdminSession, workspace: UUID | None) -> "_Area":
+    def of(cls, admin: AdminSession, workspace: UUID | None) -> "_Area":
         if workspace:
             return cls([workspace], workspace)
-        found = [row["workspace"] for row in desk.rows(SQL["workspaces"], most=WORKSPACES)]
+        found = [row["workspace"] for row in admin.rows(SQL["workspaces"], most=WORKSPACES)]
         more = [f"there are over {WORKSPACES:,} workspaces: name one with --workspace"]
         return cls(found[:WORKSPACES], None, more if len(found) > WORKSPACES else [])
 
 
-def _by_event(desk: AdminSession, event_id: str, workspace: UUID | None) -> SourceSearch:
-    rows = desk.rows(
+def _by_event(admin: AdminSession, event_id: str, workspace: UUID | None) -> SourceSearch:
+    rows = admin.rows(
         SQL["of_event"],
         workspace=workspace,
         event=event_id,
@@ -148,11 +148,11 @@ def _by_event(desk: AdminSession, event_id: str, workspace: UUID | None) -> Sour
     return SourceSearch(matches, left_out if looked > ROWS and not matches else [])
 
 
-def _by_title(desk: AdminSession, title: str, workspace: UUID | None) -> SourceSearch:
-    rows = desk.rows(
+def _by_title(admin: AdminSession, title: str, workspace: UUID | None) -> SourceSearch:
+    rows = admin.rows(
         SQL["of_title"], workspace=workspace, title=title, rows=ROWS, open=DEAD, dead=DEAD, matches=MATCHES + 1
     )
-    wanted, problem = titles_in_view(desk, title, workspace, MATCHES + 1)
+    wanted, problem = titles_in_view(admin, title, workspace, MATCHES + 1)
     matches = {
         (row["workspace"], row["source"]): Match(
             row["workspace"], row["source"], title=row["title"], starts=row["starts"]

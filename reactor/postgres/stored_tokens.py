@@ -9,7 +9,7 @@ SQL = statements("connections")
 
 
 async def stored_token(pool: Pool, workspace_id: UUID) -> str | None:
-    """What is stored of a workspace's consent; None where it has no connection. Raises what `Pool.execute` raises."""
+    """Return a workspace's stored credential, None without a connection. Raises what `Pool.execute` raises."""
     rows = await pool.execute(SQL["stored_token"], {"workspace_id": workspace_id})
     return str(rows[0][0]) if rows else None
 

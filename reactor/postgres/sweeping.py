@@ -1,10 +1,10 @@
-"""Takes over items whose worker was lost, a portion after another; the statements are in outbox.sql.
+"""Takes over items whose worker was lost, one portion after another; the statements are in outbox.sql.
 
-A portion is one transaction. What the server refuses is halved until one row stands alone, and that row is set aside,
-so that it holds up no other. A sweep makes a limited number of these trials; the next sweep goes on.
+A portion is one transaction. A portion that the server refuses is halved until one row stands alone, and that row is
+set aside, so that it delays no other. A sweep makes a limited number of these trials; the next sweep goes on.
 
-Rows of an older release are judged by their item's lock, which the sweep takes. All replicas sweep at once, and the
-server's lock table is everybody's, so few of those rows come in one portion (docs/scaling.md, Locks).
+Rows of an older release are judged by their item's lock, which the sweep takes. All replicas sweep at once and share
+the server's lock table, so few of those rows come in one portion (docs/scaling.md, Locks).
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,8 @@ from uuid import UUID
 import psycopg
 
 from reactor.errors import RefusedError
-from reactor.postgres.claiming import set_aside
+from reactor.postgres.claim import SweepResult, set_aside
 from reactor.postgres.connection.driver import Row, TrioConnection
-from reactor.postgres.reports import SweepResult
 from reactor.postgres.statements import statements
 
 TRIALS = 24
@@ -35,23 +34,23 @@ Run = Callable[..., Awaitable[Any]]
 
 
 Found = tuple[list[Row], bool]
-"""Orphans, and whether another replica has anything in hand."""
+"""Orphans, and whether another replica has items in flight."""
 
 
 async def sweep(
     run: Run, orphans_after: Callable[[TrioConnection, UUID], Awaitable[Found]], ceiling: int
 ) -> SweepResult:
-    """Take over all orphans that can be had now.
+    """Take over all orphans that can be taken over now.
 
     Args:
-        run: See there.
+        run: Runs a function in a transaction of the session; see `Run`.
         orphans_after: Finds the orphans after an item's id, `PAGE` at most: id, lease_no, claim_no.
         ceiling: Most attempts, whatever a row says.
 
     Raises:
         RefusedError: The server refuses a sweep of nothing too.
     """
-    orphans, in_hand = await run(orphans_after, _FIRST)
+    orphans, others_in_flight = await run(orphans_after, _FIRST)
     swept, found, trials = SweepResult(), 0, 0
     while orphans:
         found += len(orphans)
@@ -62,7 +61,7 @@ async def sweep(
                 [[recovered, dead]] = await run(take_over, portion, ceiling, trials > 0)
             except RefusedError as error:
                 if not trials:
-                    await run(take_over, [], ceiling, False)  # refused without any: for nobody's sake
+                    await run(take_over, [], ceiling, False)  # refused without any item: no row is the cause
                 trials += 1
                 pending += await _halves(run, portion, error)
             else:
@@ -70,7 +69,7 @@ async def sweep(
         if len(orphans) < PAGE:
             break
         orphans, _ = await run(orphans_after, orphans[-1][0])
-    return replace(swept, again=in_hand or found > swept.recovered + swept.dead)
+    return replace(swept, again=others_in_flight or found > swept.recovered + swept.dead)
 
 
 def portions(orphans: list[Row]) -> list[list[Row]]:
@@ -81,7 +80,7 @@ def portions(orphans: list[Row]) -> list[list[Row]]:
 
 
 async def _halves(run: Run, portion: list[Row], error: RefusedError) -> list[list[Row]]:
-    """Divide what was refused; what was refused alone is set aside."""
+    """Halve a portion that was refused; a row that was refused alone is set aside."""
     if (half := len(portion) // 2) > 0:
         return [portion[half:], portion[:half]]
     if isinstance(error.__cause__, psycopg.Error):

@@ -1,9 +1,9 @@
-"""Tells the loop when to look for work: the hands of the gate, whose head is `reactor.core.dispatch.gate`.
+"""Tells the loop when to look for work; `reactor.core.dispatch.gate` decides, this module acts.
 
 Two tasks. One keeps a session that listens, and replaces it when it is lost, with growing pauses. The other asks the
-gate what to do and does it; the calls of writers reach it through the session. The session holds nothing but the gate's
-lock and never opens a transaction: a listener that does fills the server's notification queue, and when that is full
-the writers' commits fail.
+gate what to do and does it; the notifications of writers reach it through the session. The session holds nothing but
+the gate's lock and never opens a transaction: a listener that does fills the server's notification queue, and when that
+is full the writers' commits fail.
 """
 
 import math
@@ -23,7 +23,7 @@ SQL = statements("gate")
 
 PING_LISTENS = 30.0
 """Seconds of silence. TCP's keepalives find a dead peer much sooner (connection/session_settings.py), and the slow poll
-finds rows meanwhile; what a ping alone notices is a pooler that dropped the session and says nothing."""
+finds rows meanwhile; only a ping notices a pooler that dropped the session and says nothing."""
 _RECONNECT_FIRST = 0.05  # seconds; a terminated session is replaced at once,
 _RECONNECT_CAP = 5.0  # seconds; a database that stays away is asked this often
 
@@ -41,9 +41,9 @@ class Wakeups:
     Attributes:
         counts: How often each thing was done (`GateAction`'s names), answered (`LockAttempt`'s) or happened
             ("NOTIFIED", "CONNECTED").
-        sources: Why it looked after a sleep: "notify", "due", "freed", "connected"; "poll" where nobody called, and
+        sources: Why it looked after a sleep: "notify", "due", "freed", "connected"; "poll" without any of these, and
             "linger" for the polls that follow work.
-        heard: Called whenever it begins to hear writers (True), or ceases to (False).
+        heard: Called when it begins to hear writers (True), and when it no longer does (False).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Wakeups:
         self.sources: Counter[str] = Counter()
         self.heard: Callable[[bool], object] = lambda _: None
         self._called_at = -math.inf
-        self._cause = ""  # of the next look, empty where there was no sleep before it
+        self._cause = ""  # of the next look; empty if no sleep came before it
         self._due_at = math.inf
         self._lingers = False  # the last look found work
         self._timings = timings or Timings()
@@ -82,39 +82,39 @@ class Wakeups:
 
     @property
     def state(self) -> GateState:
-        """Where the gate is."""
+        """The state of the gate."""
         return self._gate.state
 
     @property
     def awake(self) -> bool:
-        """Whether a look begins after this moment in any case, if the one that is under way finds anything.
+        """Whether another look begins in any case, if the one in progress finds anything.
 
-        So what comes of a look that is under way is to be told as work where something was freed meanwhile.
+        So if something was freed meanwhile, the look in progress must report work.
         """
         return self._gate.state is GateState.AWAKE
 
     @property
     def called_at(self) -> float:
-        """When somebody called last, or may have: while there is no session that listens, that is now."""
+        """The time of the last notification; now, while no session listens and one may have been missed."""
         return trio.current_time() if self._session is None else self._called_at
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever; one call at a time.
 
-        Database outages are survived: without a session to listen on, it looks now and then. What `look` raises comes
-        out (in an exception group).
+        It survives database outages: without a session that listens, it looks now and then. Errors of `look` are raised
+        (in an exception group).
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_listening)
             nursery.start_soon(self._work, look, nursery)
 
     def freed(self) -> None:
-        """Say that there is capacity again after a look that was `FULL`."""
+        """Note that there is capacity again after a look that was `FULL`."""
         self._gate.freed(trio.current_time())
         self._wake("freed")
 
     def due(self, at: float) -> None:
-        """Say that something becomes claimable at that time (on Trio's clock) without a writer's call."""
+        """Note that something becomes claimable at that time (on Trio's clock) without a notification."""
         self._gate.due(at)
         self._due_at = min(self._due_at, at)
         self._stir.set()
@@ -164,11 +164,11 @@ class Wakeups:
                 await self._act(step, self._session, nursery)
 
     async def _act(self, step: GateStep, session: Session, nursery: trio.Nursery) -> None:
-        """Do what needs the session; should that fail, its keeper replaces it and tells the gate."""
+        """Carry out a step that needs the session; if that fails, the other task replaces the session."""
         if self._cause in ("poll", "linger"):
-            self._cause = ""  # the sleep ended for this, not for a look
+            self._cause = ""  # the sleep ended for this step, and not for a look
         try:
-            await self._tell(step, session, nursery)
+            await self._carry_out(step, session, nursery)
         except (SessionLostError, psycopg.Error):
             session.discard("a statement failed on the listening session")
             if self._session is session:
@@ -194,10 +194,10 @@ class Wakeups:
             await self._stir.wait()
         self._stir = trio.Event()
         if self._cause in ("", "poll", "linger"):
-            nobody = "linger" if lingers else "poll"
-            self._cause = "due" if trio.current_time() >= self._due_at else nobody
+            timed = "linger" if lingers else "poll"
+            self._cause = "due" if trio.current_time() >= self._due_at else timed
 
-    async def _tell(self, step: GateStep, session: Session, nursery: trio.Nursery) -> None:
+    async def _carry_out(self, step: GateStep, session: Session, nursery: trio.Nursery) -> None:
         match step.do:
             case GateAction.ASK:
                 answer = await self._ask(session)
@@ -207,8 +207,8 @@ class Wakeups:
                 armed = bool(await session.execute(SQL["peer_is_armed"]))
                 self._gate.saw_peer(armed=armed, now=trio.current_time())
             case GateAction.RELEASE:
-                # Not waited for: the look that comes next is what somebody waits for. Only the next ask must wait: the
-                # lock is re-entrant, so an ask that overtook the release would be granted and then be released.
+                # We do not wait for it, because an item waits for the look that comes next. Only the next ask must
+                # wait: the lock is re-entrant, so an ask that overtook the release would be granted, then released.
                 self._gate.released()
                 self._released = trio.Event()
                 nursery.start_soon(self._say, session, "release", self._released)
@@ -221,7 +221,7 @@ class Wakeups:
         try:
             await session.execute(SQL["ask"])
         except psycopg.errors.LockNotAvailable:
-            # Granted in the very moment of the time-out, the lock is a session's and survives the error.
+            # If the lock was granted at the very moment of the time-out, it is the session's and survives the error.
             await session.execute(SQL["release"])
             return LockAttempt.PEER if await session.execute(SQL["peer_is_armed"]) else LockAttempt.WRITER
         return LockAttempt.GRANTED

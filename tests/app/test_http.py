@@ -11,10 +11,10 @@ import httpx
 import pytest
 import trio
 
-from reactor import lifecycle
 from reactor.errors import ConfigurationError
 from reactor.observability import http_connection
 from reactor.observability.server import MOST, PageResponse, Server, application
+from reactor.process import concurrency
 from reactor.settings import parse_bind
 from tests.support.waiting import until
 
@@ -332,7 +332,7 @@ async def test_accepting_that_fails_is_begun_again(running: Running, monkeypatch
         return stream
 
     monkeypatch.setattr(trio.SocketListener, "accept", failing)
-    monkeypatch.setattr(lifecycle, "KEPT_FIRST", 0.01)
+    monkeypatch.setattr(concurrency, "RESTART_FIRST", 0.01)
     async with polling(running, kept=True) as kept:  # the first that is accepted: `accept` was called before
         await until(lambda: kept.polls)
         async with await running.connect() as lost, await running.connect() as after:

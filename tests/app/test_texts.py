@@ -25,7 +25,7 @@ from tests.support.dialogues import WORKSPACE, cancel_json, upsert_json
 SOURCE = Path(reactor.__file__).parent
 DUE = {"ConfigurationError", "PermanentError", "TransientError", "KeySettingError"}
 """What a command ends with: a person has to do something, and is told what."""
-HEALED = ("housekeeping.py", "lifecycle.py", "pooler.py", "errors.py", "embedded.py")
+HEALED = ("housekeeping.py", "concurrency.py", "pooler.py", "errors.py", "embedded.py")
 """Where a TransientError is tried again by the service itself."""
 REMEDY = re.compile(
     r"\b(?:run|look|use|give|set|unset|take|write|try|see|add|put|keep|share|compare|install|leave|make|narrow|again"

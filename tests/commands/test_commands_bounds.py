@@ -41,7 +41,7 @@ WRITES = {
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},
 }
-FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "desk", "check")
+FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check")
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 
@@ -76,9 +76,9 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
 def buffers(connection: Connection, name: str, text: str, cap: int) -> int:
     """How many pages a query touches."""
     params = given(connection, cap)
-    if name in ("dead_letters.causes", "dead_letters.fates"):
+    if name in ("dead_letters.by_cause", "dead_letters.requeue_outcomes"):
         params["ids"] = None
-    if name == "desk.is_known":
+    if name == "admin.workspace_is_known":
         params["workspace"] = BIG
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()
@@ -108,7 +108,7 @@ def test_no_query_reads_more_for_a_longer_queue(
         grown = {}
         for name, text in reads():
             less, more = buffers(few, name, text, cap), buffers(many, name, text, cap)
-            bound = (10 if name == "dead_letters.fates" else 2) * cap  # pages for each row that is shown
+            bound = (10 if name == "dead_letters.requeue_outcomes" else 2) * cap  # pages for each row that is shown
             if more > max(1.5 * less, bound) + 50:  # a plan may change with the size
                 grown[name] = (less, more)
     for name in names:

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from reactor.commands import check
-from reactor.postgres.connection.desk import open_desk
-from reactor.vault import NEWER, TokenCipher
+from reactor.postgres.connection.admin import open_admin_session
+from reactor.token_encryption import NEWER, TokenCipher
 from tests.docs.test_docs_commands import pasted
 from tests.support.commands import call, call_beside
 from tests.support.databases import Database
@@ -153,16 +153,19 @@ OF_THE_APPLICATION = {"try_lock_outbox_item", "unlock_outbox_item", "cleanup_old
 
 
 def test_every_right_that_is_granted_is_asked_for(database: Database) -> None:
-    with psycopg.connect(database.owner, autocommit=True) as owner, open_desk(database.reactor, name="test") as desk:
+    with (
+        psycopg.connect(database.owner, autocommit=True) as owner,
+        open_admin_session(database.reactor, name="test") as admin,
+    ):
         grants = owner.execute(GRANTS).fetchall()
         assert len(grants) > 30
         for name, wanted in grants:
             owner.execute(f"revoke {wanted} from public, calendar_sync_reactor")
-            [finding] = check._rights(desk)
+            [finding] = check._rights(admin)
             owner.execute(f"grant {wanted} to calendar_sync_reactor")
             if name not in OF_THE_APPLICATION:
                 assert name in finding.says, f"without {wanted} the service does not work"
-        [finding] = check._rights(desk)
+        [finding] = check._rights(admin)
         assert finding.verdict is check.CheckVerdict.OK
 
 
@@ -186,14 +189,17 @@ def test_every_right_that_is_granted_is_asked_for(database: Database) -> None:
     ids=["view", "function"],
 )
 def test_the_applications_state_that_may_not_be_read(database: Database, made: str, taken: str, grant: str) -> None:
-    with psycopg.connect(database.owner, autocommit=True) as owner, open_desk(database.reactor, name="test") as desk:
-        assert list(check._view(desk)) == [], "there is none"
+    with (
+        psycopg.connect(database.owner, autocommit=True) as owner,
+        open_admin_session(database.reactor, name="test") as admin,
+    ):
+        assert list(check._view(admin)) == [], "there is none"
         owner.execute(f"{made}; {taken}")
-        [finding] = check._view(desk)
+        [finding] = check._view(admin)
         assert finding.verdict is check.CheckVerdict.FAIL
         assert finding.says == f"calendar_source_events may not be read, so rebuilds wait. Run: {grant}"
         owner.execute(grant)
-        assert list(check._view(desk)) == []
+        assert list(check._view(admin)) == []
 
 
 async def test_an_empty_database(google: GoogleServer, empty_database: str) -> None:

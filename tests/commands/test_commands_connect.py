@@ -19,7 +19,7 @@ from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google import consent
 from reactor.google.token_exchange import SCOPES
 from reactor.postgres.setup.migrations import migrate
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.commands import call, call_beside, inherited, settings_of
 from tests.support.databases import Database, deploy
 from tests.support.google_fixtures import GoogleServer

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from reactor.commands.access import tokens
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.commands import call, document
 from tests.support.databases import Database, deploy
 from tests.support.outbox_world import World as Rows, workspace
@@ -169,10 +169,10 @@ def test_a_token_that_is_replaced_meanwhile_is_not_lost(
     real = TokenCipher.rotate
     newer = TokenCipher.from_setting(KEYS).encrypt(workspace(), "1//of a person who came back")
 
-    def slow(vault: TokenCipher, workspace_id: UUID, text: str) -> str:
+    def slow(cipher: TokenCipher, workspace_id: UUID, text: str) -> str:
         if text != newer:
             rows.connection.execute("update google_connections set refresh_token_encrypted = %s", (newer,))
-        return real(vault, workspace_id, text)
+        return real(cipher, workspace_id, text)
 
     monkeypatch.setattr(TokenCipher, "rotate", slow)
     assert rotate(database)["rotated"] == 1

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from reactor.commands import dead_letters
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 from tests.support.commands import call, document, inherited
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World as Rows, source, workspace
@@ -195,12 +195,12 @@ def test_a_row_that_somebody_holds_is_left_and_said(database: Database, rows: Ro
 
 def test_what_dies_again_meanwhile_is_left_alone(database: Database, rows: Rows) -> None:
     item = die(rows, "a")
-    with open_desk(database.reactor, name="test") as desk:
-        began = desk.one(dead_letters.SQL["now"])["now"]
+    with open_admin_session(database.reactor, name="test") as admin:
+        began = admin.one(dead_letters.SQL["server_time"])["now"]
         rows.connection.execute("update sync_outbox set last_error = 'again' where id = %s", (item,))
-        assert desk.rows(dead_letters.SQL["requeue"], ids=[item], began=began) == []
+        assert admin.rows(dead_letters.SQL["requeue"], ids=[item], began=began) == []
         later = datetime.max.replace(tzinfo=UTC)
-        assert desk.rows(dead_letters.SQL["requeue"], ids=[item], began=later) == [{"id": item}]
+        assert admin.rows(dead_letters.SQL["requeue"], ids=[item], began=later) == [{"id": item}]
 
 
 def test_the_rate_is_kept(database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:

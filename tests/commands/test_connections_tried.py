@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from calendar_emulator import EVENTS_SCOPE, Fault
 from calendar_emulator.oauth.endpoints import Grant
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.core.test_pasted import DOCUMENTS, KINDS
 from tests.support.commands import call_beside
 from tests.support.databases import Database

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core.backoff import ITEM_CAP, JITTER, LONGEST_RETRY_AFTER, REBUILD_CAP, backoff, parse_retry_after
+from reactor.core.backoff import ITEM_CAP, JITTER, LONGEST_RETRY_AFTER, REBUILD_CAP, Pauses, backoff, parse_retry_after
 
 NOW = datetime(2026, 3, 29, 0, 59, 30, tzinfo=UTC)
 FRACTION = st.floats(0, 1, exclude_max=True)
@@ -21,6 +21,15 @@ def test_the_pauses_double_up_to_an_hour() -> None:
 
 def test_a_rebuild_comes_back_within_a_minute() -> None:
     assert backoff(30, random=0.0, cap=REBUILD_CAP) == 60
+
+
+def test_pauses_grow_to_a_cap_and_begin_again() -> None:
+    pauses = Pauses(first=0.05, cap=5.0)
+    lengths = [pauses.after_failure(0.5) for _ in range(20)]
+    assert lengths[:2] == pytest.approx([0.05 * 1.125, 0.1 * 1.125])
+    assert lengths[7:] == pytest.approx([5.0 * 1.125] * 13)
+    pauses.reset()
+    assert pauses.after_failure(0.0) == pytest.approx(0.05)
 
 
 def test_jitter_is_added_after_the_cap_so_that_old_failures_stay_apart() -> None:

@@ -8,33 +8,33 @@ import pytest
 from rich.console import Console
 
 from calendar_emulator import Emulator, Exchange
-from reactor.demo.figures import Figures, OutboxFigures
+from reactor.demo.faults import FaultPlayer
 from reactor.demo.google import Google
 from reactor.demo.sample import schedules
+from reactor.demo.scenario import Scenario
 from reactor.demo.screen import Scene, Screen, line
-from reactor.demo.story import Story
-from reactor.demo.troubles import Troubles
+from reactor.demo.stats import DemoStats, OutboxCounts
 
 
 @pytest.fixture
 def scene() -> Scene:
-    google = Google(Emulator(rng=Random(1)), Story(schedules(), 1).workspaces)
+    google = Google(Emulator(rng=Random(1)), Scenario(schedules(), 1).workspaces)
     account = google.accounts[0]
     calendar = google.emulator.calendar(account.calendar_id)
     for n in range(40):
         body = {"summary": f"Event {n:02} " + 200 * "x", "start": {"date": "2024-05-08"}, "end": {"date": "2024-05-09"}}
         calendar.insert(body, who="x", new_id=f"event{n:02}", now=datetime(2030, 1, 1, tzinfo=UTC).timestamp() + n)
-    figures = Figures()
-    figures.rows, figures.requests = 30, 15
-    figures.outbox = OutboxFigures(done=11, superseded=12, dead=13, in_flight=14, waiting=15, attempts=16)
+    stats = DemoStats()
+    stats.rows, stats.requests = 30, 15
+    stats.outbox = OutboxCounts(done=11, superseded=12, dead=13, in_flight=14, waiting=15, attempts=16)
     for seq in (1, 2):  # a calendar's first row is no wake
-        figures.committed(range(seq, seq + 1), 10.0, healthy=True, idle=True)
-        figures.observe(Exchange(seq, 10.0042, "insert", "POST", "/", {}, calendar="x", body=_numbered(seq)))
-    figures.per_second.extend(range(100))
-    troubles = Troubles(google, cast("Any", None), 0)
-    troubles.current = "Google answers 503"
+        stats.committed(range(seq, seq + 1), 10.0, healthy=True, idle=True)
+        stats.observe(Exchange(seq, 10.0042, "insert", "POST", "/", {}, calendar="x", body=_numbered(seq)))
+    stats.per_second.extend(range(100))
+    faults = FaultPlayer(google, cast("Any", None), 0)
+    faults.current = "Google answers 503"
     steps = [f"step {n}" for n in range(12)]
-    made = Scene(500, figures, google, troubles, phase="people plan their releases")
+    made = Scene(500, stats, google, faults, phase="people plan their releases")
     made.steps.extend(steps)
     return made
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings, strategies as st
 from calendar_emulator.store.bodies import content
 from reactor.core.calendar.event import body
 from reactor.core.payload import Upsert, parse
-from reactor.drift import held, wanted
+from reactor.drift import calendar_event, wanted
+from reactor.drift.calendar_event import CalendarEvent
 from reactor.drift.comparison import FieldDifference, differences
-from reactor.drift.held import CalendarEvent
 from reactor.drift.wanted import Field, Unusable, WantedEvent
 from tests.support.dialogues import WORKSPACE, upsert_json
 
@@ -83,7 +83,7 @@ def written(payload: Json, zone: str = "UTC") -> CalendarEvent:
 
 
 def there(event: Json) -> CalendarEvent:
-    found = held.read(event)
+    found = calendar_event.read(event)
     assert found is not None
     return found
 
@@ -149,7 +149,7 @@ def compare(row: Mapping[str, Any], event: Mapping[str, Any], *, words: bool = F
     read = wanted.from_row(dict(row))
     assert isinstance(read, WantedEvent), read
     found: tuple[FieldDifference, ...] = differences(read, there(dict(event)), words=words)
-    return {each.field.value: (each.wanted, each.held) for each in found}
+    return {each.field.value: (each.wanted, each.actual) for each in found}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_reminders(told: Json, shown: object, expected: tuple[str, ...]) -> None
     assert isinstance(read, WantedEvent)
     event = body(parse("UPSERT_EVENT", WORKSPACE, payload).event, {}) | {"id": "r1", "reminders": shown}  # type: ignore[union-attr]
     found = differences(read, there(event))
-    assert [(each.field, each.wanted, each.held) for each in found] == (
+    assert [(each.field, each.wanted, each.actual) for each in found] == (
         [(Field.REMINDERS, *expected)] if expected else []
     )
 
@@ -284,7 +284,7 @@ def test_a_binding(binding: object, expected: WantedEvent | Unusable) -> None:
 
 @pytest.mark.parametrize("event", [None, {}, {"id": 7}])
 def test_what_is_no_event(event: object) -> None:
-    assert held.read(event) is None
+    assert calendar_event.read(event) is None
 
 
 @pytest.mark.parametrize("place", ["organizer", "extendedProperties", "start"])

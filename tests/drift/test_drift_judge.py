@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.drift import held
-from reactor.drift.held import CalendarEvent
+from reactor.drift import calendar_event
+from reactor.drift.calendar_event import CalendarEvent
 from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord, again, asks
 from reactor.drift.traces import Trace, Waiting, explain
 from reactor.drift.wanted import Field, Unusable, WantedEvent
@@ -31,7 +31,7 @@ def event(event_id: str, source: str = "task:1", *, title: str = "t", owner: str
         "organizer": {"email": owner},
         "extendedProperties": {"private": private},
     }
-    found = held.read(shown | more)
+    found = calendar_event.read(shown | more)
     assert found is not None
     return found
 
@@ -121,7 +121,7 @@ def test_an_event_in_another_calendar_and_under_another_id() -> None:
     judge.see(TEAM, event("e2", owner=TEAM), want())
     found = judge.judge("task:1", want(), remember("e1"))
     assert what(found) == ("different", ("e2",), ("event_id", "calendar"))
-    assert [(each.wanted, each.held) for each in found.fields] == [("e1", "e2"), (HOME, TEAM)]  # type: ignore[union-attr]
+    assert [(each.wanted, each.actual) for each in found.fields] == [("e1", "e2"), (HOME, TEAM)]  # type: ignore[union-attr]
 
 
 def test_what_is_wanted_only_since_its_calendar_was_read() -> None:

@@ -55,7 +55,7 @@ NEVER = wall("2026-03-29T02:30:00")  # the clocks go forward at 2
 
 
 @pytest.mark.parametrize(
-    ("wanted", "held", "expected"),
+    ("wanted", "actual", "expected"),
     [
         (at(9, 1), at(8, 0), True),
         (at(9, 1), at(9, 0), False),
@@ -79,8 +79,8 @@ NEVER = wall("2026-03-29T02:30:00")  # the clocks go forward at 2
         (wall("2026-03-01T09:00:00"), datetime.max.replace(tzinfo=timezone(-timedelta(hours=9))), False),
     ],
 )
-def test_the_same_point(wanted: Point, held: Point | None, *, expected: bool) -> None:
-    assert points.same(wanted, held) is expected
+def test_the_same_point(wanted: Point, actual: Point | None, *, expected: bool) -> None:
+    assert points.same(wanted, actual) is expected
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_day_that_is_not_covered(point: Point, days: int, expected: date | N
 
 
 @pytest.mark.parametrize(
-    ("wanted", "held", "expected"),
+    ("wanted", "actual", "expected"),
     [
         ("Europe/Berlin", "Europe/Berlin", True),
         ("UTC", "Etc/UTC", True),
@@ -112,9 +112,9 @@ def test_the_day_that_is_not_covered(point: Point, days: int, expected: date | N
         ("Europe/Berlin", None, False),
     ],
 )
-def test_the_same_zone(wanted: str, held: object, *, expected: bool) -> None:
-    assert points.same_zone(wanted, held, at(9, 1)) is expected
-    assert points.same_zone(wanted, held, date(9999, 12, 1)) in (True, expected), "however late the series begins"
+def test_the_same_zone(wanted: str, actual: object, *, expected: bool) -> None:
+    assert points.same_zone(wanted, actual, at(9, 1)) is expected
+    assert points.same_zone(wanted, actual, date(9999, 12, 1)) in (True, expected), "however late the series begins"
 
 
 def test_points_as_people_read_them() -> None:

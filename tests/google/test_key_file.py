@@ -23,7 +23,7 @@ from reactor.google.credentials import (
 from reactor.google.endpoints import TOKEN_URI, OAuthClient
 from reactor.google.key_file import LONGEST, TOKEN_URIS, read_key_file
 from reactor.google.token_exchange import user_account
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.core.test_pasted import DOCUMENTS, KINDS, TOKEN
 from tests.support.key_files import ROBOT, key_file, secrets
 from tests.support.process_world import KEYS

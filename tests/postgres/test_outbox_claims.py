@@ -304,7 +304,7 @@ async def test_replicas_share_the_work(world: World, outboxes: list[Outbox]) -> 
     assert set(claimed) == rows
     for outbox in outboxes:
         facts = await outbox.invariants()
-        assert (facts.stray_locks, facts.missing_locks, facts.orphans, facts.doubled) == (0, 0, 0, 0)
+        assert (facts.unexpected_locks, facts.missing_locks, facts.orphans, facts.doubled) == (0, 0, 0, 0)
     assert world.locks() == 60
 
 

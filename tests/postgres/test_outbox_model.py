@@ -169,7 +169,7 @@ class History:
     async def check(self) -> None:
         for outbox in self.replicas:
             facts = await outbox.invariants()
-            assert (facts.stray_locks, facts.missing_locks, facts.doubled) == (0, 0, 0)
+            assert (facts.unexpected_locks, facts.missing_locks, facts.doubled) == (0, 0, 0)
         in_flight = [item for outbox in self.replicas for item in outbox.in_flight]
         for item in in_flight:
             if item.operation == "REBUILD_ALL":

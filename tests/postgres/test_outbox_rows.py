@@ -14,11 +14,10 @@ from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Binding, Item, Oversized, Settlement, SettlementResult, SourceState
 from reactor.core.payload import LARGEST
 from reactor.postgres import outbox as outbox_module
-from reactor.postgres.claiming import Pass, claim
+from reactor.postgres.claim import Pass, SetAside, claim
 from reactor.postgres.connection.driver import JsonText, TrioConnection
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SetAside
 from tests.postgres.test_outbox_settles import BINDING
 from tests.support.databases import Database
 from tests.support.outbox_world import World, workspace
@@ -90,7 +89,7 @@ def weight(items: Collection[Item]) -> int:
 async def test_payloads_are_bounded_by_one_and_by_all(
     world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "BYTES_IN_HAND", 400_000)
+    monkeypatch.setattr(outbox_module, "BYTES_IN_FLIGHT", 400_000)
     monkeypatch.setattr(outbox_module, "BYTES_PER_CLAIM", 100_000)
     sizes = (5_000_000, *range(200_000, 250_000, 10_000), 150_000, 100_000, 10)
     rows = {world.insert(str(size), payload={"pad": "x" * size}): size for size in sizes}

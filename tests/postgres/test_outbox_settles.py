@@ -15,9 +15,9 @@ from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SettlementResult, SourceState
 from reactor.core.outcome import FailureCode
 from reactor.errors import TransientError
+from reactor.postgres.claim import SweepResult
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SweepResult
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
 
@@ -363,7 +363,7 @@ async def test_two_items_whose_ids_have_one_hash(world: World, outbox: Outbox) -
         world.insert(name, id=twin)
     first, second = await claim(outbox)
     facts = await outbox.invariants()
-    assert (facts.in_flight, facts.stray_locks, facts.missing_locks) == (2, 0, 0)
+    assert (facts.in_flight, facts.unexpected_locks, facts.missing_locks) == (2, 0, 0)
     await outbox.settle([Settlement(first, "COMPLETED", 0)])
     assert world.locks() == 1
     await outbox.settle([Settlement(second, "COMPLETED", 0)])

@@ -12,9 +12,9 @@ import trio.testing
 from reactor.core.explain.causes import Cause
 from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.postgres import sweeping
+from reactor.postgres.claim import SweepResult
 from reactor.postgres.connection.session import SessionLostError, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import SweepResult
 from tests.support.commands import document
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace

@@ -103,7 +103,7 @@ class AnyOutbox(RuleBasedStateMachine):
         self.ring.begin()
         for _ in range(1_000):
             refresh = not read and self.ring.is_stale(self.now)
-            window = [] if refresh else self.ring.window(slots, self.excluded)
+            window = [] if refresh else self.ring.next_workspaces(slots, self.excluded)
             if not window and read:
                 assert not any(self.spaces[w].is_claimable for w in SPACES if w not in self.excluded), "it was there"
                 return False
@@ -126,7 +126,7 @@ class AnyOutbox(RuleBasedStateMachine):
 
     def first(self, width: int) -> list[UUID]:
         """What a claim that reads the ring looks at."""
-        past = self.ring.past
+        past = self.ring.last_workspace
         due = [w for w in SPACES if self.spaces[w].is_due and w not in self.excluded]
         return sorted(due, key=lambda w: (past is not None and w <= past, w))[:width]
 
@@ -186,7 +186,7 @@ class Standing(Ring):
     """It begins at the same place each time."""
 
     @property
-    def past(self) -> UUID | None:
+    def last_workspace(self) -> UUID | None:
         return None
 
 

@@ -16,8 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from reactor.errors import RefusedError, TransientError
-from reactor.lifecycle import first_of
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.connection.session import ReadOnlySessionError, Session, SessionLostError, open_session
@@ -26,6 +25,7 @@ from reactor.postgres.outbox import Outbox
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate, missing
 from reactor.postgres.setup.yoyo_backend import Backend
+from reactor.process.concurrency import first_of
 from tests.support.commands import call
 from tests.support.databases import Database, Server
 from tests.support.outbox_world import World
@@ -121,8 +121,8 @@ async def test_the_pool_the_commands_and_the_migration_have_our_settings(odd: Da
     found = await pool.run(lambda connection: show(lambda text: connection.execute(text.encode()).fetchall()))
     is_ours(found, {"statement_timeout": "8000", "lock_timeout": "200", "application_name": "pool"})
     await pool.aclose()
-    with open_desk(odd.reactor, name="x") as desk:
-        found = show(lambda text: [tuple(row.values()) for row in desk.connection.execute(text.encode()).fetchall()])
+    with open_admin_session(odd.reactor, name="x") as admin:
+        found = show(lambda text: [tuple(row.values()) for row in admin.connection.execute(text.encode()).fetchall()])
         is_ours(found, {"statement_timeout": "60000", "lock_timeout": "5000"})
     with Backend.connected(odd.owner) as backend:
         found = show(lambda text: backend.connection.execute(text.encode()).fetchall())

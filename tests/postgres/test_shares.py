@@ -153,12 +153,12 @@ async def test_replicas_that_come_and_go_send_what_one_alone_would(world: World,
     first = await start(world, nursery, quota=quota)
     await until(lambda: len(calls.at) > 50)
     others = [await start(world, nursery, quota=quota) for _ in range(3)]
-    await until(lambda: {each.service.known.lanes.divisor for each in (first, *others)} == {4})
+    await until(lambda: {each.service.state.lanes.divisor for each in (first, *others)} == {4})
     await until(lambda: len(calls.at) > 150)
     await first.kill()
     await until(lambda: len(calls.at) > 220)
     await others[0].stop()
-    await until(lambda: {each.service.known.lanes.divisor for each in others[1:]} == {2})
+    await until(lambda: {each.service.state.lanes.divisor for each in others[1:]} == {2})
     await until(lambda: len(calls.at) > 290)
     spent = trio.current_time() - began
     assert calls.most(spent) <= alone.burst + alone.ceiling * (spent + 1)

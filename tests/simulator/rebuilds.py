@@ -1,7 +1,7 @@
 """A rebuild in the model's database: what `reactor.postgres.rebuilds.Expansion` is in PostgreSQL.
 
 The application has a view, so the state is complete. Each method is one transaction that sees whether the claim is
-still ours; the real `reactor.rebuilding.Rebuilds` drives it.
+still ours; the real `reactor.rebuild.Rebuilds` drives it.
 """
 
 import json

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import trio
 
+from reactor.core.backoff import Pauses
 from reactor.core.calendar.token_answers import GrantType
 from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
@@ -26,12 +27,12 @@ from reactor.errors import TransientError
 from reactor.google.client import AccessTokens, GoogleCalendar
 from reactor.google.token_exchange import Account
 from reactor.google.tokens import Rotated, TokenSource, TokenSources
-from reactor.lifecycle import Pauses
 from reactor.loop import Loop, Observer
 from reactor.loop.guarded import Guarded
 from reactor.postgres.connection.session import SessionLostError
 from reactor.postgres.wakeups import Wakeups
-from reactor.rebuilding import RebuildService
+from reactor.process.concurrency import pause
+from reactor.rebuild import RebuildService
 from tests.simulator.google import MemoryExchange, calendar
 from tests.simulator.port import ModelOutbox
 from tests.simulator.server import Refused, Session, open_session
@@ -103,7 +104,7 @@ class _Rebuilds:
 
 
 class _Pool:
-    """What `reactor.rebuilding` needs of the pool: a place to run what takes the tables."""
+    """What `reactor.rebuild` needs of the pool: a place to run what takes the tables."""
 
     def __init__(self, replica: "Replica") -> None:
         self._replica = replica
@@ -233,7 +234,7 @@ class Replica:
             finally:
                 self.outbox = self.loop = None
                 self.sessions = []
-            await pauses.after_failure(self._stop)
+            await pause(pauses, unless=self._stop)
 
     @asynccontextmanager
     async def _session(self, name: str, on_notify: Callable[[int], None] | None = None) -> AsyncIterator[Session]:

@@ -12,7 +12,7 @@ import trio
 from trio._core import _run as scheduler
 from trio.testing import MockClock
 
-from reactor import rebuilding
+from reactor import rebuild
 from reactor.core.calendar import answers
 from tests.simulator.history import History
 from tests.simulator.judge import Violation
@@ -55,7 +55,7 @@ def _determined(seed: int) -> Iterator[Counter[str]]:
     random.seed(f"process {seed}")
     scheduler._r.seed(f"scheduler {seed}")
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # as Hypothesis does
-    parts: Any = rebuilding
+    parts: Any = rebuild
     table: Any = answers
     expansion, parts.Expansion = parts.Expansion, ModelExpansion
     matching_rule = table.matching_rule

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from calendar_emulator import Emulator, Fault, Service, application, serve
 from calendar_emulator.store.calendars import Write, WriteKind
 from reactor.settings import Settings
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.background import Background
 from tests.support.databases import Database, wait_until
 from tests.support.discovery import Judge
@@ -166,12 +166,12 @@ class HistoryWorld:
     def stop(self, replica: Replica) -> None:
         self.replicas.remove(replica)
         self.background.run(replica.stop)
-        assert replica.service.known.stats.crashes == 0
+        assert replica.service.state.stats.crashes == 0
 
     def kill(self, replica: Replica) -> None:
         self.replicas.remove(replica)
         self.background.run(replica.kill)
-        assert replica.service.known.stats.crashes == 0
+        assert replica.service.state.stats.crashes == 0
 
     def revoke(self, workspace_id: UUID) -> None:
         """A person takes the consent away at Google."""

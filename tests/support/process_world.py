@@ -17,7 +17,7 @@ import pytest
 import trio
 from psycopg.types.json import Jsonb
 
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.databases import Database
 from tests.support.dialogues import cancel_json, upsert_json
 from tests.support.forked import Forked

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from calendar_emulator.store.calendars import Calendar, Record, WriteKind, merge
 from reactor.core.calendar.ids import event_id
-from reactor.drift import held
+from reactor.drift import calendar_event
 from reactor.drift.comparison import differences
 from reactor.drift.wanted import WantedEvent, from_payload
 from tests.core.test_other_hands import holds
@@ -230,7 +230,7 @@ class _Trail:
 def _differences(world: TravelWorld, source: Source, title: str, event: Mapping[str, Any]) -> list[str]:
     """In which of our fields an event is not what a state of its source wants."""
     of, want = world.wants[title]
-    wanted, found = from_payload(want.payload(source, title)), held.read(event)
+    wanted, found = from_payload(want.payload(source, title)), calendar_event.read(event)
     assert isinstance(wanted, WantedEvent)
     assert found is not None
     assert of == source

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from calendar_emulator import Fault
 from calendar_emulator.store.calendars import Calendar
 from reactor.core.calendar.ids import event_id
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.core.test_other_hands import HANDS
 from tests.support.background import Background
 from tests.support.databases import Database, wait_until

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from reactor.errors import TransientError
-from reactor.lifecycle import harmless, kept
+from reactor.process.concurrency import harmless, keep_running
 from tests.support.process_world import World
 from tests.support.waiting import until
 
@@ -36,17 +36,18 @@ Loop._end = fail
 service.STEADY = 0.5
 """
 TASKS = f"""
-from reactor import housekeeping, lifecycle
+from reactor import housekeeping
+from reactor.process import concurrency
 from reactor.observability import lock_audit, loop_lag
 
 async def fail(*_):
     raise KeyError({SECRET!r})
 
 housekeeping.Housekeeping.measure = fail
-lock_audit.LockAudit.look = fail
+lock_audit.LockAudit.check = fail
 loop_lag.EVERY = None
 housekeeping.INTERVAL = lock_audit.INTERVAL = 0.1
-lifecycle.KEPT_FIRST = 0.1
+concurrency.RESTART_FIRST = 0.1
 """
 
 
@@ -89,7 +90,7 @@ async def test_what_is_kept_is_begun_again_after_growing_pauses(autojump_clock: 
         raise ExceptionGroup("", [ExceptionGroup("", [ValueError(SECRET)])])
 
     with capture_logs() as lines, trio.move_on_after(300):
-        await kept("watch", fail)
+        await keep_running("watch", fail)
     pauses = [after - before for before, after in pairwise(began)]
     assert pauses[0] <= 1.5
     assert 10 <= len(began) <= 40
@@ -102,7 +103,7 @@ async def test_what_has_a_meaning_for_the_caller_comes_out() -> None:
         raise TransientError("gone")
 
     with pytest.RaisesGroup(TransientError):
-        await kept("watch", fail)
+        await keep_running("watch", fail)
 
 
 def test_a_callback_that_fails_hurts_nobody() -> None:

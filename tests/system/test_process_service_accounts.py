@@ -44,7 +44,7 @@ async def test_a_service_account_from_its_key_file_to_the_event(world: World, tm
     assert emulator.log.count("token", 200) == 2, "one for the trial, one for all of it"
     assert {entry.user for entry in emulator.log.entries if entry.operation in ("insert", "batch")} <= {ROBOT, ""}
 
-    # Another key in the vault is the same account: no token is fetched anew.
+    # Another key in the settings is the same account: no token is fetched anew.
     assert (await run("tokens", "rotate", "--json", TOKEN_ENCRYPTION_KEYS=BOTH))["rotated"] == 1
     world.insert(21)
     await world.all_done(21)

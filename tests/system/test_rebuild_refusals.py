@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from reactor.core.policy import AGE_BOUND
-from reactor.rebuilding import LOCK_PATIENCE, refusal
+from reactor.rebuild import LOCK_PATIENCE, refusal
 from tests.support.google_fixtures import USER
 from tests.support.rebuild_world import RebuildWorld, source, world
 from tests.support.waiting import until

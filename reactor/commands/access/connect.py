@@ -1,7 +1,7 @@
 """`connect`: a person consents in the browser, and the token is stored.
 
-Nothing is stored before the account that consented was seen to be able to change the calendar: people have several
-accounts, and pick the wrong one.
+We store nothing before we have seen that the account can change the calendar: people have several accounts, and pick
+the wrong one.
 """
 
 import webbrowser
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.access.connections import Calendar, checked, refusals, rehearse, store, tell
+from reactor.commands.access.connections import Calendar, checked, dry_run_connect, refusals, report, store
 from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
 from reactor.commands.output import note, sentences
@@ -17,8 +17,8 @@ from reactor.errors import ConfigurationError
 from reactor.google.consent import ConsentClient, ask, exchange
 from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
 from reactor.google.trial import Candidate, require_calendar
-from reactor.postgres.connection.desk import open_desk
-from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.postgres.connection.admin import open_admin_session
+from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings
 
 WHO = "The account that consented"
 REMEDY = (
@@ -27,8 +27,8 @@ REMEDY = (
 )
 
 
-class _ConnectSettings(VaultSettings, GoogleSettings, DatabaseSettings):
-    """All that is needed, so that all that is wrong is said before a person is asked anything."""
+class _ConnectSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
+    """All settings of the command, so that all problems are reported before a person is asked anything."""
 
 
 def connect(
@@ -57,14 +57,14 @@ def connect(
         settings = _ConnectSettings.from_environment(database_url=database_url)
         client = _client(settings)
         checked(calendar)
-        with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
-            rehearse(desk, workspace, calendar)
+        with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
+            dry_run_connect(admin, workspace, calendar)
         candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
         token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
-        stored = settings.vault.encrypt(workspace, token)
-        with open_desk(settings.database_url.get_secret_value(), name="connect") as desk:
-            said = store(desk, workspace, calendar, stored)
-    tell(said, as_json=as_json)
+        stored = settings.token_cipher.encrypt(workspace, token)
+        with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
+            said = store(admin, workspace, calendar, stored)
+    report(said, as_json=as_json)
 
 
 def _client(settings: _ConnectSettings) -> ConsentClient:

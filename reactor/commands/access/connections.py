@@ -17,10 +17,10 @@ from reactor.errors import ConfigurationError, PermanentError, TransientError
 from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
-from reactor.settings import GoogleSettings, VaultSettings
-from reactor.vault import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
+from reactor.settings import EncryptionSettings, GoogleSettings
+from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 CAP = 1_000  # items that are counted for each workspace
@@ -64,17 +64,17 @@ def list_(
 
     Exit codes: 0 shown; 2 wrong use or no database.
     """
-    with sentences(), open_desk(read_dsn(database_url), name="connections list") as desk:
+    with sentences(), open_admin_session(read_dsn(database_url), name="connections list") as admin:
         if workspace:
-            desk.know(workspace)
-        found = desk.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
+            admin.require_workspace(workspace)
+        found = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
     if len(found) > LISTED:
         found.pop()
         note(f"Over {LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
-    vault = _vault(found)
+    cipher = _cipher(found)
     for row in found:
         stored = row.pop("stored")
-        row |= {"key": _key(stored), **_credential(row["workspace"], stored, vault)}
+        row |= {"key": _key(stored), **_credential(row["workspace"], stored, cipher)}
     if as_json:
         print_json(found)
     elif found:
@@ -95,23 +95,23 @@ def _line(row: dict[str, Any]) -> tuple[Any, ...]:
     return (*named, row["valid"], row["key"], *counts, row["updated_at"])
 
 
-def _vault(found: list[dict[str, Any]]) -> TokenCipher | None:
-    """What decrypts, where there is a service account to be told of."""
+def _cipher(found: list[dict[str, Any]]) -> TokenCipher | None:
+    """The token cipher; None where no row is a service account's key, whose address we would show."""
     if not any(row["stored"].startswith(NEWER) for row in found):
         return None
     try:
-        return VaultSettings.from_environment().vault
+        return EncryptionSettings.from_environment().token_cipher
     except ConfigurationError as error:
         note(f"{error}\nWithout it the addresses of service accounts are not shown.")
         return None
 
 
-def _credential(workspace: UUID, stored: str, vault: TokenCipher | None) -> dict[str, str | None]:
-    """Of what kind a credential is, and whose; never anything that opens something."""
+def _credential(workspace: UUID, stored: str, cipher: TokenCipher | None) -> dict[str, str | None]:
+    """The kind of a credential and whose it is; never a secret."""
     robot = None
-    if stored.startswith(NEWER) and vault is not None:
+    if stored.startswith(NEWER) and cipher is not None:
         with suppress(TokenCipherError, StoredCredentialError):
-            robot = service_account_in(vault.decrypt(workspace, stored))
+            robot = service_account_in(cipher.decrypt(workspace, stored))
     return {
         "kind": SERVICE_ACCOUNT if stored.startswith(NEWER) else REFRESH_TOKEN,
         "account": robot.email if robot else None,
@@ -176,7 +176,7 @@ def add(
     Exit codes: 0 stored; 1 Google refuses it, or cannot be asked now; 2 wrong use, a wrong setting or no database.
     """
     with sentences():
-        keys = VaultSettings.from_environment()
+        keys = EncryptionSettings.from_environment()
         google = _google(service_account, verify=verify)
         dsn = read_dsn(database_url)
         checked(calendar)
@@ -186,19 +186,19 @@ def add(
             raise ConfigurationError("--subject goes with --service-account; a refresh token is its user's already.")
         else:
             given = credentials.refresh_token()
-        with open_desk(dsn, name="connections add") as desk:
-            rehearse(desk, workspace, calendar)
+        with open_admin_session(dsn, name="connections add") as admin:
+            dry_run_connect(admin, workspace, calendar)
         secret = given.secret
         if verify:
             secret = tried(given, google, calendar) or secret
-        stored = keys.vault.encrypt(workspace, secret, version=given.version)
-        with open_desk(dsn, name="connections add") as desk:
-            said = store(desk, workspace, calendar, stored)
-    tell(said, as_json=as_json)
+        stored = keys.token_cipher.encrypt(workspace, secret, version=given.version)
+        with open_admin_session(dsn, name="connections add") as admin:
+            said = store(admin, workspace, calendar, stored)
+    report(said, as_json=as_json)
 
 
 def _google(service_account: str | None, *, verify: bool) -> GoogleSettings:
-    """Where Google is. Our OAuth client is nothing to a service account, and nothing to what is not tried."""
+    """The settings of Google; the OAuth client is required only for a refresh token that is tried."""
     given = {"google_client_id": NO_CLIENT, "google_client_secret": NO_CLIENT} if service_account or not verify else {}
     try:
         return GoogleSettings.from_environment(**given)
@@ -235,15 +235,15 @@ def checked(calendar: str) -> str:
     return calendar
 
 
-def store(desk: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
-    """Store a consent, encrypted; return what it came to.
+def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
+    """Store a consent, encrypted; return the result.
 
     Raises:
         ConfigurationError: There is no such workspace.
     """
-    requeued = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
+    requeued = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
     with _known(workspace):
-        before = desk.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
+        before = admin.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
     return {
         "workspace": workspace,
         "calendar": calendar,
@@ -253,14 +253,14 @@ def store(desk: AdminSession, workspace: UUID, calendar: str, stored: str) -> di
     }
 
 
-def rehearse(desk: AdminSession, workspace: UUID, calendar: str) -> None:
+def dry_run_connect(admin: AdminSession, workspace: UUID, calendar: str) -> None:
     """Make sure that a consent could be stored, before a person is asked for it.
 
     Raises:
         ConfigurationError: It could not.
     """
     with _known(workspace):
-        desk.rehearse(SQL["connect"], workspace=workspace, token=_NO_TOKEN, calendar=calendar)
+        admin.dry_run(SQL["connect"], workspace=workspace, token=_NO_TOKEN, calendar=calendar)
 
 
 @contextmanager
@@ -273,8 +273,8 @@ def _known(workspace: UUID) -> Iterator[None]:
         ) from error
 
 
-def tell(said: dict[str, Any], *, as_json: bool) -> None:
-    """Say what storing a consent came to."""
+def report(said: dict[str, Any], *, as_json: bool) -> None:
+    """Print the result of storing a consent."""
     if as_json:
         print_json(said)
         return
@@ -326,14 +326,14 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 
 
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
-    with sentences(), open_desk(read_dsn(database_url), name="connections") as desk:
-        if desk.row(SQL["connection"], workspace=workspace) is None:
+    with sentences(), open_admin_session(read_dsn(database_url), name="connections") as admin:
+        if admin.row(SQL["connection"], workspace=workspace) is None:
             raise ConfigurationError(
                 f"Workspace {workspace} has no connection: "
                 f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
             )
-        dead = desk.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
-        changed = bool(desk.rows(SQL["set_valid"], workspace=workspace, valid=valid))
+        dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
+        changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
     requeued = dead if changed else 0
     if as_json:
         print_json({"workspace": workspace, "valid": valid, "changed": changed, "requeued": requeued})

@@ -10,7 +10,7 @@ from reactor.core.pasted import LONGEST_TOKEN, is_token, kind_of
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import ServiceAccount
 from reactor.google.key_file import LONGEST, read_key_file
-from reactor.vault import NEWER, VERSION
+from reactor.token_encryption import NEWER, VERSION
 
 STDIN = "-"
 
@@ -21,7 +21,7 @@ class Credential:
 
     Attributes:
         secret: The text that is encrypted.
-        version: With which version of the vault's.
+        version: The version of the encrypted text, `v1` or `v2`.
         who: The account, as a sentence begins with it.
         remedy: What to do where it may not write the calendar, as a sentence.
     """

@@ -1,9 +1,9 @@
 """Receives the answer of Google's consent page: a small HTTP server on loopback, for one answer.
 
-Each connection has a thread: browsers open some that they never use. An answer with another `state` than ours is
-somebody else's and changes nothing. Ours is handed on when its page has been sent: the command may end at once, and the
-thread with it, and a person would look at a page that broke off. What is answered carries nothing of the request, and
-is not to be stored or to be told to other pages: the address holds the code.
+Each connection has a thread, because browsers open some that they never use. An answer with another `state` than ours
+is not for us and changes nothing. Ours is handed on when its page has been sent: the command may end at once, and the
+thread with it, and the person would see a page that broke off. The page contains nothing of the request. It tells the
+browser not to store it and not to send its address to other pages, because the address contains the code.
 """
 
 import hmac
@@ -58,7 +58,7 @@ class Loopback:
         self._server.server_close()
 
     def expect(self, state: str) -> None:
-        """Say what the answer must carry, before anybody is asked: a browser may be quicker than `wait`."""
+        """Set the state that the answer must carry, before the page is opened: a browser may be quicker than `wait`."""
         self._state = state
 
     def wait(self, seconds: float) -> str:
@@ -80,7 +80,7 @@ class Loopback:
         raise denied(answer["error"])
 
     def _take(self, path: str) -> tuple[HTTPStatus, str, dict[str, str] | None]:
-        """Take a request; returns what the browser is told, and the answer if it is ours."""
+        """Handle a request; return the page for the browser, and the answer if it is ours."""
         target = urlsplit(path)
         answer = dict(parse_qsl(target.query))
         if target.path != "/" or not ("code" in answer or "error" in answer):

@@ -1,9 +1,9 @@
 """`tokens`: the stored refresh tokens and their keys.
 
-A re-encrypted token is the same consent. The reactor knows it by its content (reactor/accounts.py), so it fetches no
+A re-encrypted token is the same consent. The reactor knows it by its content (reactor/credentials.py), so it fetches no
 access token anew; an item that fails meanwhile with the former text marks nothing invalid and is tried again
-(reactor/postgres/settling.py). Whoever stores another token at the same time wins: every write here asks for the text
-that was read.
+(reactor/postgres/settling.py). If another program stores a token at the same time, that one wins: every write here
+requires that the text we read is still stored.
 """
 
 from collections import Counter
@@ -14,10 +14,10 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun
 from reactor.commands.output import note, print_json, print_table, progress, sentences
-from reactor.postgres.connection.desk import AdminSession, open_desk
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
-from reactor.settings import DatabaseSettings, VaultSettings
-from reactor.vault import TokenCipher, TokenCipherError
+from reactor.settings import DatabaseSettings, EncryptionSettings
+from reactor.token_encryption import TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 PORTION = 200  # rows that are read at a time; each is written by itself
@@ -28,7 +28,7 @@ app = typer.Typer(name="tokens", help="Refresh tokens at rest.", rich_markup_mod
 
 @dataclass
 class _Report:
-    """What became of how many."""
+    """The outcomes, with how many tokens have each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     problems: dict[UUID, str] = field(default_factory=dict)
@@ -51,10 +51,10 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     Exit codes: 0 all have the first key; 1 some could not be decrypted; 2 a wrong setting or no database.
     """
     with sentences():
-        keys = VaultSettings.from_environment()
+        keys = EncryptionSettings.from_environment()
         settings = DatabaseSettings.from_environment(database_url=database_url)
-        with open_desk(settings.database_url.get_secret_value(), name="tokens rotate") as desk:
-            report = _rotate(desk, keys.vault, dry_run=dry_run)
+        with open_admin_session(settings.database_url.get_secret_value(), name="tokens rotate") as admin:
+            report = _rotate(admin, keys.token_cipher, dry_run=dry_run)
     counts = {name: report.counts[name] for name in ("rotated", "current", "replaced", "failed")}
     if as_json:
         problems = {str(workspace): problem for workspace, problem in report.problems.items()}
@@ -73,15 +73,15 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 
 
-def _rotate(desk: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report:
+def _rotate(admin: AdminSession, cipher: TokenCipher, *, dry_run: bool) -> _Report:
     report = _Report()
     after: UUID | None = None
-    with progress("Encrypting", desk.one(SQL["how_many"])["n"]) as advance:
-        while portion := desk.rows(SQL["tokens_after"], after=after, rows=PORTION):
+    with progress("Encrypting", admin.one(SQL["how_many"])["n"]) as advance:
+        while portion := admin.rows(SQL["tokens_after"], after=after, rows=PORTION):
             for row in portion:
                 after = row["workspace"]
                 try:
-                    report.counts[_renew(desk, vault, row["workspace"], row["stored"], dry_run=dry_run)] += 1
+                    report.counts[_renew(admin, cipher, row["workspace"], row["stored"], dry_run=dry_run)] += 1
                 except TokenCipherError as error:
                     report.counts["failed"] += 1
                     report.problems[row["workspace"]] = str(error)
@@ -89,19 +89,19 @@ def _rotate(desk: AdminSession, vault: TokenCipher, *, dry_run: bool) -> _Report
     return report
 
 
-def _renew(desk: AdminSession, vault: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
-    """Encrypt one token anew; returns what became of it.
+def _renew(admin: AdminSession, cipher: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:
+    """Encrypt one token anew; return the outcome.
 
     Raises:
         TokenCipherError: It cannot be decrypted.
     """
     for _ in range(TRIES):
-        if not vault.needs_rotation(stored):
+        if not cipher.needs_rotation(stored):
             return "current"
-        renewed = vault.rotate(workspace, stored)
-        if dry_run or desk.rows(SQL["reencrypt"], workspace=workspace, old=stored, new=renewed):
+        renewed = cipher.rotate(workspace, stored)
+        if dry_run or admin.rows(SQL["reencrypt"], workspace=workspace, old=stored, new=renewed):
             return "rotated"
-        found = desk.row(SQL["stored_token"], workspace_id=workspace)
+        found = admin.row(SQL["stored_token"], workspace_id=workspace)
         if found is None:
             return "current"  # the connection is gone, and its token with it
         stored = found["refresh_token_encrypted"]

@@ -1,9 +1,9 @@
-"""Compares calendars with what the application wants: reads both, and has the judge say how they differ.
+"""Compares calendars with what the application wants: reads both, and lets the judge find the differences.
 
-`reactor.drift` judges, without a line of what makes and writes events; here is what travels. A workspace is read in
-three passes: its calendars page by page, each page beside what is wanted of the sources on it; then all that is wanted,
-portion by portion; then what is left. Nothing is written, but for a refresh token that Google rotates meanwhile: it
-must be kept (`reactor.accounts`), or the workspace would lose its consent to a look.
+`reactor.drift` judges, and shares no code with what makes and writes events; this module does the reading. A workspace
+is read in three passes: its calendars page by page, each page beside what is wanted of the sources on it; then all that
+is wanted, portion by portion; then what is left. Nothing is written, except a refresh token that Google rotates
+meanwhile: it must be stored (`reactor.credentials`), or the workspace would lose its consent because of a comparison.
 """
 
 from collections import Counter
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 from uuid import UUID
 
-from reactor.accounts import CredentialStore
 from reactor.core.outcome import Scope
 from reactor.core.refusals import advice
-from reactor.drift import held as calendars, judge as judging, wanted as wanting
+from reactor.credentials import CredentialStore
+from reactor.drift import calendar_event as calendars, judge as judging, wanted as wanting
 from reactor.drift.answers import DriftAnswer
 from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord
 from reactor.drift.traces import Trace, Waiting, explain
@@ -24,7 +24,7 @@ from reactor.errors import ConfigurationError, PermanentError, ReactorError, Ref
 from reactor.google.reader import PAGE, Pace, Reader, documents
 from reactor.google.tokens import TokenSource, TokenUnavailable
 from reactor.google.transport import Transport
-from reactor.postgres.connection.desk import AdminSession
+from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.statements import statements
 
@@ -57,18 +57,18 @@ class Cost:
     calls: int
 
 
-def cost(desk: AdminSession, workspace: UUID | None) -> Cost:
+def cost(admin: AdminSession, workspace: UUID | None) -> Cost:
     """Estimate what it costs to compare one workspace, or all.
 
     Raises:
         ConfigurationError: The application's view may not be read.
     """
     if workspace is None:
-        [row] = desk.rows(SQL["size"])
+        [row] = admin.rows(SQL["size"])
         return Cost(row["connections"], None, row["events"], row["connections"] + row["events"] // PAGE)
-    [found] = desk.rows(SQL["source"])
+    [found] = admin.rows(SQL["source"])
     state = _state(found["source"], is_readable=found["is_readable"])
-    rows = desk.rows(state + SQL["calendars"], workspace=workspace)
+    rows = admin.rows(state + SQL["calendars"], workspace=workspace)
     pages = sum(1 + row["events"] // PAGE for row in rows)
     return Cost(1, len(rows), sum(row["events"] for row in rows), pages)
 
@@ -88,7 +88,7 @@ def _state(source: str, *, is_readable: bool) -> LiteralString:
 
 @dataclass(slots=True)
 class Report:
-    """How one workspace is.
+    """The report on one workspace.
 
     Attributes:
         workspace: Its id.
@@ -119,7 +119,7 @@ class Report:
     failed: str = ""
 
     def fail(self, why: str) -> None:
-        """Take note that it could not be compared to the end; what was found by then tells half, and is dropped."""
+        """Note that the comparison did not reach its end; findings up to then are incomplete, and are dropped."""
         self.failed, self.on_its_way = why, 0
         self.kinds.clear()
         self.findings.clear()
@@ -135,16 +135,16 @@ class Comparing:
 
     Attributes:
         pool: Connections to the database.
-        accounts: Where access tokens come from.
+        credentials: Where access tokens come from.
         transport: To Google.
         pace: How fast Google is asked.
-        words: Whether findings tell texts, and not their lengths.
+        words: Whether findings show texts, and not their lengths.
         patience: Seconds that a change may wait in the outbox before it counts as a difference.
         lookups: How many events are asked for one by one, in each workspace, where they are in no list.
     """
 
     pool: Pool
-    accounts: CredentialStore
+    credentials: CredentialStore
     transport: Transport
     pace: Pace
     words: bool
@@ -180,7 +180,7 @@ class Comparing:
 
 
 class _Comparison:
-    """One comparison."""
+    """The comparison of one workspace."""
 
     def __init__(self, parts: Comparing, report: Report) -> None:
         self._parts = parts
@@ -192,7 +192,7 @@ class _Comparison:
         self._lookups = parts.lookups
 
     async def run(self) -> None:
-        """Compare."""
+        """Read both sides and fill the report."""
         reader = await self._open()
         await self._find_state()
         for calendar_id, _ in await self._execute(self._state + SQL["calendars"]):
@@ -218,7 +218,7 @@ class _Comparison:
         if rebuild is not None:
             self._rebuild = Waiting(str(rebuild), waits)
             self._report.notes.append(f"a REBUILD_ALL waits: `python -m reactor status --rebuild {rebuild}`")
-        tokens = self._parts.accounts.tokens(self._report.workspace, stored)
+        tokens = self._parts.credentials.tokens(self._report.workspace, stored)
         if not isinstance(tokens, TokenSource):
             raise PermanentError(_no_token(tokens.text))
         return Reader(self._parts.transport, tokens, self._parts.pace, tokens.quota_user)
@@ -229,7 +229,7 @@ class _Comparison:
         self._state = _state(source, is_readable=is_readable)
 
     async def _read(self, reader: Reader, calendar_id: str) -> None:
-        """Read a calendar."""
+        """Read a calendar page by page, and judge each page beside what is wanted."""
         token: str | None = None
         while True:
             said = await reader.page(calendar_id, str(self._report.workspace), token)
@@ -260,7 +260,7 @@ class _Comparison:
             after = portion[-1][0]
             self._report.wanted += len(portion)
             found = [await self._judge_one(reader, *each) for each in portion]
-            await self._tell([finding for finding in found if finding is not None])
+            await self._report_findings([finding for finding in found if finding is not None])
 
     async def _judge_one(
         self, reader: Reader, key: str, wanted: WantedEvent | Unusable, memory: SourceRecord
@@ -282,9 +282,9 @@ class _Comparison:
         for finding in self._judge.rest():
             rest.append(finding)
             if len(rest) == ROWS:
-                await self._tell(rest)
+                await self._report_findings(rest)
                 rest = []
-        await self._tell(rest)
+        await self._report_findings(rest)
 
     async def _wanted(
         self, after: str, keys: list[str] | None = None
@@ -295,20 +295,20 @@ class _Comparison:
         )
         return [(key, _READ[form](document), SourceRecord(*memory)) for key, form, document, *memory in rows]
 
-    async def _tell(self, findings: Sequence[DriftFinding]) -> None:
+    async def _report_findings(self, findings: Sequence[DriftFinding]) -> None:
         """Ask the outbox about some findings, and report them."""
         if not findings:
             return
         rows = await self._execute(SQL["traces"], keys=[finding.source for finding in findings])
         traces = {key: _trace(*rest) for key, *rest in rows}
         for finding in findings:
-            told = explain(finding, traces[finding.source], self._rebuild, self._parts.patience)
-            if told.on_its_way:
+            explained = explain(finding, traces[finding.source], self._rebuild, self._parts.patience)
+            if explained.on_its_way:
                 self._report.on_its_way += 1
             else:
-                self._report.kinds[told.kind] += 1
+                self._report.kinds[explained.kind] += 1
             if len(self._report.findings) < MOST:
-                self._report.findings.append(told)
+                self._report.findings.append(explained)
 
     async def _execute(self, statement: LiteralString, **more: Any) -> list[tuple[Any, ...]]:
         return await self._parts.pool.execute(statement, self._params | more)

@@ -13,30 +13,30 @@ import httpx
 import trio
 import typer
 
-from reactor.accounts import CredentialStore
 from reactor.commands.compare import drift_report as reporting
 from reactor.commands.compare.comparing import SQL, Comparing, Cost, FailedForAllError, cost
 from reactor.commands.compare.drift_report import Comparison
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_number
 from reactor.commands.output import note, progress, sentences
+from reactor.credentials import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.reader import Pace
 from reactor.google.token_exchange import TokenExchange
 from reactor.google.transport import Timeouts, Transport
-from reactor.lifecycle import one_error
 from reactor.observability import logs
-from reactor.postgres.connection.desk import open_desk
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.postgres.connection.pool import Pool
-from reactor.settings import DatabaseSettings, GoogleSettings, VaultSettings
+from reactor.process.concurrency import one_error
+from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings
 
 PORTION = 100  # workspaces
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that Google has rotated meanwhile
 
 
-class _DriftSettings(VaultSettings, GoogleSettings, DatabaseSettings):
-    """All that is needed, so that all that is wrong is said at once."""
+class _DriftSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
+    """All settings of the command, so that all problems are reported at once."""
 
 
 def drift(  # noqa: PLR0913  (options)
@@ -89,10 +89,10 @@ def drift(  # noqa: PLR0913  (options)
     """
     with sentences():
         settings = _checked(workspace, metrics, database_url, everything=everything)
-        with open_desk(settings.database_url.get_secret_value(), name="drift") as desk:
+        with open_admin_session(settings.database_url.get_secret_value(), name="drift") as admin:
             if workspace:
-                desk.know(workspace)
-            expected = cost(desk, workspace)
+                admin.require_workspace(workspace)
+            expected = cost(admin, workspace)
         note(reporting.forecast(expected, rate=rate, lookups=int(lookups)))
         if dry_run:
             reporting.show_cost(expected, as_json=as_json)
@@ -139,8 +139,8 @@ async def _compare(
             trio.open_nursery() as exchanges,
         ):
             account = partial(account_of, client=settings.oauth_client)
-            accounts = CredentialStore(settings.vault, pool, TokenExchange(client), account, exchanges)
-            comparing = Comparing(pool, accounts, transport, Pace(rate), words, patience, lookups)
+            credentials = CredentialStore(settings.token_cipher, pool, TokenExchange(client), account, exchanges)
+            comparing = Comparing(pool, credentials, transport, Pace(rate), words, patience, lookups)
             if workspace:
                 found.take(await comparing.compare(workspace))
             else:

@@ -27,7 +27,7 @@ class Comparison:
         reports: The workspaces that were looked at; of many, only those of which there is something to say.
         compared: How many could be compared.
         failed: How many could not.
-        invalid: How many were left out, since their connection is marked invalid.
+        invalid: How many were left out, because their connection is marked invalid.
         stopped: Why the others were not looked at; empty where all were.
         kinds: Findings by kind.
         different: Workspaces that have some.
@@ -94,7 +94,7 @@ def show_cost(cost: Cost, *, as_json: bool) -> None:
 
 
 def show(found: Comparison, *, as_json: bool) -> None:
-    """Print what was found."""
+    """Print the findings, as a table or as JSON."""
     if as_json:
         print_json(_document(found))
         return
@@ -157,9 +157,9 @@ def _remarks(finding: DriftFinding) -> Iterator[str]:
             case Field.MARKER:
                 yield "our mark: not there"
             case Field.EVENT:
-                yield f"event id: remembered {each.wanted}, there {each.held}"
+                yield f"event id: remembered {each.wanted}, there {each.actual}"
             case _:
-                yield f"{_words(each.field)}: wanted {each.wanted}, there {each.held}"
+                yield f"{_words(each.field)}: wanted {each.wanted}, there {each.actual}"
     if finding.problem:
         yield finding.problem
     if finding.item and finding.code:

@@ -1,18 +1,18 @@
 """psycopg under Trio: its asynchronous connection, waiting as Trio waits.
 
-What psycopg does with a connection is written as generators that yield what they wait for; only the waiting belongs to
-asyncio. `AsyncConnection.wait` runs such a generator, and is all that is replaced here. The connection's lock is
-asyncio's too. It asks for a loop only when two tasks want it at once, which a `Session` does not let happen.
+psycopg's work with a connection is written as generators that yield what they wait for; only the waiting belongs to
+asyncio. `AsyncConnection.wait` runs such a generator, and it is all that we replace. The connection's lock is asyncio's
+too. It needs an event loop only when two tasks want it at once, which a `Session` does not let happen.
 
 The obvious alternative, blocking calls in worker threads, costs two changes of thread for each statement: 50 us of CPU
-(python -m benchmarks session). What weighs more: in a process that is busy the thread waits for the interpreter before
-it may send and again before it may read; here the statement is on its way before anything else gets a turn.
+(python -m benchmarks session). A second cost is higher: in a busy process the thread waits for the interpreter before
+it may send and again before it may read. Here the statement is sent before any other task runs.
 
-Connecting stays with psycopg's blocking `connect`, in a thread: it resolves names, and has time-outs that hold.
+We still connect with psycopg's blocking `connect`, in a thread: it resolves names, and has time-outs that hold.
 
-**Cancellation.** psycopg cleans up on the assumption that a cancellation comes once; Trio's stays. A generator that was
-interrupted leaves its connection in the middle of something: the connection is to be closed and not to be used again,
-and nothing may begin in a scope that is cancelled, a ROLLBACK neither.
+**Cancellation.** psycopg's clean-up assumes that a cancellation comes once; Trio's stays. A generator that was
+interrupted leaves its connection in the middle of a message. Such a connection must be closed and not used again, and
+nothing may begin in a scope that is cancelled, not even a ROLLBACK.
 """
 
 import os
@@ -47,14 +47,14 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
     def __init__(self, opened: psycopg.Connection[Row]) -> None:
         super().__init__(opened.pgconn)
         self.adapters.register_loader("jsonb", JsonText)
-        self._opened = opened  # forgotten, it would warn that nobody has closed it
-        # libpq closes its descriptor by itself when it meets the end of the stream; whoever waits for it then waits for
-        # ever, or for somebody else's. A duplicate of our own stays what it is.
+        self._opened = opened  # without a reference, it would warn that it was not closed
+        # libpq closes its descriptor by itself when it meets the end of the stream; a task that waits for it then
+        # waits for ever, or for another descriptor of the same number. A duplicate of our own stays what it is.
         self._socket = socket.socket(fileno=os.dup(opened.fileno()))
 
     @classmethod
     async def adopt(cls, opened: psycopg.Connection[Row]) -> Self:
-        """Make one of a connection that must not be used any more, and is closed with it."""
+        """Take over a blocking connection, which must not be used any more and is closed with this one."""
         adopted = cls(opened)
         with trio.CancelScope(shield=True):  # it asks the server nothing
             await adopted.set_autocommit(opened.autocommit)
@@ -96,6 +96,6 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         return ready
 
     async def close(self) -> None:
-        """Close it; nobody may be waiting in it."""
+        """Close the connection; no task may be waiting in it."""
         await super().close()
         self._socket.close()

@@ -1,10 +1,11 @@
-"""Where the database is: what can be said of a connection string, and of libpq's variables, without connecting.
+"""Checks a connection string, and libpq's variables, without connecting.
 
-What libpq could say before it opens a socket is a setting, and no outage: tried again, it would be refused again. Most
-of it libpq says itself, of a server that is at no address; what it reads later (numbers, files) is looked at here.
+What libpq can report before it opens a socket is a wrong setting and not an outage: a second try would be refused too.
+We let libpq check most of it itself, against a server at no address; what it reads later (numbers, files) is checked
+here.
 
-A connection string holds a password, and one that was not escaped falls to pieces that look like a port, a database or
-a parameter. So nothing of it is ever repeated: parameters are named from our own lists, or by their place.
+A connection string holds a password, and one that was not escaped falls into pieces that look like a port, a database
+or a parameter. So we never repeat any of it: parameters are named from our own lists, or by their place.
 """
 
 import os
@@ -139,7 +140,7 @@ def _reads(dsn: str) -> bool:
 
 
 def libpq_problems(environment: Mapping[str, str]) -> list[str]:
-    """Say what is wrong with libpq's own variables (PGSSLMODE, …), a sentence for each."""
+    """List what is wrong with libpq's own variables (PGSSLMODE, …), a sentence for each."""
     known = {option.keyword.decode(): option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     given = {keyword: environment[name] for keyword, name in known.items() if environment.get(name)}
     if not given:
@@ -214,10 +215,10 @@ def _roots(given: Mapping[str, str]) -> bool:
 
 
 def refused_parameter(said: str) -> str | None:
-    """Say that the server refuses what a session is to begin with; None where it said something else.
+    """The error where the server refuses a parameter of the connection; None for another error.
 
     Before a session has begun the server gives no code, only words. A server whose words are not English is taken for
-    one that is away: what it says is told, and tried again.
+    one that is away: its message is reported, and we try again.
 
     Args:
         said: The error with which connecting failed. It may repeat values; the sentence does not.

@@ -14,7 +14,7 @@ one is about data, or an application's own, which its triggers raise."""
 
 
 def as_ours(error: psycopg.Error) -> TransientError:
-    """What to raise for an error of psycopg's: `RefusedError` where the session goes on."""
+    """Map an error of psycopg's: `RefusedError` where the session goes on."""
     state = error.sqlstate
     if state is not None and (error.diag.severity_nonlocalized == "ERROR" or not state.startswith(_GONE)):
         return RefusedError(state)
@@ -24,7 +24,7 @@ def as_ours(error: psycopg.Error) -> TransientError:
 
 
 def not_connected(error: psycopg.OperationalError, advice: str = "") -> ConfigurationError | TransientError:
-    """What to raise where there is no connection: a parameter that the server refuses is a setting's fault.
+    """The error where there is no connection: a parameter that the server refuses is a setting's fault.
 
     Args:
         error: What libpq said.
@@ -50,5 +50,5 @@ def blames_row(sqlstate: str | None) -> bool:
 
 
 def may_be_divided(sqlstate: str | None) -> bool:
-    """Whether less work at once may pass: also what takes too long may, for the sake of one row."""
+    """Whether less work at once may pass; that includes a time-out, because one row may have caused it."""
     return blames_row(sqlstate) or sqlstate in {"57014", "53200"}

@@ -1,15 +1,15 @@
 """Connections for everything that is not on the hot path: a few, made when they are needed, used in threads.
 
 psycopg's own pool does the work. It is opened with the first statement, so a process that never needs it holds no
-connection; a connection that broke is replaced, one that has not been used for a while is closed. Nothing is
-prepared, so a pooler in transaction mode would do here.
+connection; a broken connection is replaced, an unused one is closed after a while. Nothing is prepared, so a pooler in
+transaction mode would do here.
 
-*Nobody waits for long.* Who waits for a lock occupies a connection that others need, so a pool says for how long a
-statement may; the server then refuses, the connection is free again, and the caller comes back later. What takes its
-time by nature (a rebuild reads what the application has written) has a pool of its own.
+*Statements are short.* A statement that waits for a lock occupies a connection that others need, so a pool says how
+long a statement may take. Then the server refuses it, the connection is free again, and the caller comes back later.
+Slow work (a rebuild reads what the application has written) has a pool of its own.
 
-A thread is left behind when its task is cancelled. What it does there is bounded: by the time-outs for a connection and
-for a statement, and by TCP's for a peer that is silent.
+A thread is abandoned when its task is cancelled. The time that it still takes is bounded: by the time-outs for a
+connection and for a statement, and by TCP's for a peer that is silent.
 """
 
 import select
@@ -35,7 +35,7 @@ _IDLE = 60.0  # seconds after which an unused connection is closed
 
 
 class Pool:
-    """A few connections.
+    """A pool of a few connections, used in worker threads.
 
     Args:
         dsn: libpq's connection string or URL.
@@ -100,7 +100,7 @@ class Pool:
 
 
 def _check(connection: psycopg.Connection[Row]) -> None:
-    """See that a connection is there, with a statement only where the server has said something.
+    """Check that a connection lives, with a statement only if the server has sent something.
 
     The end of a connection can be read from its socket. Where the server is silent a statement of ours learns no more
     than the caller's own, which comes next.

@@ -1,16 +1,16 @@
-"""Is there a pooler in between, and does it give us sessions?
+"""Checks whether there is a pooler in between, and whether it gives us sessions.
 
 LISTEN and session advisory locks need one server process for the whole life of a connection. Behind a pooler in
-transaction mode each statement may run in another process: LISTEN is accepted and heard by nobody, a lock is taken in
-a process that serves somebody else the next moment. Nothing fails; items are just done twice. So it is found out at
-start.
+transaction mode each statement may run in another process: LISTEN is accepted and no notification arrives, a lock is
+taken in a process that serves another client the next moment. Nothing fails; items are just done twice. So we check it
+at start.
 
-A pooler answers the client's start-up itself and makes up the process id that it reports there. Where that id is the
-one that the server's own `pg_backend_pid()` tells, nothing is in between and there is nothing to ask. Where it is not,
-there is a pooler, and two connections tell its mode: while one is between two statements, the other opens a
-transaction. In session mode each keeps a server process of its own. In transaction mode the second is given the process
-that the first has just left (poolers reuse the last one used first; where they do not, the first comes back to another
-process), or waits for it where there is only one.
+A pooler answers the client's start-up itself and makes up the process id that it reports there. If that id is the one
+that the server's own `pg_backend_pid()` returns, there is no pooler and nothing more to check. If it is not, there is a
+pooler, and two connections show its mode: while one is between two statements, the other opens a transaction. In
+session mode each keeps a server process of its own. In transaction mode the second gets the process that the first has
+just left (poolers reuse the last one used first; where they do not, the first comes back to another process), or waits
+for it where there is only one.
 """
 
 from typing import Any
@@ -41,8 +41,8 @@ def require_sessions(dsn: str) -> None:
             connection; the message says what to do.
         TransientError: The database cannot be reached.
     """
-    # Nothing is set here: behind a pooler in transaction mode, somebody else's statements would find it. A number that
-    # the server calls its own relies on no setting.
+    # We change no setting here: behind a pooler in transaction mode, other clients' statements would run with it. The
+    # process id that the server reports depends on no setting.
     address = conninfo(dsn)
     try:
         with psycopg.connect(address, autocommit=True, prepare_threshold=None) as first:

@@ -1,27 +1,27 @@
 """One Postgres session: its statements, one at a time, its notifications, and its end.
 
-**Cancellation and time-outs.** What the server made of a statement that was interrupted is unknown, and the connection
-is in the middle of an answer. A session that was interrupted is therefore never used again: it is *lost*. To cancel the
-statement in the server and to go on would be possible, but a cancellation that comes late hits the next one. Whoever
-cannot afford to lose the session to a cancellation (it may hold locks that others rely on) shields the call; the
-time-out still bounds it. A session that is given up while a statement waits in it has its socket shut down for both
-directions: the wait fails at once, whatever the network does.
+**Cancellation and time-outs.** When a statement is interrupted, we do not know what the server made of it, and the
+connection is in the middle of an answer. So an interrupted session is never used again: it is *lost*. We could cancel
+the statement in the server and go on, but a cancellation that comes late hits the next statement. A caller that cannot
+afford to lose the session to a cancellation (it may hold locks that others rely on) shields the call; the time-out
+still bounds it. A session that is given up while a statement waits in it has its socket shut down for both directions:
+the wait fails at once, whatever the network does.
 
-**Loss.** A session that holds advisory locks must learn at once that it lost them: somebody else may take them the next
-moment. A ping is too late, so an idle session watches its socket for the end of the stream, and pings besides, under a
-deadline, for a peer that vanished without a word. `open_session` is a cancel scope: when the session is lost, the block
-inside is cancelled and `SessionLostError` comes out of it.
+**Loss.** A session that holds advisory locks must learn at once that it lost them, because another session may take
+them the next moment. A ping is too late. So an idle session watches its socket for the end of the stream, and also
+pings, under a deadline, to find a peer that vanished without a word. `open_session` is a cancel scope: when the session
+is lost, the block inside is cancelled and `SessionLostError` is raised.
 
 **Notifications** arrive whenever the server likes. Those that come during a statement are read by psycopg together with
-its result, and the socket does not turn readable for them a second time; a handler that psycopg calls collects both
+its result, and the socket does not turn readable for them a second time. So a handler that psycopg calls collects both
 kinds, and after every statement and every wake-up of the socket the input is drained until a pass yields nothing.
 
 **Dead peers.** TCP keepalives find a silent peer only while nothing is unacknowledged; with data on its way the
 retransmission timer rules, and a lock stayed held for more than 40 s. Both ends therefore set `tcp_user_timeout` too
 (then: 15.5 s; `reactor.postgres.connection.session_settings`).
 
-**A session that may only read.** A server that has become a standby, or a database whose owner has stopped its writers,
-refuses writes with 25006. A session begun later may write, the one that was refused may never: it is lost at once.
+**A read-only session.** A server that has become a standby, or a database whose owner has stopped its writers, refuses
+writes with 25006. A session begun later may write, the one that was refused never will: it is lost at once.
 """
 
 import os
@@ -50,22 +50,22 @@ PING_TIMEOUT = 5.0  # seconds
 
 
 class SessionLostError(TransientError):
-    """The session is gone and everything that it held with it."""
+    """The session is gone, and its locks with it."""
 
 
 class ReadOnlySessionError(SessionLostError, RefusedError):
-    """The server refused a write since the session is read-only, and the session was given up: another may write."""
+    """The server refused a write because the session is read-only; we gave it up, because another one may write."""
 
     def __init__(self) -> None:
         RefusedError.__init__(self, "25006")
 
 
 class Session:
-    """A session; made by `open_session`."""
+    """A session of PostgreSQL; `open_session` makes it."""
 
     def __init__(self, connection: TrioConnection, on_notify: Callable[[int], None] | None = None) -> None:
         self._connection = connection
-        # Of its own, because Trio lets one task wait for a descriptor, and a statement waits for the connection's.
+        # A descriptor of its own: one Trio task may wait for a descriptor, and a statement waits for the first one.
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._lock = trio.Lock()
         self._lost = trio.Event()
@@ -101,8 +101,8 @@ class Session:
     ) -> T:
         """Run `work` with the connection: several statements, or a transaction, in one go.
 
-        Where the session is free its first statement is on its way before any other task gets a turn. Cancelled on its
-        way, the session is lost: nobody knows what the server made of it.
+        If the session is free, its first statement is sent before any other task runs. If it is cancelled in between,
+        the session is lost, because we do not know what the server made of it.
 
         Args:
             work: Called once; it waits for nothing but the connection.
@@ -123,8 +123,8 @@ class Session:
         raise SessionLostError(f"The database did not answer within {timeout:g} s.")
 
     async def _acquire(self) -> None:
-        """Take the lock; where it is free, without a round of the scheduler: somebody waits for what comes next."""
-        await trio.lowlevel.checkpoint_if_cancelled()  # what has not begun costs nobody the session
+        """Take the lock; if it is free, without a round of the scheduler, because an item waits for the result."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # a statement that has not begun does not cost the session
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
@@ -140,7 +140,7 @@ class Session:
         except psycopg.errors.ReadOnlySqlTransaction as error:  # another session may write
             self.discard("it is read-only")
             raise ReadOnlySessionError from error
-        except psycopg.Error as error:  # the loss of the connection, or the refusal of a statement?
+        except psycopg.Error as error:  # either the connection is lost, or the server refused a statement
             if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
                 raise SessionLostError("The connection to the database broke.") from error
             raise
@@ -157,7 +157,7 @@ class Session:
             raise SessionLostError(f"The database session is gone: {self._why}.")
 
     def discard(self, why: str) -> None:
-        """Give the session up; a statement that waits in it fails at once, and so does the block around the session."""
+        """Give up the session; a statement that waits in it fails at once, and so does the block around the session."""
         if self._lost.is_set():
             return
         self._why = why
@@ -166,7 +166,7 @@ class Session:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _drain(self) -> None:
-        """Read what has arrived, hand on the notifications, notice the end."""
+        """Read what has arrived, pass on the notifications, and notice the end of the stream."""
         if self._lost.is_set():
             return
         pgconn = self._connection.pgconn
@@ -195,10 +195,10 @@ class Session:
             self._lock.release()
 
     async def ping(self, statement: LiteralString, *, interval: float, timeout: float) -> None:
-        """Ask a silent session whether it lives; return when it is lost.
+        """Ping a silent session; return when it is lost.
 
         Args:
-            statement: A cheap query; no row in its answer means that the session is not what it was.
+            statement: A cheap query; no row in its answer means that the pooler switched the server session.
             interval: Seconds of silence before it is asked.
             timeout: Seconds for the answer.
         """
@@ -243,7 +243,7 @@ async def open_session(
         lock_timeout: How long a statement waits for a lock, in Postgres' own units.
         statement_timeout: How long it may take, in the same.
         on_notify: Called for each notification, with the process id of the backend that sent it.
-        ping: A cheap query for silent times; an empty answer means that the session is not what it was.
+        ping: A cheap query for silent times; no row means that the pooler switched the server session.
         ping_interval: Seconds of silence before a ping.
         ping_timeout: Seconds for its answer.
 
@@ -276,7 +276,7 @@ async def open_session(
 
 
 async def _connect(dsn: str, name: str, bounds: Bounds) -> psycopg.Connection[Row]:
-    """Connect in a thread; cancelled, close what it has got, or leave it to the thread to close what it still gets."""
+    """Connect in a thread; when cancelled, close the connection, or let the thread close the one it still gets."""
     handover = threading.Lock()
     abandoned = False
     made: list[psycopg.Connection[Row]] = []

@@ -1,10 +1,11 @@
-"""How every session of ours begins: where it connects, what it sets, how it reads.
+"""How every session of ours begins: where it connects, what it sets, how it reads values.
 
 A role, a database, a server and a client's environment have some thirty settings that change what a statement means or
-returns. Nothing of ours relies on them: whoever opens a session calls `connect`, or `set_up` after connecting.
+returns. We rely on none of them: all code that opens a session calls `connect`, or `set_up` after connecting.
 
 **The primary.** Of several hosts or addresses libpq takes the primary, unless the connection string names something
-else in `target_session_attrs`. A server in recovery is refused: nothing is written there, and its locks are its own.
+else in `target_session_attrs`. A server in recovery is refused: nothing can be written there, and its locks are its
+own.
 
 **Time-outs.** The server's comes before the client's: a statement that the server gives up costs a refusal, one that
 the client gives up costs the session and all that it holds.
@@ -93,7 +94,7 @@ def connect(dsn: str, name: str, bounds: Bounds, **options: Any) -> psycopg.Conn
 
 
 def set_up(connection: psycopg.Connection[Any], name: str, bounds: Bounds) -> None:
-    """Make a new connection a session of ours; it may be done again. Arguments and errors as for `connect`."""
+    """Give a new connection our settings; it may be done again. Arguments and errors as for `connect`."""
     cursor = connection.cursor(row_factory=tuple_row)
     cursor.execute(
         _SQL["settings"],

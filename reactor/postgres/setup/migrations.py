@@ -106,11 +106,11 @@ def _backfill_in_portions(backend: Backend) -> None:
 
 def _keep_others_out(backend: Backend, progress: Progress) -> None:
     """Take the lock of the migrations; it is given back when the session ends, however it ends."""
-    told = False
+    reported = False
     while backend.connection.execute(_SQL["try_lock"]).fetchone() != (True,):
-        if not told:
+        if not reported:
             progress("Another migration is running; waiting for it.")
-            told = True
+            reported = True
         time.sleep(random.uniform(0.2, 0.5))
 
 

@@ -56,7 +56,7 @@ class Script:
 
     @cached_property
     def text(self) -> str:
-        """What the file says."""
+        """The content of the file."""
         return self.path.read_text(encoding="utf-8")
 
     @cached_property
@@ -73,12 +73,12 @@ class Script:
 
     @cached_property
     def indexes(self) -> list[str]:
-        """Names of indexes."""
+        """The names of the indexes that the file makes."""
         return _INDEX.findall(self.text)
 
     @cached_property
     def sequences(self) -> list[str]:
-        """Names of sequences."""
+        """The names of the sequences that the file makes."""
         return _SEQUENCE.findall(self.text)
 
     @cached_property

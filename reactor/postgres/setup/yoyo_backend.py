@@ -17,9 +17,9 @@ from reactor.postgres.statements import statements
 
 _SQL = statements("migrations")
 
-# Nothing is waited for longer than two seconds, since writers queue behind whoever waits for a table; the work itself
-# may take as long as it takes. It must be above deadlock_timeout, 1 s unless somebody changed it: an autovacuum that is
-# in the way is told to go by whoever has waited that long. With 1 s none ever went, with 2 s the lock was there at the
+# We wait for no lock longer than two seconds, because writers queue behind a session that waits for a table; the work
+# itself may take as long as it takes. The wait must be above deadlock_timeout, by default 1 s: a session that has
+# waited that long makes an autovacuum in its way give up. With 1 s none ever did, with 2 s the lock was there at the
 # first try. yoyo looks for its tables in the current schema, so that is public.
 _BOUNDS = Bounds(statement="0", lock="2s", idle_in_transaction="0", public_first=True)
 

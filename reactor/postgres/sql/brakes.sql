@@ -1,9 +1,9 @@
 -- The brake (reactor/core/brake.py argues it).
 
 -- name: claimed
--- For each workspace: whether it is stopped, and how many of its events are gone within the window or in hand, at most:
--- whether a cancel in hand has an event is looked up by `count`. One statement, so one snapshot: a cancel that is being
--- ended meanwhile is seen in hand or gone. The time is the statement's, a constant, which an index can be searched for.
+-- For each workspace: whether it is stopped, and how many of its events were deleted within the window or are being
+-- deleted, at most: `count` looks up whether a cancel in flight has an event. One statement, so one snapshot: a cancel
+-- that ends meanwhile is seen in flight or done. The time is the statement's, a constant, so an index can serve.
 select w.id, b.workspace_id is not null and b.released_at is null,
        (select count(*)
           from public.sync_sources as s
@@ -23,8 +23,8 @@ select w.id, b.workspace_id is not null and b.released_at is null,
 -- what waits is counted too. Bounded: the rows that are due first, 20,000 of them (some 50 ms), are a sample large enough
 -- for any burst; of the events no more are counted than it takes to say that there are enough.
 --
--- A source's newest waiting row decides what becomes of it. What is in hand or waits counts if there is an event to
--- delete. Children of a rebuild were counted before they were made.
+-- A source's newest waiting row decides its outcome. A row in flight or waiting counts if there is an event to delete.
+-- Children of a rebuild were counted before they were made.
 --
 -- Too much is also what another replica stops at this moment, or what was released a moment ago: then nothing is sent,
 -- and the next claim sees more. A release that is newer than this snapshot is left as it is.
@@ -101,7 +101,7 @@ select j.deletes, j.events, j.is_too_much, exists (select from pulled) from judg
 
 -- name: pull
 -- Stop a workspace for a rebuild, unless it was released for it: for one that had been inserted by then, and that deletes
--- no more than was shown (and the few that nobody would be asked for).
+-- no more than was shown (and the few for which the brake would not stop it).
 insert into public.sync_brakes as b (workspace_id, cause, rebuild_id, deletes, events)
 values (%(workspace)s, 'REBUILD', %(rebuild)s, %(deletes)s, %(events)s)
 on conflict (workspace_id) do update
@@ -127,7 +127,8 @@ select b.workspace_id, b.cause, b.rebuild_id, b.deletes, b.events, b.stopped_at,
  order by b.stopped_at;
 
 -- name: release
--- The number is taken now: who inserts later gets a higher one. Whoever sleeps is told, since nobody else would.
+-- The number is taken now: rows that are inserted later get higher ones. We notify replicas that sleep, because no writer
+-- will.
 with released as (
   update public.sync_brakes as b
      set released_at = clock_timestamp(), passes = nextval('public.sync_outbox_seq')

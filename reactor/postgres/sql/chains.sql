@@ -188,7 +188,7 @@ select u.workspace_id as workspace, u.source, left(max(u.title), 500) as title, 
  limit %(matches)s;
 
 -- name: view_of_title
--- The same in what the application wants; how long that takes is the application's affair, so it is given little time.
+-- The same in what the application wants; we cannot know how long that takes, so it gets little time.
 select e.workspace_id as workspace, left(e.source_type::text || ':' || e.source_id::text, 100) as source,
        left(e.title::text, 500) as title, left(e.start_at::text, 40) as starts
   from public.calendar_source_events as e
@@ -307,9 +307,10 @@ with page as materialized (
 )
 
 -- name: rows
--- What is told of a row. Who has it in hand is found by its lease, or by the item's lock (an older worker's); who has
--- locked it, by the transaction that its xmax names (of several that share a lock Postgres tells none), with the
--- age of that transaction, which only a role that may read all statistics sees. Times without end have no distance.
+-- What is reported of a row. The session that has claimed it is found by its lease, or by the item's lock (an older
+-- worker's). The session that has locked it is found by the transaction that its xmax names (Postgres names none of
+-- several that share a lock), with the age of that transaction, which only a role that may read all statistics sees.
+-- Infinite times have no distance.
 select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.parent_id is not null as is_child,
        case when o.next_attempt_at = '-infinity' then 0
             when isfinite(o.next_attempt_at)
@@ -346,7 +347,7 @@ select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.par
 
 -- name: ahead
 -- Of the workspace's rows that wait, those that are due first (`dead` of them): how many are due before one, and what they
--- met when they were tried. While a lane is held back it is told by those that were given back.
+-- met when they were tried. While a lane is held back, the rows that were released without an attempt show why.
 with page as materialized (
   select o.next_attempt_at, left(o.last_error, 200) as error
     from public.sync_outbox as o
@@ -362,6 +363,6 @@ select (select count(*) from page as p
                  group by 1 order by 2 desc limit 3) as e) as met;
 
 -- name: hurry
--- For the application's view, until the end of the transaction; how it is best read is not ours to say.
+-- For the application's view, until the end of the transaction: the planner may choose how to read it.
 select set_config('statement_timeout', %(milliseconds)s, true), set_config('lock_timeout', '1s', true),
        set_config('enable_seqscan', 'on', true);

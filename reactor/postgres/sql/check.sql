@@ -44,9 +44,9 @@ select 'execute on ' || p.proname
    and p.proname = any (%(functions)s::text[])
    and not pg_catalog.has_function_privilege(p.oid, 'execute');
 
--- What follows is rehearsed: it is run and taken back. What the server would refuse the service, it refuses here; with
--- `where false` no row is touched, and rights, triggers' tables and a database that may only be read are found all the
--- same.
+-- The following statements are a dry run: each is run and rolled back. What the server would refuse the service, it
+-- refuses here; with `where false` no row is touched, and missing rights, triggers' tables and a read-only database are
+-- found all the same.
 
 -- name: rehearse_claim
 select count(*) from public.sync_outbox_claim_next(
@@ -76,7 +76,7 @@ update public.google_connections as c set is_valid = c.is_valid where false;
 
 -- name: order
 -- Whether anything is ahead of the places that were given out, and what was mended in the last thirty days. A state at
--- Google that the database does not know is told apart: another database may serve the same calendars.
+-- Google that the database does not know is counted apart: another database may serve the same calendars.
 -- No index has the floors, so `cap` of them are looked at: a sequence that was not carried over is behind nearly all.
 select coalesce((select max(s.floor_seq) from (select f.floor_seq from public.sync_sources as f limit %(cap)s) as s)
                 > public.sync_outbox_last_place(), false) as is_behind,
@@ -87,7 +87,7 @@ select coalesce((select max(s.floor_seq) from (select f.floor_seq from public.sy
  where g.mended_at > clock_timestamp() - interval '30 days';
 
 -- name: refused
--- What replicas say of themselves in the names of their sessions.
+-- What replicas report in the names of their sessions.
 select distinct code
   from pg_catalog.pg_stat_activity as a,
        string_to_table(split_part(a.application_name, ', refused: ', 2), ' ') as code

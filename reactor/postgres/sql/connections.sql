@@ -1,11 +1,11 @@
 -- The workspaces' connections to Google, off the hot path.
 
 -- name: stored_token
--- What is stored of a workspace's consent.
+-- The stored credential of a workspace.
 select refresh_token_encrypted from public.google_connections where workspace_id = %(workspace_id)s
 
 -- name: replace_token
--- Stores a refresh token that Google rotated, unless somebody stored another one meanwhile.
+-- Stores a refresh token that Google rotated, unless another one was stored meanwhile.
 update public.google_connections
    set refresh_token_encrypted = %(new)s, updated_at = now()
  where workspace_id = %(workspace_id)s and refresh_token_encrypted = %(old)s
@@ -33,15 +33,15 @@ select workspace_id as workspace, calendar_id as calendar, is_valid as valid
   from public.google_connections where workspace_id = %(workspace)s;
 
 -- name: dead_of_auth
--- What died for want of this workspace's consent, up to `cap` + 1: a trigger puts it back when the connection is valid
--- again.
+-- What died because this workspace's consent failed, up to `cap` + 1: a trigger puts it back when the connection is
+-- valid again.
 select count(*)::integer as n
   from (select from public.sync_outbox as o
          where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.failure_code = 'AUTH'
          limit %(cap)s + 1) as d;
 
 -- name: connect
--- Stores a consent; the workspace's own row where it has one. Triggers put back what died for want of it, and wake the
+-- Stores a consent, in the workspace's own row if it has one. Triggers put back what died without it, and wake the
 -- reactor. `before` is the calendar that was there, null for a new row: the statement's snapshot is older than its write.
 insert into public.google_connections (workspace_id, refresh_token_encrypted, calendar_id, is_valid)
 values (%(workspace)s, %(token)s, %(calendar)s, true)
@@ -67,11 +67,11 @@ select workspace_id as workspace, refresh_token_encrypted as stored
 select count(*)::integer as n from public.google_connections;
 
 -- name: of_persons
--- Refresh tokens: everything that is not marked as a service account's key (reactor/vault.py).
+-- Refresh tokens: everything that is not marked as a service account's key (reactor/token_encryption.py).
 select count(*)::integer as n from public.google_connections where refresh_token_encrypted not like 'v2:%%';
 
 -- name: reencrypt
--- The same token under another key, unless somebody stored another one meanwhile: Google rotated it, or a person connected
+-- The same token under another key, unless another one was stored meanwhile: Google rotated it, or a person connected
 -- again. The trigger for connections that work again fires where the connection is valid: it finds no AUTH dead letter
 -- there (they are put back when a connection becomes valid), and at most wakes a sleeping reactor.
 update public.google_connections

@@ -1,9 +1,9 @@
--- Dead letters: what they died of, what would become of them, and back into the outbox.
+-- Dead letters: why they died, what a requeue would do, and back into the outbox.
 --
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
 -- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
 
--- name: causes
+-- name: by_cause
 -- By workspace, code and error, of the first `cap` + 1.
 with dead as (
   select o.id, o.workspace_id, o.failure_code, o.last_error, o.updated_at
@@ -24,7 +24,7 @@ select d.workspace_id as workspace, coalesce(left(d.failure_code, 100), 'NONE') 
  group by 1, 2, 3
  order by 4 desc, 6 desc;
 
--- name: letter
+-- name: dead_letter
 -- One, with its source's floor and whether a newer state of the source is on its way. A payload that is too large for any
 -- event stays where it is.
 select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, left(o.failure_code, 100) as code,
@@ -47,8 +47,8 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
   left join public.google_connections as c on c.workspace_id = o.workspace_id
  where o.id = %(id)s;
 
--- name: fates
--- What a requeue comes to for each of `cap` letters at most, the newest state first: older ones of the same source,
+-- name: requeue_outcomes
+-- The outcome of a requeue for each of `cap` letters at most, the newest state first: older ones of the same source,
 -- requeued later, are then below the floor and are not sent.
 --
 --   outdated    the floor is above it: a newer state was applied (or given up), so nothing is sent
@@ -98,7 +98,7 @@ select o.id, o.operation::text, o.workspace_id as workspace, octet_length(o.payl
   from public.sync_outbox as o
  where o.id = any (%(ids)s::uuid[]);
 
--- name: now
+-- name: server_time
 select clock_timestamp() as now;
 
 -- name: requeue

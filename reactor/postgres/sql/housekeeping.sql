@@ -1,8 +1,8 @@
--- Off the hot path, now and then.
+-- Statements of housekeeping, off the hot path.
 
 -- name: old
 -- One portion of what was settled long ago, the oldest first, by their index, but for what was passed by; none where another
--- replica is at it: two would read the same rows and lock each other's. What somebody has locked is left out.
+-- replica is at it: two would read the same rows and lock each other's. Rows that another session has locked are left out.
 --
 -- What died for want of a consent stays for as long as the workspace has a connection: its trigger requeues it when the
 -- connection works again, and it may be the newest state of its source.
@@ -30,7 +30,7 @@ delete from public.sync_outbox as o where o.id = any (%(ids)s::uuid[]) returning
 -- oldest is, counted so far and no further; how many consents do not work; how full the queue of notifications is; how
 -- many workspaces the brake has stopped; how many items are set aside, counted so far and no further.
 -- Counted from the ring, which leaves out workspaces without a valid connection: theirs may be millions. What an
--- application wrote as a time may be none that an age could be told of: infinite, or later than now.
+-- application wrote as a time may have no age: infinite, or later than now.
 with ring as materialized (
   select r.workspace_id, r.first_due_in from public.sync_outbox_due_workspaces() as r
 ), due as (
@@ -61,7 +61,7 @@ select due.oldest, due.workspaces, pending.items, greatest(pending.oldest, due.o
   from due, pending;
 
 -- name: forget_aside
--- A portion of what was set aside and is not open any more: somebody mended it, ended it, or deleted it.
+-- A portion of what was set aside and is not open any more: it was mended, ended, or deleted.
 with portion as materialized (
   select a.item_id
     from public.sync_set_aside as a
@@ -83,7 +83,7 @@ select count(*)::integer from gone;
 -- made may refer to any table, or to none. A workspace is gone when no connection, no binding, and no item that is open or
 -- dead is left of it; ON DELETE CASCADE leaves none of them at once. One that only lost its connection may get it back:
 -- it keeps its floors and its events, and the texts for as long as settled items are kept. Nothing is claimed of a
--- workspace without a connection, and what is in hand is open, so no claim and no settle misses what goes here.
+-- workspace without a connection, and items in flight are open, so no claim and no settle misses what is deleted here.
 --
 -- A skip scan: a few pages of the index for each workspace. Nothing of the application's is locked.
 with recursive ring as (

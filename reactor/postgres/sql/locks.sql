@@ -1,5 +1,5 @@
--- Who has what in hand: a lease is the advisory lock of a session that claims (db/migrations/0023_lease.sql), an item's lock
--- is an older worker's.
+-- Which session has which item: a lease is the advisory lock of a session that claims (db/migrations/0023_lease.sql), an
+-- item's lock is an older worker's.
 
 -- name: locks
 -- Items that are PROCESSING, up to `cap` + 1, with the session that has each, and every item lock without such

@@ -1,5 +1,5 @@
 -- name: wait_for_locks
--- An index built concurrently waits for the transactions that began before it, and holds up nobody meanwhile.
+-- An index built concurrently waits for the transactions that began before it, and delays no session meanwhile.
 select set_config('lock_timeout', '0', false);
 
 -- name: try_lock
@@ -11,7 +11,7 @@ select pg_try_advisory_lock(718300, 2);
 select pg_relation_size('public.sync_outbox') / current_setting('block_size')::bigint;
 
 -- name: backfill_pages
--- Places for the rows of some pages, past those that somebody has locked.
+-- Places for the rows of some pages, except those that another session has locked.
 update public.sync_outbox
    set seq = public.sync_outbox_legacy_seq(created_at)
  where ctid = any (array(

@@ -24,7 +24,7 @@ select public.sync_outbox_set_aside(o.id, %(sqlstate)s, %(constraint)s)
  where o.id = %(id)s;
 
 -- name: hurry
--- Until the end of the transaction a statement and a lock get less time: one row is not to cost the others seconds. And
+-- Until the end of the transaction a statement and a lock get less time: one row must not cost the others seconds. And
 -- outdated rows are ended one by one, so that the one that takes the time is known (db/migrations/0030_superseded_alone.sql).
 -- These transactions take several round trips, and one that claims keeps all others from claiming: a replica that is
 -- frozen, or cut off, between two of them loses its session soon.
@@ -33,8 +33,8 @@ select pg_catalog.set_config('statement_timeout', '500ms', true), pg_catalog.set
        pg_catalog.set_config('calendar_sync.apart', 'on', true);
 
 -- name: lock_connections
--- Passes by the workspaces that a person is connecting again at this moment, and makes those that come later wait for us;
--- says for each workspace which token is stored. In the order of the workspaces, as every settle.
+-- Skips the workspaces that a person is connecting again at this moment, and makes those that come later wait for us;
+-- returns for each workspace the stored token. In the order of the workspaces, as every settle.
 select c.workspace_id, pg_catalog.md5(c.refresh_token_encrypted)
   from public.google_connections as c
  where c.workspace_id = any (%(workspaces)s::uuid[])
@@ -117,8 +117,8 @@ with input as materialized (
 select id from settled;
 
 -- name: unknown
--- Of items that are ours and met a newer place at Google those of which nobody here knows that place: no floor is as high,
--- and no row that is not settled has it or a newer one.
+-- Of items that are ours and met a newer place at Google, those whose place is not known in this database: no floor is as
+-- high, and no row that is not settled has it or a newer one.
 with input as materialized (
   select * from pg_catalog.jsonb_to_recordset(%(input)s::jsonb) as i (
     id uuid, lease_no bigint, workspace_id uuid, source_key text, newer bigint)
@@ -148,8 +148,8 @@ update public.sync_outbox as o
   from unnest(%(ids)s::uuid[], %(leases)s::bigint[]) as i (id, lease_no)
  where o.id = i.id and o.lease_no = i.lease_no;
 
--- name: tell
--- What the order was moved over; each is told by one replica.
+-- name: take_unlogged_mendings
+-- The mendings of the order that were not logged yet; each is logged by one replica.
 update public.sync_order_gaps as g
    set told_at = clock_timestamp()
  where g.high in (select u.high from public.sync_order_gaps as u where u.told_at is null for update skip locked)
@@ -202,9 +202,9 @@ select i.id
 
 -- name: followed
 -- Whether something has waited for the end of these items: a newer state of a source, a rebuild of a workspace, or all
--- that a rebuild held up. Who looked for it while the items were PROCESSING found nothing, and sleeps. This is a statement
--- after the commit, so it sees every row that such a look could see; a row that comes later is looked for anew. (So it is
--- a round trip of its own: a settle that asked would have the snapshot of before.)
+-- that a rebuild delayed. A replica that looked for it while the items were PROCESSING found nothing, and sleeps. This is
+-- a statement after the commit, so it sees every row that such a look could see; a row that comes later causes a new look.
+-- (So it is a round trip of its own: inside the settle it would have the older snapshot.)
 select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
   from unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(keys)s::text[]) as i (id, workspace_id, key)
   left join lateral (
@@ -223,17 +223,17 @@ select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
      order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as s on true;
 
 -- name: orphans
--- Whether other replicas have anything in hand, and the items whose worker died: PROCESSING under a lease that no session
+-- Whether other replicas have items in flight, and the items whose worker died: PROCESSING under a lease that no session
 -- holds. pg_locks is younger than the statement's snapshot, and a lease never comes back, so what is seen under a dead lease
 -- stays an orphan until it is swept, or settled by the session that writes for that worker. Rows under our own lease that we
--- do not have in hand are orphans too.
+-- do not have in flight are orphans too.
 --
 -- An older worker's row has no lease and is judged by its item's lock. The polling worker's pool of sessions may lose
 -- locks: its rows, without a claim_no, get ten minutes.
 --
--- Each list is a subquery, which is looked up by hash: thousands of items in hand, compared one with another, take a tenth
--- of a second.
-with in_hand as materialized (
+-- Each list is a subquery, which is looked up by hash: thousands of items in flight, compared one with another, take a
+-- tenth of a second.
+with elsewhere as materialized (
   select o.id, o.lease_no, o.claim_no, o.updated_at,
          case
            when o.lease_no = %(lease)s then false
@@ -245,7 +245,7 @@ with in_hand as materialized (
      and (o.lease_no is distinct from %(lease)s or o.id not in (select u.id from unnest(%(held)s::uuid[]) as u (id)))
 ), orphans as (
   select o.id, o.lease_no, o.claim_no
-    from in_hand as o
+    from elsewhere as o
    where not o.has_worker and o.id > %(after)s
      and (o.lease_no is not null or o.claim_no is not null
           or o.updated_at < pg_catalog.clock_timestamp() - interval '10 minutes')
@@ -255,7 +255,7 @@ with in_hand as materialized (
    limit 1000
 )
 select others.have, o.id, o.lease_no, o.claim_no
-  from (select exists (select from in_hand as i where i.has_worker)) as others (have)
+  from (select exists (select from elsewhere as i where i.has_worker)) as others (have)
   left join orphans as o on true;
 
 -- name: sweep
@@ -309,7 +309,7 @@ with orphans as materialized (
          failure_code = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most then 'WORKER_LOST' end,
          processed_at = case when r.counts and coalesce(o.attempts, 0) + 1 >= r.most
                              then pg_catalog.clock_timestamp() end,
-         -- It is set aside where the worker lived, and could not write what became of it.
+         -- It is set aside where the worker lived, and could not write its outcome.
          last_error = coalesce(
            (select 'The database refuses to write its outcome (SQLSTATE ' || a.sqlstate || ').'
               from public.sync_set_aside as a where a.item_id = o.id),
@@ -343,14 +343,14 @@ with orphans as materialized (
 )
 select count(*) filter (where status <> 'DEAD_LETTER'), count(*) filter (where status = 'DEAD_LETTER') from swept;
 
--- name: holders
--- Who has the locks of these items: process id and name.
+-- name: item_lock_holders
+-- The sessions that hold the locks of these items: process id and name.
 select i.id, h.pid, coalesce(a.application_name, '')
   from unnest(%(ids)s::uuid[]) as i (id)
   join public.sync_item_holders() as h on h.key = public.sync_item_key(i.id)
   left join pg_catalog.pg_stat_activity as a on a.pid = h.pid;
 
--- name: in_hand
+-- name: processing_items
 -- The items that are PROCESSING under a lease, and whether the lease's lock is held by this session.
 select coalesce(array_agg(o.id), '{}'),
        exists (select from public.sync_lease_holders() as h
@@ -358,7 +358,7 @@ select coalesce(array_agg(o.id), '{}'),
   from public.sync_outbox as o
  where o.status = 'PROCESSING' and o.lease_no = %(lease)s;
 
--- name: orphaned
+-- name: count_orphans
 -- PROCESSING rows of a reactor whose session is gone.
 select count(*)
   from public.sync_outbox as o
@@ -369,7 +369,7 @@ select count(*)
      else o.claim_no is not null
           and public.sync_item_key(o.id) not in (select h.key from public.sync_item_holders() as h) end;
 
--- name: doubled
+-- name: count_doubled_sources
 -- Sources with more than one PROCESSING row.
 select count(*)
   from (select from public.sync_outbox

@@ -1,5 +1,5 @@
 -- Rebuilds: what the application's current state is, and the items that make a calendar agree with it. The module
--- reactor/postgres/rebuilds.py tells how these are put together: a statement here that begins with a comma follows one
+-- reactor/postgres/rebuilds.py says how these are put together: a statement here that begins with a comma follows one
 -- of the three `state_of_...`.
 
 -- name: source
@@ -109,7 +109,7 @@ with given_up as materialized (
      and (b.operation is not null or g.operation is not null or s.payload is not null and not s.cancelled)
 )
 
--- name: known
+-- name: known_sources
 -- What has an event, as far as we remember, or may have one.
 , known as (
   select s.source_key as key, s.google_event_id, s.calendar_id
@@ -126,7 +126,7 @@ with given_up as materialized (
           and (s.google_event_id is not null or cardinality(s.strays) > 0 or s.cancelled))
 )
 
--- name: calendars
+-- name: possible_calendars
 -- Every calendar that may hold something of the workspace, beside the one that the rebuild names; without what cannot be
 -- the name of one.
 select c.calendar_id
@@ -141,8 +141,8 @@ select c.calendar_id
  where length(c.calendar_id) between 1 and %(longest)s and c.calendar_id ~ '[^.]' and c.calendar_id !~ '^\s|\s$'
 
 -- name: survey
--- How many events there are, how many of them would go, how many nobody knows what to do with, and how many cancels
--- `cancels` makes of this state: more than the events that go, as some sources only may have an event.
+-- How many events there are, how many of them would be deleted, how many bindings have no source state, and how many
+-- cancels `cancels` makes of this state: more than the events to delete, because some sources only may have an event.
 select count(*) filter (where k.google_event_id is not null) as events,
        count(*) filter (where k.google_event_id is not null and s.key is not null and not s.is_known
                            or k.google_event_id is not null and s.key is null and %(complete)s) as deletes,
@@ -152,10 +152,10 @@ select count(*) filter (where k.google_event_id is not null) as events,
   left join state as s on s.key = k.key
 
 -- name: size
--- How many events are to be there.
+-- How many events must exist.
 select count(*) filter (where s.is_known) as writes from state as s
 
--- name: facts
+-- name: source_facts
 -- What is known of the sources that listed events name.
 select l.key, s.calendar_id, coalesce(m.google_event_id, b.google_event_id),
        case when m.google_event_id is null then b.calendar_id else m.calendar_id end, coalesce(m.generation, 0)
@@ -168,15 +168,15 @@ select l.key, s.calendar_id, coalesce(m.google_event_id, b.google_event_id),
                           then split_part(l.key, ':', 2)::uuid end
    and m.cancelled is not true
 
--- name: fence
--- Whose the rebuild is. The row stays locked until the portion is written: whoever takes the claim away waits, and
--- whoever has lost it finds another number. Not by status = 'PROCESSING' (sync_outbox_processing says why).
+-- name: lock_rebuild
+-- Whether the rebuild is still ours. The row stays locked until the portion is written: a worker that takes the claim over
+-- waits, and one that has lost it finds another number. Not by status = 'PROCESSING' (sync_outbox_processing says why).
 select o.status::text, set_config('TimeZone', 'UTC', true)
   from public.sync_outbox as o
  where o.id = %(parent)s and o.lease_no = %(lease)s
    for no key update
 
--- name: places
+-- name: places_of_children
 -- The place of each child of a portion: its source's floor, read together with the state, or one beyond the newest row that
 -- this snapshot shows and the state is newer than. Those are all of the source where the state is complete, and otherwise
 -- the one that was given up. No edit has a place like that: the sequence goes on by twos.
@@ -206,7 +206,7 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
 )
 
 -- name: upserts
--- The next portion of what is to be there.
+-- The next portion of events that must exist.
 , page as materialized (
   select s.key, s.payload, public.sync_source_key(s.payload, %(parent)s) as source_key,
          md5(%(parent)s::uuid || ' ' || s.key)::uuid as child
@@ -225,7 +225,7 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
 )
 
 -- name: cancels
--- The next portion of what is remembered and not to be there.
+-- The next portion of events that are remembered and must be deleted.
 , page as materialized (
   select k.key, k.calendar_id, k.key as source_key, md5(%(parent)s::uuid || ' ' || k.key)::uuid as child
     from known as k where k.key > %(after)s order by k.key limit %(rows)s
@@ -247,9 +247,9 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
   returning id
 )
 
--- name: made
--- With the children of older rebuilds that these take the place of. They are locked, so that nobody puts one back
--- meanwhile; where somebody is doing that, the portion is refused and comes again.
+-- name: insert_children
+-- With the children of older rebuilds that these replace. They are locked, so that no session puts one back meanwhile; if
+-- one is doing that now, the portion is refused and comes again.
 , older as materialized (
   select o.id
     from placed as p
@@ -274,8 +274,8 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
 select (select max(p.key) from page as p), (select array_agg(h.id) from held as h), (select count(*) from made)
 
 -- name: removals
--- What was found in calendars: cancels of sources that nobody knows (and still nobody does), and strays, which are
--- sources of their own.
+-- What was found in calendars: cancels of sources that are not known (and still are not), and strays, which are sources of
+-- their own.
 , page as materialized (
   select i.name as key, i.key as source_key, i.about, i.payload, md5(%(parent)s::uuid || ' ' || i.name)::uuid as child
     from jsonb_to_recordset(%(removals)s::jsonb) as i (name text, key text, about text, payload jsonb)
@@ -283,7 +283,7 @@ select (select max(p.key) from page as p), (select array_agg(h.id) from held as 
 )
 
 -- name: make_removals
--- A source of which a stray goes is told that a tombstone may be ours.
+-- A source whose stray is deleted is marked: a tombstone may be ours.
 , reopened as (
   insert into public.sync_sources as s (workspace_id, source_key, reopen)
   select distinct %(workspace)s::uuid, p.about, true from page as p where p.about is not null order by 2
@@ -296,17 +296,17 @@ select (select max(p.key) from page as p), (select array_agg(h.id) from held as 
   returning id
 )
 
--- name: put_away
--- What children take the place of, or what is not wanted any more, ends. A row that the server refuses is set aside.
+-- name: end_items
+-- Items that children replace, or that are not wanted any more, end. A row that the server refuses is set aside.
 select public.sync_outbox_supersede(%(ids)s::uuid[])
 
--- name: progressed
--- An expansion that gets on has not failed, whatever became of its workers; one that kills them always in the same place
+-- name: note_progress
+-- An expansion that makes progress has not failed, even if its workers died; one that kills them always in the same place
 -- writes nothing new there, and ends as a dead letter.
 update public.sync_outbox set attempts = 0, losses = null where id = %(parent)s and (attempts > 0 or losses > 0)
 
--- name: left_over
--- At last a portion of what has no child that would supersede it: children of older rebuilds, and, where the state is
+-- name: items_without_child
+-- Last, a portion of the items that no child would supersede: children of older rebuilds, and, where the state is
 -- complete, upserts of sources that are neither in it nor remembered, whether they wait or died. Locked, as above.
 , old_ones as materialized (
   select o.id
@@ -347,7 +347,7 @@ select o.id, o.status::text, o.created_at
  order by o.seq desc
  limit 1
 
--- name: ask
+-- name: insert_rebuild
 -- A rebuild, unless there is one that is not done.
 insert into public.sync_outbox (workspace_id, operation, payload)
 select %(workspace)s::uuid, 'REBUILD_ALL',

@@ -3,7 +3,7 @@
 -- name: settings
 -- Values for names, whatever the role, the database or the client's environment says. By SET and not at the start-up:
 -- poolers refuse start-up options. What this server does not know (some came with 14, 15 and 17) is left out; asked by
--- name, since reading pg_settings takes a millisecond and more, and a role's statement_timeout may be as short.
+-- name, because reading pg_settings takes a millisecond and more, and a role's statement_timeout may be as short.
 --
 -- isolation:           the claim's function argues with a snapshot for each of its statements.
 -- read only:           a session may begin while a database stops its writers, and outlives that by weeks.
@@ -19,7 +19,7 @@
 -- look-ups:            a session that claims or settles keeps its plans, as to make one takes longer than what is planned.
 --                      One that was made while the tables were empty must be right when they are full: it finds rows by
 --                      index, one after the other. (Seen: a table of 30,000 rows read from end to end after each settle.)
---                      Until PostgreSQL 17 what is switched off is so dear on paper that it would be compiled first.
+--                      Until PostgreSQL 17 what is switched off is so expensive on paper that it would be compiled first.
 -- time-outs:           the caller's, and none that ends a session for sleeping: it sleeps on purpose. In a transaction it
 --                      never does.
 -- (A string with a backslash is written E'...': standard_conforming_strings may still be off.)

@@ -5,7 +5,7 @@
 listen sync_replicas;
 
 -- name: publish
--- Nobody takes it for itself alone, so it is granted at once. Taken twice it would have to be given back twice.
+-- No session takes it exclusively, so it is granted at once. Taken twice it would have to be released twice.
 select pg_catalog.pg_advisory_lock_shared(718303, %(divisor)s)
  where not exists (
    select from pg_catalog.pg_locks as l

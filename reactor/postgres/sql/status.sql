@@ -20,7 +20,7 @@ select coalesce(sum(n), 0)::integer as open,
 select greatest(reltuples, 0)::bigint as about
   from pg_catalog.pg_class where oid = to_regclass('public.sync_outbox_due');
 
--- name: in_hand
+-- name: processing_items
 -- PROCESSING rows, and those of them whose worker is gone, of the first `cap` + 1.
 select count(*)::integer as processing,
        count(*) filter (where o.lease_no is null)::integer as of_older_workers,
@@ -37,8 +37,8 @@ select count(*)::integer as processing,
 
 -- name: due
 -- The workspaces with something due and a valid connection, of the first `cap` + 1 that have anything open: for how many
--- seconds each has waited. One look-up in the index for each. Due since ever (-infinity) is due, and has waited for a time
--- that cannot be told.
+-- seconds each has waited. One look-up in the index for each. A row that is due since ever (-infinity) has no waiting
+-- time.
 with recursive ring as (
   (select o.workspace_id as w, o.next_attempt_at as due_at, 0 as n from public.sync_outbox as o
     where o.status in ('PENDING', 'FAILED') and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
@@ -121,9 +121,9 @@ select coalesce(left(d.failure_code, 100), 'NONE') as code, count(*)::integer as
  group by 1 order by 2 desc, 1;
 
 -- name: replicas
--- The reactor's sessions. One that claims and one that listens make a replica; whoever listens and holds the gate's key
--- sleeps until a writer calls. Of other roles' sessions Postgres tells the name and not the address. A replica that the
--- database refuses says so in the name of the session that claims.
+-- The reactor's sessions. One that claims and one that listens make a replica; one that listens and holds the gate's key
+-- sleeps until a writer notifies it. Of other roles' sessions Postgres shows the name and not the address. A replica that
+-- the database refuses reports it in the name of the session that claims.
 select a.pid, split_part(a.application_name, ',', 1) as application,
        nullif(split_part(a.application_name, ', refused: ', 2), '') as refused, host(a.client_addr) as client,
        a.backend_start as since,
@@ -153,7 +153,7 @@ select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, lef
  where o.id = %(id)s;
 
 -- name: children
--- What a rebuild made, by what became of it, of the first `cap` + 1. A child that was superseded was
+-- The items that a rebuild made, by their outcome, of the first `cap` + 1. A child that was superseded was
 -- overtaken by a newer state: that is success.
 select o.status::text, coalesce(left(o.failure_code, 100), '') as code, count(*)::integer as n, min(o.created_at) as first
   from (select c.status, c.failure_code, c.created_at from public.sync_outbox as c

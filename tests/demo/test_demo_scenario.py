@@ -1,4 +1,4 @@
-"""The demo's story: always the same for a seed, real dates, and exactly as many rows as it says."""
+"""The demo's scenario: always the same for a seed, real dates, and exactly as many rows as it says."""
 
 from collections import Counter
 from datetime import date
@@ -11,16 +11,16 @@ import pytest
 from reactor.core.payload import parse
 from reactor.demo.application import Application
 from reactor.demo.sample import Verb, schedules
-from reactor.demo.story import Story, StoryStep
+from reactor.demo.scenario import Scenario, ScenarioStep
 from reactor.postgres.connection.session import open_session
 from tests.support.example_database import make_example
 
 MOST = 50
 
 
-def told(seed: int, steps: int) -> list[StoryStep]:
-    story = Story(schedules(), seed)
-    return [story.step(MOST) for _ in range(steps)]
+def told(seed: int, steps: int) -> list[ScenarioStep]:
+    scenario = Scenario(schedules(), seed)
+    return [scenario.step(MOST) for _ in range(steps)]
 
 
 def test_the_schedules_are_those_of_the_documents() -> None:
@@ -48,9 +48,9 @@ def test_a_seed_always_tells_the_same_story() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_never_makes_more_rows_than_it_may(seed: int) -> None:
-    story = Story(schedules(), seed)
+    scenario = Scenario(schedules(), seed)
     for most in (1, 2, 3) * 200:
-        assert story.step(most).rows <= most
+        assert scenario.step(most).rows <= most
 
 
 def test_everything_happens() -> None:
@@ -67,9 +67,9 @@ def test_everything_happens() -> None:
 
 async def test_the_outbox_gets_as_many_rows_as_the_story_says(empty_database: str) -> None:
     make_example(empty_database)
-    story = Story(schedules(), seed=3)
+    scenario = Scenario(schedules(), seed=3)
     with psycopg.connect(empty_database) as owner:
-        for id_ in story.workspaces:
+        for id_ in scenario.workspaces:
             owner.execute("insert into workspaces (id, name) values (%s, 'x')", (id_,))
             owner.execute(
                 "insert into google_connections (workspace_id, calendar_id, refresh_token_encrypted) "
@@ -80,7 +80,7 @@ async def test_the_outbox_gets_as_many_rows_as_the_story_says(empty_database: st
     expected = 0
     async with open_session(empty_database, name="test") as session:
         application = Application(session, lambda seqs, _: committed.append(seqs))
-        for step in islice(iter(lambda: story.step(MOST), None), 300):
+        for step in islice(iter(lambda: scenario.step(MOST), None), 300):
             await application.carry_out(step)
             expected += step.rows
             assert sum(map(len, committed)) == expected, step.says
@@ -91,4 +91,4 @@ async def test_the_outbox_gets_as_many_rows_as_the_story_says(empty_database: st
         "UPSERT_EVENT",
         "CANCEL_EVENT",
     }
-    assert {UUID(str(workspace)) for _, _, workspace, _ in rows} == set(story.workspaces)
+    assert {UUID(str(workspace)) for _, _, workspace, _ in rows} == set(scenario.workspaces)

@@ -12,8 +12,8 @@ tag at the end; the associated data is the workspace id in its canonical text fo
 another workspace's row does not decrypt. Random nonces are safe for 2**32 encryptions under a key; a connection is
 encrypted once when it is made and once per rotation. Nothing is returned unless GCM authenticates it.
 
-*What explains.* GCM fails in one way only. Whoever restores a backup, replaces a key or moves a row needs to know what
-went wrong, and guessing from the failure would be dishonest. Hence the check: 8 hexadecimal digits of the key's
+*What explains.* GCM fails in one way only. A person who restores a backup, replaces a key or moves a row needs to know
+what went wrong, and a guess from the failure would be dishonest. Hence the check: 8 hexadecimal digits of the key's
 fingerprint and 16 of an HMAC-SHA-256 over the text before it, but *not* over the workspace. Both come from keys
 that are derived from the encryption key (HKDF, RFC 5869), never from that key itself. Then each failure has a proof:
 
@@ -22,9 +22,9 @@ that are derived from the encryption key (HKDF, RFC 5869), never from that key i
 - the HMAC does not fit and the fingerprint is ours: the text was changed;
 - the HMAC fits and GCM refuses: all of the text is as we wrote it, and only the workspace can differ.
 
-Somebody who can write the row can pick the wording (by changing the fingerprint, say), and nothing else: every text
-that differs from what was written in a single bit is refused. The fingerprint tells which rows share a key, as the key
-id does anyway, and a guesser of keys nothing that the ciphertext would not tell; keys are 32 random bytes.
+An attacker who can write the row can choose the wording (by changing the fingerprint, say), and nothing else: every
+text that differs from what was written in a single bit is refused. The fingerprint tells which rows share a key, as the
+key id does anyway, and gives no help to guess a key that the ciphertext would not give; keys are 32 random bytes.
 
 A text without any check is accepted if GCM authenticates it, so that another program can store a token with nothing
 but an AES-GCM function. Such a text counts as in need of rotation, which adds the check.
@@ -85,7 +85,7 @@ class WrongKeyError(TokenCipherError, ConfigurationError):
 
 
 class LegacyPlaintextError(TokenCipherError, ConfigurationError):
-    """The text is not encrypted by this vault; it may be a token in the clear."""
+    """The reactor did not encrypt the text; it may be a token in the clear."""
 
 
 class WrongWorkspaceError(TokenCipherError, PermanentError):
@@ -157,7 +157,7 @@ class TokenCipher:
         return cls(keys)
 
     def __repr__(self) -> str:
-        return f"Vault(keys={list(self._keys)!r})"
+        return f"TokenCipher(keys={list(self._keys)!r})"
 
     def encrypt(self, workspace_id: UUID | str, secret: str, *, version: str = VERSION) -> str:
         """Encrypt a secret for a workspace with the first key.
@@ -213,7 +213,7 @@ class TokenCipher:
         """Take a text apart into its key, its base64 part and its check."""
         if not text.startswith((VERSION, NEWER)):
             raise LegacyPlaintextError(
-                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so it is not encrypted by this vault; "
+                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so the reactor did not encrypt it; "
                 "if it is a token in the clear, pass it to "
                 "`python -m reactor connections add` on standard input, to be stored encrypted"
             )

@@ -9,10 +9,10 @@ import trio
 
 from reactor.observability import lock_audit
 from reactor.observability.lock_audit import LockAudit
+from reactor.postgres.claim import Invariants
 from reactor.postgres.connection.pool import Pool
 from reactor.postgres.connection.session import Session, open_session
 from reactor.postgres.outbox import Outbox
-from reactor.postgres.reports import Invariants
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import World
@@ -36,26 +36,26 @@ async def test_all_is_well_with_an_item_in_hand(
     database: Database, session: Session, pool: Pool, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_audit, "INTERVAL", 0.01)
-    world, outbox, watch = World(database), Outbox(session), LockAudit()
+    world, outbox, audit = World(database), Outbox(session), LockAudit()
     world.connect()
     world.insert()
     assert len((await outbox.claim(slots=10)).items) == 1
-    nursery.start_soon(watch.run, outbox, pool)
-    await until(lambda: watch.seen == Invariants(1, 0, 0, 0, 0))
+    nursery.start_soon(audit.run, outbox, pool)
+    await until(lambda: audit.last == Invariants(1, 0, 0, 0, 0))
     world.close()
 
 
 async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database, session: Session) -> None:
     """It is under our lease and not in hand."""
-    world, outbox, watch = World(database), Outbox(session), LockAudit()
+    world, outbox, audit = World(database), Outbox(session), LockAudit()
     world.connect()
     world.insert()
     await outbox.claim(slots=10)
     outbox._in_flight.clear()
     world.close()
     with structlog.testing.capture_logs() as lines:
-        await watch.look(outbox)
-    assert (watch.seen.stray_locks, watch.seen.missing_locks) == (1, 0)
+        await audit.check(outbox)
+    assert (audit.last.unexpected_locks, audit.last.missing_locks) == (1, 0)
     assert [line["event"] for line in lines] == ["locks_disagree"]
 
 
@@ -71,19 +71,19 @@ async def test_who_holds_a_lock_of_ours_is_said_by_name(
     database: Database, session: Session, pool: Pool, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
     lock, shared = held.partition(",")[0], "shared" in held
-    watch = LockAudit()
+    audit = LockAudit()
     with psycopg.connect(database.owner, application_name="forgotten psql", autocommit=not shared) as other:
         other.execute(HELD[held].encode())
         pid = other.info.backend_pid
         monkeypatch.setattr("reactor.core.holders.LONG", 0.0)
         with structlog.testing.capture_logs() as lines:
-            await watch.look_around(pool)
+            await audit.check_holders(pool)
         [line] = lines
         assert (line["event"], line["lock"], line["pid"], line["application"]) == (
             *("lock_held_for_long", lock, pid),
             "forgotten psql",
         )
-        assert watch.held == {"claim": 0, "gate": 0, "item": 0} | {lock: 1}
+        assert audit.held_by_others == {"claim": 0, "gate": 0, "item": 0} | {lock: 1}
         if not shared:
             said = call(database.reactor, "locks").stdout
             assert "forgotten psql" in said
@@ -94,5 +94,5 @@ async def test_who_holds_a_lock_of_ours_is_said_by_name(
     gone = "select not exists (select from pg_stat_activity where application_name = 'forgotten psql')"
     while await pool.execute(gone) != [(True,)]:  # noqa: ASYNC110
         await trio.sleep(0.01)
-    await watch.look_around(pool)
-    assert watch.held == {"claim": 0, "gate": 0, "item": 0}
+    await audit.check_holders(pool)
+    assert audit.held_by_others == {"claim": 0, "gate": 0, "item": 0}

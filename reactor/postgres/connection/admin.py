@@ -1,6 +1,6 @@
 """The operator's connection to the database: one session for the time of a command, errors as sentences.
 
-A role that row level security holds would see an empty outbox and no error; that is found out first.
+A role without a row level security policy would see an empty outbox and no error, so we check that first.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from reactor.postgres.statements import statements
 
 Row = dict[str, Any]
 
-_SQL = statements("desk")
+_SQL = statements("admin")
 _BOUNDS = Bounds(statement="60s", lock="5s")  # a command may read a large table, and waits for people's transactions
 
 
 class AdminSession:
-    """A session; made by `open_desk`. Each statement commits by itself.
+    """An operator's session; `open_admin_session` makes it. Each statement commits by itself.
 
     Attributes:
         connection: The session, for what has statements of its own.
@@ -47,18 +47,18 @@ class AdminSession:
         [found] = self.rows(statement, **params)
         return found
 
-    def rehearse(self, statement: LiteralString, /, **params: Any) -> None:
-        """Run a statement and take it back: raises what it would raise, and changes nothing."""
+    def dry_run(self, statement: LiteralString, /, **params: Any) -> None:
+        """Run a statement and roll it back: raises what it would raise, and changes nothing."""
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(statement, params)
 
-    def know(self, workspace: UUID) -> None:
+    def require_workspace(self, workspace: UUID) -> None:
         """Make sure that there is such a workspace.
 
         Raises:
             ConfigurationError: It has no connection and no item, and never had one applied.
         """
-        if not self.one(_SQL["is_known"], workspace=workspace)["known"]:
+        if not self.one(_SQL["workspace_is_known"], workspace=workspace)["known"]:
             raise ConfigurationError(
                 f"Nothing is known of workspace {workspace}: it has no connection to Google and no open item. If the "
                 f"id is right, connect it: `python -m reactor connect --workspace {workspace} --calendar …`; "
@@ -67,7 +67,7 @@ class AdminSession:
 
 
 @contextmanager
-def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
+def open_admin_session(dsn: str, *, name: str) -> Iterator[AdminSession]:
     """Connect for the time of a command.
 
     Args:
@@ -81,8 +81,8 @@ def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
     with errors_as_sentences():
         title = f"calendar-sync-reactor {name}"
         with connect(dsn, title, _BOUNDS, row_factory=dict_row, prepare_threshold=None) as connection:
-            desk = AdminSession(connection)
-            found = desk.one(_SQL["standing"])
+            admin = AdminSession(connection)
+            found = admin.one(_SQL["database_and_role"])
             if not found["has_outbox"]:
                 raise ConfigurationError(
                     f"The database {found['database']!r} has no sync_outbox. Look whether DATABASE_URL names the right "
@@ -93,7 +93,7 @@ def open_desk(dsn: str, *, name: str) -> Iterator[AdminSession]:
                     f"Row level security hides the outbox from {found['role']!r}. Use a login in the role "
                     "calendar_sync_reactor (docs/schema.md, Roles), or the owner of the tables."
                 )
-            yield desk
+            yield admin
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class CalendarEvent:
 
 
 def read(event: object) -> CalendarEvent | None:
-    """Read an event; None where there is none that could be told from others."""
+    """Read an event; None where it has no id to tell it from others."""
     if not isinstance(event, Mapping) or not isinstance(event.get("id"), str):
         return None
     owner, private = _part(event, "organizer"), _part(_part(event, "extendedProperties"), "private")

@@ -6,7 +6,7 @@ import pytest
 
 from calendar_emulator import Exchange
 from reactor.demo.comparison import Disagreement
-from reactor.demo.figures import Figures, Latencies, OutboxFigures, percentile
+from reactor.demo.stats import DemoStats, Latencies, OutboxCounts, percentile
 from reactor.demo.summary import Summary
 
 
@@ -25,43 +25,43 @@ def test_there_is_no_percentile_of_nothing() -> None:
 
 
 def test_latency_is_from_commit_to_the_first_request_whichever_is_heard_of_first() -> None:
-    figures = Figures()
-    figures.committed(range(1, 3), 10.0, healthy=True, idle=False)
-    figures.observe(exchange(1, 10.25))
-    figures.observe(exchange(1, 99.0))  # a retry
-    figures.observe(exchange(3, 11.0))  # its commit has not been heard of
-    figures.committed(range(3, 4), 10.5, healthy=True, idle=False)
-    assert figures.latencies.all == [0.25, 0.5]
-    assert figures.rows == 3
+    stats = DemoStats()
+    stats.committed(range(1, 3), 10.0, healthy=True, idle=False)
+    stats.observe(exchange(1, 10.25))
+    stats.observe(exchange(1, 99.0))  # a retry
+    stats.observe(exchange(3, 11.0))  # its commit has not been heard of
+    stats.committed(range(3, 4), 10.5, healthy=True, idle=False)
+    assert stats.latencies.all == [0.25, 0.5]
+    assert stats.rows == 3
 
 
 def test_a_row_that_is_committed_in_trouble_is_not_measured() -> None:
-    figures = Figures()
-    figures.committed(range(1, 2), 10.0, healthy=False, idle=True)
-    figures.observe(exchange(1, 15.0))
-    assert (figures.rows, figures.latencies.all, figures.wakes.all) == (1, [], [])
+    stats = DemoStats()
+    stats.committed(range(1, 2), 10.0, healthy=False, idle=True)
+    stats.observe(exchange(1, 15.0))
+    assert (stats.rows, stats.latencies.all, stats.wakes.all) == (1, [], [])
 
 
 def test_a_wake_is_the_first_row_of_a_transaction_that_found_nothing_in_flight() -> None:
-    figures = Figures()
-    figures.committed(range(1, 2), 10.0, healthy=True, idle=True)  # the calendar's first row
-    figures.committed(range(2, 4), 10.0, healthy=True, idle=True)
-    figures.committed(range(4, 5), 10.0, healthy=True, idle=False)
-    figures.committed(range(5, 5), 10.0, healthy=True, idle=True)  # an edit that no calendar shows
+    stats = DemoStats()
+    stats.committed(range(1, 2), 10.0, healthy=True, idle=True)  # the calendar's first row
+    stats.committed(range(2, 4), 10.0, healthy=True, idle=True)
+    stats.committed(range(4, 5), 10.0, healthy=True, idle=False)
+    stats.committed(range(5, 5), 10.0, healthy=True, idle=True)  # an edit that no calendar shows
     for seq, at in ((1, 11.0), (2, 10.25), (3, 10.5), (4, 10.75)):
-        figures.observe(exchange(seq, at))
-    assert figures.wakes.all == [0.25]
-    assert figures.latencies.all == [0.25, 0.5, 0.75, 1.0]
+        stats.observe(exchange(seq, at))
+    assert stats.wakes.all == [0.25]
+    assert stats.latencies.all == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_batch_is_one_request() -> None:
-    figures = Figures()
-    figures.committed(range(1, 3), 10.0, healthy=True, idle=True)
+    stats = DemoStats()
+    stats.committed(range(1, 3), 10.0, healthy=True, idle=True)
     for seq in (1, 2):
-        figures.observe(exchange(seq, 10.75, batch=1))
-    figures.observe(Exchange(1, 10.5, "batch", "POST", "/", {}))
-    assert figures.requests == 1
-    assert figures.latencies.all == [0.5, 0.5]  # when the batch came, not when its parts were carried out
+        stats.observe(exchange(seq, 10.75, batch=1))
+    stats.observe(Exchange(1, 10.5, "batch", "POST", "/", {}))
+    assert stats.requests == 1
+    assert stats.latencies.all == [0.5, 0.5]  # when the batch came, not when its parts were carried out
 
 
 def test_latencies_of_a_long_run_keep_their_middle() -> None:
@@ -73,11 +73,11 @@ def test_latencies_of_a_long_run_keep_their_middle() -> None:
 
 
 def summary(**changes: Any) -> Summary:
-    figures = Figures()
-    figures.rows, figures.requests = 200, 30
-    figures.outbox = OutboxFigures(done=190, superseded=10)
+    stats = DemoStats()
+    stats.rows, stats.requests = 200, 30
+    stats.outbox = OutboxCounts(done=190, superseded=10)
     values: dict[str, Any] = {
-        "figures": figures,
+        "stats": stats,
         "settled": True,
         "stopped": False,
         "healed": {"503": 2},
@@ -110,7 +110,7 @@ def test_no_other_end_is_equal(changes: dict[str, Any], last: str) -> None:
 def test_no_line_is_wider_than_a_terminal() -> None:
     healed = dict.fromkeys(("503", "consent revoked", "lost answers", "rate limit", "slow answers"), 10)
     made = summary(healed=healed, calls_met=12_345)
-    made.figures.outbox = OutboxFigures(done=1_234_567, superseded=123_456, dead=1_234, in_flight=1_234)
+    made.stats.outbox = OutboxCounts(done=1_234_567, superseded=123_456, dead=1_234, in_flight=1_234)
     assert max(map(len, made.as_text().splitlines())) <= 80
 
 

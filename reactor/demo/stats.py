@@ -1,4 +1,4 @@
-"""What the demo counts: at the application, at Google, and in the outbox."""
+"""The demo's statistics: at the application, at Google, and in the outbox."""
 
 import bisect
 import math
@@ -29,7 +29,7 @@ select count(*) filter (where status = 'COMPLETED' and failure_code is null),
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxFigures:
+class OutboxCounts:
     """How many items are in which state, and how many attempts were counted against them."""
 
     done: int = 0
@@ -46,7 +46,7 @@ class OutboxFigures:
 
     @property
     def settled(self) -> int:
-        """Items that are."""
+        """Items that are settled."""
         return self.done + self.superseded + self.dead
 
 
@@ -58,7 +58,7 @@ class Latencies:
     all: list[float] = field(default_factory=list)
 
     def add(self, seconds: float) -> None:
-        """Take one."""
+        """Add one latency."""
         self.recent.append(seconds)
         bisect.insort(self.all, seconds)
         if len(self.all) > _REMEMBERED:
@@ -70,7 +70,7 @@ def percentile(ordered: Sequence[float], part: float) -> float | None:
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else None
 
 
-class Figures:
+class DemoStats:
     """The counters.
 
     Attributes:
@@ -88,7 +88,7 @@ class Figures:
     def __init__(self) -> None:
         self.rows = 0
         self.requests = 0
-        self.outbox = OutboxFigures()
+        self.outbox = OutboxCounts()
         self.wakes = Latencies()
         self.latencies = Latencies()
         self.per_second: deque[int] = deque(maxlen=_SECONDS)
@@ -104,23 +104,23 @@ class Figures:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning, to the end if there was one."""
+        """Seconds since the start of the clock, up to its stop."""
         return (self._ended or time.monotonic()) - self._started
 
     def begin(self) -> None:
-        """Everything is there: the clock starts."""
+        """Start the clock, when all parts are ready."""
         self._started = time.monotonic()
 
     def end(self) -> None:
-        """The clock stops."""
+        """Stop the clock."""
         self._ended = time.monotonic()
 
     def committed(self, seqs: range, at: float, *, healthy: bool, idle: bool) -> None:
-        """A transaction of the application was committed.
+        """Note that a transaction of the application was committed.
 
         Args:
             seqs: The places of its rows.
-            at: When, by the clock on the wall.
+            at: The wall-clock time of the commit.
             healthy: Whether nothing went wrong then.
             idle: Whether there was nothing to do when it began.
         """
@@ -129,14 +129,14 @@ class Figures:
             self._wakers.add(seqs[0])
         for seq in seqs if healthy else ():
             self._committed[seq] = at
-            if seq in self._arrived:  # the reactor was faster than the news of the commit
+            if seq in self._arrived:  # the request came before we heard of the commit
                 self._joined(seq, self._arrived.pop(seq))
         while len(self._committed) > _REMEMBERED:
             self._wakers.discard(oldest := next(iter(self._committed)))
             del self._committed[oldest]
 
     def observe(self, exchange: Exchange) -> None:
-        """Google answered a call.
+        """Note that Google answered a call.
 
         The parts of a batch come before the batch itself, and only the batch knows when it arrived.
         """
@@ -161,7 +161,7 @@ class Figures:
         """A request that carries a row has arrived."""
         if seq in self._committed:
             self._joined(seq, at)
-        elif seq > self.rows:  # places are given in order, so this one's commit has not been heard of yet
+        elif seq > self.rows:  # places are given in order, so we have not heard of this commit yet
             self._arrived.setdefault(seq, at)
 
     def _joined(self, seq: int, arrived: float) -> None:
@@ -173,10 +173,10 @@ class Figures:
             self.wakes.add(seconds)
 
     async def look(self, owner: Session) -> None:
-        """Ask the outbox."""
+        """Count the items of the outbox."""
         with trio.CancelScope(shield=True):  # a session that is interrupted is lost; the time-out bounds it
             [row] = await owner.execute(_OUTBOX)
-        self.outbox = OutboxFigures(*map(int, row))
+        self.outbox = OutboxCounts(*map(int, row))
         now = time.monotonic()
         if now - self._second >= 1:
             self.per_second.append(self.outbox.settled - self._settled_before)

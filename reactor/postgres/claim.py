@@ -1,9 +1,12 @@
-"""Claims, and reads what a claim returned: the items, and the report about the rest."""
+"""Claims items and reads what the claim function returned: the items, and a report about the rest.
+
+The result types of the outbox, those of a claim, a sweep and a check of the locks, are here too.
+"""
 
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -11,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 
+from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.item import Item, Oversized, SourceState, WorkspaceConnection
 from reactor.core.payload import LARGEST
 from reactor.postgres.connection.driver import Row, TrioConnection
@@ -22,12 +26,97 @@ _numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """The result of a claim.
+
+    Attributes:
+        items: The items, ours now.
+        look: The result for the gate. `WORK` without items means that outdated ones were put away: look again.
+        superseded: How many outdated items were put away.
+        braked: Items, ours too, that the brake has stopped: to be given back.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    look: Look = field(default_factory=lambda: Look(LookResult.NOTHING))
+    superseded: int = 0
+    braked: list[Item] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """The result of a sweep.
+
+    Attributes:
+        recovered: Items that are due again.
+        dead: Items that lost their worker as often as attempts are allowed.
+        again: Whether other replicas have items in flight, or lost some that could not be taken over yet.
+    """
+
+    recovered: int = 0
+    dead: int = 0
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An item that the server refuses to change; it is left alone for a while.
+
+    Attributes:
+        id: The item.
+        workspace_id: Its workspace.
+        sqlstate: The server's reason.
+        constraint: The constraint that it breaks, empty where it is none.
+    """
+
+    id: UUID
+    workspace_id: UUID | None
+    sqlstate: str
+    constraint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item that we would claim, but another session has its lock.
+
+    Attributes:
+        id: The item.
+        seconds: For how long it has been refused.
+        pid: The process id of the backend that has the lock.
+        application: That session's name.
+    """
+
+    id: UUID
+    seconds: float
+    pid: int
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invariants:
+    """Counts that show whether locks, rows and items agree, for metrics and tests.
+
+    Attributes:
+        in_flight: Items that were claimed and not settled.
+        unexpected_locks: Rows under this session's lease without an item in flight; 0.
+        missing_locks: Items in flight that are not under this session's lease, or whose lease is not held; 0.
+        orphans: PROCESSING rows whose session is gone; 0 after a sweep.
+        doubled: Sources with two PROCESSING rows; 0.
+    """
+
+    in_flight: int
+    unexpected_locks: int
+    missing_locks: int
+    orphans: int
+    doubled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """What one call of the claim function returned.
 
     Attributes:
         items: The items.
-        report: About the rest; db/migrations/0029_claim_next.sql says what is in it.
+        report: The claim's report about the rest; db/migrations/0029_claim_next.sql describes it.
     """
 
     items: list[Item]
@@ -35,16 +124,16 @@ class Pass:
 
     @property
     def is_busy(self) -> bool:
-        """Whether somebody else was claiming, so that nothing was looked at."""
+        """Whether another replica was claiming, so that nothing was looked at."""
         return "busy" in self.report
 
 
 async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
-    """Claim.
+    """Call the claim function once.
 
     Args:
-        connection: The claims session's.
-        params: What the statement wants.
+        connection: The claims session's connection.
+        params: The parameters of the statement `claim`.
 
     Raises:
         psycopg.Error: The server refused; nothing was claimed.
@@ -55,7 +144,7 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
-    """Claim in less time, where a claim of more was refused; where a single row is to blame, set it aside.
+    """Claim in less time, where a claim of more was refused; if a single row is the cause, set it aside.
 
     What the function itself can isolate never comes here. What is left are checks that the server makes when the
     transaction ends (a deferred constraint), and a row that it takes too long to change: the function's error names it.

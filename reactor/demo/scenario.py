@@ -1,6 +1,6 @@
-"""What the people at the application do: they enter their plans, and then they change their minds.
+"""The edits of the people at the application: they enter their plans, and then they change their minds.
 
-Pure: the same seed tells the same story. The story keeps its own copy of the rows, and knows how many rows of the
+Pure: the same seed gives the same scenario. The scenario keeps its own copy of the rows, and knows how many rows of the
 outbox each step makes, so that a demo of N rows ends after exactly N.
 """
 
@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from uuid import UUID
 
 from reactor.demo import sample
-from reactor.demo.sample import HIDING, UNSHOWN, Change, Schedule, StoryRow
+from reactor.demo.sample import HIDING, UNSHOWN, Change, ScenarioRow, Schedule
 
 _IMPORT = 8  # rows entered in one transaction
 _MOVED = {"tasks": ("due_on",), "milestones": ("reached_on",)}
@@ -19,8 +19,8 @@ _FEW = 12  # tasks that are kept, so that deleting does not empty the plans
 
 
 @dataclass(frozen=True, slots=True)
-class StoryStep:
-    """Something that somebody does, in one or several transactions, one right after the other.
+class ScenarioStep:
+    """One edit by a person, in one or several transactions, one right after the other.
 
     Attributes:
         says: What it is, for people.
@@ -33,7 +33,7 @@ class StoryStep:
     rows: int
 
 
-class Story:
+class Scenario:
     """A never-ending stream of steps."""
 
     def __init__(self, schedules: Sequence[Schedule], seed: int) -> None:
@@ -41,12 +41,12 @@ class Story:
         self.workspaces = {self._new_id(): schedule for schedule in schedules}
         plans = [list(sample.rows(schedule, id_, self._new_id)) for id_, schedule in self.workspaces.items()]
         longest = max(map(len, plans))
-        # All versions are entered at the same time: whoever looks after a few steps sees something in each calendar.
+        # All versions are entered at the same time, so that each calendar shows something after a few steps.
         self._waiting = [rows[n] for n in range(longest) for rows in plans if n < len(rows)]
-        self._rows: list[StoryRow] = []
+        self._rows: list[ScenarioRow] = []
         self._revision = 1
 
-    def step(self, most: int) -> StoryStep:
+    def step(self, most: int) -> ScenarioStep:
         """The next step.
 
         Args:
@@ -57,7 +57,7 @@ class Story:
             return self._enter(most)
         if nothing_shown:
             return self._add_task(most)
-        actions: list[tuple[int, Callable[[int], StoryStep]]] = [
+        actions: list[tuple[int, Callable[[int], ScenarioStep]]] = [
             (34, self._move),
             (14, self._rename),
             (12, self._dither),
@@ -70,43 +70,43 @@ class Story:
         [action] = self._random.choices([act for _, act in actions], [weight for weight, _ in actions])
         return action(most)
 
-    def _enter(self, most: int) -> StoryStep:
+    def _enter(self, most: int) -> ScenarioStep:
         rows = [self._waiting.pop(0) for _ in range(min(_IMPORT, most, len(self._waiting)))]
         self._rows += rows
-        return StoryStep(
+        return ScenarioStep(
             f"{len(rows)} rows of the release schedules entered", [[row.inserted() for row in rows]], len(rows)
         )
 
-    def _move(self, most: int) -> StoryStep:
+    def _move(self, most: int) -> ScenarioStep:
         del most
         row = self._shown()
         days = self._random.choice([-14, -7, -3, -2, -1, 1, 2, 3, 7, 14])
         change = _moved(row, days)
-        return StoryStep(f"{row.title}: {abs(days)} d {'later' if days > 0 else 'earlier'}", [[change]], 1)
+        return ScenarioStep(f"{row.title}: {abs(days)} d {'later' if days > 0 else 'earlier'}", [[change]], 1)
 
-    def _rename(self, most: int) -> StoryStep:
+    def _rename(self, most: int) -> ScenarioStep:
         del most
         row = self._shown()
         old = row.title
-        return StoryStep(f"{old}: renamed", [[self._retitled(row)]], 1)
+        return ScenarioStep(f"{old}: renamed", [[self._retitled(row)]], 1)
 
-    def _dither(self, most: int) -> StoryStep:
-        """Somebody cannot decide: one row is edited several times at once, and only the last edit matters."""
+    def _dither(self, most: int) -> ScenarioStep:
+        """A person cannot decide: one row is edited several times at once, and only the last edit matters."""
         row = self._shown()
         times = min(most, self._random.randint(3, 8))
         edits = [[_moved(row, self._random.choice([-1, 1]))] for _ in range(times)]
-        return StoryStep(f"{row.title}: edited {times} times at once", edits, times)
+        return ScenarioStep(f"{row.title}: edited {times} times at once", edits, times)
 
-    def _hide_or_show(self, most: int) -> StoryStep:
+    def _hide_or_show(self, most: int) -> ScenarioStep:
         del most
         hidden = [row for row in self._rows if not row.shown]
         reopen = bool(hidden) and self._random.random() < 0.5
         row = self._random.choice(hidden) if reopen else self._shown()
         column = HIDING[row.table]
         says = "reopened" if reopen else column
-        return StoryStep(f"{row.title}: {says}", [[row.updated(**{column: not reopen})]], 1)
+        return ScenarioStep(f"{row.title}: {says}", [[row.updated(**{column: not reopen})]], 1)
 
-    def _note(self, most: int) -> StoryStep:
+    def _note(self, most: int) -> ScenarioStep:
         """An edit that no calendar shows."""
         del most
         rows = [row for row in self._rows if row.table in UNSHOWN]
@@ -115,42 +115,42 @@ class Story:
         row = self._random.choice(rows)
         column = UNSHOWN[row.table]
         note = f"{self._random.randrange(1000)}"
-        return StoryStep(f"{row.title}: {column} noted, no calendar shows it", [[row.updated(**{column: note})]], 0)
+        return ScenarioStep(f"{row.title}: {column} noted, no calendar shows it", [[row.updated(**{column: note})]], 0)
 
-    def _slip(self, most: int) -> StoryStep:
+    def _slip(self, most: int) -> ScenarioStep:
         """A release slips: everything of one version around a day moves by a week, in one transaction."""
         row = self._shown()
         rows = [r for r in self._rows if r.shown and r.values["workspace_id"] == row.values["workspace_id"]]
         slipping = self._random.sample(rows, min(most, len(rows), 6))
         changes = [_moved(r, 7) for r in slipping]
         version = self.workspaces[row.values["workspace_id"]].version
-        return StoryStep(f"Python {version} slips: {len(changes)} dates a week later", [changes], len(changes))
+        return ScenarioStep(f"Python {version} slips: {len(changes)} dates a week later", [changes], len(changes))
 
-    def _add_task(self, most: int) -> StoryStep:
+    def _add_task(self, most: int) -> ScenarioStep:
         del most
         workspace = self._random.choice(list(self.workspaces))
         release = self._random.choice(self.workspaces[workspace].releases)
         number = self._random.randint(90_000, 140_000)
-        row = StoryRow(
+        row = ScenarioRow(
             "tasks",
             self._new_id(),
             {"workspace_id": workspace, "title": f"fix gh-{number}", "due_on": _before(release.day), "done": False},
         )
         self._rows.append(row)
-        return StoryStep(f"{row.title}: new", [[row.inserted()]], 1)
+        return ScenarioStep(f"{row.title}: new", [[row.inserted()]], 1)
 
-    def _delete_task(self, most: int) -> StoryStep:
+    def _delete_task(self, most: int) -> ScenarioStep:
         tasks = [row for row in self._rows if row.table == "tasks" and row.shown]
         if len(tasks) < _FEW:
             return self._add_task(most)
         row = self._random.choice(tasks)
         self._rows.remove(row)
-        return StoryStep(f"{row.title}: deleted", [[row.deleted()]], 1)
+        return ScenarioStep(f"{row.title}: deleted", [[row.deleted()]], 1)
 
-    def _shown(self) -> StoryRow:
+    def _shown(self) -> ScenarioRow:
         return self._random.choice([row for row in self._rows if row.shown])
 
-    def _retitled(self, row: StoryRow) -> Change:
+    def _retitled(self, row: ScenarioRow) -> Change:
         self._revision += 1  # never the same title again: that would be no change
         base = row.title.partition(" (")[0]
         return row.updated(title=f"{base} (rev {self._revision})")
@@ -159,7 +159,7 @@ class Story:
         return UUID(int=self._random.getrandbits(128), version=4)
 
 
-def _moved(row: StoryRow, days: int) -> Change:
+def _moved(row: ScenarioRow, days: int) -> Change:
     columns = _MOVED.get(row.table, ("starts_at", "ends_at"))
     return row.updated(**{column: row.values[column] + timedelta(days=days) for column in columns})
 

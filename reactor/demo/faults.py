@@ -1,7 +1,7 @@
-"""What goes wrong in the demo now and then, and heals.
+"""Faults of the demo's Google, which heal.
 
-One trouble at a time. Each is over after a fixed number of calls that met it, or after a few seconds where nobody
-calls; so a run with the same seed meets the same troubles in the same order, however fast the machine is.
+One fault at a time. Each ends after a fixed number of calls that met it, or after a few seconds without calls. So a run
+with the same seed meets the same faults in the same order, however fast the machine is.
 """
 
 import random
@@ -18,13 +18,13 @@ _LONGEST = 4.0  # seconds
 _LOOK = 0.02  # seconds
 
 
-class Troubles:
-    """Plays troubles.
+class FaultPlayer:
+    """Injects faults into the emulator, one after the other.
 
     Attributes:
-        current: What is going wrong now, for people; empty when nothing is.
-        met: How many calls met a trouble.
-        healed: How many troubles of each kind are over.
+        current: The fault of this moment, in words; empty without one.
+        met: How many calls met a fault.
+        healed: How many faults of each kind are over.
     """
 
     def __init__(self, google: Google, owner: Session, seed: int) -> None:
@@ -37,7 +37,7 @@ class Troubles:
         self.healed: Counter[str] = Counter()
 
     async def play(self) -> None:
-        """Play the next trouble until it is over; every kind comes once before one comes twice."""
+        """Inject the next fault until it is over; every kind comes once before one comes twice."""
         if not self._coming:
             self._coming = [self._rate_limit, self._unavailable, self._lost_answers, self._revoked, self._slow]
             self._random.shuffle(self._coming)
@@ -48,11 +48,11 @@ class Troubles:
         await self._faults("rate limit", f"{account.name}: Google says 403 rateLimitExceeded", [fault])
 
     async def _unavailable(self, account: DemoAccount) -> None:
-        del account  # everybody is concerned
+        del account  # all accounts are affected
         await self._faults("503", "Google answers 503", [Fault(effect="error", status=503, times=6)])
 
     async def _lost_answers(self, account: DemoAccount) -> None:
-        """The server does its work and the answer gets lost; of a batch, some parts were carried out."""
+        """The server does the work and its response gets lost; of a batch, some parts were carried out."""
         faults = [
             Fault(operation=name, calendar=account.calendar_id, in_batch=False, effect="drop", commit=1.0, times=1)
             for name in ("insert", "update", "delete")
@@ -67,11 +67,11 @@ class Troubles:
         )
 
     async def _revoked(self, account: DemoAccount) -> None:
-        """Somebody revokes the consent; an administrator is told, and connects again."""
+        """Revoke the consent; once the reactor has noticed, connect the account again as an administrator would."""
         self.current = f"{account.name}: consent revoked"
         self._google.emulator.oauth.revoke(account.refresh_token)
         with trio.move_on_after(_LONGEST):
-            while await self._valid(account):  # noqa: ASYNC110  (the database is asked; nobody here can set an event)
+            while await self._valid(account):  # noqa: ASYNC110  (we poll the database; no event tells us)
                 await trio.sleep(_LOOK)
             self.met += 1
             self.current = f"{account.name}: consent revoked, its items wait"
@@ -87,7 +87,7 @@ class Troubles:
         return bool(valid)
 
     async def _faults(self, kind: str, says: str, faults: Sequence[Fault], enough: int = 0) -> None:
-        """Put faults into the emulator's plan until they fired often enough."""
+        """Add faults to the emulator's plan until they have fired often enough."""
         plan, observers = self._google.emulator.faults, self._google.emulator.log.observers
         rules = [plan.add(fault) for fault in faults]
         enough = enough or sum(fault.times or 0 for fault in faults)

@@ -11,10 +11,10 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from reactor.accounts import CredentialStore
 from reactor.core.health import HealthFacts
 from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
+from reactor.credentials import CredentialStore
 from reactor.errors import TransientError
 from reactor.google.credentials import account_of
 from reactor.google.endpoints import NO_CLIENT, OAuthClient
@@ -22,7 +22,7 @@ from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.connection.pool import Pool
-from reactor.vault import NEWER, TokenCipher
+from reactor.token_encryption import NEWER, TokenCipher
 from tests.google.test_tokens import together
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer
@@ -35,7 +35,7 @@ OTHER_KEY = "k2:" + "B" * 42 + "A="
 
 
 @pytest.fixture
-def vault() -> TokenCipher:
+def cipher() -> TokenCipher:
     return TokenCipher.from_setting(KEY)
 
 
@@ -47,12 +47,12 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-async def accounts(
-    google: GoogleServer, pool: Pool, vault: TokenCipher, nursery: trio.Nursery
+async def credentials(
+    google: GoogleServer, pool: Pool, cipher: TokenCipher, nursery: trio.Nursery
 ) -> AsyncIterator[CredentialStore]:
     client_of_ours = OAuthClient(google.client_id, google.client_secret, google.token_uri)
     async with httpx.AsyncClient() as client:
-        yield CredentialStore(vault, pool, TokenExchange(client), partial(account_of, client=client_of_ours), nursery)
+        yield CredentialStore(cipher, pool, TokenExchange(client), partial(account_of, client=client_of_ours), nursery)
 
 
 def item(consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> Item:
@@ -73,8 +73,8 @@ def item(consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> Item:
     )
 
 
-def source(accounts: CredentialStore, consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> TokenSource:
-    found = accounts.tokens_of(item(consent, workspace_id))
+def source(credentials: CredentialStore, consent: WorkspaceConnection, workspace_id: UUID = WORKSPACE) -> TokenSource:
+    found = credentials.tokens_of(item(consent, workspace_id))
     assert isinstance(found, TokenSource)
     return found
 
@@ -94,37 +94,39 @@ def stored_in(database: Database) -> str:
         return str(stored)
 
 
-async def test_a_consent_becomes_a_token(accounts: CredentialStore, vault: TokenCipher, google: GoogleServer) -> None:
-    consent = WorkspaceConnection(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+async def test_a_consent_becomes_a_token(
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer
+) -> None:
+    consent = WorkspaceConnection(cipher.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30):
-        token = await source(accounts, consent).token()
-        assert await source(accounts, consent).token() == token
+        token = await source(credentials, consent).token()
+        assert await source(credentials, consent).token() == token
     assert google.emulator.log.count("token", 200) == 1
 
 
 async def test_a_rotated_token_is_stored_and_costs_no_other_refresh(
-    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer, database: Database
 ) -> None:
     google.emulator.settings.rotate = True
-    before = vault.encrypt(WORKSPACE, google.refresh_token)
+    before = cipher.encrypt(WORKSPACE, google.refresh_token)
     connect(database, before)
     with trio.fail_after(30):
-        token = await source(accounts, WorkspaceConnection(before, "1")).token()
+        token = await source(credentials, WorkspaceConnection(before, "1")).token()
         await until(lambda: stored_in(database) != before)
         after = stored_in(database)
-        assert vault.decrypt(WORKSPACE, after) != google.refresh_token
-        assert await source(accounts, WorkspaceConnection(after, "2")).token() == token
+        assert cipher.decrypt(WORKSPACE, after) != google.refresh_token
+        assert await source(credentials, WorkspaceConnection(after, "2")).token() == token
     assert google.emulator.log.count("token", 200) == 1
 
 
 async def test_locked_connections_hold_up_no_other_token_and_no_measure(
-    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database, pool: Pool
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer, database: Database, pool: Pool
 ) -> None:
     """More connections than the pool has are locked by the application; theirs are stored once it lets go."""
     google.emulator.settings.rotate = True
     before = {}
     for number in range(1, 7):
-        before[UUID(int=number)] = vault.encrypt(UUID(int=number), google.emulator.oauth.grant(USER))
+        before[UUID(int=number)] = cipher.encrypt(UUID(int=number), google.emulator.oauth.grant(USER))
     free = UUID(int=6)
     rounds = Housekeeping(pool, HealthFacts({}), retention_days=30)
 
@@ -143,7 +145,7 @@ async def test_locked_connections_hold_up_no_other_token_and_no_measure(
         application.commit()
         application.execute("select from google_connections where workspace_id <> %s for update", (free,))
         for workspace, stored in before.items():
-            await source(accounts, WorkspaceConnection(stored, "1"), workspace).token()
+            await source(credentials, WorkspaceConnection(stored, "1"), workspace).token()
         with trio.fail_after(pool.statement_timeout / 2):  # waiting for a lock ends with the statement's time, too
             await until(lambda: changed() == {free})
             await rounds.measure()
@@ -152,102 +154,106 @@ async def test_locked_connections_hold_up_no_other_token_and_no_measure(
 
 
 async def test_a_rotated_token_does_not_overwrite_that_of_somebody_who_connected_again(
-    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer, database: Database
 ) -> None:
     google.emulator.settings.rotate = True
-    renewed = vault.encrypt(WORKSPACE, "of another consent")
+    renewed = cipher.encrypt(WORKSPACE, "of another consent")
     connect(database, renewed)
-    consent = WorkspaceConnection(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    consent = WorkspaceConnection(cipher.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30), capture_logs() as logs:
-        await source(accounts, consent).token()
+        await source(credentials, consent).token()
         await until(lambda: logs)
     assert [entry["event"] for entry in logs] == ["rotated_refresh_token_of_a_former_consent"]
     assert stored_in(database) == renewed
 
 
 async def test_a_token_that_is_encrypted_anew_is_the_same_account(
-    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer
 ) -> None:
     """Where every refresh rotates, a second source would refresh with a token that the first has used up."""
-    consent = WorkspaceConnection(vault.encrypt(WORKSPACE, google.refresh_token), "1")
+    consent = WorkspaceConnection(cipher.encrypt(WORKSPACE, google.refresh_token), "1")
     with trio.fail_after(30):
-        token = await source(accounts, consent).token()
-        renewed = WorkspaceConnection(vault.rotate(WORKSPACE, consent.token), "2")
-        assert source(accounts, renewed) is source(accounts, consent)
-        assert await source(accounts, renewed).token() == token
-        assert source(accounts, WorkspaceConnection(vault.encrypt(WORKSPACE, "another"), "3")) is not source(
-            accounts, consent
+        token = await source(credentials, consent).token()
+        renewed = WorkspaceConnection(cipher.rotate(WORKSPACE, consent.token), "2")
+        assert source(credentials, renewed) is source(credentials, consent)
+        assert await source(credentials, renewed).token() == token
+        assert source(credentials, WorkspaceConnection(cipher.encrypt(WORKSPACE, "another"), "3")) is not source(
+            credentials, consent
         )
     assert google.emulator.log.count("token", 200) == 1
 
 
 async def test_a_rotated_token_is_known_however_it_is_encrypted(
-    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer, database: Database
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer, database: Database
 ) -> None:
     google.emulator.settings.rotate = True
-    before = vault.encrypt(WORKSPACE, google.refresh_token)
+    before = cipher.encrypt(WORKSPACE, google.refresh_token)
     connect(database, before)
     with trio.fail_after(30):
-        first = source(accounts, WorkspaceConnection(before, "1"))
-        renewed = vault.rotate(WORKSPACE, before)
+        first = source(credentials, WorkspaceConnection(before, "1"))
+        renewed = cipher.rotate(WORKSPACE, before)
         connect(database, renewed)  # before the refresh lands
         await first.token()
         await until(lambda: stored_in(database) != renewed)
-        for text in (before, renewed, stored_in(database), vault.rotate(WORKSPACE, stored_in(database))):
-            assert source(accounts, WorkspaceConnection(text, "2")) is first
+        for text in (before, renewed, stored_in(database), cipher.rotate(WORKSPACE, stored_in(database))):
+            assert source(credentials, WorkspaceConnection(text, "2")) is first
 
 
-async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(accounts: CredentialStore) -> None:
+async def test_without_its_key_a_token_holds_the_workspace_and_blames_nobody(credentials: CredentialStore) -> None:
     stored = TokenCipher.from_setting(OTHER_KEY).encrypt(WORKSPACE, "secret")
-    outcome = accounts.tokens_of(item(WorkspaceConnection(stored, "1")))
+    outcome = credentials.tokens_of(item(WorkspaceConnection(stored, "1")))
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope, outcome.outage) == (False, Scope.LANE, False)
-    assert accounts.undecipherable == 1
+    assert credentials.undecipherable == 1
 
 
-async def test_a_token_of_another_workspace_takes_a_new_consent(accounts: CredentialStore, vault: TokenCipher) -> None:
-    stored = vault.encrypt(uuid4(), "secret")
-    outcome = accounts.tokens_of(item(WorkspaceConnection(stored, "1")))
+async def test_a_token_of_another_workspace_takes_a_new_consent(
+    credentials: CredentialStore, cipher: TokenCipher
+) -> None:
+    stored = cipher.encrypt(uuid4(), "secret")
+    outcome = credentials.tokens_of(item(WorkspaceConnection(stored, "1")))
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
 
 
 async def test_a_service_account_is_one_source_however_it_is_encrypted(
-    accounts: CredentialStore, vault: TokenCipher, google: GoogleServer
+    credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer
 ) -> None:
     document = await trio.to_thread.run_sync(lambda: google.emulator.add_service_account(ROBOT))
-    stored = vault.encrypt(WORKSPACE, robot(document).text, version=NEWER)
+    stored = cipher.encrypt(WORKSPACE, robot(document).text, version=NEWER)
     with trio.fail_after(30):
-        first = source(accounts, WorkspaceConnection(stored, "1"))
+        first = source(credentials, WorkspaceConnection(stored, "1"))
         tokens = await together(20, first.token)
         assert len(set(tokens)) == 1
         renewed = TokenCipher.from_setting(f"{OTHER_KEY},{KEY}").rotate(WORKSPACE, stored)
         assert renewed.startswith("v2:k2:")
-        assert source(accounts, WorkspaceConnection(vault.rotate(WORKSPACE, stored), "2")) is first
+        assert source(credentials, WorkspaceConnection(cipher.rotate(WORKSPACE, stored), "2")) is first
     assert first.quota_user == str(WORKSPACE)
     assert google.emulator.log.count("token", 200) == 1
 
 
 @pytest.mark.parametrize("secret", ["{", "{}", json.dumps(key_file())])
 async def test_what_is_no_credential_takes_a_new_one(
-    accounts: CredentialStore, vault: TokenCipher, secret: str
+    credentials: CredentialStore, cipher: TokenCipher, secret: str
 ) -> None:
     with capture_logs() as logs:
-        outcome = accounts.tokens_of(item(WorkspaceConnection(vault.encrypt(WORKSPACE, secret, version=NEWER), "1")))
+        outcome = credentials.tokens_of(
+            item(WorkspaceConnection(cipher.encrypt(WORKSPACE, secret, version=NEWER), "1"))
+        )
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
     assert [entry["event"] for entry in logs] == ["token_not_decrypted"]
 
 
 async def test_without_an_oauth_client_a_refresh_token_holds_its_workspace(
-    pool: Pool, vault: TokenCipher, nursery: trio.Nursery, google: GoogleServer
+    pool: Pool, cipher: TokenCipher, nursery: trio.Nursery, google: GoogleServer
 ) -> None:
     alone = partial(account_of, client=OAuthClient(NO_CLIENT, NO_CLIENT, google.token_uri))
     async with httpx.AsyncClient() as client:
-        accounts = CredentialStore(vault, pool, TokenExchange(client), alone, nursery)
-        outcome = accounts.tokens_of(item(WorkspaceConnection(vault.encrypt(WORKSPACE, "1//x"), "1")))
-        account = vault.encrypt(WORKSPACE, robot(key_file()).text, version=NEWER)
-        assert isinstance(accounts.tokens_of(item(WorkspaceConnection(account, "2"))), TokenSource)
+        credentials = CredentialStore(cipher, pool, TokenExchange(client), alone, nursery)
+        outcome = credentials.tokens_of(item(WorkspaceConnection(cipher.encrypt(WORKSPACE, "1//x"), "1")))
+        account = cipher.encrypt(WORKSPACE, robot(key_file()).text, version=NEWER)
+        assert isinstance(credentials.tokens_of(item(WorkspaceConnection(account, "2"))), TokenSource)
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope) == (False, Scope.LANE)
     assert outcome.reason.startswith("GOOGLE_CLIENT_ID is none")

@@ -9,14 +9,14 @@ import pytest
 import trio
 
 from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
-from reactor.demo import troubles as module
-from reactor.demo.figures import Figures
+from reactor.demo import faults as module
+from reactor.demo.faults import FaultPlayer
 from reactor.demo.google import DemoAccount, Google
 from reactor.demo.sample import schedules
-from reactor.demo.story import Story
-from reactor.demo.troubles import Troubles
+from reactor.demo.scenario import Scenario
+from reactor.demo.stats import DemoStats
 from reactor.postgres.connection.session import Session, open_session
-from reactor.vault import TokenCipher
+from reactor.token_encryption import TokenCipher
 from tests.support.example_database import make_example
 
 KINDS = {"rate limit", "503", "lost answers", "consent revoked", "slow answers"}
@@ -25,7 +25,7 @@ KINDS = {"rate limit", "503", "lost answers", "consent revoked", "slow answers"}
 @dataclass
 class Stage:
     google: Google
-    troubles: Troubles
+    faults: FaultPlayer
     owner: Session
     url: str
 
@@ -33,11 +33,11 @@ class Stage:
 @pytest.fixture
 async def stage(empty_database: str) -> AsyncIterator[Stage]:
     make_example(empty_database)
-    google = Google(Emulator(rng=Random(1)), Story(schedules(), 1).workspaces)
+    google = Google(Emulator(rng=Random(1)), Scenario(schedules(), 1).workspaces)
     async with open_session(empty_database, name="test") as owner, trio.open_nursery() as nursery:
         await google.connect(owner)
         url = await nursery.start(serve, application(Service(google.emulator)))
-        yield Stage(google, Troubles(google, owner, 1), owner, url)
+        yield Stage(google, FaultPlayer(google, owner, 1), owner, url)
         nursery.cancel_scope.cancel()
 
 
@@ -98,13 +98,13 @@ async def test_each_kind_comes_once_is_met_and_heals(stage: Stage, monkeypatch: 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call_everybody, stage)
         for n in range(1, len(KINDS) + 1):
-            met = stage.troubles.met
-            await stage.troubles.play()
-            assert stage.troubles.met > met
-            assert stage.troubles.current == ""
-            assert stage.troubles.healed.total() == n
+            met = stage.faults.met
+            await stage.faults.play()
+            assert stage.faults.met > met
+            assert stage.faults.current == ""
+            assert stage.faults.healed.total() == n
         nursery.cancel_scope.cancel()
-    assert set(stage.troubles.healed) == KINDS
+    assert set(stage.faults.healed) == KINDS
     assert stage.google.emulator.faults.rules == before
     for account in stage.google.accounts:
         token, valid = await stored(stage, account)
@@ -115,9 +115,9 @@ async def test_each_kind_comes_once_is_met_and_heals(stage: Stage, monkeypatch: 
 async def test_where_nobody_calls_troubles_pass_all_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LONGEST", 0.01)
     for _ in KINDS:
-        await stage.troubles.play()
-    assert set(stage.troubles.healed) == KINDS
-    assert stage.troubles.met == 0
+        await stage.faults.play()
+    assert set(stage.faults.healed) == KINDS
+    assert stage.faults.met == 0
 
 
 async def test_patience_that_ends_in_the_middle_of_a_statement_costs_no_session(
@@ -126,9 +126,9 @@ async def test_patience_that_ends_in_the_middle_of_a_statement_costs_no_session(
     monkeypatch.setattr(module, "_LONGEST", 0.05)
     monkeypatch.setattr(module, "_LOOK", 0.0)  # asks all the time
     for _ in range(3 * len(KINDS)):
-        await stage.troubles.play()
-    figures = Figures()
+        await stage.faults.play()
+    stats = DemoStats()
     for _ in range(20):
         with trio.move_on_after(0.0005):
-            await figures.look(stage.owner)
+            await stats.look(stage.owner)
     stage.owner.check()

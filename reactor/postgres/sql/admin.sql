@@ -1,8 +1,8 @@
--- What every command asks first.
+-- What every command checks first.
 
--- name: standing
--- Where we are, and whether this role would see rows: it owns the table, row level security is not for it, or it has the
--- reactor's policy.
+-- name: database_and_role
+-- The database, and whether this role would see rows: it owns the table, row level security does not hold for it, or it
+-- has the reactor's policy.
 select current_database() as database,
        current_user as role,
        to_regclass('public.sync_outbox') is not null as has_outbox,
@@ -11,7 +11,7 @@ select current_database() as database,
            select pg_catalog.pg_has_role(current_user, r.oid, 'usage')
              from pg_catalog.pg_roles as r where r.rolname = 'calendar_sync_reactor'), false) as is_blind;
 
--- name: is_known
+-- name: workspace_is_known
 -- By the partial indexes: finished items of a workspace cannot be found without reading the table.
 select exists (select from public.google_connections where workspace_id = %(workspace)s)
     or exists (select from public.sync_outbox

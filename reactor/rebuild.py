@@ -1,24 +1,25 @@
-"""Carries rebuilds out: asks Google what it holds, and lets the database make an item for each event.
+"""Carries out rebuilds: lists the calendars, and lets the database make an item for each event.
 
-First everything is read: the calendars that may hold something of the workspace, one after another, by our one private
-property; then how much would go. What is too much stops the workspace before anything is written
-(`reactor.core.brake`). Then come the portions (`reactor.postgres.rebuilds` argues them): what is to be there, what is
-remembered and not to be there, what was found and is nobody's. At last what no child stands for is put away;
-not earlier, since a rebuild that fails half-way must leave older children their work.
+First we read everything: the calendars that may hold events of the workspace, one after another, by our one private
+property. Then we count how many events would be deleted; too many stop the workspace before anything is written
+(`reactor.core.brake`). Then we write the items in portions (`reactor.postgres.rebuilds` argues them): events that must
+exist, events that are remembered and must not exist, and events that no source is known for. Last we put away the
+children of older rebuilds that no child replaces. That is last because a rebuild that fails half-way must leave these
+children their work.
 
-A calendar that cannot be listed because it cannot be seen is passed over: nothing is taken for removed that was in it,
-and the children that are about it end as dead letters. Unless it is the one that the rebuild names; then the rebuild is
-the dead letter, and not each of its children. One that was listed under its other name is not listed again.
+We pass over a calendar that cannot be listed because it is gone or not visible: none of its events counts as removed,
+and the children that are about it end as dead letters. If it is the calendar that the rebuild names, the rebuild is the
+dead letter, and not each of its children. A calendar that was listed under its other name is not listed again.
 
-The portions go through a pool of their own, and not through the claims session, where every claim would wait for them,
-nor through the pool that stores rotated tokens: how long the application's view takes is the application's affair.
+The portions use a pool of their own. In the claims session every claim would wait for them, and in the pool that stores
+rotated tokens the tokens would; we cannot know how long the application's view takes.
 
-**What the database refuses.** While a rebuild is due nothing else of its workspace is claimed; so each refusal makes it
-wait, longer every time (`reactor.core.policy`), and holds nobody else: edits pass in between. An attempt is counted for
-what comes of the application's own view: it takes too long, it divides by zero, a table of it is gone. After the last
-one the rebuild is a dead letter that says so. No attempt is counted for what a person mends for all rebuilds (a grant,
-a server that only reads, a full disk), nor, at first, for a lock: migrations take a while and end. A lock that is there
-after ten minutes counts, and after a day everything but the grant does.
+**What the database refuses.** While a rebuild is due, nothing else of its workspace is claimed. So each refusal makes
+the rebuild wait, longer every time (`reactor.core.policy`), and edits pass in between. We count an attempt if the
+application's own view is the cause: it takes too long, it divides by zero, one of its tables is gone. After the last
+attempt the rebuild is a dead letter that says so. We count no attempt for what an operator mends for all rebuilds (a
+grant, a read-only server, a full disk), nor, at first, for a lock, because migrations take a while and end. A lock
+counts after ten minutes, and after a day everything but the grant does.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,7 @@ GRANTS = {
     "function": "GRANT EXECUTE ON FUNCTION public.calendar_source_events(uuid) TO calendar_sync_reactor",
     "memory": "python -m reactor migrate",
 }
-"""What lets a rebuild read the state, by where it is from."""
+"""The command that lets a rebuild read the state, by the state's source."""
 _INSIDE = "let it run with its owner's rights, or grant that too"
 _STOPPED = Retry("the brake has stopped the workspace: see `python -m reactor brake list`", counts=False)
 _LOST = Retry("the claim was lost while the rebuild was carried out", counts=False, asked=False)
@@ -67,18 +68,6 @@ _NO_RIGHT = "42501"
 _OF_THE_SERVER = ("25", "40", "53", "57", "58", "F0")
 
 
-def tell_pulled(pulled: Pulled) -> None:
-    """Say in the log that a workspace was stopped, and what to do."""
-    log.error(
-        "brake_pulled",
-        workspace_id=str(pulled.workspace_id),
-        cause=pulled.cause,
-        deletes=pulled.deletes,
-        events=pulled.events,
-        release=f"python -m reactor brake release --workspace {pulled.workspace_id}",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class RebuildService:
     """Carries rebuilds out.
@@ -87,13 +76,15 @@ class RebuildService:
         pool: Connections to the database, for rebuilds alone.
         calendar: Lists.
         brake: What may be deleted without a question.
-        observer: Told what the database refuses.
+        observer: Notified of what the database refuses.
+        on_pull: Called when the brake stops a workspace.
     """
 
     pool: Pool
     calendar: GoogleCalendar
     brake: Limit
     observer: Observer = field(default_factory=Observer)
+    on_pull: Callable[[Pulled], object] = lambda _: None
 
     async def expand(self, item: Item, payload: Rebuild, tokens: AccessTokens) -> Outcome:
         """Turn a rebuild into an item for each event. What it has written stays when it is cancelled."""
@@ -164,7 +155,7 @@ class _RebuildAttempt:
         return "what was applied last" if self._expansion.source == "memory" else "calendar_source_events"
 
     def refused(self, sqlstate: str) -> Retry:
-        """What a refusal comes to; said in the log."""
+        """Log a refusal, and return the outcome."""
         patience = self._parts.pool.statement_timeout
         return self._told(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
 
@@ -236,7 +227,7 @@ class _RebuildAttempt:
         pull = partial(self._expansion.is_stopped, deletes=deletes, events=events, least=brake.least)
         stopped = await self._run(pull)
         if stopped:
-            tell_pulled(Pulled(self._item.workspace_id, "REBUILD", deletes, events))
+            self._parts.on_pull(Pulled(self._item.workspace_id, "REBUILD", deletes, events))
         return stopped
 
     async def _portions(self, write: Callable[..., tuple[str | None, int]]) -> None:

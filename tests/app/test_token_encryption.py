@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, strategies as st
 
 from reactor.errors import ConfigurationError, PermanentError
-from reactor.vault import (
+from reactor.token_encryption import (
     NEWER,
     KeySettingError,
     LegacyPlaintextError,
@@ -35,7 +35,7 @@ def setting(**keys: bytes) -> str:
     return ",".join(f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in keys.items())
 
 
-def vault(**keys: bytes) -> TokenCipher:
+def cipher(**keys: bytes) -> TokenCipher:
     return TokenCipher.from_setting(setting(**(keys or {"k1": K1})))
 
 
@@ -45,13 +45,13 @@ def by_another_program(key: bytes, secret: bytes, workspace: UUID = OURS, key_id
     return f"v1:{key_id}:{base64.b64encode(sealed).decode()}"
 
 
-TEXT = vault().encrypt(OURS, SECRET)
+TEXT = cipher().encrypt(OURS, SECRET)
 BARE = TEXT.split(".")[0]  # without its check
 
 
 @given(st.uuids(), st.text())
 def test_what_was_encrypted_is_what_is_decrypted(workspace: UUID, secret: str) -> None:
-    assert vault().decrypt(workspace, vault().encrypt(workspace, secret)) == secret
+    assert cipher().decrypt(workspace, cipher().encrypt(workspace, secret)) == secret
 
 
 def test_the_text_form_is_version_key_id_and_nonce_with_ciphertext() -> None:
@@ -63,21 +63,21 @@ def test_the_text_form_is_version_key_id_and_nonce_with_ciphertext() -> None:
 
 
 def test_the_same_secret_never_looks_the_same() -> None:
-    assert len({vault().encrypt(OURS, SECRET).split(":")[2][:16] for _ in range(100)}) == 100
+    assert len({cipher().encrypt(OURS, SECRET).split(":")[2][:16] for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("spelling", [str(OURS).upper(), OURS.hex, f"{{{OURS}}}", OURS.urn])
 def test_any_spelling_of_the_workspace_id_is_the_same_workspace(spelling: str) -> None:
-    assert vault().decrypt(spelling, TEXT) == SECRET
+    assert cipher().decrypt(spelling, TEXT) == SECRET
 
 
 def test_a_workspace_id_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="UUID"):
-        vault().encrypt("workspace", SECRET)
+        cipher().encrypt("workspace", SECRET)
 
 
 def test_a_plain_text_of_another_program_is_read() -> None:
-    assert vault().decrypt(OURS, by_another_program(K1, SECRET.encode())) == SECRET
+    assert cipher().decrypt(OURS, by_another_program(K1, SECRET.encode())) == SECRET
 
 
 # What goes wrong, each with an error of its own
@@ -85,34 +85,34 @@ def test_a_plain_text_of_another_program_is_read() -> None:
 
 def test_a_token_in_the_clear_says_how_to_convert_it() -> None:
     with pytest.raises(LegacyPlaintextError, match="connections add"):
-        vault().decrypt(OURS, SECRET)
+        cipher().decrypt(OURS, SECRET)
 
 
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(UnknownKeyError, match="'k1'"):
-        vault(k2=K2).decrypt(OURS, TEXT)
+        cipher(k2=K2).decrypt(OURS, TEXT)
 
 
 def test_a_replaced_key_is_told_from_a_changed_text() -> None:
     with pytest.raises(WrongKeyError, match="another key"):
-        vault(k1=K2).decrypt(OURS, TEXT)
+        cipher(k1=K2).decrypt(OURS, TEXT)
 
 
 def test_a_text_in_another_workspaces_row_is_told_from_a_changed_text() -> None:
     with pytest.raises(WrongWorkspaceError, match="another workspace"):
-        vault().decrypt(OTHER, TEXT)
+        cipher().decrypt(OTHER, TEXT)
 
 
 @pytest.mark.parametrize("length", set(range(3, len(TEXT))) - {len(BARE)})
 def test_a_text_is_truncated_wherever_it_was_cut(length: int) -> None:
     with pytest.raises(TruncatedError):
-        vault().decrypt(OURS, TEXT[:length])
+        cipher().decrypt(OURS, TEXT[:length])
 
 
 def test_a_text_that_lost_just_its_check_is_still_authentic() -> None:
-    assert vault().decrypt(OURS, BARE) == SECRET
+    assert cipher().decrypt(OURS, BARE) == SECRET
     with pytest.raises(TokenCipherError):
-        vault().decrypt(OTHER, BARE)
+        cipher().decrypt(OTHER, BARE)
 
 
 def test_a_changed_ciphertext_is_tampered() -> None:
@@ -121,7 +121,7 @@ def test_a_changed_ciphertext_is_tampered() -> None:
     for text in flips(TEXT, start, end):
         for workspace in (OURS, OTHER):
             with pytest.raises(TamperedError):
-                vault().decrypt(workspace, text)
+                cipher().decrypt(workspace, text)
 
 
 def flips(text: str, start: int, end: int) -> list[str]:
@@ -135,14 +135,14 @@ def flips(text: str, start: int, end: int) -> list[str]:
 
 
 def test_every_single_bit_flip_is_refused() -> None:
-    ring = vault(k1=K1, k0=K2, k3=K3)  # flips of the key id may meet another key
+    ring = cipher(k1=K1, k0=K2, k3=K3)  # flips of the key id may meet another key
     for text in flips(TEXT, 0, len(TEXT)):
         with pytest.raises(TokenCipherError):
             ring.decrypt(OURS, text)
 
 
 def test_every_single_bit_flip_of_a_text_without_a_check_is_refused() -> None:
-    ring = vault(k1=K1, k0=K2, k3=K3)
+    ring = cipher(k1=K1, k0=K2, k3=K3)
     text = by_another_program(K1, SECRET.encode())
     assert text.endswith("=")  # so that the last digit has unused bits
     for changed in flips(text, 0, len(text)):
@@ -157,7 +157,7 @@ def test_any_other_text_is_refused(data: st.DataObject) -> None:
     text = TEXT[:start] + data.draw(st.text() | st.text(alphabet="0123456789abcdefAB:.=/+v1k")) + TEXT[end:]
     if text not in (TEXT, BARE):
         with pytest.raises(TokenCipherError):
-            vault().decrypt(OURS, text)
+            cipher().decrypt(OURS, text)
 
 
 @pytest.mark.parametrize(
@@ -173,12 +173,12 @@ def test_any_other_text_is_refused(data: st.DataObject) -> None:
 )
 def test_a_text_without_a_check_that_does_not_decrypt_says_all_that_it_can_be(text: str) -> None:
     with pytest.raises(TruncatedError, match="another program"):
-        vault().decrypt(OURS, text)
+        cipher().decrypt(OURS, text)
 
 
 def test_what_is_authentic_but_no_text_is_not_shown() -> None:
     with pytest.raises(TamperedError, match="not text") as caught:
-        vault().decrypt(OURS, by_another_program(K1, b"\xff\xfe"))
+        cipher().decrypt(OURS, by_another_program(K1, b"\xff\xfe"))
     assert caught.value.__suppress_context__
 
 
@@ -196,22 +196,22 @@ def test_what_only_a_new_connection_mends_is_permanent(error: type[Exception]) -
 
 @given(st.uuids(), st.text())
 def test_a_newer_version_is_what_releases_before_it_refuse(workspace: UUID, secret: str) -> None:
-    text = vault().encrypt(workspace, secret, version=NEWER)
+    text = cipher().encrypt(workspace, secret, version=NEWER)
     assert text.startswith("v2:k1:")
-    assert vault().decrypt(workspace, text) == secret
-    renewed = vault(k2=K2, k1=K1).rotate(workspace, text)
+    assert cipher().decrypt(workspace, text) == secret
+    renewed = cipher(k2=K2, k1=K1).rotate(workspace, text)
     assert renewed.startswith("v2:k2:")
-    assert vault(k2=K2).decrypt(workspace, renewed) == secret
+    assert cipher(k2=K2).decrypt(workspace, renewed) == secret
 
 
 def test_the_version_is_part_of_what_is_authentic() -> None:
-    text = vault().encrypt(OURS, SECRET, version=NEWER)
+    text = cipher().encrypt(OURS, SECRET, version=NEWER)
     for changed in ("v1" + text[2:], "v2" + TEXT[2:], "v3" + text[2:]):
         with pytest.raises(TokenCipherError):
-            vault().decrypt(OURS, changed)
+            cipher().decrypt(OURS, changed)
     for changed in flips(text, 0, len(text)):
         with pytest.raises(TokenCipherError):
-            vault(k1=K1, k0=K2, k3=K3).decrypt(OURS, changed)
+            cipher(k1=K1, k0=K2, k3=K3).decrypt(OURS, changed)
 
 
 def test_release_0_1_takes_no_newer_text_for_a_refresh_token(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_release_0_1_takes_no_newer_text_for_a_refresh_token(tmp_path: Path) -> 
         "except LegacyPlaintextError: print('refused')"
     )
     environment = {**os.environ, **release_0_1.environment_of(tmp_path / "0.1")}
-    for text, outcome in ((TEXT, SECRET), (vault().encrypt(OURS, SECRET, version=NEWER), "refused")):
+    for text, outcome in ((TEXT, SECRET), (cipher().encrypt(OURS, SECRET, version=NEWER), "refused")):
         arguments = [sys.executable, "-c", program, setting(k1=K1), str(OURS), text]
         run = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
         assert run.stdout.strip() == outcome
@@ -232,41 +232,41 @@ def test_release_0_1_takes_no_newer_text_for_a_refresh_token(tmp_path: Path) -> 
 
 
 def test_the_first_key_encrypts_and_all_decrypt() -> None:
-    ring = vault(k2=K2, k1=K1)
+    ring = cipher(k2=K2, k1=K1)
     assert ring.decrypt(OURS, TEXT) == SECRET
     assert ring.encrypt(OURS, SECRET).startswith("v1:k2:")
 
 
 def test_rotation_moves_a_text_to_the_first_key_once() -> None:
-    ring = vault(k2=K2, k1=K1)
+    ring = cipher(k2=K2, k1=K1)
     assert ring.needs_rotation(TEXT)
     rotated = ring.rotate(OURS, TEXT)
     assert not ring.needs_rotation(rotated)
-    assert vault(k2=K2).decrypt(OURS, rotated) == SECRET
+    assert cipher(k2=K2).decrypt(OURS, rotated) == SECRET
 
 
 def test_rotation_adds_the_check_that_another_program_left_out() -> None:
     text = by_another_program(K1, SECRET.encode())
-    assert vault().needs_rotation(text)
-    assert not vault().needs_rotation(vault().rotate(OURS, text))
+    assert cipher().needs_rotation(text)
+    assert not cipher().needs_rotation(cipher().rotate(OURS, text))
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [(SECRET, LegacyPlaintextError), (vault(k1=K2).encrypt(OURS, "x"), WrongKeyError)],
+    [(SECRET, LegacyPlaintextError), (cipher(k1=K2).encrypt(OURS, "x"), WrongKeyError)],
     ids=["plain", "another key"],
 )
 def test_what_cannot_be_read_needs_rotation_and_says_why_when_it_is_tried(
     text: str, error: type[TokenCipherError]
 ) -> None:
-    assert vault().needs_rotation(text)
+    assert cipher().needs_rotation(text)
     with pytest.raises(error):
-        vault().rotate(OURS, text)
+        cipher().rotate(OURS, text)
 
 
 def test_rotation_does_not_carry_a_token_into_another_workspace() -> None:
     with pytest.raises(WrongWorkspaceError):
-        vault(k2=K2, k1=K1).rotate(OTHER, TEXT)
+        cipher(k2=K2, k1=K1).rotate(OTHER, TEXT)
 
 
 # The setting
@@ -302,7 +302,7 @@ def test_every_problem_of_the_setting_is_named_at_once() -> None:
 
 
 def test_spaces_around_entries_do_not_matter() -> None:
-    assert repr(TokenCipher.from_setting(f" {setting(k2=K2)} , {setting(k1=K1)}\n")) == "Vault(keys=['k2', 'k1'])"
+    assert repr(TokenCipher.from_setting(f" {setting(k2=K2)} , {setting(k1=K1)}\n")) == "TokenCipher(keys=['k2', 'k1'])"
 
 
 @given(st.lists(st.sampled_from(["k1", "k2", "", ":", ",", *map(str, range(3))]), max_size=9), st.binary(max_size=64))
