@@ -75,7 +75,7 @@ async def test_who_holds_a_lock_of_ours_is_said_by_name(
     with psycopg.connect(database.owner, application_name="forgotten psql", autocommit=not shared) as other:
         other.execute(HELD[held].encode())
         pid = other.info.backend_pid
-        monkeypatch.setattr("reactor.core.holders.LONG", 0.0)
+        monkeypatch.setattr("reactor.core.holders.REPORT_AFTER", 0.0)
         with structlog.testing.capture_logs() as lines:
             await audit.check_holders(pool)
         [line] = lines
