@@ -15,14 +15,20 @@ ROWS = re.findall(
 )
 TERMS = [term for term, _, _ in ROWS]
 PLAIN = {
-    "what every program has": "body bounds command cost error fact field finding handler histogram kind limit metric"
-    " page reader report request response result row sample script server service setting state stat table text time timeout"
-    " timing verdict",
-    "what protocols and libraries call so": "backend calendar client endpoint lock loopback method pool postgres reminder"
-    " stream telemetry transport",
-    "what has become of a thing": "asked dead done expanded finished oversized refused rotated stopped unusable waiting",
-    "English": "candidate comparing comparison difference explanation invariant match pace pause reading send"
-    " trace work",
+    "what every program has": (
+        "body bounds command cost error fact field finding handler histogram kind limit metric page "
+        "reader report request response result row sample script server service setting state stat table "
+        "text time timeout timing verdict "
+    ),
+    "what protocols and libraries call so": (
+        "backend calendar client endpoint lock loopback method pool postgres reminder stream telemetry transport "
+    ),
+    "what has become of a thing": (
+        "asked dead done expanded finished oversized refused rotated stopped unusable waiting "
+    ),
+    "English": (
+        "candidate comparing comparison difference explanation invariant match pace pause reading send trace work "
+    ),
 }
 """A class whose last word is one of these needs no glossary, and why. Kept short: a new word for a thing of the domain
 belongs into docs/glossary.md."""
