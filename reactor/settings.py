@@ -1,7 +1,8 @@
 """The settings, read from the environment once and never changed.
 
 The service reads all of them (`Settings`), a command only those that it needs (the classes before it): whoever asks
-for the state of the outbox need not have Google's secret at hand. The table in docs/reference/configuration.md is made from here.
+for the state of the outbox need not have Google's secret at hand. The table in docs/reference/configuration.md
+is made from here.
 
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
 one that is not set. Whatever is wrong is reported in one error, a sentence for each problem; a value is never quoted,
@@ -314,5 +315,6 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
         ours = name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(name)
         if ours and name.upper() not in known.values():
             near = get_close_matches(name.upper().removeprefix(_PREFIX), known)
-            advice = f"did you mean {known[near[0]]}?" if near else "docs/reference/configuration.md lists the settings."
+            listed = "docs/reference/configuration.md lists the settings."
+            advice = f"did you mean {known[near[0]]}?" if near else listed
             yield f"{name} is no setting, and nothing is done with it: {advice}"
