@@ -47,7 +47,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_is_named_is_there(page: Path) -> None:
-    named = FILE.findall(page.read_text("utf-8"))
+    named = [name for name in FILE.findall(page.read_text("utf-8")) if not re.search("NAME|NNNN", name)]
     assert [name for name in named if not any((ROOT / below / name).exists() for below in BELOW)] == []
 
 
