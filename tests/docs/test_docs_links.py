@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.app.test_texts import VAGUE
 from tests.docs.test_docs_google import ROOT
 
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PROMISES = {ROOT / "docs" / "proofs.md"}  # names of tests, in their words
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FOLDERS = "reactor|calendar_emulator|db|docs|tests|tools|checks|benchmarks|k8s|requirements"
@@ -56,3 +58,9 @@ def test_every_page_stands_in_the_list_once() -> None:
     listed = [link for link in LINK.findall(contents.read_text("utf-8")) if link.endswith(".md") and "../" not in link]
     pages = {str(page.relative_to(contents.parent)) for page in PAGES if page.is_relative_to(contents.parent)}
     assert sorted(listed) == sorted(pages - {"README.md"})
+
+
+@pytest.mark.parametrize("page", sorted(set(PAGES) - PROMISES), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_says_who_and_why_in_plain_words(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`|\S+@\S+", "", page.read_text("utf-8"))  # names of tests, addresses
+    assert VAGUE.findall(text) == []
