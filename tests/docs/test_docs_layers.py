@@ -20,3 +20,4 @@ def test_the_picture_has_the_layers_of_the_contract(contract: str, picture: int)
     [layers] = [each["layers"] for each in CONTRACTS if each["name"].startswith(contract)]
     drawn = re.findall(r"^│ (.+?) +│", PICTURES[picture], re.MULTILINE)
     assert [names(line) for line in drawn] == [names(layer) for layer in layers]
+    assert len(set(map(len, PICTURES[picture].splitlines()))) == 1, "the frame is straight"
