@@ -1,24 +1,17 @@
-"""What claiming and settling cost beside a long queue and a long history.
+"""What a claim costs, beside the claim before it and beside its floor; and what is written for an item.
 
-CLAIMS_WAITING items wait (1,000,000), nine of ten in one workspace with 18 states of each source, the others in 1,000
-workspaces; CLAIMS_FINISHED items are finished (10,000,000). Prints milliseconds, seen by the client, for claims of 32
-and of 200 and for settling them, and the buffers that one claim touches: with every workspace, and with the big one
-alone.
-
-Before that, with none, CLAIMS_FEW (10,000) and all of them waiting, and nothing finished, the claim is compared with
-the one before it and with an UPDATE of as many rows by their ids, which is its floor: by turns in one session each, in
-CPU of the server (Linux only), buffers and WAL. And what is written for an item: bytes and index entries when it is
-inserted, claimed, settled. CLAIMS_PARTS chooses among them ("written compared long").
+With none, CLAIMS_FEW (10,000) and CLAIMS_WAITING (1,000,000) items waiting, and nothing finished, the claim is compared
+with the one before it and with an UPDATE of as many rows by their ids, which is its floor: by turns in one session
+each, in CPU of the server (Linux only), buffers and WAL. Nine of ten wait in one workspace, with 18 states of each
+source, the others in 1,000 workspaces. What is written for an item: bytes and index entries when it is inserted,
+claimed, settled. CLAIMS_PARTS chooses among them ("written compared"). `benchmarks.history` has what is longer.
 """
 
 import os
-import statistics
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -32,9 +25,8 @@ from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate
 
 WAITING = int(os.environ.get("CLAIMS_WAITING", "1000000"))
-FINISHED = int(os.environ.get("CLAIMS_FINISHED", "10000000"))
 FEW = int(os.environ.get("CLAIMS_FEW", "10000"))
-PARTS = os.environ.get("CLAIMS_PARTS", "written compared long").split()
+PARTS = os.environ.get("CLAIMS_PARTS", "written compared").split()
 ROUNDS = 40
 
 NOON = "2026-12-01T12:00:00Z"
@@ -42,12 +34,6 @@ NOON = "2026-12-01T12:00:00Z"
 CONNECT = """
 insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id)
 select md5(n::text)::uuid, 'v1:k1:' || repeat('x', 200), 'primary' from generate_series(0, 1000) as n
-"""
-FINISH = """
-insert into sync_outbox (workspace_id, operation, payload, status, processed_at)
-select md5((n %% 1001)::text)::uuid, 'UPSERT_EVENT',
-       jsonb_build_object('sourceType', 'task', 'sourceId', md5('done' || n)::uuid), 'COMPLETED', now()
-  from generate_series(1, %s) as n
 """
 WAIT = """
 insert into sync_outbox (workspace_id, operation, payload, next_attempt_at)
@@ -61,8 +47,8 @@ select md5((case when n %% 10 > 0 then 0 else 1 + n / 10 %% 1000 end)::text)::uu
 """
 OTHERS = "select workspace_id from google_connections where workspace_id <> md5('0')::uuid"
 TOP_UP = """
-insert into sync_outbox (workspace_id, operation, payload)
-select w, 'UPSERT_EVENT', jsonb_build_object(
+insert into sync_outbox (workspace_id, next_attempt_at, operation, payload)
+select w, now() - %(ago)s * interval '1 s', 'UPSERT_EVENT', jsonb_build_object(
          'operation', 'UPSERT_EVENT', 'workspaceId', w, 'calendarId', 'primary',
          'sourceType', 'task', 'sourceId', gen_random_uuid(), 'eventType', 'MILESTONE',
          'event', jsonb_build_object(
@@ -93,36 +79,6 @@ update sync_outbox set status = 'PROCESSING', lease_no = 1, claim_no = null
     "claim_in_order": CALL.format("sync_outbox_claim_in_order"),
     "claim_next": CALL.format("sync_outbox_claim_next"),
 }
-BUFFERS = """
-explain (analyze, buffers, timing off, summary off)
-select * from sync_outbox_claim_next(
-  %s::uuid[], null, null, 32, '{}', %s, %s, 512, 5, 1, false, 8000000, 262144)
-"""
-
-
-@contextmanager
-def timed(into: list[float]) -> Iterator[None]:
-    """Note how many milliseconds the block takes."""
-    began = time.perf_counter()
-    yield
-    into.append((time.perf_counter() - began) * 1000)
-
-
-def say(what: str, times: list[float], count: float) -> None:
-    ordered = sorted(times)
-    p95 = ordered[int(len(ordered) * 0.95)]
-    print(f"{what:42} p50 {statistics.median(times):7.2f} ms   p95 {p95:7.2f} ms   {count:6.1f} items")
-
-
-def buffers(dsn: str, slots: int, workspaces: list[str] | None) -> str:
-    """Return the plan's line about buffers for one claim, taken back at once."""
-    plan: list[object] = []
-    with psycopg.connect(dsn) as connection:
-        for _ in range(2):  # the first one also reads the catalogue
-            plan = [line for (line,) in connection.execute(BUFFERS, (workspaces, slots, 2 * slots))]
-            connection.rollback()
-            connection.execute("select pg_advisory_unlock_all()")
-    return next(str(line).strip() for line in plan if "Buffers" in str(line))
 
 
 def done(item: Item) -> Settlement:
@@ -133,32 +89,6 @@ def done(item: Item) -> Settlement:
     return Settlement(
         item, "COMPLETED", 0, moves_floor=True, memory=memory, applied=AppliedReference.ROW, binding=binding
     )
-
-
-async def measure(dsn: str, slots: int, what: str, *, alone: bool) -> None:
-    claims: list[float] = []
-    settles: list[float] = []
-    counts = []
-    async with open_session(dsn, name="claims") as session:
-        excluded = frozenset(w for (w,) in await session.execute(OTHERS) if alone)
-        outbox = Outbox(session)
-        for _ in range(ROUNDS):
-            with timed(claims):
-                claimed = await outbox.claim(slots=slots, excluded=excluded)
-            if not claimed.items:  # it put outdated ones away
-                claims.pop()
-                continue
-            counts.append(len(claimed.items))
-            with timed(settles):
-                await outbox.settle([done(item) for item in claimed.items])
-        say(f"claim of {slots}, {what}", claims, statistics.mean(counts))
-        say("  settle", settles, statistics.mean(counts))
-        nothing: list[float] = []
-        everybody = [w for (w,) in await session.execute("select workspace_id from google_connections")]
-        for _ in range(ROUNDS):
-            with timed(nothing):
-                await Outbox(session).claim(slots=slots, excluded=everybody)
-        say("  a look that reads the ring, all excluded", nothing, 0)
 
 
 class Measured:
@@ -205,7 +135,7 @@ def compare(dsn: str, waiting: int) -> None:
             ways = {name: Measured(dsn, statement) for name, statement in WAYS.items()}
             for turn in range(8 + ROUNDS):
                 for way in ways.values():
-                    owner.execute(TOP_UP, {"workspaces": workspaces, "slots": slots})
+                    owner.execute(TOP_UP, {"workspaces": workspaces, "slots": slots, "ago": 0})
                     way.claim(workspaces, slots, explained=turn == 7 + ROUNDS)
                     owner.execute(END)
                 if turn % 10 == 9:
@@ -229,7 +159,7 @@ async def written(server: EmbeddedPostgres, dsn: str, items: int = 2000) -> None
             outbox = Outbox(session)
             for is_warm in (False, True):
                 with counted(server, owner, "insert", items, shown=is_warm):
-                    owner.execute(TOP_UP, {"workspaces": workspaces, "slots": items})
+                    owner.execute(TOP_UP, {"workspaces": workspaces, "slots": items, "ago": 0})
                 with counted(server, owner, "claim", items, shown=is_warm):
                     while len(outbox.in_flight) < items:
                         await outbox.claim(slots=200)
@@ -279,8 +209,6 @@ def main() -> None:
         if "compared" in PARTS:
             for waiting in (0, FEW, WAITING):
                 compare(emptied(server, "compared"), waiting)
-    if "long" in PARTS:
-        beside_a_long_history()
 
 
 def emptied(server: EmbeddedPostgres, name: str) -> str:
@@ -290,25 +218,6 @@ def emptied(server: EmbeddedPostgres, name: str) -> str:
         owner.execute(f"create database {name}".encode())
     migrate(server.url(name), progress=lambda _line: None)
     return server.url(name)
-
-
-def beside_a_long_history() -> None:
-    """Print what claims and settles cost beside a long queue and a long history."""
-    with embedded_postgres() as server:
-        dsn = server.url()
-        migrate(dsn, progress=lambda _line: None)
-        with psycopg.connect(dsn, autocommit=True) as owner:
-            owner.execute("set statement_timeout = 0")
-            owner.execute(CONNECT)
-            owner.execute(FINISH, (FINISHED,))
-            owner.execute(WAIT, (WAITING, WAITING))
-            owner.execute("vacuum analyze")
-        print(f"{WAITING:,} items wait, {FINISHED:,} are finished")
-        for slots in (32, 200):
-            trio.run(partial(measure, dsn, slots, "every workspace", alone=False))
-            trio.run(partial(measure, dsn, slots, "the big one alone", alone=True))
-            print(f"  {buffers(dsn, slots, None)} (with the ring)")
-            print(f"  {buffers(dsn, slots, ['cfcd2084-95d5-65ef-66e7-dff9f98764da'])} (the big one alone)")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from benchmarks.world import KEYS, wait_until
 
 
 class Reactor:
-    """A running `python -m reactor`."""
+    """A running `python -m reactor`, or another module that runs it."""
 
-    def __init__(self, dsn: str, google: str, log: Path) -> None:
+    def __init__(self, dsn: str, google: str, log: Path, module: Sequence[str]) -> None:
         self._log = log
         environment = {
             **os.environ,
@@ -30,7 +30,7 @@ class Reactor:
             "LOG_FORMAT": "json",
         }
         with log.open("wb") as out:
-            self._popen = subprocess.Popen([sys.executable, "-m", "reactor"], env=environment, stdout=out, stderr=out)
+            self._popen = subprocess.Popen([sys.executable, "-m", *module], env=environment, stdout=out, stderr=out)
 
     @property
     def pid(self) -> int:
@@ -52,9 +52,9 @@ class Reactor:
 
 
 @contextmanager
-def reactor(dsn: str, google: str) -> Iterator[Reactor]:
+def reactor(dsn: str, google: str, module: Sequence[str] = ("reactor",)) -> Iterator[Reactor]:
     with tempfile.TemporaryDirectory() as directory:
-        process = Reactor(dsn, google, Path(directory) / "log")
+        process = Reactor(dsn, google, Path(directory) / "log", module)
         try:
             process.ready()
             yield process

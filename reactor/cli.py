@@ -43,8 +43,7 @@ COMMANDS: Mapping[str, _Command] = {
         "Connect a workspace: ask a person for their consent in the browser, and store the refresh token, encrypted.",
     ),
     "locks": _Command(
-        "locks",
-        "Show which session holds which item: workspace, key, backend, client, age; the longest held first.",
+        "locks", "Show which session holds which item: workspace, key, backend, client, age; the longest held first."
     ),
     "drift": _Command(
         "compare.drift", "Compare calendars with what the application wants, event by event and field by field."

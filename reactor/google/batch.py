@@ -80,10 +80,11 @@ def read(content_type: str, body: bytes, count: int) -> list[Reply]:
     replies: list[Reply] = [_MISSING] * count
     seen: set[int] = set()
     for part in _parts(body, (found[1] or found[2]).encode("latin-1", "replace")):
-        name = _name(part)
+        outer = _HEAD_END.search(part)
+        name = _name(part, outer)
         if name is None or name >= count:
             continue
-        replies[name] = _MISSING if name in seen else _reply(part)
+        replies[name] = _MISSING if name in seen else _reply(part, outer)
         seen.add(name)
     return replies
 
@@ -104,15 +105,13 @@ def _parts(body: bytes, boundary: bytes) -> list[bytes]:
     return parts
 
 
-def _name(part: bytes) -> int | None:
-    end = _HEAD_END.search(part)
-    found = _NAME.search(part, 0, end.start() + 1 if end else len(part))
+def _name(part: bytes, outer: re.Match[bytes] | None) -> int | None:
+    found = _NAME.search(part, 0, outer.start() + 1 if outer else len(part))
     return int(found[1]) if found else None
 
 
-def _reply(part: bytes) -> Reply:
-    """The HTTP message in a part."""
-    outer = _HEAD_END.search(part)
+def _reply(part: bytes, outer: re.Match[bytes] | None) -> Reply:
+    """The HTTP message in a part, behind the part's own head."""
     status = _STATUS.match(part, outer.end()) if outer else None
     if status is None:
         return _MISSING

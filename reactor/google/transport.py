@@ -2,7 +2,7 @@
 
 One connection is one `httpx.AsyncHTTPTransport`, kept on a stack while it is idle. One client for everything is the
 obvious layout, and the slow one: its pool looks at all connections for every request, so that 100 requests in flight
-over 100 ms of latency came to 90 a second where a stack of single connections carries 800 (docs/benchmarks.md). The last
+over 100 ms of latency came to 90 a second where a stack of single connections carries 800 (docs/google.md). The last
 one put back is the first one taken: what is in use stays warm, and what a peak left behind is closed after a while.
 Nobody waits for a connection: whoever calls bounds how many requests are in flight.
 

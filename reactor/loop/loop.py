@@ -16,6 +16,8 @@ repeated.
 
 *A settled source is free.* A state that came while its predecessor was in hand was announced when there was nothing to
 be had, and nobody announces it again. So a settle says whether something has waited for it, and then there is a look.
+While we are awake it need not: the next look begins after the settle in any case, and one that is under way counts as
+above. That is a statement less for each settle of a drain.
 
 *Stopping* has two ways. `drain` stops claiming, gives back what was not sent, waits for what is under way until a
 deadline, gives back the rest with a note of what it may have done, settles all that, and tells the other replicas if
@@ -60,6 +62,15 @@ LAST_SETTLE = 10.0
 
 _CRASHED = Retry("the exchange ended in an unexpected error", counts=True, scope=Scope.LANE)
 _CRASHED_TOGETHER = Retry("the exchange of a batch ended in an unexpected error", counts=False, scope=Scope.LANE)
+
+
+async def _let_leave() -> None:
+    """Let the requests that were just started leave before anything else is done: a commit waits for them.
+
+    Trio runs what is ready in rounds, in any order: in the second one after their start they have left.
+    """
+    for _ in range(2):
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 class _Sending:
@@ -111,11 +122,19 @@ class Loop:
         self._deadline = math.inf
         self._looking = trio.Lock()
         self._freed = False
+        self._settled_since = False  # the last look began, and nobody asked what had waited
         self._alarm = math.inf
         self._stir = trio.Event()
         self._senders: trio.Nursery
         self._settler = Settler(
-            outbox, stats, self._observer, self._settled, self._free, waits=self._wait, not_written=self._not_written
+            outbox,
+            stats,
+            self._observer,
+            self._settled,
+            self._free,
+            asks=self._asks,
+            waits=self._wait,
+            not_written=self._not_written,
         )
         self._sweeper = Sweeper(outbox, stats, self._observer, self._free, wakeups.freed)
 
@@ -149,7 +168,7 @@ class Loop:
 
     async def _hand_over(self) -> None:
         """Have the others look for what could be claimed since our last look: it was announced to nobody."""
-        if self._freed:
+        if self._freed or self._settled_since:
             with suppress(TransientError):
                 await self._outbox.announce()
 
@@ -182,7 +201,7 @@ class Loop:
             self._looking.release()
 
     async def _look(self) -> Look:
-        self._freed = False
+        self._freed = self._settled_since = False
         slots = self._lanes.slots(trio.current_time())
         try:
             claimed = await self._outbox.claim(slots=slots, excluded=frozenset(self._lanes.excluded))
@@ -192,14 +211,19 @@ class Loop:
             refused = Look(LookResult.NOTHING, due_in=REFUSED)
             self._count_look("REFUSED", refused)
             return refused
-        self._observer.accepted(RefusedWork.CLAIM)
-        self.stats.superseded += claimed.superseded
         self._take_in(claimed.items)
         self._hand_back(claimed.held)
         self._pump()
+        if claimed.items:
+            await _let_leave()
+        self._observer.accepted(RefusedWork.CLAIM)
+        self.stats.superseded += claimed.superseded
         self._count_look(claimed.look.found.name, claimed.look)
-        again = self._freed and claimed.look.found in (LookResult.NOTHING, LookResult.FULL)
-        return Look(LookResult.WORK, left_behind=True) if again else claimed.look
+        if self._freed and claimed.look.found in (LookResult.NOTHING, LookResult.FULL):
+            return Look(LookResult.WORK, left_behind=True)
+        if self._settled_since and claimed.look.found is LookResult.NOTHING:
+            return Look(LookResult.WORK)  # stay awake
+        return claimed.look
 
     def _take_in(self, items: Sequence[Item]) -> None:
         now = trio.current_time()
@@ -232,6 +256,13 @@ class Loop:
         """Have somebody look for what could not be claimed before."""
         self._freed = True
         self._wakeups.freed()
+
+    def _asks(self) -> bool:
+        """Whether to ask what has waited for the ends that were just written; where not, a look finds it."""
+        if self._stop.is_set() or not self._wakeups.awake:
+            return True
+        self._settled_since = True
+        return False
 
     # Sending
 

@@ -76,8 +76,13 @@ class OutboxPort(Protocol):
         """Claim at most so many items; raises `TransientError` if the database refused."""
         ...
 
-    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementResult]:
-        """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again."""
+    async def settle(
+        self, settlements: Sequence[Settlement], *, asks: Callable[[], bool]
+    ) -> Sequence[SettlementResult]:
+        """Write ends; say what became of each. Raises `TransientError`: what is in flight is to be tried again.
+
+        `asks` is called when they are written, and says whether `followed` is to be found out.
+        """
         ...
 
     async def announce(self) -> None:
@@ -140,6 +145,11 @@ class WakeupsPort(Protocol):
 
     async def run(self, look: Callable[[], Awaitable[Look]]) -> None:
         """Call `look` whenever there may be work, for ever, one call at a time."""
+        ...
+
+    @property
+    def awake(self) -> bool:
+        """Whether a look begins after this moment in any case, if the one that is under way finds anything."""
         ...
 
     def freed(self) -> None:

@@ -9,6 +9,7 @@ kind, so that the ends of everybody else are not held up by it.
 
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import trio
@@ -38,6 +39,7 @@ class Settler:
         observer: Told each end.
         settled: Told the ends that are off our hands, written or not.
         followed: Called when something can be claimed because of them.
+        asks: Says whether to find out what has waited for the ends that were just written.
         waits: Told when an end begins to wait for a lock (True), and before it is off our hands (False).
         not_written: Says what to write instead of an end whose writing met an error that nobody expected.
 
@@ -53,6 +55,7 @@ class Settler:
         settled: Callable[[Sequence[Settlement]], None],
         followed: Callable[[], None],
         *,
+        asks: Callable[[], bool],
         waits: Callable[[Settlement, bool], None],
         not_written: Callable[[Settlement, Exception], Settlement],
     ) -> None:
@@ -62,9 +65,12 @@ class Settler:
         self._observer = observer
         self._settled = settled
         self._followed = followed
+        self._asks = asks
         self._waits = waits
         self._not_written = not_written
-        self._ends, self._ready = trio.open_memory_channel[End](math.inf)
+        self._ends: deque[End] = deque()
+        self._ready = trio.Event()  # something is there to be written, or nothing comes any more
+        self._is_open = True
         self._apart: list[End] = []
         self._deferred: set[int] = set()  # their claims
         self._tries = 0
@@ -72,11 +78,13 @@ class Settler:
 
     def put(self, settlement: Settlement, claimed_at: float) -> None:
         """Have an end written; `claimed_at` is when its item was claimed."""
-        self._ends.send_nowait((settlement, claimed_at))
+        self._ends.append((settlement, claimed_at))
+        self._ready.set()
 
     def close(self) -> None:
         """Nothing comes any more."""
-        self._ends.close()
+        self._is_open = False
+        self._ready.set()
 
     async def run(self) -> None:
         """Write what comes, until `close`; then what waits for a lock once more, and let it be."""
@@ -94,24 +102,20 @@ class Settler:
 
     async def _gather(self) -> tuple[list[End], bool]:
         """What is ready, at most so much as one transaction takes, and whether more may come."""
-        ends: list[End] = []
-        try:
-            with trio.move_on_at(self._again_at):
-                ends.append(await self._ready.receive())
-            while len(ends) < AT_MOST:
-                ends.append(self._ready.receive_nowait())
-        except trio.WouldBlock:
-            pass
-        except trio.EndOfChannel:
-            return ends, False
-        return ends, True
+        with trio.move_on_at(self._again_at):
+            await self._ready.wait()
+        ends = [self._ends.popleft() for _ in range(min(AT_MOST, len(self._ends)))]
+        may_come = self._is_open or bool(self._ends)
+        if may_come and not self._ends:
+            self._ready = trio.Event()
+        return ends, may_come
 
     async def _write(self, ends: list[End]) -> None:
         """Write ends; what the database refused is written again, if it is still ours."""
         failures = 0
         while ends:
             try:
-                written = await self._outbox.settle([settlement for settlement, _ in ends])
+                written = await self._outbox.settle([end for end, _ in ends], asks=self._asks)
             except TransientError as error:
                 if isinstance(error, RefusedError):
                     self._observer.refused(RefusedWork.SETTLE, error.sqlstate)

@@ -123,7 +123,6 @@ class Outbox:
         self._ring = Ring(batch)
         self._lease: int | None = None
         self._in_flight: dict[UUID, Item] = {}
-        self._sizes: dict[UUID, int] = {}
         self._bytes = 0
         self._cut = False
         self._trials = Trials()
@@ -225,18 +224,19 @@ class Outbox:
     async def _braked(self, items: list[Item], look: Look, superseded: int) -> ClaimResult:
         """Set aside what the brake stops; where the database cannot count, what would have to be counted."""
         suspects = self._brakes.suspects(items)
+        if not suspects:
+            return ClaimResult(items, look, superseded)
         barred = frozenset(suspects)
-        if suspects:
-            try:
-                counted = await self._run(self._brakes.count, suspects)
-            except SessionLostError:
-                raise
-            except TransientError:
-                for workspace in suspects:
-                    self._bar(workspace, trial=_KEYS)  # the brake counts what comes together
-            else:
-                self._brakes.take_in(counted)
-                barred = counted.stopped
+        try:
+            counted = await self._run(self._brakes.count, suspects)
+        except SessionLostError:
+            raise
+        except TransientError:
+            for workspace in suspects:
+                self._bar(workspace, trial=_KEYS)  # the brake counts what comes together
+        else:
+            self._brakes.take_in(counted)
+            barred = counted.stopped
         kept = [item for item in items if item.workspace_id not in barred]
         held = [item for item in items if item.workspace_id in barred]
         return ClaimResult(kept, look, superseded, held)
@@ -338,8 +338,7 @@ class Outbox:
         found.items[:] = [item for item in found.items if item.id not in self._in_flight]
         for item in found.items:
             self._in_flight[item.id] = item
-            self._sizes[item.id] = size = len(item.payload) if isinstance(item.payload, bytes) else 0
-            self._bytes += size
+            self._bytes += _size(item)
         self._cut |= report["cut"]
         self._trials.left_out([UUID(w) for w in report["trials"]], now)
         if began is not None:
@@ -363,8 +362,14 @@ class Outbox:
 
     # Settling
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[SettlementResult]:
+    async def settle(
+        self, settlements: Sequence[Settlement], *, asks: Callable[[], bool] = lambda: True
+    ) -> list[SettlementResult]:
         """Write what becomes of items.
+
+        Args:
+            settlements: What becomes of which item.
+            asks: Whether to find out if something has waited for them; called after they were written.
 
         Returns:
             For each what became of it. What is `WAITING` is still in flight.
@@ -390,9 +395,7 @@ class Outbox:
             self._unwritten |= {
                 item_id for item_id, each in written.results.items() if each is SettlementResult.WAITING
             }
-            await self._end(
-                [item_id for item_id, each in written.results.items() if each is not SettlementResult.WAITING]
-            )
+            await self._end([i for i, each in written.results.items() if each is not SettlementResult.WAITING], asks)
         lost = SettlementResult.LOST
         return [results.get(each.item.id, lost) if ours.get(each.item.id) is each else lost for each in settlements]
 
@@ -402,7 +405,7 @@ class Outbox:
         """Divide into what is written together; what is known to wait for a lock comes last, or not at all for now."""
         now, free, apart = trio.current_time(), [], dict[UUID, list[Settlement]]()
         for each in settlements:
-            until = self._blocked.get(each.item.workspace_id)
+            until = self._blocked.get(each.item.workspace_id) if self._blocked else None
             if until is None or not is_bound(each):
                 free.append(each)
             elif until <= now:
@@ -421,15 +424,15 @@ class Outbox:
         for workspace in blocked:
             self._blocked[workspace] = trio.current_time() + BLOCKED_FOR
 
-    async def _end(self, ids: list[UUID]) -> None:
+    async def _end(self, ids: list[UUID], asks: Callable[[], bool]) -> None:
         """Let go of items that are settled, and see whether something has waited for them."""
         suspects, ended = self._cut, [self._in_flight.pop(item_id) for item_id in ids]
-        for item_id in ids:
-            self._bytes -= self._sizes.pop(item_id)
-            self._unwritten.discard(item_id)
+        self._bytes -= sum(map(_size, ended))
+        if self._unwritten:
+            self._unwritten.difference_update(ids)
         if ended:
             suspects |= any(item.losses for item in ended) or (self._trials.wait and not self._is_busy)
-            self.followed |= suspects or await self._is_followed(ended)
+            self.followed |= suspects or (asks() and await self._is_followed(ended))
 
     async def _is_followed(self, ended: list[Item]) -> bool:
         """Whether something due has waited for items that are settled; where the database does not say, it may have."""
@@ -504,8 +507,9 @@ class Outbox:
     def _note_refused(self, refused: Iterable[UUID], claimed: Iterable[UUID], now: float) -> None:
         for item_id in refused:
             self._refused.setdefault(item_id, now)
-        for item_id in claimed:
-            self._refused.pop(item_id, None)
+        if self._refused:
+            for item_id in claimed:
+                self._refused.pop(item_id, None)
 
     async def invariants(self) -> Invariants:
         """Look whether the lease, the rows and the items in flight agree.
@@ -531,13 +535,10 @@ class Outbox:
         return await self._ask(self._session, work, *args)
 
     async def _ask(self, session: Session, work: Callable[..., Awaitable[T]], *args: Any) -> T:
-        refusal: psycopg.Error
-        with trio.CancelScope(shield=True):
-            try:
-                return await session.run(lambda connection: work(connection, *args))
-            except psycopg.Error as error:
-                refusal = error
-        raise as_ours(refusal) from refusal
+        try:
+            return await session.run(lambda connection: work(connection, *args), shield=True)
+        except psycopg.Error as error:
+            raise as_ours(error) from error
 
 
 class _Bar(NamedTuple):
@@ -554,6 +555,11 @@ class _Transaction:
     def __init__(self, settlements: list[Settlement], blocked: UUID | None = None) -> None:
         self.settlements = settlements
         self.blocked = blocked
+
+
+def _size(item: Item) -> int:
+    """Bytes of its payload."""
+    return len(item.payload) if isinstance(item.payload, bytes) else 0
 
 
 def _ids(ids: Iterable[UUID]) -> str:

@@ -41,6 +41,7 @@ from uuid import UUID
 import psycopg
 import trio
 from psycopg import errors
+from pydantic_core import to_json
 
 from reactor.core.brake import is_removal
 from reactor.core.item import AppliedReference, Settlement, SettlementResult
@@ -76,7 +77,7 @@ class SettleResult:
 
 def transactions(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     """Divide settlements into what is to be written together, each in the order of the ids."""
-    ordered = sorted(settlements, key=lambda settlement: settlement.item.id)
+    ordered = sorted(settlements, key=lambda settlement: settlement.item.id.int)
     refused = [settlement for settlement in ordered if settlement.invalid_consent is not None]
     late = [settlement for settlement in ordered if settlement.newer is not None]
     plain = [each for each in ordered if each.invalid_consent is None and each.newer is None]
@@ -301,7 +302,7 @@ def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
 
 
 async def _write(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
-    document = json.dumps([_input(settlement) for settlement in settlements])
+    document = to_json([_input(settlement) for settlement in settlements]).decode()
     cursor = await connection.execute(_SQL["settle"], {"input": document})
     written = {item_id for (item_id,) in await cursor.fetchall()}
     outcome = {

@@ -15,7 +15,7 @@ from functools import partial
 import psycopg
 import trio
 
-from reactor.core.dispatch.gate import Gate, GateAction, GateState, GateStep, LockAttempt, Look, Timings
+from reactor.core.dispatch.gate import Gate, GateAction, GateState, GateStep, LockAttempt, Look, LookResult, Timings
 from reactor.postgres.connection.session import PING_TIMEOUT, Session, SessionLostError, open_session
 from reactor.postgres.statements import statements
 
@@ -61,6 +61,7 @@ class Wakeups:
         self._called_at = -math.inf
         self._cause = ""  # of the next look, empty where there was no sleep before it
         self._due_at = math.inf
+        self._lingers = False  # the last look found work
         self._timings = timings or Timings()
         self._gate = Gate(self._timings, random.random)
         self._session: Session | None = None
@@ -83,6 +84,14 @@ class Wakeups:
     def state(self) -> GateState:
         """Where the gate is."""
         return self._gate.state
+
+    @property
+    def awake(self) -> bool:
+        """Whether a look begins after this moment in any case, if the one that is under way finds anything.
+
+        So what comes of a look that is under way is to be told as work where something was freed meanwhile.
+        """
+        return self._gate.state is GateState.AWAKE
 
     @property
     def called_at(self) -> float:
@@ -176,10 +185,11 @@ class Wakeups:
         self._cause, self._due_at = "", math.inf
         found = await look()
         self._due_at = min(self._due_at, trio.current_time() + found.due_in)
+        self._lingers = found.found is LookResult.WORK
         self._gate.looked(found, trio.current_time())
 
     async def _sleep(self, until: float) -> None:
-        lingers = self._gate.state is GateState.AWAKE
+        lingers = self._lingers or self._gate.state is GateState.AWAKE
         with trio.move_on_at(until):
             await self._stir.wait()
         self._stir = trio.Event()

@@ -353,10 +353,44 @@ def test_a_new_session_looks_first(state: GateState) -> None:
 
 @pytest.mark.parametrize("state", [GateState.AWAKE, GateState.HUNGRY, GateState.ARMED, GateState.WATCHING])
 def test_a_call_wakes(state: GateState) -> None:
+    """Where the lock is ours and we sleep, we keep it, so that writers go on calling."""
     gate = gate_at(state)
+    if state is GateState.ARMED:
+        gate.looked(Look(LookResult.NOTHING), 1.0)
+        assert gate.next(1.0).do is GateAction.SLEEP
     gate.notified(2.0)
-    assert gate.state is GateState.AWAKE
-    assert gate.next(2.0).do is (GateAction.RELEASE if state is GateState.ARMED else GateAction.LOOK)
+    assert gate.state is (GateState.ARMED if state is GateState.ARMED else GateState.AWAKE)
+    assert gate.next(2.0).do is GateAction.LOOK
+
+
+def test_without_calls_left_the_lock_is_given_back() -> None:
+    gate = gate_at(GateState.ARMED)
+    for _ in range(Timings().calls_at_once - 1):
+        gate.looked(Look(LookResult.NOTHING), 2.0)
+        assert gate.next(2.0).do is GateAction.SLEEP
+        gate.notified(2.0)
+        assert (gate.state, gate.next(2.0).do) == (GateState.ARMED, GateAction.LOOK)
+    gate.looked(Look(LookResult.NOTHING), 2.0)
+    assert gate.next(2.0).do is GateAction.SLEEP
+    gate.notified(2.0)
+    assert (gate.state, gate.next(2.0).do) == (GateState.AWAKE, GateAction.RELEASE)
+
+
+@pytest.mark.parametrize("found", [LookResult.NOTHING, LookResult.WORK])
+def test_a_call_before_the_look_is_done_gives_the_lock_back(found: LookResult) -> None:
+    gate = gate_at(GateState.ARMED)
+    assert gate.next(2.0).do is GateAction.LOOK
+    gate.notified(2.001)
+    gate.looked(Look(found), 2.002)
+    assert (gate.state is GateState.ARMED, gate.next(2.002).do) == (False, GateAction.RELEASE)
+
+
+def test_where_one_look_takes_all_the_lock_is_kept() -> None:
+    gate = gate_at(GateState.ARMED)
+    gate.looked(Look(LookResult.WORK), 2.0)
+    assert (gate.state, gate.next(2.0).do, gate.next(2.005).do) == (GateState.ARMED, GateAction.SLEEP, GateAction.LOOK)
+    gate.looked(Look(LookResult.WORK, left_behind=True), 2.005)
+    assert (gate.state, gate.next(2.005).do) == (GateState.AWAKE, GateAction.RELEASE)
 
 
 def test_full_it_stays_disarmed_and_tells_the_others_now_and_then() -> None:

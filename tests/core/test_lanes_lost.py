@@ -8,6 +8,7 @@ import pytest
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.dispatch.verdict import RequestEvidence
 from tests.core.test_lanes import add, lanes, send
+from tests.core.test_lanes_locks import waiting_for_locks
 from tests.support.loop_world import workspace
 
 
@@ -25,7 +26,13 @@ def is_condemned(them: Lanes) -> None:
     them.ended(batch, RequestEvidence(life=True), 0.0, random=0.0)
 
 
-@pytest.mark.parametrize("why", [has_enough, is_condemned])
+def has_its_share_deferred(them: Lanes) -> None:
+    """What it has in hand waits for locks."""
+    waiting_for_locks(them, 1, rounds=1_000)
+    assert them.slots(0.0)
+
+
+@pytest.mark.parametrize("why", [has_enough, is_condemned, has_its_share_deferred])
 def test_what_was_left_out_when_the_claims_were_lost_is_claimed_for_again(why: Callable[[Lanes], None]) -> None:
     them = lanes()
     why(them)

@@ -89,11 +89,11 @@ class Faults:
         return spoilt
 
     def _writing(self, settle: Callable[..., Any]) -> Callable[..., Any]:
-        async def writing(settlements: Sequence[Settlement]) -> Any:
+        async def writing(settlements: Sequence[Settlement], **named: Any) -> Any:
             for each in settlements:
                 if each.last_error != STUMBLED:
                     self.check(each.item.source_key, "write")
-            return await settle(settlements)
+            return await settle(settlements, **named)
 
         return writing
 
@@ -151,7 +151,7 @@ async def test_an_item_whose_end_cannot_be_written_at_all_ends_the_session(
     """The sweeps of others count how often it loses its worker; the service goes on with a new session."""
     world = World()
 
-    async def failing(_: object) -> None:
+    async def failing(*_: object, **__: object) -> None:
         raise RuntimeError(SECRET)
 
     monkeypatch.setattr(world.outbox, "settle", failing)

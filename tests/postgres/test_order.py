@@ -135,6 +135,19 @@ async def test_what_commits_after_the_mending_is_not_outdated(database: Database
             assert await sent(outbox) == [late]
 
 
+async def test_a_place_in_a_gap_gives_no_order(database: Database, world: World) -> None:
+    """Whoever drew it before the mending may commit after it; then the rows' age is all that is known."""
+    world.connection.execute(
+        "insert into sync_order_gaps (high, low, cause, file) values (5000, 100, 'START', sync_outbox_seq_file())"
+    )
+    world.connection.execute("select setval('sync_outbox_seq', 5001)")
+    newest = world.insert(seq=301)
+    older = world.insert(seq=401, created_at=world.one("select now() - interval '1 h'"))
+    async with replica(database) as outbox:
+        assert await sent(outbox) == [newest]
+    assert 5000 < world.row(older)["seq"] < world.row(newest)["seq"]
+
+
 async def test_a_sequence_that_has_passed_its_floors_before_anybody_looks(database: Database, world: World) -> None:
     async with replica(database) as outbox:
         for number in range(5):

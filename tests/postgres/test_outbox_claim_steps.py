@@ -6,17 +6,15 @@ often mended by another, or by the next claim, and is then only slow.
 
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
-from reactor.postgres.statements import statements
 from tests.support.databases import Database, wait_until
-from tests.support.outbox_world import World, source, workspace
+from tests.support.outbox_world import CLAIM, Found, World, claim, settled_to_99, source, workspace
 
-CLAIM = statements("outbox")["claim"]
 LATER = "2100-01-01"
 
 
@@ -28,39 +26,18 @@ def world(database: Database) -> Iterator[World]:
     world.close()
 
 
-class Found(NamedTuple):
-    """What a call returned."""
-
-    ids: list[UUID]
-    report: dict[str, Any]
-
-
-def claim(world: World, slots: int = 8, **params: Any) -> Found:
-    """Claim once; the page has eight rows where `due_rows` is not given."""
-    defaults = {"workspaces": [workspace()], "cursors": [None], "past": None, "width": 32, "excluded": []}
-    bounds = {"due_rows": 8, "key_rows": 8, "ceiling": 5, "bytes": 1_000_000, "largest": 100_000}
-    every = defaults | bounds | {"slots": slots, "lease": 1, "trial": False} | params
-    *rows, report = world.connection.execute(CLAIM, every).fetchall()
-    return Found([row[0] for row in rows], report[5])
-
-
 def wait(world: World, about: str, **columns: Any) -> UUID:
     """A source of which something is due, and the newest state is not; returns the newest."""
     world.insert(about)
     return world.insert(about, status="FAILED", next_attempt_at=LATER, **columns)
 
 
-def settled_to_99(world: World, key: str) -> None:
-    """What has a lower place is outdated; new places are higher."""
-    world.connection.execute(
-        "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 99)", (workspace(), key)
-    )
-    world.connection.execute("select setval('sync_outbox_seq', 101)")
-
-
-def test_a_suspect_that_backs_off_waits_for_no_trial(world: World) -> None:
+@pytest.mark.parametrize("operation", ["UPSERT_EVENT", "REBUILD_ALL"])
+def test_a_suspect_that_backs_off_waits_for_no_trial(world: World, operation: str) -> None:
     """A worker stops all other work for a trial, and there would be nothing to try."""
-    wait(world, "s", losses=3)
+    if operation == "UPSERT_EVENT":
+        world.insert()
+    world.insert(status="FAILED", next_attempt_at=LATER, losses=3, operation=operation)
     found = claim(world)
     assert (found.ids, found.report["trials"]) == ([], [])
 
@@ -111,8 +88,9 @@ def test_a_trial_is_of_one_that_lost_three(world: World) -> None:
     for n in range(3):
         world.insert(f"innocent {n}", losses=n)
     suspects = [world.insert(f"suspect {n}", losses=3 + n) for n in range(2)]
-    found = claim(world, slots=1, trial=True)
-    assert (found.ids, found.report["trials"]) == (suspects[:1], [str(workspace())])
+    first, last = claim(world, slots=1, trial=True), claim(world, slots=1, trial=True)
+    assert (first.ids, first.report["trials"]) == (suspects[:1], [str(workspace())])
+    assert (last.ids, last.report["trials"]) == (suspects[1:], [])
 
 
 def test_what_is_outdated_ends_when_it_is_due_and_not_while_it_is_set_aside(world: World) -> None:
@@ -132,12 +110,36 @@ def test_what_is_outdated_ends_when_it_is_due_and_not_while_it_is_set_aside(worl
     assert world.one("select array_agg(refusals) from sync_set_aside") == [1]
 
 
+def test_a_rebuild_that_is_set_aside_is_not_tried_at_each_look(world: World) -> None:
+    world.connection.execute("create function no() returns trigger language plpgsql as 'begin raise ''no''; end'")
+    world.connection.execute("create trigger no before update on sync_outbox for each row execute function no()")
+    world.insert(operation="REBUILD_ALL")
+    assert [len(claim(world).report["aside"]) for _ in range(3)] == [1, 0, 0]
+    assert world.one("select array_agg(refusals) from sync_set_aside") == [1]
+
+
 def test_what_is_newer_than_the_floor_is_not_outdated(world: World) -> None:
     """Also where it is not claimed in the same look."""
     settled_to_99(world, f"task:{source()}")
     old, newest = world.insert(seq=11), world.insert(losses=3)
     assert claim(world).report["superseded"] == 1
     assert [world.status(row)[0] for row in (old, newest)] == ["COMPLETED", "PENDING"]
+
+
+def test_what_is_in_hand_is_not_outdated(world: World) -> None:
+    """A floor may rise beyond an item that is being sent; its worker ends it."""
+    settled_to_99(world, f"task:{source()}")
+    sent, old = world.insert(seq=11, status="PROCESSING", lease_no=1), world.insert(seq=13)
+    assert claim(world).report["superseded"] == 1
+    assert [world.status(row)[0] for row in (sent, old)] == ["PROCESSING", "COMPLETED"]
+
+
+def test_a_rebuild_that_names_a_source_is_no_state_of_it(world: World) -> None:
+    """The application writes the payload. Nothing of the workspace is barred, as this rebuild backs off."""
+    row = world.insert()
+    about = {"sourceType": "task", "sourceId": source()}
+    world.insert(operation="REBUILD_ALL", payload=about, status="FAILED", next_attempt_at=LATER)
+    assert claim(world).ids == [row]
 
 
 def test_a_claim_ends_no_more_outdated_rows_than_it_reads(world: World) -> None:
@@ -236,13 +238,30 @@ def test_a_rebuild_bars_what_is_found_by_key_and_takes_a_slot(world: World) -> N
     assert claim(world, workspaces=[workspace()], cursors=[""]).ids == []
 
 
-def test_what_was_weighed_before_counts(world: World) -> None:
-    """Each payload weighs some 600 bytes; with the second the bytes are used up."""
-    for n in range(7):
+def test_a_rebuild_in_hand_bars_the_rest_beside_a_newer_one_that_waits(world: World) -> None:
+    world.insert(operation="REBUILD_ALL", status="PROCESSING", lease_no=1)
+    world.insert(operation="REBUILD_ALL", status="FAILED", next_attempt_at=LATER)
+    world.insert()
+    assert claim(world).ids == []
+
+
+def test_an_outdated_rebuild_bars_nothing(world: World, database: Database) -> None:
+    """Also where it cannot be ended now."""
+    settled_to_99(world, "REBUILD_ALL")
+    rebuild, row = world.insert(operation="REBUILD_ALL", seq=11), world.insert()
+    with psycopg.connect(database.owner) as other:
+        other.execute("select from sync_outbox where id = %s for update", (rebuild,))
+        assert claim(world).ids == [row]
+
+
+@pytest.mark.parametrize(("waiting", "cut"), [(7, True), (6, False)])
+def test_what_was_weighed_before_counts(world: World, waiting: int, *, cut: bool) -> None:
+    """Each payload weighs some 600 bytes; the second uses the bytes up. A look that is over cuts nothing."""
+    for n in range(waiting):
         wait(world, f"waits {n}")
     rows = [world.insert(f"s{n}", payload={"pad": "x" * 500}) for n in range(9)]
     found = claim(world, bytes=1_000, due_rows=50)
-    assert (found.ids, found.report["cut"]) == (rows[:2], True)
+    assert (found.ids, found.report["cut"], looked(found)) == (rows[:2], cut, [(True, None, False)])
 
 
 @pytest.mark.parametrize(
@@ -282,6 +301,16 @@ def test_a_row_is_looked_at_once_more_when_it_is_locked(world: World) -> None:
     rows = [world.insert("a", next_attempt_at=LATER), world.insert("b", status="PROCESSING"), world.insert("c")]
     statement = "select locked from sync_outbox_reserve(%s::uuid[], 5, 1000, 1000, clock_timestamp())"
     assert world.one(statement, rows) == rows[2:]
+
+
+def test_a_rebuild_that_an_older_worker_has_locked_is_left_to_it(world: World, database: Database) -> None:
+    """It takes the item's lock first, and says PROCESSING in its next statement."""
+    rebuild = world.insert(operation="REBUILD_ALL")
+    with psycopg.connect(database.owner) as older:
+        older.execute("select try_lock_outbox_item(%s)", (rebuild,))
+        assert claim(world).ids == []
+        older.execute("select unlock_outbox_item(%s)", (rebuild,))  # a session's end may take a moment
+    assert claim(world).ids == [rebuild]
 
 
 @pytest.mark.parametrize("change", ["status = 'COMPLETED', processed_at = now()", f"next_attempt_at = '{LATER}'"])

@@ -63,6 +63,16 @@ async def test_an_item_carries_all_that_is_needed(world: World, outbox: Outbox) 
     assert (found["status"], found["lease_no"], found["attempts"]) == ("PROCESSING", item.lease_no, 1)
 
 
+@pytest.mark.parametrize(("allowed", "ceiling", "most"), [(9, 4, 4), (3, 4, 3)])
+async def test_no_row_allows_more_attempts_than_the_service(
+    world: World, outbox: Outbox, allowed: int, ceiling: int, most: int
+) -> None:
+    world.connect()
+    world.insert(max_attempts=allowed)
+    [item] = (await Outbox(outbox._session, max_attempts=ceiling).claim(slots=5)).items
+    assert item.max_attempts == most
+
+
 async def test_what_a_replica_cannot_send_soon_is_left_to_the_others(world: World, outboxes: list[Outbox]) -> None:
     world.connect()
     for number in range(20):

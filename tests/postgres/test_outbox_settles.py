@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -109,11 +109,14 @@ async def test_a_floor_never_falls_and_unsaid_things_stay(world: World, outbox: 
     assert (remembered["floor_seq"], remembered["google_event_id"], remembered["payload"]) == (8, "e", {"kept": 1})
 
 
-async def test_a_failure_waits_by_the_databases_clock(world: World, outbox: Outbox) -> None:
+@pytest.mark.parametrize(("status", "attempts"), [("FAILED", 1), ("PENDING", 0)])
+async def test_what_is_put_off_waits_by_the_databases_clock(
+    world: World, outbox: Outbox, status: Literal["FAILED", "PENDING"], attempts: int
+) -> None:
     row = world.insert()
     [item] = await claim(outbox)
-    await outbox.settle([Settlement(item, "FAILED", 1, delay=30, last_error="Google is tired.")])
-    assert world.status(row) == ("FAILED", 1, None)
+    await outbox.settle([Settlement(item, status, attempts, delay=30, last_error="Google is tired.")])
+    assert world.status(row) == (status, attempts, None)
     assert world.one("select extract(epoch from next_attempt_at - now())::float from sync_outbox") == pytest.approx(
         30, abs=5
     )

@@ -77,15 +77,16 @@ async def test_what_cannot_be_a_calendar_is_not_noted(
 
 async def test_what_is_remembered_stays_and_strays_gather(world: World, outbox: Outbox, database: Database) -> None:
     world.connection.execute(
-        "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, strays) "
-        "values (%s, %s, 1, 'e', '{away}')",
+        "insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, reopen, strays) "
+        "values (%s, %s, 1, 'e', true, '{away}')",
         (workspace(), f"task:{source()}"),
     )
     world.insert(seq=2)
     await die_with_all(world, database)
     await outbox.sweep()
     [item] = (await outbox.claim(slots=9)).items
-    assert (item.memory.event_id, item.memory.floor_seq, set(item.memory.strays)) == ("e", 1, {"primary", "away"})
+    memory = item.memory
+    assert (memory.event_id, memory.floor_seq, memory.reopen, set(memory.strays)) == ("e", 1, True, {"primary", "away"})
 
 
 async def test_the_last_attempt_is_the_end_and_moves_the_floor(
@@ -163,6 +164,15 @@ async def test_items_in_hand_are_no_orphans(world: World, outbox: Outbox, databa
         )
         assert await peer.settle([Settlement(item, "COMPLETED", 0)]) == [SettlementResult.WRITTEN]
     assert await outbox.sweep() == SweepResult()
+
+
+async def test_what_is_ours_and_not_in_hand_is_an_orphan(world: World, outbox: Outbox) -> None:
+    """The answer of the claim that brought it was lost, say."""
+    held = world.insert("held")
+    [item] = (await outbox.claim(slots=1)).items
+    lost = world.insert("lost", status="PROCESSING", lease_no=item.lease_no)
+    assert await outbox.sweep() == SweepResult(recovered=1)
+    assert [world.status(row)[0] for row in (held, lost)] == ["PROCESSING", "PENDING"]
 
 
 async def test_a_claim_that_was_swept_is_fenced(world: World, outbox: Outbox, database: Database) -> None:
@@ -271,8 +281,9 @@ async def test_an_orphan_that_cannot_be_changed_is_set_aside(world: World, outbo
         f"when (new.id = '{rows[4]}') execute function refuse()".encode()
     )
     assert await outbox.sweep() == SweepResult(recovered=8, again=True)
-    assert world.one("select (item_id, sqlstate)::text from sync_set_aside") == f"({rows[4]},P0001)"
     assert await outbox.sweep() == SweepResult()
+    told = world.one("select (item_id, sqlstate, refusals)::text from sync_set_aside")
+    assert told == f"({rows[4]},P0001,1)", "the second sweep leaves it alone"
 
 
 async def test_what_a_claim_brings_meanwhile_is_not_swept(world: World, outbox: Outbox) -> None:

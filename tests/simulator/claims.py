@@ -57,6 +57,8 @@ class Claims(Stored):
         lost: Counter[int] = Counter()
         for _, _, row in chosen:
             losses = min(row.losses, FREE_LOSSES)
+            if row.operation == REBUILD and losses < FREE_LOSSES:
+                losses = 0  # each is a request or two by itself, and is not counted among them
             lost[losses] += 1
             if lost[losses] > self.group(losses, slots, trial=trial) or len(claim.rows) >= slots:
                 claim.left = True

@@ -271,7 +271,7 @@ class Judge:
         for workspace, lane in lanes._excluded.items():
             if not lane.in_hand and not now <= lane.alarm_at < math.inf:
                 raise Violation(f"{replica.name} leaves workspace {self.world.name(workspace)} out without a reason")
-        waiting = replica.loop._settler._ready.statistics().current_buffer_used
+        waiting = len(replica.loop._settler._ends)
         if waiting > max(lanes.in_hand, 0):
             raise Violation(f"{waiting} ends wait to be written, with {lanes.in_hand} items in hand")
 

@@ -80,10 +80,10 @@ def _keeps_excluded(clear: Any) -> Any:
 
 
 def _settles_whole(settle: Any) -> Any:
-    def wrong(self: ModelOutbox, settlements: list[Settlement]) -> Any:
+    def wrong(self: ModelOutbox, settlements: list[Settlement], **more: Any) -> Any:
         if any(self._tables.waits(each) for each in settlements):
             raise Refused("55P03")
-        return settle(self, settlements)
+        return settle(self, settlements, **more)
 
     return wrong
 
@@ -178,7 +178,7 @@ def _drops_refused(write: Any) -> Any:
     async def wrong(self: Settler, ends: list[Any]) -> None:
         try:
             settlements = [settlement for settlement, *_ in ends]
-            await self._outbox.settle(settlements)
+            await self._outbox.settle(settlements, asks=self._asks)
         except RefusedError:
             return
         await write(self, ends)

@@ -163,7 +163,9 @@ class ModelOutbox:
             return is_stopped
         return self._tables.count(workspace, limit, now, waiting=asks).is_too_much
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[SettlementResult]:
+    async def settle(
+        self, settlements: Sequence[Settlement], *, asks: Callable[[], bool] = lambda: True
+    ) -> list[SettlementResult]:
         self.followed = False
         ours = {each.item.id: each for each in settlements if self._holds(each.item)}
         written: dict[UUID, SettlementResult] = await self._ask(
@@ -175,7 +177,7 @@ class ModelOutbox:
         self._unwritten.intersection_update(self._in_flight)
         if items:
             suspects = any(item.losses for item in items) or (self._trials.wait and not self._is_busy)
-            self.followed = suspects or await self._is_followed(items)
+            self.followed = suspects or (asks() and await self._is_followed(items))
         return [
             written[each.item.id] if ours.get(each.item.id) is each else SettlementResult.LOST for each in settlements
         ]

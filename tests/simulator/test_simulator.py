@@ -137,5 +137,5 @@ def test_a_session_lost_in_the_step_of_a_settle_ends_no_process() -> None:
     """Seen: the settler sent what is next into a nursery that had closed, and a RuntimeError ended the process."""
     [mutation] = [each for each in MUTATIONS if each.name == "sent into a closed nursery"]
     with mutation.applied():
-        assert "RuntimeError" in run(draw(130)).problem, "where histories are drawn otherwise: look for another seed"
-    assert run(draw(130)).problem == ""
+        assert "RuntimeError" in run(draw(698)).problem, "where histories are drawn otherwise: look for another seed"
+    assert run(draw(698)).problem == ""

@@ -210,10 +210,10 @@ class FakeOutbox:
         self.claimed[row.id] = item
         return item
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[SettlementResult]:
+    async def settle(self, settlements: Sequence[Settlement], *, asks: Callable[[], bool]) -> list[SettlementResult]:
         await self._transaction("settle")
         settled = [self._settle(settlement) for settlement in settlements]
-        self.followed = any(map(self._follows, settlements))
+        self.followed = asks() and any(map(self._follows, settlements))
         return settled
 
     def _follows(self, settlement: Settlement) -> bool:
@@ -333,6 +333,10 @@ class FakeWakeups:
             self.called_at = trio.current_time()
             self.gate.notified(trio.current_time())
             self.stir.set()
+
+    @property
+    def awake(self) -> bool:
+        return self.gate.state is GateState.AWAKE
 
     def freed(self) -> None:
         self.gate.freed(trio.current_time())

@@ -1,15 +1,17 @@
 """What the tests of the outbox insert and read."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from reactor.postgres.statements import statements
 from tests.support.databases import Database
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+CLAIM = statements("outbox")["claim"]
 IN_HAND = """
 select count(*) from sync_outbox as o
  where o.status = 'PROCESSING'
@@ -108,3 +110,27 @@ class World:
         count = self.one(IN_HAND)
         assert isinstance(count, int)
         return count
+
+
+class Found(NamedTuple):
+    """What a call returned."""
+
+    ids: list[UUID]
+    report: dict[str, Any]
+
+
+def claim(world: World, slots: int = 8, **params: Any) -> Found:
+    """Claim once; the page has eight rows where `due_rows` is not given."""
+    defaults = {"workspaces": [workspace()], "cursors": [None], "past": None, "width": 32, "excluded": []}
+    bounds = {"due_rows": 8, "key_rows": 8, "ceiling": 5, "bytes": 1_000_000, "largest": 100_000}
+    every = defaults | bounds | {"slots": slots, "lease": 1, "trial": False} | params
+    *rows, report = world.connection.execute(CLAIM, every).fetchall()
+    return Found([row[0] for row in rows], report[5])
+
+
+def settled_to_99(world: World, key: str) -> None:
+    """What has a lower place is outdated; new places are higher."""
+    world.connection.execute(
+        "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 99)", (workspace(), key)
+    )
+    world.connection.execute("select setval('sync_outbox_seq', 101)")

@@ -43,7 +43,7 @@ async def fail(*_):
     raise KeyError({SECRET!r})
 
 housekeeping.Housekeeping.measure = fail
-lock_audit.LockWatch.look = fail
+lock_audit.LockAudit.look = fail
 loop_lag.EVERY = None
 housekeeping.INTERVAL = lock_audit.INTERVAL = 0.1
 lifecycle.KEPT_FIRST = 0.1

@@ -29,7 +29,7 @@ from tests.support.waiting import until
 WAITING = 1_000
 WORKSPACES = [UUID(int=0xA000 + number) for number in range(6)]
 LONGEST_WAIT = 3.0  # seconds for a writer's statement: the migration asks for a lock for 2 s at most
-ENOUGH = 150  # items, to say that a replica works
+ENOUGH = 60  # items, to say that a replica works
 
 ROWS = """
 insert into sync_outbox (workspace_id, operation, payload, status, processed_at)
@@ -156,7 +156,7 @@ async def test_a_replica_of_release_0_1_works_through_the_upgrade(world: World, 
         old = await world.start(**UNLIMITED, **old_release).ready()
         hands = stack.enter_context(Hands(world.database.owner))
         editors = [
-            stack.enter_context(Editor(world.database.owner, sources, calendar=world.google.user, pause=0.02))
+            stack.enter_context(Editor(world.database.owner, sources, calendar=world.google.user, pause=0.05))
             for sources in mine
         ]
         await works(old)

@@ -4,13 +4,16 @@ The calls are those of https://developers.google.com/workspace/calendar/api/v3/r
 percent-encoded whole; every write asks for no e-mails (`sendUpdates=none`); `fields` keeps answers to what is read.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from pydantic_core import from_json, to_json
 
 from reactor.core.calendar.event import SEQ, SOURCE, WORKSPACE
 
@@ -21,8 +24,8 @@ _EVENT_FIELDS = f"id,status,etag,sequence,recurringEventId,extendedProperties/pr
 _READ = urlencode({"fields": _EVENT_FIELDS})
 _WRITE = urlencode({"sendUpdates": "none", "fields": f"id,status,etag,{_CALENDAR}"})
 _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _JSON = {"content-type": "application/json; charset=utf-8"}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 PAGE = 2_500
 """Events on one page of a list; the most that Google gives."""
 
@@ -190,8 +193,7 @@ def probe_calendar(calendar_id: str) -> ApiRequest:
 def remote(answer: Response) -> RemoteEvent | None:
     """The event in an answer, None where the answer holds none that can be understood."""
     found = _decoded(answer.body)
-    event = _remote(found)
-    return None if event is None else replace(event, resource=found)
+    return _remote(found, resource=found)
 
 
 def page(answer: Response) -> EventPage | None:
@@ -218,32 +220,35 @@ def _write(
     event = f"{events}/{_segment(place.event_id)}"
     method, target = ("POST", events) if step is Method.INSERT else (method, event)
     headers = _JSON if etag is None else {**_JSON, "if-match": etag}
-    return ApiRequest(step, method, f"{target}?{_WRITE}", headers, _ENCODER.encode(body).encode(), event)
-
-
-def _events(calendar_id: str) -> str:
-    return f"calendar/v3/calendars/{_segment(calendar_id)}/events"
+    return ApiRequest(step, method, f"{target}?{_WRITE}", headers, to_json(body), event)
 
 
 def _event(place: EventRef) -> str:
     return f"{_events(place.calendar_id)}/{_segment(place.event_id)}"
 
 
+@lru_cache(maxsize=1024)  # items of a calendar follow one another
+def _events(calendar_id: str) -> str:
+    return f"calendar/v3/calendars/{_segment(calendar_id)}/events"
+
+
 def _segment(text: str) -> str:
     """One segment of a path. Only dots would mean another path, and so they are encoded too."""
+    if text.isascii() and text.isalnum():  # as our own ids are
+        return text
     encoded = quote(text, safe="", errors="surrogatepass")
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 
 def _decoded(body: bytes) -> Any:
-    """The JSON in a body, None where there is none; deep nesting ends in RecursionError, long numbers in ValueError."""
+    """The JSON in a body, None where there is none; deep nesting is none."""
     try:
-        return json.loads(body.decode())
-    except (ValueError, RecursionError):
+        return from_json(body)
+    except ValueError:
         return None
 
 
-def _remote(found: Any) -> RemoteEvent | None:
+def _remote(found: Any, resource: Mapping[str, Any] = _NOTHING) -> RemoteEvent | None:
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         return None
     etag, sequence, cancelled = found.get("etag"), found.get("sequence"), found.get("status") == "cancelled"
@@ -260,6 +265,7 @@ def _remote(found: Any) -> RemoteEvent | None:
         seq=_number(ours.get(SEQ)),
         instance="recurringEventId" in found,
         calendar=_calendar(found.get("organizer")),
+        resource=resource,
     )
 
 

@@ -218,7 +218,7 @@ class _Writing:
         self._misses = 0
         means, answer = yield from ask(messages.insert(self._place, self._body()))
         if means is AnswerKind.SUCCESS:
-            return replace(self._written(answer), anew=anew)
+            return self._written(answer, anew=anew)
         self._taken = True
         self._sight.saw(self._place)
         return (yield from self._look())
@@ -323,8 +323,8 @@ class _Writing:
         body = event.body(self._payload.event, self._work.properties(self._generation))
         return {**body, "sequence": sequence} if self._resequenced else body
 
-    def _written(self, answer: Response) -> WrittenEvent:
+    def _written(self, answer: Response, *, anew: bool = False) -> WrittenEvent:
         found = messages.remote(answer)
         if found is None or found.event_id != self._place.event_id or found.etag is None:
             raise Finished(UNREADABLE)
-        return WrittenEvent(self._place, self._generation, found, found.etag, self._shared)
+        return WrittenEvent(self._place, self._generation, found, found.etag, self._shared, anew)

@@ -92,7 +92,7 @@ class Evidence:
 
     def since_failure(self, item: Item) -> Answered:
         """Who got an answer since the item failed last; to be asked when it is sent."""
-        failed = self._failed.get(item.id)
+        failed = self._failed.get(item.id) if self._failed else None  # nearly always empty, and a UUID is slow to hash
         if failed is None:
             return Answered.NOBODY
         if self._workspaces.but(item.workspace_id) > failed:
@@ -106,7 +106,8 @@ class Evidence:
         Nor does what died without a question.
         """
         if not isinstance(outcome, Retry):
-            self._failed.pop(item.id, None)
+            if self._failed:
+                self._failed.pop(item.id, None)
             if isinstance(outcome, Dead) and not outcome.asked:
                 return
         elif outcome.outage:

@@ -9,20 +9,26 @@ holds its share to the end of its transaction. If it cannot, somebody sleeps, an
     AWAKE     look, and look again every few ms                                   nothing, and calls allowed → HUNGRY
     HUNGRY    ask for G                                                           granted → ARMED
                 refused by a silent writer: look, ask again a little later        a peer has it → WATCHING
-    ARMED     G is ours: look once more, then sleep until the next due time       notified, or work found → AWAKE
-              or the slow poll; writers call
+    ARMED     G is ours: look once more, then sleep until the next due time       more work than one look takes, a call
+              or the slow poll; writers call, and a call is a look                during a look, calls used up → AWAKE
     WATCHING  a peer is armed, so writers call us too: sleep, and now and then    notified → AWAKE
               see whether it still is                                             it is not → HUNGRY
     FULL      no capacity to claim with: sleep; writers keep silent               a slot is freed → AWAKE
 
-Out of every state a lost session leads to DEAF, a look that claimed something to AWAKE, and one without capacity to
-FULL. Whoever leaves ARMED gives G back.
+Out of every state a lost session leads to DEAF, and a look without capacity to FULL; a look that claimed something
+leads to AWAKE, but out of ARMED only where it left something behind. Whoever leaves ARMED gives G back.
 
 Why nothing is missed. ARMED means that G was granted exclusively: every writer that shared it, and so kept silent, has
 ended, and every later one fails its try and notifies us. A row committed in silence is therefore visible to the look
 that follows the grant, and only after that look, if it was complete, do we sleep. A look is complete when it covered
-everything that we could claim; one that met a busy peer was none. A call that arrives while a look is under way is not
-lost either: it makes the state AWAKE, and from there no path leads to sleep but through another look after a grant.
+everything that we could claim; one that met a busy peer was none. For as long as G is ours, all that is committed later
+is called for, and a call that finds us asleep is followed by a look. A call that arrives while a look is under way is
+not lost either: it makes the state AWAKE, and from there no path leads to sleep but through another look after a grant.
+
+Why G is kept over a call that finds us asleep. To give it back, to ask for it again and to look once more after the
+grant would be three of the six questions that a wake asks the database (`python -m benchmarks where` counts its CPU).
+They buy silence for the writers of the next milliseconds, and where rows come now and then there are none. A second
+call before the look is done is a sign of such writers.
 
 Why a peer's arming is good enough. While a peer holds G, writers notify, and a notification reaches all listeners. What
 was committed in silence before the peer got G is the peer's to find in its look. If it dies in between, G is free, and
@@ -35,8 +41,8 @@ Why a watcher polls less. The slow poll is for rows that no writer calls for, an
 
 Why calls are counted. A call costs its writer little where it is alone, and much where many writers call at once, since
 their commits then queue. So calls have a budget, a token bucket: each that is heard takes a token, and without a token
-we stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once; where many writers are
-at work, one sleep costs a call of each, and the next has to wait for the bucket to fill.
+we give G back, stay AWAKE and look every few ms. A row now and then finds us asleep and is claimed at once; where many
+writers are at work, the bucket is soon empty, and the next sleep has to wait for it to fill.
 
 Why asking waits, and why only shortly. With writers that overlap for ever a mere try would never be granted; a request
 that queues makes newcomers fail their try (so they notify) and is granted when those at work have ended. But a session
@@ -178,11 +184,17 @@ class Gate:
         self._busy_pause = timings.awake_poll  # a claim takes milliseconds; the jitter parts two losers
         self._calls = 0.0  # tokens taken, as of `_calls_at`
         self._calls_at = -math.inf
+        self._asleep = False
         self._announce_wanted = False
         self._announce_at = -math.inf
 
     def next(self, now: float) -> GateStep:
-        """Tell what to do now."""
+        """Tell what to do now; it is taken to be done at once."""
+        step = self._next(now)
+        self._asleep = step.do is GateAction.SLEEP
+        return step
+
+    def _next(self, now: float) -> GateStep:
         if self.holds and self.state is not GateState.ARMED:
             return GateStep(GateAction.RELEASE)
         if self._announce_wanted and self.state is not GateState.DEAF and now >= self._announce_at:
@@ -201,7 +213,8 @@ class Gate:
         """Take in what a look came to."""
         match look.found:
             case LookResult.WORK:
-                self._wake(now)
+                if look.left_behind or self.state is not GateState.ARMED:
+                    self._wake(now)
                 if not look.left_behind:  # the next look would only compete with what this one found
                     self._look_at = now + self._timings.awake_poll
             case LookResult.FULL:
@@ -272,7 +285,9 @@ class Gate:
         """A writer called."""
         self._calls = self._calls_taken(now) + 1
         self._calls_at = now
-        if self.state is not GateState.FULL:
+        if self.state is GateState.ARMED and self._asleep and self._may_be_called(now):
+            self._asleep, self._look_at = False, now
+        elif self.state is not GateState.FULL:
             self._wake(now)
 
     def freed(self, now: float) -> None:

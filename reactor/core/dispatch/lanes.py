@@ -207,7 +207,7 @@ class Lanes:
         self.in_hand -= 1
         if lane.in_hand == 0:
             lane.condemned = None
-        self._reopened |= workspace_id in self._overdrawn
+        self._reopened |= bool(self._overdrawn) and workspace_id in self._overdrawn
         if workspace_id in self._excluded:
             self._refresh(lane, now)
 

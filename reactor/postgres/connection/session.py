@@ -96,7 +96,9 @@ class Session:
 
         return await self.run(work, timeout=timeout)
 
-    async def run(self, work: Callable[[TrioConnection], Awaitable[T]], *, timeout: float = DEADLINE) -> T:
+    async def run(
+        self, work: Callable[[TrioConnection], Awaitable[T]], *, timeout: float = DEADLINE, shield: bool = False
+    ) -> T:
         """Run `work` with the connection: several statements, or a transaction, in one go.
 
         Where the session is free its first statement is on its way before any other task gets a turn. Cancelled on its
@@ -104,17 +106,21 @@ class Session:
 
         Args:
             work: Called once; it waits for nothing but the connection.
-            timeout: Seconds until the session is given up.
+            timeout: Seconds until the session is given up, from when it is free.
+            shield: Whether it goes on although it is cancelled.
 
         Raises:
             SessionLostError: The session was lost before or meanwhile, or did not answer in time.
             psycopg.Error: The server refused a statement; the session goes on.
         """
-        await self._acquire()
-        try:
-            return await self._run(work, timeout)
-        finally:
-            self._lock.release()
+        with trio.CancelScope(shield=shield) as scope:
+            await self._acquire()
+            try:
+                scope.deadline = trio.current_time() + timeout
+                return await self._run(work)
+            finally:
+                self._lock.release()
+        raise SessionLostError(f"The database did not answer within {timeout:g} s.")
 
     async def _acquire(self) -> None:
         """Take the lock; where it is free, without a round of the scheduler: somebody waits for what comes next."""
@@ -124,24 +130,22 @@ class Session:
         except trio.WouldBlock:
             await self._lock.acquire()
 
-    async def _run(self, work: Callable[[TrioConnection], Awaitable[T]], timeout: float) -> T:
+    async def _run(self, work: Callable[[TrioConnection], Awaitable[T]]) -> T:
         self.check()
-        with trio.move_on_after(timeout):
-            try:
-                return await work(self._connection)
-            except trio.Cancelled:
-                self.discard("interrupted in the middle of a statement")
-                raise
-            except psycopg.errors.ReadOnlySqlTransaction as error:  # another session may write
-                self.discard("it is read-only")
-                raise ReadOnlySessionError from error
-            except psycopg.Error as error:  # the loss of the connection, or the refusal of a statement?
-                if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
-                    raise SessionLostError("The connection to the database broke.") from error
-                raise
-            finally:
-                self._drain()
-        raise SessionLostError(f"The database did not answer within {timeout:g} s.")
+        try:
+            return await work(self._connection)
+        except trio.Cancelled:
+            self.discard("interrupted in the middle of a statement")
+            raise
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # another session may write
+            self.discard("it is read-only")
+            raise ReadOnlySessionError from error
+        except psycopg.Error as error:  # the loss of the connection, or the refusal of a statement?
+            if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
+                raise SessionLostError("The connection to the database broke.") from error
+            raise
+        finally:
+            self._drain()
 
     def check(self) -> None:
         """Raise if the session is lost.
