@@ -1,7 +1,7 @@
 """The settings, read from the environment once and never changed.
 
 The service reads all of them (`Settings`), a command only those that it needs (the classes before it), so that `status`
-works without Google's secret. The table in docs/configuration.md is made from here.
+works without Google's secret. The table in docs/reference/configuration.md is made from here.
 
 A setting has the same name here and in the environment, where it is written in capitals. An empty variable counts as
 one that is not set. All problems are reported in one error, a sentence for each; a value is never quoted, because any
@@ -161,7 +161,7 @@ class GoogleSettings(_FromEnvironment):
 
     google_client_id: Annotated[str, Field(min_length=1)]
     """The OAuth client's id, from Google's console; `none`, as the secret, where all connections are service accounts
-    ([tokens.md](tokens.md#which-credential))"""
+    ([credentials.md](credentials.md))"""
 
     google_client_secret: SecretStr
     """The OAuth client's secret"""
@@ -314,5 +314,6 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[s
         ours = name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(name)
         if ours and name.upper() not in known.values():
             near = get_close_matches(name.upper().removeprefix(_PREFIX), known)
-            advice = f"did you mean {known[near[0]]}?" if near else "docs/configuration.md lists the settings."
+            listed = "docs/reference/configuration.md lists the settings."
+            advice = f"did you mean {known[near[0]]}?" if near else listed
             yield f"{name} is no setting, and nothing is done with it: {advice}"

@@ -29,14 +29,16 @@ def configuration() -> str:
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "required" if field.is_required() else f"`{field.default}`"
-        lines.append(f"| `{name.upper()}` | {default} | {' '.join((field.description or '').split())} |")
+        meaning = " ".join((field.description or "").split()).replace("](", "](../")  # written as seen from docs/
+        lines.append(f"| `{name.upper()}` | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
 def commands() -> str:
     """Every command with its options, as its own help has it."""
     command = whole()
-    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name=PROGRAM, indent=1, title="Reference")
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name=PROGRAM)
+    text = text.partition("\n")[2]  # the page has a title of its own
     for first in _cut_short(command):
         text = re.sub(r"(?m)^\* `[a-z-]+`: .*\.\.\.$", first.replace("\\", r"\\"), text, count=1)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -126,8 +128,8 @@ def schema_file() -> str:
 
 
 MADE: Mapping[str, Callable[[], str]] = {
-    "configuration.md": configuration,
-    "commands.md": commands,
+    "reference/configuration.md": configuration,
+    "reference/commands.md": commands,
     "payload.md": payload,
     "payload.schema.json": schema_file,
 }

@@ -3,7 +3,7 @@
     python -m tools.tour
 
 starts PostgreSQL, an emulated Google and `python -m reactor`, breaks one thing after another, mends it, and writes what
-it saw into docs/operations.md. Nothing there is made up; times, ports and ids differ from run to run.
+it saw into docs/reference/tour.md. Nothing there is made up; times, ports and ids differ from run to run.
 """
 
 import json
@@ -28,7 +28,7 @@ from tests.support.google_fixtures import USER, GoogleServer
 from tests.support.process_world import KEYS, Process, World
 from tests.support.waiting import until
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "tour.md"
 BEGIN, END = "<!-- tour: begin -->\n", "<!-- tour: end -->"
 # What moves all the time, whatever happens.
 NOISE = (
@@ -115,7 +115,7 @@ class Tour:
     ) -> None:
         """Break something, look, mend it, look again."""
         sys.stderr.write(f"{title}\n")
-        self.text += f"\n### {title}\n"
+        self.text += f"\n## {title}\n"
         await self.look()
         await break_it()
         await self.saw(said[0])

@@ -16,7 +16,7 @@ def run() -> None:
 
     SIGTERM and Ctrl-C end it: what is under way is finished within CALENDAR_SYNC_DRAIN_TIMEOUT_MS, the rest given back.
     A second signal stops it at once, and other replicas take over. Everything is set by environment variables:
-    docs/configuration.md.
+    docs/reference/configuration.md.
 
     Exit codes: 0 stopped as asked; 1 stopped at once, or failed; 2 a person has to change something.
     """

@@ -185,7 +185,7 @@ def test_a_variable_that_is_none_of_ours_is_told_with_the_nearest() -> None:
     assert [line.replace(" is no setting, and nothing is done with it:", "") for line in told] == [
         "CALENDAR_SYNC_LOG_LEVEL did you mean LOG_LEVEL?",
         "CALENDAR_SYNC_POLL_INTERVAL did you mean CALENDAR_SYNC_POLL_INTERVAL_MS?",
-        "CALENDAR_SYNC_XYZZY docs/configuration.md lists the settings.",
+        "CALENDAR_SYNC_XYZZY docs/reference/configuration.md lists the settings.",
     ]
 
 

@@ -148,7 +148,7 @@ COMMAND = re.compile(r"python -m reactor((?: (?:[a-z][a-z-]+|--[a-z-]+))*)")
 
 def test_every_command_that_a_text_or_a_page_names_is_there() -> None:
     """In full: what is pasted works, or asks for what is left out."""
-    pages = [(page.name, page.read_text("utf-8")) for page in (SOURCE.parent / "docs").glob("*.md")]
+    pages = [(page.name, page.read_text("utf-8")) for page in (SOURCE.parent / "docs").rglob("*.md")]
     pages += [("README.md", (SOURCE.parent / "README.md").read_text("utf-8"))]
     named = [(each.file, each.text) for each in SPOKEN] + pages
     found = [(file, words.split()) for file, text in named for words in COMMAND.findall(text)]

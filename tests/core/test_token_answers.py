@@ -147,7 +147,7 @@ https://support.google.com/accounts/answer/16668185, and what google-auth takes 
 @EVERY
 def test_every_code_of_the_standard_and_of_google_has_a_row(grant: GrantType) -> None:
     """In the code, in the document and in the emulator; and each is named in what is kept."""
-    table = Path("docs/tokens.md").read_text().partition("| Answer of the token endpoint")[2].partition("\n\n")[0]
+    table = Path("docs/google.md").read_text().partition("| Answer of the token endpoint")[2].partition("\n\n")[0]
     for code in RFC_6749 + GOOGLE:
         assert f"`{code}`" in table, code
         error = OAuthError(code)

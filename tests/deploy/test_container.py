@@ -86,7 +86,7 @@ def test_nothing_of_a_checkout_but_the_program_gets_into_the_image() -> None:
 
 
 def test_the_pod_is_killed_only_after_the_drain() -> None:
-    """docs/configuration.md: about 15 s more than the drain; whoever sets one of the two has to set the other."""
+    """docs/running.md: about 15 s more than the drain; whoever sets one of the two has to set the other."""
     drain = Settings.model_fields["calendar_sync_drain_timeout_ms"].default / 1000
     settings = (K8S / "overlays" / "prod" / "kustomization.yaml").read_text()
     assert "DRAIN_TIMEOUT" not in settings, "then the grace period has to change as well"

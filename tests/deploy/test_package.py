@@ -40,8 +40,8 @@ def test_the_changelog_begins_with_this_release() -> None:
     [
         ("Dockerfile", r"docker build -t calendar-sync-reactor:([\d.]+) "),
         ("docs/kubernetes.md", r"calendar-sync-reactor:([\d.]+) "),
-        ("docs/operations.md", r'reactor_build_info\{version="(.+?)"\}'),
-        ("docs/operations.md", r'"version": "(.+?)"'),
+        ("docs/reference/tour.md", r'reactor_build_info\{version="(.+?)"\}'),
+        ("docs/reference/tour.md", r'"version": "(.+?)"'),
         ("k8s/overlays/prod/kustomization.yaml", r"newTag: ([\d.]+) "),
     ],
 )

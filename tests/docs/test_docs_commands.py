@@ -13,7 +13,7 @@ from tests.app.test_texts import modules, texts
 from tests.support.commands import call
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("commands.md", "migrating.md", "running.md", "tokens.md", "secrets.md")
+PAGES = ("commands.md", "operations.md", "migrating.md", "running.md", "credentials.md", "secrets.md")
 HOLE = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 WORD = re.compile(r"[a-z]{3,}", re.IGNORECASE)
 VALUE = re.compile(

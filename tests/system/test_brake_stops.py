@@ -22,7 +22,7 @@ from tests.support.waiting import until
 __all__ = ["world"]
 
 OTHER = UUID(int=77)
-ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def brake(world: RebuildWorld, *arguments: str) -> Result:
@@ -242,7 +242,7 @@ async def test_a_mistake_is_mended_as_the_documentation_says(running: RebuildWor
     await until(lambda: "PROCESSING" not in world.statuses())
     for number in range(60):
         world.write(number, f"event {number}", enqueue=False)
-    [remedy] = re.findall(r"\n    (delete from sync_outbox\n.*?);\n", ARCHITECTURE.read_text(), re.DOTALL)
+    [remedy] = re.findall(r"\n +(delete from sync_outbox\n.*?);\n", OPERATIONS.read_text(), re.DOTALL)
     world.execute(remedy.replace("<the workspace>", str(WORKSPACE)))
     world.rebuild()
     release(world)

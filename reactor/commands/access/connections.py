@@ -171,7 +171,7 @@ def add(
 
     A service account needs no consent and does not expire. Share the calendar with its address, with the right to make
     changes to events, or have an administrator grant it domain-wide delegation and name the user with --subject.
-    docs/tokens.md says when to choose which.
+    docs/credentials.md says when to choose which.
 
     Exit codes: 0 stored; 1 Google refuses it, or cannot be asked now; 2 wrong use, a wrong setting or no database.
     """

@@ -97,7 +97,8 @@ _RULES: tuple[_CauseRule, ...] = (
         _row(lambda chain, _: chain.stop),
         "{what}: the brake has stopped the workspace, because {deletes} of its {events} events would be deleted.",
         "Ask the application's users who deleted them. If the deletes are intended, `python -m reactor brake release "
-        "--workspace {workspace}`. If not, restore the application's data first (docs/architecture.md, The brake).",
+        "--workspace {workspace}`. If not, restore the application's data first (docs/operations.md, When a workspace "
+        "is stopped).",
     ),
     _CauseRule(
         Cause.NO_REPLICA,
