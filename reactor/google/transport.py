@@ -2,8 +2,8 @@
 
 One connection is one `httpx.AsyncHTTPTransport`, kept on a stack while it is idle. One client for everything is the
 obvious layout, and the slow one: its pool looks at all connections for every request, so that 100 requests in flight
-over 100 ms of latency were 90 a second, where a stack of single connections carries 800 (docs/benchmarks.md). The last one
-put back is the first one taken: connections in use stay warm, and those that a peak left behind are closed after a
+over 100 ms of latency were 90 a second, where a stack of single connections carries 800 (docs/benchmarks.md). The last
+one put back is the first one taken: connections in use stay warm, and those that a peak left behind are closed after a
 while. No request waits for a connection: the caller bounds how many requests are in flight.
 
 We use the transport without httpx's client around it, because we need no cookies, no redirects and no log line with
