@@ -19,8 +19,8 @@ import trio
 from benchmarks.stub import running, serve_stub
 from calendar_emulator import Emulator, Service, application, serve
 from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.token_answers import GrantType
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done
 from reactor.core.payload import parse, source_key
 from reactor.google.client import GoogleCalendar

@@ -39,7 +39,7 @@ from reactor.core.backoff import Pauses
 from reactor.core.dispatch.gate import GateState, Timings
 from reactor.core.health import HealthFacts
 from reactor.core.refusals import RefusedWork
-from reactor.credentials import CredentialStore
+from reactor.credential_store import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.google.client import GoogleCalendar
 from reactor.google.credentials import account_of

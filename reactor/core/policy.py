@@ -43,8 +43,8 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from reactor.core.backoff import HOLD_CAP, ITEM_CAP, REBUILD_CAP, backoff
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.prune import PruneTarget, parse_prune_target
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SourceState
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, RetryKind, Scope, Superseded

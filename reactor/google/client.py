@@ -17,10 +17,10 @@ import trio
 from reactor.core.calendar.answers import AnswerKind, classify
 from reactor.core.calendar.dialogue import Send
 from reactor.core.calendar.exchange import exchange, inventory
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import ApiRequest, Method, NoResponse, RemoteEvent, Reply, Response
 from reactor.core.calendar.rounds import DialogueRunner
 from reactor.core.calendar.token_answers import GrantType
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Outcome, Retry, Superseded
 from reactor.core.stats import Calls
 from reactor.google import batch

@@ -38,7 +38,7 @@ from contextlib import suppress
 
 import trio
 
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.dispatch.lane import Batch, QueuedItem
 from reactor.core.dispatch.lanes import Lanes

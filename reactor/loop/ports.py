@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import Method
 from reactor.core.calendar.token_answers import GrantType
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.gate import Look
 from reactor.core.item import Item, Settlement, SettlementResult

@@ -11,7 +11,7 @@ from reactor.core.dispatch.gate import GateState
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.health import HealthFacts, ProbeResult, liveness, readiness, startup
 from reactor.core.stats import Calls, Deafness, Stats
-from reactor.credentials import CredentialStore
+from reactor.credential_store import CredentialStore
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
 from reactor.observability import collectors

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from reactor.core.health import HealthFacts
 from reactor.core.item import Item, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, FailureCode, Retry, Scope
-from reactor.credentials import CredentialStore
+from reactor.credential_store import CredentialStore
 from reactor.errors import TransientError
 from reactor.google.credentials import account_of
 from reactor.google.endpoints import NO_CLIENT, OAuthClient

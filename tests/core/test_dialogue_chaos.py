@@ -18,8 +18,8 @@ import pytest
 from calendar_emulator import WriteKind
 from reactor.core.calendar.answers import LEFT_BEHIND
 from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import ApiRequest, Method
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome
 from reactor.core.payload import Cancel, Upsert
 from tests.support.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work

@@ -21,7 +21,7 @@ from reactor.core.calendar.answers import (
     UNEXPECTED,
     UNSENT,
 )
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.breaker import Breaker, BreakerState
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.dispatch.guard import PROBE_ANSWER_SECONDS, Guard, ProcessGuard

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from reactor.core.calendar.answers import LOST, NO_CALENDAR, RATE, REVOKED, SERVER, UNSENT
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.lane import Batch, Lane, QueuedItem
 from reactor.core.dispatch.lanes import MAX_QUEUE_SECONDS, Lanes
 from reactor.core.dispatch.limits import Limits

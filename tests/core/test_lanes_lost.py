@@ -7,7 +7,7 @@ import pytest
 
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.dispatch.request_evidence import RequestEvidence
-from tests.core.test_lanes import add, lanes, send
+from tests.core.test_lanes import ALL, add, lanes, send
 from tests.core.test_lanes_locks import waiting_for_locks
 from tests.support.loop_world import workspace
 
@@ -41,3 +41,15 @@ def test_what_was_left_out_when_the_claims_were_lost_is_claimed_for_again(why: C
     them.clear()
     assert not them.excluded
     assert them.slots(0.0) > 0
+
+
+def test_a_request_that_ends_after_its_claims_were_lost_changes_nothing() -> None:
+    them = lanes()
+    for source in (1, 2):
+        add(them, source, source)
+    answered, aborted = send(them)
+    them.clear()
+    them.ended(answered, RequestEvidence.of([ALL]), 1.0, random=0.0)
+    them.aborted(aborted, 1.0)
+    assert them.in_flight_requests == 0
+    assert them.slots(1.0) == 20, "nothing is held"

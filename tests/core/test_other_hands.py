@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reactor.core.calendar import event, others
+from reactor.core.calendar import event, foreign_fields
 from reactor.core.calendar.messages import Method
 from reactor.core.payload import Upsert, parse
 from tests.core.test_upsert import bound, done
@@ -171,8 +171,8 @@ def test_whatever_an_event_holds_only_ours_is_changed(resource: dict[str, Any], 
     payload = parse("UPSERT_EVENT", WORKSPACE, upsert_json(**{name: FULL[name] for name in given_}))
     assert isinstance(payload, Upsert)
     body = event.body(payload.event, {event.SEQ: "1"})
-    others.put_more_into(resource, body)
-    changed = others.changes(resource, body)
+    foreign_fields.put_more_into(resource, body)
+    changed = foreign_fields.changes(resource, body)
     json.dumps(changed)
     assert changed.keys() <= {*FULL, "summary", "start", "end", "extendedProperties"}
     assert changed.keys() >= body.keys()

@@ -10,8 +10,8 @@ import pytest
 
 from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import answers
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.prune import PruneTarget
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.item import AppliedReference, Item, Oversized, Settlement, SourceState, WorkspaceConnection
 from reactor.core.outcome import Dead, Done, Expanded, FailureCode, Outcome, Retry, Scope, Superseded

@@ -7,9 +7,9 @@ import pytest
 
 from reactor.core.calendar import answers, event
 from reactor.core.calendar.dialogue import Send
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import EventRef, Method, NoResponse, Reply, Response
 from reactor.core.calendar.upsert import UNSEEN
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, FailureCode, Outcome, Retry, Superseded
 from tests.core.test_answers import refusal
 from tests.support.dialogues import CALENDAR, KEY, OTHER, WORKSPACE, Google, upsert_json, work

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from calendar_emulator import Fault, WriteKind
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.outcome import Done, Outcome, Retry
 from reactor.google.client import GoogleCalendar
 from tests.support.google_client import Tokens, after, item

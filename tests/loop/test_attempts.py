@@ -9,8 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from reactor.core.calendar.answers import LOST, SERVER
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.token_answers import NO_ANSWER
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.outcome import Outcome, Retry, Scope
 from reactor.core.stats import Stats

@@ -17,7 +17,7 @@ from reactor.core.calendar.answers import (
     SERVER,
     UNKNOWN,
 )
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS
 from reactor.core.item import SourceState

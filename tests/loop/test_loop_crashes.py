@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
 from reactor.core.policy import UNEXPECTED_ERROR

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.outcome import Outcome, Retry
 from tests.support.loop_world import World, done, workspace

@@ -13,8 +13,8 @@ import psycopg
 import trio
 
 from reactor.core.backoff import Pauses
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.token_answers import GrantType
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.gate import Timings
 from reactor.core.dispatch.lanes import Lanes

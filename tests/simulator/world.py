@@ -13,7 +13,7 @@ from calendar_emulator import Emulator, Service
 from calendar_emulator.log import Exchange
 from calendar_emulator.store.calendars import Write as CalendarWrite, WriteKind
 from reactor.core.calendar import ids
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.item import Settlement
 from tests.simulator.application import (
     WORKSPACES,

@@ -9,8 +9,8 @@ from calendar_emulator import Emulator, Service
 from calendar_emulator.calls import Request as HttpRequest
 from reactor.core.calendar.dialogue import Send
 from reactor.core.calendar.exchange import exchange
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import ApiRequest, Method, Reply, Response
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Outcome
 from reactor.core.payload import parse, source_key
 

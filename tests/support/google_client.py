@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from calendar_emulator import Emulator
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.token_answers import GrantType
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Done, Retry
 from reactor.core.payload import parse, source_key
 from reactor.google.tokens import TokenUnavailable

@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 
 import trio
 
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.token_answers import GrantType
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.dispatch.gate import Gate, GateAction, GateState, LockAttempt, Look, LookResult, Timings
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.dispatch.limits import Limits

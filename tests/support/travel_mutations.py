@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.core.calendar import messages, others, removal, upsert, work
+from reactor.core.calendar import foreign_fields, intent, messages, removal, upsert
 from reactor.core.calendar.dialogue import SeenCalendars
 from reactor.housekeeping import Housekeeping
 from reactor.postgres import settling
@@ -36,18 +36,18 @@ def _any_version(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
 
 
 def _replaces(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    monkeypatch.setattr(others, "put_more_into", lambda *_: False)
+    monkeypatch.setattr(foreign_fields, "put_more_into", lambda *_: False)
 
 
 def _two_calendars(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    monkeypatch.setattr(work.SyncIntent, "uncertain", False)
+    monkeypatch.setattr(intent.SyncIntent, "uncertain", False)
     monkeypatch.setattr(removal, "_is_same", lambda *_: False)  # else the event that was just written is spared
 
 
 def _any_account(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
     """What `primary` stood for is neither remembered nor found out."""
     monkeypatch.setattr(upsert, "own_name", lambda name, _: name)
-    monkeypatch.setattr(work.SyncIntent, "of_unknown_account", False)
+    monkeypatch.setattr(intent.SyncIntent, "of_unknown_account", False)
 
 
 def _forgets_floors(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
@@ -63,7 +63,7 @@ def _has_no_order(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
 
 
 def _revives_nothing(monkeypatch: pytest.MonkeyPatch, _: str) -> None:
-    monkeypatch.setattr(work.SyncIntent, "may_revive", False)
+    monkeypatch.setattr(intent.SyncIntent, "may_revive", False)
 
 
 def _never_mended(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:

@@ -1,7 +1,7 @@
 """`tokens`: the stored refresh tokens and their keys.
 
-A re-encrypted token is the same consent. The reactor knows it by its content (reactor/credentials.py), so it fetches no
-access token anew; an item that fails meanwhile with the former text marks nothing invalid and is tried again
+A re-encrypted token is the same consent. The reactor knows it by its content (reactor/credential_store.py), so it
+fetches no access token anew; an item that fails meanwhile with the former text marks nothing invalid and is tried again
 (reactor/postgres/settling.py). If another program stores a token at the same time, that one wins: every write here
 requires that the text we read is still stored.
 """

@@ -3,7 +3,8 @@
 `reactor.drift` judges, and shares no code with what makes and writes events; this module does the reading. A workspace
 is read in three passes: its calendars page by page, each page beside what is wanted of the sources on it; then all that
 is wanted, portion by portion; then what is left. Nothing is written, except a refresh token that Google rotates
-meanwhile: it must be stored (`reactor.credentials`), or the workspace would lose its consent because of a comparison.
+meanwhile: it must be stored (`reactor.credential_store`), or the workspace would lose its consent because of a
+comparison.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from reactor.core.outcome import Scope
 from reactor.core.refusals import advice
-from reactor.credentials import CredentialStore
+from reactor.credential_store import CredentialStore
 from reactor.drift import calendar_event as calendars, judge as judging, wanted as wanting
 from reactor.drift.answers import DriftAnswer
 from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord

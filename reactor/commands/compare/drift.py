@@ -18,7 +18,7 @@ from reactor.commands.compare.comparing import SQL, Comparing, Cost, FailedForAl
 from reactor.commands.compare.drift_report import Comparison
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_number
 from reactor.commands.output import note, progress, sentences
-from reactor.credentials import CredentialStore
+from reactor.credential_store import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.google.credentials import account_of
 from reactor.google.network import client_options

@@ -160,6 +160,7 @@ SERVICE_ACCOUNTS_PRIMARY = Dead(
 )
 EVENT_GONE = _dead(FailureCode.EVENT_GONE, "a person deleted the event in the calendar")
 BAD_REQUEST = _dead(FailureCode.BAD_REQUEST, "Google refuses the event's content")
+# With `invalid=True` the workspace is parked: its connection is marked, and nothing is claimed until it connects again.
 NO_ACCOUNT = _dead(
     FailureCode.AUTH, "the account cannot use Google Calendar: suspended, or not signed up", Scope.LANE, invalid=True
 )

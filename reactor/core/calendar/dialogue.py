@@ -11,8 +11,8 @@ from typing import TypeAlias, TypeVar
 
 from reactor.core.calendar import messages
 from reactor.core.calendar.answers import CONFLICTING, NO_CALENDAR, REVOKED, UNREADABLE, AnswerKind, classify, quoting
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import ApiRequest, EventRef, RemoteEvent, Reply, Response
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Retry, Superseded
 
 T = TypeVar("T")

@@ -6,12 +6,12 @@ from reactor.core.backoff import HOLD_CAP
 from reactor.core.calendar import messages
 from reactor.core.calendar.answers import CHANGING, SERVICE_ACCOUNTS_PRIMARY, UNREADABLE
 from reactor.core.calendar.dialogue import Dialogue, Finished, ask
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import RemoteEvent
 from reactor.core.calendar.prune import PruneTarget
 from reactor.core.calendar.removal import cancel, remove_target
 from reactor.core.calendar.token_answers import GrantType
 from reactor.core.calendar.upsert import upsert
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Dead, Outcome, Retry, Scope, Superseded
 from reactor.core.payload import Cancel, Upsert
 

@@ -13,8 +13,8 @@ with it, and it tells the accounts apart.
 from dataclasses import replace
 
 from reactor.core.calendar.dialogue import Dialogue, SeenCalendars, read
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent
-from reactor.core.calendar.work import SyncIntent
 
 _OF_NO_ACCOUNT = ".calendar.google.com"  # how the ids of calendars end that are no account's own
 

@@ -20,10 +20,10 @@ from enum import Enum, auto
 from reactor.core.calendar import messages
 from reactor.core.calendar.answers import CHANGING, LEFT_BEHIND, NO_CALENDAR, UNREADABLE, AnswerKind
 from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import EventRef, RemoteEvent
 from reactor.core.calendar.naming import resolved
 from reactor.core.calendar.prune import PruneTarget
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
 

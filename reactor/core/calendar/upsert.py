@@ -24,12 +24,12 @@ Whether another name is another calendar is found out first (`reactor.core.calen
 update: a version is in one calendar only.
 
 An event that was read may hold what people and other applications put into it. Then we change only our fields
-(`reactor.core.calendar.others`).
+(`reactor.core.calendar.foreign_fields`).
 """
 
 from dataclasses import dataclass, replace
 
-from reactor.core.calendar import event, messages, others
+from reactor.core.calendar import event, foreign_fields, messages
 from reactor.core.calendar.answers import (
     BAD_REQUEST,
     CHANGING,
@@ -41,10 +41,10 @@ from reactor.core.calendar.answers import (
     quoting,
 )
 from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, Response
 from reactor.core.calendar.naming import may_be_primary, own_name, renamed, resolved
 from reactor.core.calendar.removal import remove, remove_all_generations
-from reactor.core.calendar.work import SyncIntent
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
 
@@ -262,9 +262,9 @@ class _Writing:
     def _update(self, etag: str, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
         """Replace the event: a version of ours holds what we wrote. One that was read may hold more, and that stays."""
         body = self._body(found.sequence if found else 0)
-        self._shared = found is not None and others.put_more_into(found.resource, body)
+        self._shared = found is not None and foreign_fields.put_more_into(found.resource, body)
         if self._shared and found is not None:
-            request = messages.patch(self._place, others.changes(found.resource, body), etag=etag)
+            request = messages.patch(self._place, foreign_fields.changes(found.resource, body), etag=etag)
         else:
             request = messages.update(self._place, body, etag=etag)
         means, answer = yield from ask(request)

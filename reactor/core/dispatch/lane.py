@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from uuid import UUID
 
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.breaker import BreakerState
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.dispatch.guard import Guard, Ticket

@@ -42,7 +42,7 @@ from collections.abc import Callable, Iterator, Set as AbstractSet
 from itertools import count
 from uuid import UUID
 
-from reactor.core.calendar.work import SyncIntent
+from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.evidence import AnswerHistory
 from reactor.core.dispatch.guard import ProcessGuard
 from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
