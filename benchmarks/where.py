@@ -52,15 +52,15 @@ AT = {
     "core/calendar/rounds.py": "keep the dialogues of a batch",
     "google/batch.py write": "write the batch",
     "google/batch.py read": "read the batch's answer",
-    "google/connection.py": "HTTP and the socket (h11, Trio)",
     "google/client.py": "the client around it",
-    "google/transport.py": "the client around it",
+    "google/transport.py": "HTTP and the socket (httpx, httpcore, h11, Trio)",
+    "google/wire.py": "HTTP and the socket (httpx, httpcore, h11, Trio)",
     "core/policy.py prepare": "make the work",
     "core/policy.py settle": "decide what becomes of it",
     "core/dispatch/lane.py": "lanes, limits, evidence",
     "core/dispatch/lanes.py": "lanes, limits, evidence",
     "core/dispatch/evidence.py": "lanes, limits, evidence",
-    "loop/settler.py _off_our_hands": "count and tell ends",
+    "loop/settler.py _finish": "count and tell ends",
     "loop/settler.py": "gather ends",
     "loop/loop.py": "the loop around it",
     "postgres/settling.py _input": "write the settle's JSON",
@@ -120,7 +120,7 @@ def note_steps() -> Callable[[], Any]:
     noted.around(Loop, "_send", before="a task sends it")
     noted.around(GoogleCalendar, "_hold", before="the first question was asked")
     noted.around(Transport, "send", before="there is a token")
-    noted.around(Transport, "_head", after="the request was made")
+    noted.around(Transport, "_written", after="the request was made")
     noted.around(trio.SocketStream, "send_all", before="it was handed to the socket", after="the socket took it")
     return lambda: noted.wakes
 
