@@ -266,8 +266,8 @@ class Judge:
             raise Violation(f"{lanes.in_flight_items} items in hand")
         if len(lanes._alarms) > 500:
             raise Violation(f"{len(lanes._alarms)} alarms")
-        if replica.loop is None or replica.loop._stop.is_set():
-            return  # it has no session, or claims no more; the next loop looks at every lane anew
+        if replica.loop is None or not hasattr(replica.loop, "_senders") or replica.loop._stop.is_set():
+            return  # no session, still its first sweep, or no more claims; a loop begins with a look at every lane
         for workspace, lane in lanes._excluded.items():
             if not lane.in_flight_items and not now <= lane.alarm_at < math.inf:
                 raise Violation(f"{replica.name} leaves workspace {self.world.name(workspace)} out without a reason")
