@@ -10,6 +10,9 @@ A process that starts after a crash soon has a moment with nothing in flight, an
 stops claiming when such an item has waited for `TRIAL_AFTER`, until what it has in flight is over; the others go on
 meanwhile, and the pause is about as long as a request. Something that hangs may not stop everything: the drain and the
 trial each have a bound. After it the item has company.
+
+After a trial nothing is in flight, so the next one could begin at once, and a workspace with sixty such items would
+stop the others for sixty requests (seed 6025). So after each trial the others are claimed for first.
 """
 
 from collections.abc import Collection, Iterable
@@ -44,6 +47,7 @@ class Trials:
         self._waiting: dict[UUID, float] = {}
         self._not_before: dict[UUID, float] = {}
         self._alone_until = 0.0
+        self._others_first = False
 
     @property
     def wait(self) -> bool:
@@ -71,6 +75,9 @@ class Trials:
         workspace = next((w for w in self._waiting if w not in excluded), None)
         if workspace is None:
             return TrialDecision.WORK
+        if self._others_first:
+            self._others_first = False
+            return TrialDecision.WORK
         waited = now - self._waiting[workspace]
         if not busy or waited >= TRIAL_AFTER + DRAIN:
             return workspace
@@ -84,6 +91,7 @@ class Trials:
         """Note whether an item was claimed for the trial."""
         if found:
             self._alone_until = now + ALONE
+            self._others_first = True
         else:
             self._waiting.pop(workspace, None)
             self._not_before[workspace] = now + RETRY_PAUSE

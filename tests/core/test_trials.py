@@ -49,6 +49,7 @@ def test_a_trial_has_no_company_for_a_while(trials: Trials) -> None:
     trials.tried(A, 0, found=True)
     assert ask(trials, ALONE - 0.1, busy=True, trying=True) is TrialDecision.WAIT
     assert ask(trials, ALONE, busy=True, trying=True) is TrialDecision.WORK
+    assert ask(trials, 0.1) is TrialDecision.WORK
     assert ask(trials, 0.1) == B
 
 
@@ -57,6 +58,7 @@ def test_what_a_trial_leaves_out_is_next(trials: Trials) -> None:
     trials.begin(A)
     trials.left_out([A], 1)
     trials.tried(A, 1, found=True)
+    assert ask(trials, 2) is TrialDecision.WORK
     assert ask(trials, 2) == A
 
 
@@ -92,3 +94,20 @@ def test_a_worker_waits_for_no_trial_longer_than_the_bound(
         if isinstance(turn, UUID):
             trials.begin(turn)
             trials.tried(turn, now, found=found)
+
+
+def test_after_a_trial_the_others_are_claimed_for_first(trials: Trials) -> None:
+    """Seen in the simulator: one workspace's items, tried one after another, delayed another workspace by 45 s."""
+    trials.left_out([A], 0)
+    assert ask(trials, 0) == A
+    trials.begin(A)
+    trials.tried(A, 0, found=True)
+    trials.left_out([A], 0)
+    assert ask(trials, 0.5, trying=True) is TrialDecision.WAIT
+    assert ask(trials, 1.2) is TrialDecision.WORK, "nothing is in flight, and others may wait"
+    assert ask(trials, 1.2) == A, "there was nothing to claim for them"
+    trials.begin(A)
+    trials.tried(A, 1.2, found=True)
+    trials.left_out([A], 1.3)
+    assert ask(trials, 2.4) is TrialDecision.WORK
+    assert ask(trials, 2.4, busy=True) is TrialDecision.WAIT
