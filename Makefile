@@ -36,7 +36,7 @@ test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure part
 	$(BIN)/python -m pytest -m "not soak and not alone" -n 4 --dist loadfile --no-loadscope-reorder $(PURE:%=--ignore=%) $(ARGS)
 	$(BIN)/python -m pytest -m "alone and not soak" $(ALONE) $(ARGS)
 
-quick: $(STAMP)  ## what needs no server, in half a minute
+quick: $(STAMP)  ## what needs no server
 	$(BIN)/python -m pytest $(QUICK) --ignore=tests/emulator/test_emulator_command.py -m "not soak and not alone" -n 2 --dist worksteal $(ARGS)
 
 # What `checks` calls, apart from .venv: checkov pins a hundred packages of its own. promtool comes from Debian's archive.
