@@ -104,23 +104,33 @@ def test_calls_from_before_the_opening_neither_close_it_nor_lengthen_the_pause()
     assert state_of(breaker) is BreakerState.CLOSED
 
 
-def test_a_lost_probe_is_replaced_and_its_late_report_dropped() -> None:
+def test_a_probe_that_hangs_is_followed_by_another_and_the_first_answer_counts() -> None:
     breaker = opened()
-    lost = admitted(breaker, 1)
+    hanging = admitted(breaker, 1)
     assert breaker.ready_at(2) == 31
-    probe = admitted(breaker, 31)
-    breaker.failed(lost, 32, random=0.0)
-    assert state_of(breaker) is BreakerState.HALF_OPEN
-    breaker.succeeded(probe)
+    breaker.succeeded(admitted(breaker, 31))
     assert state_of(breaker) is BreakerState.CLOSED
+    for _ in range(3):
+        breaker.failed(hanging, 32, random=0.0)
+    assert state_of(breaker) is BreakerState.CLOSED, "late news"
+
+
+def test_the_first_outage_of_any_probe_counts() -> None:
+    breaker = opened()
+    hanging, probe = admitted(breaker, 1), admitted(breaker, 31)
+    breaker.failed(hanging, 32, random=0.0)
+    assert state_of(breaker) is BreakerState.OPEN
+    assert breaker.ready_at(32) == 34
+    breaker.failed(probe, 33, random=0.0)
+    breaker.succeeded(probe)
+    assert (state_of(breaker), breaker.ready_at(33)) == (BreakerState.OPEN, 34), "late news"
 
 
 def test_an_abandoned_probe_frees_its_place_at_once() -> None:
     breaker = opened()
-    abandoned = admitted(breaker, 1)
-    breaker.abandon(abandoned, 2)
-    assert admitted(breaker, 2) != abandoned
-    breaker.abandon(abandoned, 2)
+    breaker.abandon(admitted(breaker, 1), 2)
+    assert breaker.ready_at(2) == 2
+    admitted(breaker, 2)
     assert breaker.admit(2) is None
 
 

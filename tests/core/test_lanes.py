@@ -362,9 +362,43 @@ def test_outages_before_the_breaker_opened_do_not_delay_its_probe() -> None:
     assert guard.ready_at(0.0) == 1.0
     probe = guard.take(1.0, 1)
     guard.finish_for(workspace(9), hanging, RequestEvidence.of([LOST]), 2.0, random=0.0)
-    assert guard.ready_at(2.0) == math.inf
+    assert guard.ready_at(2.0) == 1.0 + PROBE_ANSWER_SECONDS
     guard.finish_for(workspace(1), probe, RequestEvidence.of([DONE]), 2.0, random=0.0)
     assert guard.ready_at(2.0) == 2.0
+
+
+def test_a_probe_of_the_breaker_that_hangs_is_followed_by_another() -> None:
+    them = lanes()
+    for number in range(5):
+        add(them, number, number)
+    for batch in send(them):
+        end(them, batch, LOST)
+    add(them, 6, 6, now=1.0)
+    [hanging] = send(them, 1.0)
+    assert them.slots(1.0) == 0, "one at a time"
+    assert them.alarm_at(1.0) == 1.0 + PROBE_ANSWER_SECONDS
+    assert them.slots(1.0 + PROBE_ANSWER_SECONDS) == 1
+    add(them, 7, 7, now=1.0 + PROBE_ANSWER_SECONDS)
+    [trial] = send(them, 1.0 + PROBE_ANSWER_SECONDS)
+    assert them.slots(1.0 + PROBE_ANSWER_SECONDS) == 0, "one at a time"
+    end(them, trial, now=4.0)
+    assert them.process.breaker.state is BreakerState.CLOSED
+    assert them.slots(4.0) > 1
+    end(them, hanging, LOST, 20.0)
+    assert them.process.breaker.state is BreakerState.CLOSED
+
+
+def test_late_news_makes_no_workspace_a_witness_twice() -> None:
+    guard = ProcessGuard(unlimited(8))
+    old = guard.take(0.0, 1)
+    for number in range(5):
+        guard.finish_for(workspace(number), guard.take(0.0, 1), RequestEvidence.of([LOST]), 0.0, random=0.0)
+    guard.finish_for(workspace(1), guard.take(1.0, 1), RequestEvidence.of([DONE]), 1.1, random=0.0)
+    for number in (1, 2, 3, 4):
+        guard.finish_for(workspace(number), guard.take(2.0, 1), RequestEvidence.of([LOST]), 2.0, random=0.0)
+    guard.finish_for(workspace(9), old, RequestEvidence.of([DONE]), 2.0, random=0.0)
+    guard.finish_for(workspace(1), guard.take(2.0, 1), RequestEvidence.of([LOST]), 2.0, random=0.0)
+    assert guard.breaker.state is BreakerState.CLOSED, "four workspaces are no outage of Google"
 
 
 def test_a_long_hold_of_everybody_gives_back_what_is_in_hand() -> None:
@@ -631,7 +665,7 @@ def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
         guard.finish_for(workspace(number), permit, RequestEvidence.of([LOST]), 0.0, random=0.0)
     assert guard.ready_at(0.0) == 1.0
     permit = guard.take(1.0, 1)
-    assert guard.ready_at(1.0) == math.inf
+    assert guard.ready_at(1.0) == 1.0 + PROBE_ANSWER_SECONDS
     guard.finish_for(workspace(1), permit, RequestEvidence.of([FOLLOWER]), 1.0, random=0.0)
     assert guard.ready_at(1.0) == 1.0
 

@@ -1,7 +1,7 @@
 """When to stop asking a side that does not answer, and how to notice that it answers again.
 
-    CLOSED --`threshold` outages in a row--> OPEN --pause over--> HALF_OPEN (one probe) --answered--> CLOSED
-                                              ^------------------------- the probe met an outage ----/
+    CLOSED --`threshold` outages in a row--> OPEN --pause over--> HALF_OPEN (probes) --one answered--> CLOSED
+                                              ^--------------------- one met an outage ----/
 
 Two things go wrong in breakers, and both are settled here by *permits*. Every call carries the permit it was admitted
 with, a number that is never used twice for different purposes:
@@ -9,10 +9,10 @@ with, a number that is never used twice for different purposes:
 - *Late news.* A call that was admitted before the breaker opened may report afterwards, in either direction. Its
   permit is not the current one, so what it says is dropped: an old success must not close a breaker whose probe is
   still out, and the twenty other calls of the burst that opened it must not lengthen the pause twenty times.
-- *Lost probes.* The task that holds the probe may be cancelled and never report. A probe therefore expires
-  `probe_seconds` after it was admitted, and the next caller gets a new one with a new permit. The task may also say so
-  itself (`abandon`), which frees the place at once. Either way there is one valid probe at most, and never none for
-  ever. `probe_seconds` must exceed the longest time a call may take.
+- *Probes without a report.* The task that holds a probe may be cancelled, or its request may hang because of what it is
+  about: one calendar that does not answer must not decide for all. So `probe_seconds` after a probe was admitted the
+  next caller gets another one, and a task that knows that it will not report says so (`abandon`), which frees the place
+  at once. All probes of one HALF_OPEN have the same permit, and the first report of any of them counts.
 
 What is an outage is the caller's business: an answer that refuses a request proves that the other side is up, and is
 reported as a success.
@@ -46,7 +46,7 @@ class Breaker:
         threshold: Outages in a row that open it. Five: one bad answer in a burst is common, five without a single good
             one in between are not.
         cap: Seconds; the longest pause before jitter.
-        probe_seconds: Seconds after which a probe that did not report counts as lost.
+        probe_seconds: Seconds that a probe has for its report before the next one is admitted.
     """
 
     threshold: int = 5
@@ -67,7 +67,7 @@ class Breaker:
     def ready_at(self, now: float) -> float:
         """Return the earliest time at which `admit` will let something through; `now` or before means at once.
 
-        While a probe is out that is when it counts as lost; its report usually comes sooner, so ask again then.
+        While a probe is out that is when the next one may leave; its report usually comes sooner, so ask again then.
         """
         if self._state is BreakerState.CLOSED:
             return now
@@ -81,14 +81,19 @@ class Breaker:
         """
         if self.ready_at(now) > now:
             return None
-        if self._state is not BreakerState.CLOSED:
+        if self._state is BreakerState.OPEN:
             self._enter(BreakerState.HALF_OPEN)
+        if self._state is BreakerState.HALF_OPEN:
             self._probe_until = now + self.probe_seconds
         return self._permit
 
+    def is_current(self, permit: Permit) -> bool:
+        """Whether a report with this permit counts; otherwise it is late news."""
+        return permit == self._permit
+
     def succeeded(self, permit: Permit) -> None:
         """Report that the other side answered, whatever it said."""
-        if permit != self._permit:
+        if not self.is_current(permit):
             return
         self._outages = 0
         if self._state is BreakerState.HALF_OPEN:
@@ -104,7 +109,7 @@ class Breaker:
             random: From [0, 1); the jitter of the pause, should the breaker open.
             retry_after: Seconds that the other side asked for; wins where it is longer than the pause.
         """
-        if permit != self._permit:
+        if not self.is_current(permit):
             return
         self._outages += 1
         if self._state is BreakerState.HALF_OPEN or self._outages >= self.threshold:
@@ -115,9 +120,8 @@ class Breaker:
 
     def abandon(self, permit: Permit, now: float) -> None:
         """Report that the call will never have a result: cancelled, or not sent after all."""
-        if permit == self._permit and self._state is BreakerState.HALF_OPEN:
-            self._open_until = now
-            self._enter(BreakerState.OPEN)
+        if self.is_current(permit) and self._state is BreakerState.HALF_OPEN:
+            self._probe_until = min(self._probe_until, now)
 
     def _enter(self, state: BreakerState) -> None:
         self._state = state

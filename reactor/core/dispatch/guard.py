@@ -14,9 +14,9 @@ same shortage. So nothing waits for them either. A request that hangs until its 
 calendar does not answer, must not delay the one item that tries for all. To tell the requests apart, each carries a
 `Ticket` with the guard's *era*, which ends with every hold and every opening of the breaker.
 
-The item that tries for the whole process may itself meet a calendar that does not answer. After a hold the next one
-tries `PROBE_ANSWER_SECONDS` later, and the first success of any of them counts. A breaker waits for its probe: what it
-is about is a side that does not answer.
+The item that tries for the whole process may itself meet a calendar that does not answer. So the next one tries
+`PROBE_ANSWER_SECONDS` later, after a hold and with an open breaker alike, and the first success of any of them counts.
+If Google itself does not answer, all of them hang: until the first time-out that is one request in two seconds.
 """
 
 import math
@@ -54,15 +54,13 @@ class Guard:
 
     Attributes:
         limits: How much may leave.
-        breaker: Whether the other side answers.
+        breaker: Whether the other side answers; its `probe_seconds` are those of the one request after a hold, too.
         held_until: Nothing leaves before.
-        probe_answer_seconds: Seconds that the one request after a hold has for its answer, before the next one tries.
     """
 
     limits: Limits
     breaker: Breaker = field(default_factory=Breaker)
     held_until: float = -math.inf
-    probe_answer_seconds: float = math.inf
     _failures: int = 0
     _held_at: float = -math.inf
     _era: int = 0
@@ -105,7 +103,7 @@ class Guard:
 
     def _answered_by(self, left_at: float) -> float:
         """Until when a request that left alone may be answered before the next one tries."""
-        return left_at + self.probe_answer_seconds if self.breaker.state is BreakerState.CLOSED else math.inf
+        return left_at + self.breaker.probe_seconds
 
     def take(self, now: float, units: int) -> Ticket:
         """Let a request leave; only when `ready_at` says so, and no more units than are available."""
@@ -165,7 +163,7 @@ class ProcessGuard(Guard):
     must not stop the others, five that fail in a row with no success in between are an outage of Google.
     """
 
-    probe_answer_seconds: float = PROBE_ANSWER_SECONDS
+    breaker: Breaker = field(default_factory=lambda: Breaker(probe_seconds=PROBE_ANSWER_SECONDS))
     _witnesses: set[UUID] = field(default_factory=set)
 
     def is_loaded(self, share: float) -> bool:
@@ -177,7 +175,8 @@ class ProcessGuard(Guard):
     ) -> None:
         """Take back the ticket of a workspace's request that ended, and report its outcome to the breaker."""
         if evidence.answered:
-            self._witnesses.clear()
+            if self.breaker.is_current(ticket.permit):
+                self._witnesses.clear()
         elif evidence.outage and self.breaker.state is BreakerState.CLOSED:
             if witness in self._witnesses:
                 self._release(ticket)
