@@ -68,7 +68,7 @@ format: $(STAMP)
 
 pins: $(STAMP)  ## renew the pinned requirements
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements/run.txt
+		--no-emit-index-url --no-emit-find-links --upgrade --extra console pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --upgrade --all-extras pyproject.toml -o requirements/dev.txt
 	for group in build manifests; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
