@@ -65,16 +65,13 @@ class RequeueForecast:
         ids: The letters.
         fates: How many letters have each of `FATES`.
         missing: How many of the given ids are no dead letters.
+        is_cut: Whether there may be more letters than were taken in.
     """
 
     ids: list[UUID]
     fates: Counter[str]
     missing: int = 0
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there may be more letters than one requeue takes in."""
-        return len(self.ids) == CAP
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +82,32 @@ class LetterRefusal:
     sqlstate: str | None
 
 
-def causes(admin: AdminSession, which: LetterFilter) -> Document:
-    """Dead letters by workspace, code and error, the most frequent cause first, of the first `CAP` + 1.
+def causes(admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None) -> Document:
+    """Dead letters by workspace, code and error, the most frequent cause first.
+
+    Args:
+        admin: The session.
+        which: The letters that are meant.
+        cap: How many of them are counted, and one more; `CAP` without it.
+        looks: How many letters are looked at, of the workspace and the code; all without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
     """
     if which.workspace:
         admin.require_workspace(which.workspace)
-    found = admin.rows(SQL["by_cause"], **asdict(which), cap=CAP)
+    cap = CAP if cap is None else cap
+    found = admin.rows(SQL["by_cause"], **asdict(which), cap=cap, looks=looks)
     total = sum(cause["items"] for cause in found)
-    return {"causes": found, "total": total, "capped": total > CAP}
+    return {"causes": found, "total": total, "capped": total > cap or _has_more(admin, which, looks)}
+
+
+def _has_more(admin: AdminSession, which: LetterFilter, looks: int | None) -> bool:
+    """Whether there are letters that were not looked at."""
+    if looks is None:
+        return False
+    more: bool = admin.one(SQL["has_more"], workspace=which.workspace, code=which.code, looks=looks)["more"]
+    return more
 
 
 def letter(admin: AdminSession, item: UUID, *, show_texts: bool = False) -> Document:
@@ -141,18 +153,28 @@ def _fate(letter: Document, *, is_usable: bool) -> str:
     return "it is sent"
 
 
-def forecast(admin: AdminSession, which: LetterFilter) -> RequeueForecast:
-    """What a requeue of these letters would come to now; of `CAP` letters at most.
+def forecast(
+    admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None
+) -> RequeueForecast:
+    """What a requeue of these letters would come to now.
+
+    Args:
+        admin: The session.
+        which: The letters that are meant.
+        cap: How many of them are taken in; `CAP` without it.
+        looks: How many letters are looked at, of the workspace and the code; all without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
     """
     if which.workspace:
         admin.require_workspace(which.workspace)
-    outcomes = admin.rows(SQL["requeue_outcomes"], **asdict(which), cap=CAP)
+    cap = CAP if cap is None else cap
+    outcomes = admin.rows(SQL["requeue_outcomes"], **asdict(which), cap=cap, looks=looks)
     _ask_the_parser(admin, outcomes)
     missing = len(set(which.ids)) - len(outcomes) if which.ids else 0
-    return RequeueForecast([row["id"] for row in outcomes], Counter(row["fate"] for row in outcomes), missing)
+    is_cut = len(outcomes) == cap or _has_more(admin, which, looks)
+    return RequeueForecast([row["id"] for row in outcomes], Counter(row["fate"] for row in outcomes), missing, is_cut)
 
 
 def _ask_the_parser(admin: AdminSession, outcomes: list[Document]) -> None:
