@@ -279,6 +279,12 @@ class Settings(EncryptionSettings, GoogleSettings, DatabaseSettings):
     """The least level of our own lines: `debug`, `info`, `warning` or `error`; capitals are read too. `debug` tells of
     each item and request; libraries speak from `warning`"""
 
+    @property
+    def without_secrets(self) -> dict[str, Any]:
+        """The settings by name, to compare replicas by; of the encryption keys their ids."""
+        shown = {name: value for name, value in self if not isinstance(value, SecretStr)}
+        return {**shown, "token_encryption_keys": ",".join(self.token_cipher.key_ids)}
+
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
     @classmethod
     def _is_a_quota(cls, value: int) -> int:
