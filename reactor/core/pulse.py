@@ -31,7 +31,8 @@ WORST = 20
 """Lanes that a pulse names at most."""
 UNLIMITED = 10_000.0
 """Calls a second from which on a rate is that of no quota; Google gives a user 10, and a project 166."""
-_ORDER = (LaneStatus.CONDEMNED, LaneStatus.BROKEN, LaneStatus.HELD, LaneStatus.LIMITED, LaneStatus.BUSY)
+SEVERITY = (LaneStatus.CONDEMNED, LaneStatus.BROKEN, LaneStatus.HELD, LaneStatus.LIMITED, LaneStatus.BUSY)
+"""What holds a lane back, the worst first; a lane that is idle is told of nowhere."""
 
 
 class PulseCounts(NamedTuple):
@@ -154,7 +155,7 @@ class ReplicaState:
 def worst(lanes: Iterable[tuple[Lane, LaneStatus]], now: float) -> tuple[LanePulse, ...]:
     """The lanes that are held back most, then those with most in flight; none that is idle."""
     found = [(lane, standing) for lane, standing in lanes if standing is not LaneStatus.IDLE]
-    found.sort(key=lambda each: (_ORDER.index(each[1]), -each[0].in_flight_items, each[0].workspace_id))
+    found.sort(key=lambda each: (SEVERITY.index(each[1]), -each[0].in_flight_items, each[0].workspace_id))
     return tuple(_told(lane, standing, now) for lane, standing in found[:WORST])
 
 

@@ -29,3 +29,26 @@ on conflict (minute, replica) do update
       in_flight_requests = excluded.in_flight_requests, rate = excluded.rate, lag = excluded.lag,
       standings = excluded.standings, lanes = excluded.lanes, counts = excluded.counts, waited = excluded.waited,
       done = excluded.done, answers = excluded.answers;
+
+-- name: minutes
+-- What all replicas did in a time, up to `cap` + 1 rows: a row a minute and replica.
+select p.minute, p.counts, p.done, p.answers
+  from public.sync_pulses as p
+ where p.minute >= %(since)s and p.minute < %(until)s
+ order by p.minute desc
+ limit %(cap)s + 1;
+
+-- name: replicas
+-- The last pulse of each replica that lives, which is one whose lease a session holds, and of those that were there within
+-- the last hour; up to `cap` of them. `pid` is of the session that claims.
+with newest as (
+  select p.replica, max(p.minute) as minute from public.sync_pulses as p group by p.replica
+)
+select p.replica, p.host, h.pid, h.pid is not null as lives, p.version, p.started_at, p.pulsed_at, p.gate, p.breaker,
+       p.in_flight_items, p.in_flight_requests, p.rate, p.lag, p.standings, p.lanes, p.settings
+  from newest as n
+  join public.sync_pulses as p on p.minute = n.minute and p.replica = n.replica
+  left join public.sync_lease_holders() as h on h.lease = (p.lease_no & 2147483647)
+ where h.pid is not null or p.pulsed_at > now() - interval '1 hour'
+ order by h.pid is null, p.host, p.started_at
+ limit %(cap)s;
