@@ -11,10 +11,11 @@ from dataclasses import asdict
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
-from reactor.commands.output import at_least, note, print_json, print_table, sentences
-from reactor.postgres import brakes
-from reactor.postgres.brakes import CAP, TOP, Stopped
-from reactor.postgres.connection.admin import open_admin_session
+from reactor.commands.output import note, print_json, print_table, sentences
+from reactor.desk import brakes
+from reactor.desk.brakes import CAP, TOP, Stopped
+from reactor.desk.wording import at_least
+from reactor.postgres.connection.admin import AdminSession, open_admin_session
 
 app = typer.Typer(
     name="brake", no_args_is_help=True, help="List and release workspaces stopped by the mass-delete brake."
@@ -32,8 +33,8 @@ def list_(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 
     Example: python -m reactor brake list
     """
-    with _database(database_url) as connection:
-        found = brakes.stopped(connection)
+    with _database(database_url) as admin:
+        found = brakes.stopped(admin)
     if as_json:
         print_json([asdict(each) for each in found])
     elif found:
@@ -60,9 +61,9 @@ def release(
 
     Example: python -m reactor brake release --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10
     """
-    with _database(database_url) as connection:
-        found = brakes.stopped(connection, workspace)
-        released = bool(found) and not dry_run and brakes.release(connection, workspace)
+    with _database(database_url) as admin:
+        found = brakes.stopped(admin, workspace)
+        released = bool(found) and not dry_run and brakes.release(admin, workspace)
     if as_json:
         print_json({"released": released, "stopped": asdict(found[0]) if found else None})
     elif found:
@@ -81,9 +82,9 @@ def _print(found: list[Stopped]) -> None:
 
 
 @contextmanager
-def _database(given: str | None) -> Iterator[brakes.Connection]:
-    """A connection; what goes wrong ends the command with exit code 2 and a sentence."""
+def _database(given: str | None) -> Iterator[AdminSession]:
+    """A session; what goes wrong ends the command with exit code 2 and a sentence."""
     with sentences():
         dsn = read_dsn(given)
         with open_admin_session(dsn, name="brake") as admin:
-            yield admin.connection
+            yield admin

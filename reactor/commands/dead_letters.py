@@ -6,35 +6,23 @@ Their lengths are shown, because Google limits those.
 """
 
 import re
-from collections import Counter
 from datetime import UTC, datetime, timedelta
-from time import monotonic, sleep
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-import psycopg
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_dsn, read_id, read_number
-from reactor.commands.output import at_least, count, note, print_facts, print_json, print_table, progress, sentences
-from reactor.commands.preview import preview
-from reactor.core.item import Oversized
-from reactor.core.outcome import FailureCode
-from reactor.core.payload import LARGEST, BadPayloadError, parse
+from reactor.commands.output import note, print_facts, print_json, print_table, progress, sentences
+from reactor.desk import dead_letters
+from reactor.desk.dead_letters import CODES, FATES, LetterFilter, LetterRefusal, RequeueForecast
+from reactor.desk.wording import at_least, count
 from reactor.errors import ConfigurationError
-from reactor.postgres.connection.admin import AdminSession, open_admin_session
-from reactor.postgres.statements import statements
+from reactor.postgres.connection.admin import open_admin_session
 
-SQL = statements("dead_letters")
-CAP = 100_000  # letters that one command looks at
-PORTIONS = 5  # a second
 SHOWN = 200  # causes in the table
-READ = 200  # payloads that are read at a time
-CODES = {*FailureCode, "NONE"} - {FailureCode.SUPERSEDED}
 _AGE = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-Filters = dict[str, Any]
 
 app = typer.Typer(
     name="dead-letters",
@@ -62,12 +50,12 @@ Ids = Annotated[
 
 def _filters(
     workspace: UUID | None, code: str | None, before: str | None, age: str | None, ids: list[UUID] | None
-) -> Filters:
+) -> LetterFilter:
     """Read the filters; raises ConfigurationError with what they should be."""
     code = code.upper() if code else None
     if code is not None and code not in CODES:
         raise ConfigurationError(f"There is no code {code}. Codes are: {', '.join(sorted(CODES))}.")
-    return {"workspace": workspace, "code": code, "before": _time(before), "age": _age(age), "ids": ids or None}
+    return LetterFilter(workspace, code, _time(before), _age(age), ids or None)
 
 
 def _time(text: str | None) -> datetime | None:
@@ -113,19 +101,17 @@ def list_(
     with sentences():
         filters = _filters(workspace, code, before, age, None)
         with open_admin_session(read_dsn(database_url), name="dead-letters list") as admin:
-            if workspace:
-                admin.require_workspace(workspace)
-            causes = admin.rows(SQL["by_cause"], **filters, cap=CAP)
-    total = sum(cause["items"] for cause in causes)
+            document = dead_letters.causes(admin, filters)
+    causes = document["causes"]
     if as_json:
-        print_json({"causes": causes, "total": total, "capped": total > CAP})
+        print_json(document)
     elif causes:
         columns = ("workspace", "code", "items", "first", "last", "newest", "error")
         print_table(columns, [tuple(cause[name] for name in columns) for cause in causes[:SHOWN]])
         if len(causes) > SHOWN:
             note(f"And {len(causes) - SHOWN:,} rarer causes: narrow it with --workspace or --code, or see --json.")
         note(
-            f"{at_least(total, CAP)} in all. Next: `python -m reactor dead-letters show ID`, "
+            f"{at_least(document['total'], dead_letters.CAP)} in all. Next: `python -m reactor dead-letters show ID`, "
             "`python -m reactor dead-letters requeue --all --dry-run`."
         )
     else:
@@ -153,44 +139,15 @@ def show(
 
     Exit codes: 0 shown; 2 there is no such item, wrong use or no database.
     """
-    with sentences():
-        with open_admin_session(read_dsn(database_url), name="dead-letters show") as admin:
-            letter = admin.row(SQL["dead_letter"], id=item, most=LARGEST)
-        if letter is None:
-            raise ConfigurationError(
-                f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
-                "(CALENDAR_SYNC_RETENTION_DAYS)."
-            )
-    payload, size = letter.pop("payload"), letter.pop("size")
-    if size is not None and size > LARGEST:
-        would = {"nothing": f"the payload is too large: {size:,} bytes"}
-    else:
-        would = preview(letter, payload, show_texts=show_texts)
-    fate = _fate(letter, is_usable="nothing" not in would)
+    with sentences(), open_admin_session(read_dsn(database_url), name="dead-letters show") as admin:
+        letter = dead_letters.letter(admin, item, show_texts=show_texts)
     if as_json:
-        print_json({**letter, "preview": would, "requeue": fate})
+        print_json(letter)
         return
+    would, fate = letter.pop("preview"), letter.pop("requeue")
     print_facts({**letter, "seq": str(letter["seq"]), "floor": str(letter["floor"])}, title="Item")
     print_facts(would, title="\nWould be sent")
     note(f"\nA requeue: {fate}.")
-
-
-def _fate(letter: dict[str, Any], *, is_usable: bool) -> str:
-    if letter["status"] != "DEAD_LETTER":
-        return f"not possible, it is {letter['status']}"
-    if letter["seq"] < letter["floor"]:
-        return "nothing is sent, a newer state of the source was settled"
-    if letter["newer_waits"]:
-        return "nothing is sent, a newer state of the source waits"
-    if not is_usable:
-        return "it is a dead letter again, the payload cannot be used: mend what writes the row"
-    if not letter["connection_is_valid"]:
-        return "it waits for a valid connection, then it is sent"
-    if letter["open_rebuild"]:
-        rebuild = f"`python -m reactor status --rebuild {letter['open_rebuild']}`"
-        newest = "which brings the event's newest state"
-        return f"it gives way to the workspace's rebuild, {newest} ({rebuild} says how far it is)"
-    return "it is sent"
 
 
 @app.command(
@@ -229,24 +186,23 @@ def requeue(  # noqa: PLR0913  (options)
     """
     with sentences():
         filters = _filters(workspace, code, before, age, ids)
-        if not everything and not any(filters.values()):
+        if not everything and filters.is_open:
             raise ConfigurationError("Say which: --workspace, --code, --before, --age or --id; or --all.")
         with open_admin_session(read_dsn(database_url), name="dead-letters requeue") as admin:
-            if workspace:
-                admin.require_workspace(workspace)
-            outcomes = admin.rows(SQL["requeue_outcomes"], **filters, cap=CAP)
-            _ask_the_parser(admin, outcomes)
-            if ids and len(outcomes) < len(set(ids)):
-                note(f"{len(set(ids)) - len(outcomes)} of the given items are no dead letters and are left alone.")
-            counts = Counter(row["fate"] for row in outcomes)
+            forecast = dead_letters.forecast(admin, filters)
+            if forecast.missing > 0:
+                note(f"{forecast.missing} of the given items are no dead letters and are left alone.")
             if not as_json:
-                note(_forecast(counts, "would be put back" if dry_run else "to be put back"))
-            done = 0 if dry_run else _put_back(admin, [row["id"] for row in outcomes], rate)
-    left = 0 if dry_run else len(outcomes) - done
+                note(_forecast(forecast, "would be put back" if dry_run else "to be put back"))
+            done = 0
+            if not dry_run:
+                with progress("Putting back", len(forecast.ids)) as advance:
+                    done = dead_letters.put_back(admin, forecast.ids, rate, advance=advance, refused=_note_refusal)
+    left = 0 if dry_run else len(forecast.ids) - done
     if as_json:
-        fate = {name: counts[name] for name in ("sent", "parked", "behind", "refused", "outdated", "overtaken")}
-        print_json({"found": len(outcomes), "requeued": done, "left": left, "dry_run": dry_run, **fate})
-    elif outcomes and not dry_run:
+        fates = {name: forecast.fates[name] for name in FATES}
+        print_json({"found": len(forecast.ids), "requeued": done, "left": left, "dry_run": dry_run, **fates})
+    elif forecast.ids and not dry_run:
         note(
             f"{done:,} put back."
             + (f" {left:,} were locked, refused or changed meanwhile: run it again." if left else "")
@@ -254,22 +210,12 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
-def _ask_the_parser(admin: AdminSession, outcomes: list[dict[str, Any]]) -> None:
-    """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
-    suspects = {row["id"]: row for row in outcomes if row["suspect"] and row["fate"] in ("sent", "parked")}
-    ids = list(suspects)
-    for first in range(0, len(ids), READ):
-        for row in admin.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
-            try:
-                parse(
-                    row["operation"], row["workspace"], Oversized(row["size"]) if row["text"] is None else row["text"]
-                )
-            except BadPayloadError:
-                suspects[row["id"]]["fate"] = "refused"
+def _note_refusal(refusal: LetterRefusal) -> None:
+    note(f"{refusal.item} cannot be put back: the database refuses it (SQLSTATE {refusal.sqlstate}).")
 
 
-def _forecast(counts: Counter[str], done: str) -> str:
-    total = counts.total()
+def _forecast(forecast: RequeueForecast, done: str) -> str:
+    counts, total = forecast.fates, len(forecast.ids)
     if not total:
         return "There are no such dead letters."
     said = {
@@ -282,32 +228,5 @@ def _forecast(counts: Counter[str], done: str) -> str:
         "overtaken": "will be completed without being sent: a newer state waits or is put back too",
     }
     lines = [f"  {counts[fate]:,} {text}" for fate, text in said.items() if counts[fate]]
-    more = " (run it again for the rest)" if total == CAP else ""
+    more = " (run it again for the rest)" if forecast.is_cut else ""
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])
-
-
-def _put_back(admin: AdminSession, ids: list[UUID], rate: float) -> int:
-    """Put them back in portions, each when its time has come; returns how many were."""
-    began = admin.one(SQL["server_time"])["now"]
-    portion = max(1, int(rate / PORTIONS))
-    started, done = monotonic(), 0
-    with progress("Putting back", len(ids)) as advance:
-        for first in range(0, len(ids), portion):
-            sleep(max(0.0, started + first / rate - monotonic()))
-            some = ids[first : first + portion]
-            done += _put_back_portion(admin, some, began)
-            advance(len(some))
-    return done
-
-
-def _put_back_portion(admin: AdminSession, ids: list[UUID], began: datetime) -> int:
-    """Put some back together, and one by one where the database refuses one of them for what it holds."""
-    try:
-        return len(admin.rows(SQL["requeue"], ids=ids, began=began))
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error as error:
-        if len(ids) > 1:
-            return sum(_put_back_portion(admin, [each], began) for each in ids)
-        note(f"{ids[0]} cannot be put back: the database refuses it (SQLSTATE {error.sqlstate}).")
-        return 0

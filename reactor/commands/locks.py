@@ -5,14 +5,10 @@ from typing import Any
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
-from reactor.commands.output import clean, duration, note, print_json, print_table, sentences
-from reactor.core.holders import Holder
+from reactor.commands.output import note, print_json, print_table, sentences
+from reactor.desk import locks as desk
+from reactor.desk.wording import clean, duration
 from reactor.postgres.connection.admin import open_admin_session
-from reactor.postgres.lock_holders import holders
-from reactor.postgres.statements import statements
-
-SQL = statements("locks")
-CAP = 10_000  # items that are shown
 
 
 def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
@@ -31,29 +27,16 @@ def locks(*, workspace: OneWorkspace = None, as_json: AsJson = False, database_u
     with sentences():
         dsn = read_dsn(database_url)
         with open_admin_session(dsn, name="locks") as admin:
-            if workspace:
-                admin.require_workspace(workspace)
-            found = admin.rows(SQL["locks"], workspace=workspace, cap=CAP)
-            if sum(row["item"] is not None for row in found) > CAP:
-                note(f"Over {CAP:,} items are in flight; these are some of them. A --workspace shows all of one.")
-            if not workspace:
-                found += [_of_all(holder) for holder in holders(admin.connection) if holder.stands_out]
+            found = desk.held(admin, workspace)
+            if found.is_cut:
+                note(f"Over {desk.CAP:,} items are in flight; these are some of them. A --workspace shows all of one.")
+    rows = found.rows
     if as_json:
-        print_json(found)
-    elif found:
-        print_table(("workspace", "item", "source", "key", "pid", "client", "age", "holder"), map(_line, found))
+        print_json(rows)
+    elif rows:
+        print_table(("workspace", "item", "source", "key", "pid", "client", "age", "holder"), map(_line, rows))
     else:
         note("No item is in flight.")
-
-
-def _of_all(holder: Holder) -> dict[str, Any]:
-    return {
-        **dict.fromkeys(("workspace", "item", "operation", "source", "key", "client")),
-        "pid": holder.pid,
-        "application": holder.application,
-        "age": holder.seconds,
-        "holder": f"the {holder.lock}'s lock{'' if holder.exclusive else ', shared'}",
-    }
 
 
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:

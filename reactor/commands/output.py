@@ -5,14 +5,10 @@ control characters.
 """
 
 import io
-import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import date, datetime, timedelta
+from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -20,12 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from reactor.desk.wording import as_json, clean
 from reactor.errors import ReactorError
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FOLDED = 24  # characters that a folded column has at least
 _ENDLESS = 10_000
-_LONGEST = 10_000  # characters of one value
 
 
 @contextmanager
@@ -45,7 +40,7 @@ def note(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print a result for programs: times in ISO 8601, durations in seconds."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+    typer.echo(as_json(document))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
@@ -87,64 +82,3 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def clean(value: Any) -> str:
-    """A value as a person reads it, without control characters that a terminal would obey."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case datetime():
-            return _local(value).isoformat(" ", "seconds")
-        case timedelta():
-            return duration(value.total_seconds())
-        case int():
-            return f"{value:,}"
-        case _:
-            return _CONTROLS.sub(" ", _bounded(str(value)))
-
-
-def visible(text: str) -> str:
-    """A text as it is; in quotation marks where an end of it, or a character, could not be seen."""
-    return text if text == text.strip() and text.isprintable() else repr(text)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them, in the two largest units."""
-    whole = int(seconds)
-    parts = [(whole // 86_400, "d"), (whole // 3_600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
-    said = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(said[:2]) or "0 s"
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun, in the singular or the plural."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def at_least(count: int, cap: int) -> str:
-    """A count that was not followed beyond a cap."""
-    return f"over {cap:,}" if count > cap else f"{count:,}"
-
-
-def _local(moment: datetime) -> datetime:
-    with suppress(OverflowError):  # the first and the last day that there is
-        return moment.astimezone()
-    return moment
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime() | date():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case UUID():
-            return str(value)
-    raise TypeError(type(value).__name__)

@@ -1,28 +1,19 @@
 """`rebuild`: make a workspace's calendar agree with all that the application says now.
 
-It inserts a REBUILD_ALL, as the application may itself, and shows a forecast first. The forecast reads what the rebuild
-will read, except for Google: events that only a calendar knows are found by the rebuild itself.
+It inserts a REBUILD_ALL, as the application may itself, and shows a forecast first.
 """
 
 from math import ceil
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
-from reactor.commands.output import clean, count, note, print_facts, print_json, sentences, visible
-from reactor.core.brake import Limit
-from reactor.core.calendar.messages import PAGE
-from reactor.core.payload import is_resource_id
-from reactor.errors import ConfigurationError
-from reactor.postgres.brakes import SQL as BRAKES
-from reactor.postgres.connection.admin import AdminSession, open_admin_session
-from reactor.postgres.rebuilds import LONGEST_CALENDAR, state_of
-from reactor.postgres.statements import statements
-from reactor.rebuild import GRANTS
+from reactor.commands.output import note, print_facts, print_json, sentences
+from reactor.desk import rebuilds
+from reactor.desk.wording import count
+from reactor.postgres.connection.admin import open_admin_session
 
-SQL, CONNECTIONS = statements("rebuilds"), statements("connections")
 A_MINUTE = 600
 """Google's usual quota for a user, in calls."""
 _STATES = {
@@ -56,92 +47,14 @@ def rebuild(
     with sentences():
         dsn = read_dsn(database_url)
         with open_admin_session(dsn, name="rebuild") as admin:
-            admin.require_workspace(workspace)
-            calendar = _ready(admin, workspace)
-            document = _forecast(admin, workspace, calendar["calendar"], recreate=recreate)
-            document |= {"dry_run": dry_run, "waits_for": _obstacles(admin, workspace, valid=calendar["valid"])}
-            document["rebuild"] = None if dry_run else _start(admin, workspace, calendar["calendar"], recreate=recreate)
+            forecast = rebuilds.forecast(admin, workspace, recreate=recreate)
+            waits_for = forecast.pop("waits_for")
+            started = None if dry_run else rebuilds.start(admin, forecast)
+    document = forecast | {"dry_run": dry_run, "waits_for": waits_for, "rebuild": started}
     if as_json:
         print_json(document)
     else:
         _show(document)
-
-
-def _ready(admin: AdminSession, workspace: UUID) -> Document:
-    """The workspace's connection.
-
-    Raises:
-        ConfigurationError: It has none, its calendar cannot be one, or it has a rebuild that is not done.
-    """
-    connection = admin.row(CONNECTIONS["connection"], workspace=workspace)
-    if connection is None:
-        raise ConfigurationError(
-            f"Workspace {workspace} has no connection, so it has no calendar: run `python -m reactor connect`."
-        )
-    if not is_resource_id(connection["calendar"]):
-        shown = visible(connection["calendar"])[:LONGEST_CALENDAR]
-        raise ConfigurationError(
-            f"The calendar of workspace {workspace}'s connection, {shown}, is none: it begins or ends with white "
-            "space, or is no id. `python -m reactor connections add` stores another."
-        )
-    open_one = admin.row(SQL["open_rebuild"], workspace=workspace)
-    if open_one:
-        raise ConfigurationError(
-            f"Workspace {workspace} has a rebuild that is not done, {open_one['id']} ({open_one['status']}, asked for "
-            f"at {clean(open_one['created_at'])}): see `python -m reactor status --rebuild {open_one['id']}`."
-        )
-    return connection
-
-
-def _forecast(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> Document:
-    """What a rebuild would come to now.
-
-    Raises:
-        ConfigurationError: The view cannot be read, so the rebuild would wait for a grant.
-    """
-    found = admin.one(SQL["source"])
-    kind = found["kind"]
-    if not found["is_readable"]:
-        raise ConfigurationError(
-            f"calendar_source_events may not be read, so a rebuild would wait. Run: {GRANTS[kind]}"
-        )
-    params = {"workspace": workspace, "calendar": calendar, "complete": kind != "memory", "longest": LONGEST_CALENDAR}
-    state = state_of(kind)
-    writes = admin.one(state + SQL["size"], **params)["writes"]
-    survey = admin.one(state + SQL["known_sources"] + SQL["survey"], **params)
-    others = {
-        row["calendar_id"] for row in admin.rows(state + SQL["known_sources"] + SQL["possible_calendars"], **params)
-    }
-    calendars = [calendar, *sorted(others - {calendar})]
-    lists = len(calendars) + survey["events"] // PAGE
-    return {
-        "workspace": workspace,
-        "recreate": recreate,
-        "state": kind,
-        "writes": writes,
-        "deletes": survey["deletes"],
-        "left_alone": survey["left_alone"],
-        "calendars": calendars,
-        "calls": lists + writes * (2 if recreate else 1) + survey["deletes"],
-        "brake_would_stop": Limit().stops(survey["deletes"], survey["events"]),
-    }
-
-
-def _obstacles(admin: AdminSession, workspace: UUID, *, valid: bool) -> list[str]:
-    """What it waits for before it begins."""
-    stopped = admin.one(BRAKES["is_stopped"], workspace=workspace)["exists"]
-    return [
-        *([] if valid else ["a valid connection: `python -m reactor connect`"]),
-        *([f"a release of the brake: `python -m reactor brake release --workspace {workspace}`"] if stopped else []),
-    ]
-
-
-def _start(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> UUID:
-    made = admin.row(SQL["insert_rebuild"], workspace=workspace, calendar=calendar, recreate=recreate)
-    if made is None:
-        raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
-    started: UUID = made["id"]
-    return started
 
 
 def _show(document: Document) -> None:

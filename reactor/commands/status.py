@@ -1,24 +1,16 @@
 """`status`: how the outbox is, and how far a rebuild."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn, read_id
-from reactor.commands.output import at_least, clean, count, duration, print_facts, print_json, print_table, sentences
+from reactor.commands.output import print_facts, print_json, print_table, sentences
 from reactor.core.refusals import advice
-from reactor.errors import ConfigurationError
-from reactor.postgres.connection.admin import AdminSession, open_admin_session
-from reactor.postgres.lock_holders import holders
-from reactor.postgres.statements import statements
-
-SQL = statements("status")
-CAP = 10_000  # rows that are counted of anything
-CHILDREN = 100_000  # items of a rebuild that are counted
-TOP = 5  # workspaces that are named
-LISTED = 1_000  # workspaces in the document
+from reactor.desk import outbox_status as desk, rebuild_progress
+from reactor.desk.wording import at_least, clean, count, duration, many
+from reactor.postgres.connection.admin import open_admin_session
 
 Document = dict[str, Any]
 
@@ -46,9 +38,8 @@ def status(
     with sentences():
         dsn = read_dsn(database_url)
         with open_admin_session(dsn, name="status") as admin:
-            if workspace:
-                admin.require_workspace(workspace)
-            document = _rebuild(admin, rebuild, workspace) if rebuild else _outbox(admin, workspace)
+            progress, state = rebuild_progress.rebuild_progress, desk.outbox_status
+            document = progress(admin, rebuild, workspace) if rebuild else state(admin, workspace)
     if as_json:
         print_json(document)
     elif rebuild:
@@ -57,63 +48,21 @@ def status(
         _show_outbox(document)
 
 
-def _outbox(admin: AdminSession, workspace: UUID | None) -> Document:
-    where = {"workspace": workspace}
-    counts = admin.one(SQL["open_items"], **where, cap=CAP)
-    capped, due = counts["open"] > CAP, counts.pop("due")
-    dead = {row["code"]: row["n"] for row in admin.rows(SQL["dead"], **where, cap=CAP)}
-    parked = admin.rows(SQL["parked"], **where, cap=CAP, top=LISTED)
-    return {
-        "items": {
-            **counts,
-            "later": counts["open"] - due,
-            "capped": capped,
-            "about": _about(admin) if capped and not workspace else None,
-        },
-        "in_hand": admin.one(SQL["processing_items"], **where, cap=CAP),
-        "backlog": _backlog_of(admin, workspace),
-        "parked": {**admin.one(SQL["connections"], **where, cap=CAP), "workspaces": parked},
-        "stopped": admin.rows(SQL["stopped"], **where, top=LISTED),
-        "set_aside": admin.rows(SQL["aside"], **where, cap=CAP),
-        "dead_letters": {"codes": dead, "capped": sum(dead.values()) > CAP},
-        "replicas": admin.rows(SQL["replicas"], cap=CAP),
-        "held": [asdict(holder) for holder in holders(admin.connection) if holder.stands_out],
-    }
-
-
-def _backlog_of(admin: AdminSession, workspace: UUID | None) -> Document:
-    """The workspaces with something due: how many, how long the oldest waits, and the worst of them."""
-    due = admin.rows(SQL["due"], workspace=workspace, cap=CAP)
-    worst = {row["workspace"]: row["waited"] for row in due[:TOP]}
-    items = {row["workspace"]: row["due"] for row in admin.rows(SQL["due_items"], workspaces=list(worst), cap=CAP)}
-    return {
-        "oldest_due_seconds": max((row["waited"] or 0.0 for row in due), default=0.0),
-        "workspaces": len(due),
-        "capped": any(row["n"] >= CAP for row in due),
-        "worst": [{"workspace": each, "waited": waited, "due": items[each]} for each, waited in worst.items()],
-    }
-
-
-def _about(admin: AdminSession) -> int:
-    found = admin.row(SQL["estimate"])
-    return int(found["about"]) if found else 0
-
-
 def _show_outbox(document: Document) -> None:
     items, hand, backlog, parked = (document[part] for part in ("items", "in_hand", "backlog", "parked"))
-    total = at_least(items["open"], CAP) + (f", about {items['about']:,}" if items["about"] else "")
+    total = at_least(items["open"], desk.CAP) + (f", about {items['about']:,}" if items["about"] else "")
     of_these = f"of the first {items['open']:,}: " if items["capped"] else ""
-    workspaces = _many(len(parked["workspaces"]), LISTED, "workspace")
-    waits = _many(sum(each["waiting"] for each in parked["workspaces"]), CAP, "item")
+    workspaces = many(len(parked["workspaces"]), desk.LISTED, "workspace")
+    waits = many(sum(each["waiting"] for each in parked["workspaces"]), desk.CAP, "item")
     print_facts(
         {
             "waiting": total,
             "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
             "oldest due": _backlog(backlog),
-            "in flight": f"{at_least(hand['processing'], CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
+            "in flight": f"{at_least(hand['processing'], desk.CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
             f"{hand['of_older_workers']:,} of an older worker",
             "parked": f"{waits} of {workspaces} without a valid connection",
-            "connections": f"{at_least(parked['total'], CAP)}, of which {parked['invalid']:,} invalid",
+            "connections": f"{at_least(parked['total'], desk.CAP)}, of which {parked['invalid']:,} invalid",
             "dead letters": _dead(document["dead_letters"]),
             **_aside(document["set_aside"]),
             **_refused(document["replicas"]),
@@ -122,11 +71,15 @@ def _show_outbox(document: Document) -> None:
         title="Outbox",
     )
     if backlog["worst"]:
-        rows = [(each["workspace"], _waited(each["waited"]), at_least(each["due"], CAP)) for each in backlog["worst"]]
+        rows = [
+            (each["workspace"], _waited(each["waited"]), at_least(each["due"], desk.CAP)) for each in backlog["worst"]
+        ]
         print_table(("workspace", "waits for", "due"), rows, title="\nWaiting longest")
     if parked["workspaces"]:
-        shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[:TOP]
-        rows = [(e["workspace"], "invalid" if e["connected"] else "none", at_least(e["waiting"], CAP)) for e in shown]
+        shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[: desk.TOP]
+        rows = [
+            (e["workspace"], "invalid" if e["connected"] else "none", at_least(e["waiting"], desk.CAP)) for e in shown
+        ]
         print_table(
             ("workspace", "connection", "waiting"),
             rows,
@@ -134,9 +87,9 @@ def _show_outbox(document: Document) -> None:
         )
     if document["stopped"]:
         rows = [(e["workspace"], e["cause"], f"{e['deletes']:,} of {e['events']:,}") for e in document["stopped"]]
-        more = f" ({at_least(len(rows), LISTED)} workspaces)" if len(rows) > TOP else ""
+        more = f" ({at_least(len(rows), desk.LISTED)} workspaces)" if len(rows) > desk.TOP else ""
         title = f"\nStopped by the brake{more}: see `python -m reactor brake list`"
-        print_table(("workspace", "cause", "would delete"), rows[:TOP], title=title)
+        print_table(("workspace", "cause", "would delete"), rows[: desk.TOP], title=title)
     if document["replicas"]:
         _show_replicas(document["replicas"])
     if document["held"]:
@@ -149,12 +102,8 @@ def _backlog(backlog: Document) -> str:
     if not backlog["workspaces"]:
         return "nothing"
     workspaces = count(backlog["workspaces"], "workspace")
-    some = f" of the first {CAP:,}" if backlog["capped"] else ""
+    some = f" of the first {desk.CAP:,}" if backlog["capped"] else ""
     return f"{duration(backlog['oldest_due_seconds'])}, in {workspaces}{some}"
-
-
-def _many(number: int, cap: int, noun: str) -> str:
-    return f"over {cap:,} {noun}s" if number > cap else count(number, noun)
 
 
 def _waited(seconds: float | None) -> str:
@@ -163,7 +112,7 @@ def _waited(seconds: float | None) -> str:
 
 def _dead(dead: Document) -> str:
     codes = ", ".join(f"{count:,} {clean(code)}" for code, count in dead["codes"].items())
-    return (f"over {CAP:,}, of which at least " if dead["capped"] else "") + (codes or "none")
+    return (f"over {desk.CAP:,}, of which at least " if dead["capped"] else "") + (codes or "none")
 
 
 def _held_for(holder: Document) -> str:
@@ -181,10 +130,10 @@ def _aside(reasons: list[Document]) -> Document:
     """The items that the database refuses to change, and why; empty without any."""
     if not reasons:
         return {}
-    total = at_least(sum(each["n"] for each in reasons), CAP)
+    total = at_least(sum(each["n"] for each in reasons), desk.CAP)
     said = ", ".join(
         f"{each['n']:,} {each['sqlstate']}{' ' + clean(each['constraint']) if each['constraint'] else ''}"
-        for each in reasons[:TOP]
+        for each in reasons[: desk.TOP]
     )
     return {"set aside": f"{total} that the database refuses to change: {said}; one is {reasons[0]['example']}"}
 
@@ -196,7 +145,7 @@ def _show_replicas(sessions: list[Document]) -> None:
             str(each["pid"]),
             each["client"] or ("local" if each["since"] else "not shown to this role"),
             each["since"],
-            "the gate: sleeps" if each["has_gate"] else _many(each["items"], CAP, "item") + _part(each),
+            "the gate: sleeps" if each["has_gate"] else many(each["items"], desk.CAP, "item") + _part(each),
         )
         for each in sessions
     ]
@@ -206,42 +155,6 @@ def _show_replicas(sessions: list[Document]) -> None:
 def _part(session: Document) -> str:
     """The part of the quota that the session's replica uses."""
     return f", 1/{session['quota_divisor']} of the quota" if session["quota_divisor"] else ""
-
-
-def _rebuild(admin: AdminSession, rebuild: UUID, workspace: UUID | None) -> Document:
-    found = admin.row(SQL["rebuild"], id=rebuild)
-    if found is None:
-        raise ConfigurationError(
-            f"There is no item {rebuild}: look whether it was mistyped; retention may have deleted it "
-            "(CALENDAR_SYNC_RETENTION_DAYS)."
-        )
-    if found["operation"] != "REBUILD_ALL":
-        raise ConfigurationError(f"Item {rebuild} is {found['operation']}, not REBUILD_ALL; give the rebuild's own id.")
-    if workspace not in (None, found["workspace"]):
-        raise ConfigurationError(f"Rebuild {rebuild} is of another workspace; leave --workspace out.")
-    children = admin.rows(SQL["children"], id=rebuild, cap=CHILDREN)
-    by_status: dict[str, int] = {}
-    for child in children:
-        by_status[child["status"]] = by_status.get(child["status"], 0) + child["n"]
-    total = sum(by_status.values())
-    done = by_status.get("COMPLETED", 0)
-    dead = {child["code"] or "none": child["n"] for child in children if child["status"] == "DEAD_LETTER"}
-    capped = total > CHILDREN
-    over = found["status"] == "COMPLETED" and done + sum(dead.values()) == total and not capped
-    overtaken = sum(child["n"] for child in children if child["code"] == "SUPERSEDED")
-    return {
-        "rebuild": found,
-        "expanded": found["status"] == "COMPLETED",
-        "over": over,
-        "children": {
-            "total": total,
-            "done": done,
-            "overtaken": overtaken,
-            "capped": capped,
-            "by_status": by_status,
-            "dead": dead,
-        },
-    }
 
 
 def _show_rebuild(document: Document) -> None:
@@ -255,7 +168,7 @@ def _show_rebuild(document: Document) -> None:
             "workspace": row["workspace"],
             "asked for": row["created_at"],
             "expansion": _expansion(row),
-            "events": f"{done + dead:,} of {at_least(total, CHILDREN)} settled{share}, {left:,} to go",
+            "events": f"{done + dead:,} of {at_least(total, rebuild_progress.CHILDREN)} settled{share}, {left:,} to go",
             "overtaken": f"{children['overtaken']:,} by newer states",
             "dead letters": codes or "none",
             "over": document["over"],

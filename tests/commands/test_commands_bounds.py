@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.commands import brake, check, dead_letters, locks, status
-from reactor.commands.access import connections
+from reactor.commands import brake
+from reactor.desk import check, connections, dead_letters, locks, outbox_status, rebuild_progress
 from reactor.postgres import brakes
 from reactor.postgres.statements import statements
 from tests.support.commands import call, document
@@ -122,12 +122,12 @@ def busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     with psycopg.connect(database.owner, autocommit=True) as owner:
         psycopg.ClientCursor(owner).execute(FILL, {"rows": 60, "processing": 30, "rebuild": REBUILD})
     for module, name, value in (
-        *((module, "CAP", 5) for module in (status, connections, dead_letters, locks, check)),
+        *((module, "CAP", 5) for module in (outbox_status, connections, dead_letters, locks, check)),
         (brakes, "CAP", 3),
         (brake, "CAP", 3),
-        (status, "LISTED", 1),
-        (status, "TOP", 1),
-        (status, "CHILDREN", 5),
+        (outbox_status, "LISTED", 1),
+        (outbox_status, "TOP", 1),
+        (rebuild_progress, "CHILDREN", 5),
         (brakes, "TOP", 4),
         (brake, "TOP", 4),
         (connections, "LISTED", 10),

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.commands import check
+from reactor.desk import check
 from reactor.postgres.connection.admin import open_admin_session
 from reactor.token_encryption import NEWER, TokenCipher
 from tests.docs.test_docs_commands import pasted

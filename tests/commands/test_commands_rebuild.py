@@ -98,6 +98,6 @@ async def test_what_it_waits_for_is_said_and_what_makes_no_sense_is_refused(worl
 
 async def test_of_two_at_one_moment_one_is_begun(world: RebuildWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world.connect()
-    monkeypatch.setattr("reactor.commands.rebuild._ready", lambda *_: {"calendar": "primary", "valid": True})
+    monkeypatch.setattr("reactor.desk.rebuilds._ready", lambda *_: {"calendar": "primary", "valid": True})
     world.rebuild()
     assert "Another rebuild of the workspace was started at this moment" in refused(world)

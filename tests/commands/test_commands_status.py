@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from reactor.commands import status
+from reactor.desk import outbox_status
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from tests.support.commands import call, document
@@ -88,7 +88,7 @@ def test_who_is_stopped_by_the_brake(database: Database, rows: Rows) -> None:
 
 
 def test_it_never_counts_everything(database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "CAP", 3)
+    monkeypatch.setattr(outbox_status, "CAP", 3)
     rows.connect()
     for number in range(6):
         rows.insert(str(number))

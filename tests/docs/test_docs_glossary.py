@@ -16,7 +16,7 @@ ROWS = re.findall(
 TERMS = [term for term, _, _ in ROWS]
 PLAIN = {
     "what every program has": (
-        "body bounds command cost error fact field finding handler histogram kind limit metric page "
+        "body bounds command cost error fact field filter finding handler histogram kind limit metric page "
         "reader report request response result row sample script server service setting state stat table "
         "text time timeout timing verdict "
     ),

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from reactor.commands.access.connections import Calendar, checked, dry_run_connect, refusals, report, store
+from reactor.commands.access.connections import Calendar, checked, refusals, report
 from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
 from reactor.commands.output import note, sentences
+from reactor.desk import connections
 from reactor.errors import ConfigurationError
 from reactor.google.consent import ConsentClient, ask, exchange
 from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
@@ -58,12 +59,12 @@ def connect(
         client = _client(settings)
         checked(calendar)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
-            dry_run_connect(admin, workspace, calendar)
+            connections.dry_run_connect(admin, workspace, calendar)
         candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
         token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
         stored = settings.token_cipher.encrypt(workspace, token)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
-            said = store(admin, workspace, calendar, stored)
+            said = connections.store(admin, workspace, calendar, stored)
     report(said, as_json=as_json)
 
 

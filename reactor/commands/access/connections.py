@@ -1,34 +1,26 @@
 """`connections`: the workspaces' consents, never the tokens themselves."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
-import psycopg
 import typer
 
 from reactor.commands.access import credentials
 from reactor.commands.access.credentials import Credential
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace, read_dsn
-from reactor.commands.output import at_least, count, note, print_json, print_table, sentences, visible
+from reactor.commands.output import note, print_json, print_table, sentences
 from reactor.core.calendar.messages import PRIMARY
+from reactor.desk import connections
+from reactor.desk.connections import ConnectionList
+from reactor.desk.wording import at_least, many, visible
 from reactor.errors import ConfigurationError, PermanentError, TransientError
-from reactor.google.credentials import StoredCredentialError, account_of, service_account_in
+from reactor.google.credentials import account_of
 from reactor.google.endpoints import NO_CLIENT
 from reactor.google.trial import Candidate, try_credential
-from reactor.postgres.connection.admin import AdminSession, open_admin_session
-from reactor.postgres.statements import statements
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.settings import EncryptionSettings, GoogleSettings
-from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
-
-SQL = statements("connections")
-CAP = 1_000  # items that are counted for each workspace
-LISTED = 10_000  # connections that are listed
-REQUEUED = 10_000  # dead letters of a workspace that are counted
-
-_NO_TOKEN = VERSION
-REFRESH_TOKEN, SERVICE_ACCOUNT = "refresh token", "service account"  # kinds of credentials
 
 app = typer.Typer(
     name="connections",
@@ -65,21 +57,17 @@ def list_(
     Exit codes: 0 shown; 2 wrong use or no database.
     """
     with sentences(), open_admin_session(read_dsn(database_url), name="connections list") as admin:
-        if workspace:
-            admin.require_workspace(workspace)
-        found = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
-    if len(found) > LISTED:
-        found.pop()
-        note(f"Over {LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
-    cipher = _cipher(found)
-    for row in found:
-        stored = row.pop("stored")
-        row |= {"key": _key(stored), **_credential(row["workspace"], stored, cipher)}
+        found = connections.listed(admin, workspace, invalid=invalid)
+    if found.is_cut:
+        note(f"Over {connections.LISTED:,} connections; these are the first. --workspace or --invalid shows fewer.")
+    rows = found.rows
+    if found.stored:
+        _name_accounts(found)
     if as_json:
-        print_json(found)
-    elif found:
+        print_json(rows)
+    elif rows:
         columns = ("workspace", "calendar", "credential", "valid", "key", "waiting", "dead of AUTH", "changed")
-        print_table(columns, map(_line, found))
+        print_table(columns, map(_line, rows))
     else:
         note(
             "There are no connections; `python -m reactor connect` or `python -m reactor connections add` makes one."
@@ -89,40 +77,20 @@ def list_(
 
 
 def _line(row: dict[str, Any]) -> tuple[Any, ...]:
-    counts = (at_least(row["waiting"], CAP), at_least(row["dead"], CAP))
+    counts = (at_least(row["waiting"], connections.CAP), at_least(row["dead"], connections.CAP))
     whose = " for ".join(each for each in (row["account"], row["subject"]) if each)
     named = (row["workspace"], visible(row["calendar"]), f"{row['kind']} {whose}".rstrip())
     return (*named, row["valid"], row["key"], *counts, row["updated_at"])
 
 
-def _cipher(found: list[dict[str, Any]]) -> TokenCipher | None:
-    """The token cipher; None where no row is a service account's key, whose address we would show."""
-    if not any(row["stored"].startswith(NEWER) for row in found):
-        return None
+def _name_accounts(found: ConnectionList) -> None:
+    """Name the service accounts, where the keys are at hand."""
     try:
-        return EncryptionSettings.from_environment().token_cipher
+        cipher = EncryptionSettings.from_environment().token_cipher
     except ConfigurationError as error:
         note(f"{error}\nWithout it the addresses of service accounts are not shown.")
-        return None
-
-
-def _credential(workspace: UUID, stored: str, cipher: TokenCipher | None) -> dict[str, str | None]:
-    """The kind of a credential and whose it is; never a secret."""
-    robot = None
-    if stored.startswith(NEWER) and cipher is not None:
-        with suppress(TokenCipherError, StoredCredentialError):
-            robot = service_account_in(cipher.decrypt(workspace, stored))
-    return {
-        "kind": SERVICE_ACCOUNT if stored.startswith(NEWER) else REFRESH_TOKEN,
-        "account": robot.email if robot else None,
-        "subject": robot.subject if robot else None,
-    }
-
-
-def _key(stored: str) -> str:
-    """The name of a stored token's key; nothing else of it is ever shown."""
-    match = TEXT.fullmatch(stored)
-    return match[1] if match else "not encrypted, or damaged"
+    else:
+        found.name_accounts(cipher)
 
 
 @app.command(
@@ -187,13 +155,13 @@ def add(
         else:
             given = credentials.refresh_token()
         with open_admin_session(dsn, name="connections add") as admin:
-            dry_run_connect(admin, workspace, calendar)
+            connections.dry_run_connect(admin, workspace, calendar)
         secret = given.secret
         if verify:
             secret = tried(given, google, calendar) or secret
         stored = keys.token_cipher.encrypt(workspace, secret, version=given.version)
         with open_admin_session(dsn, name="connections add") as admin:
-            said = store(admin, workspace, calendar, stored)
+            said = connections.store(admin, workspace, calendar, stored)
     report(said, as_json=as_json)
 
 
@@ -233,44 +201,6 @@ def checked(calendar: str) -> str:
     if not 0 < len(calendar) <= 1_024 or calendar.split() != [calendar] or not calendar.strip("."):
         raise ConfigurationError("--calendar is a calendar's id, such as team@group.calendar.google.com, or `primary`.")
     return calendar
-
-
-def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
-    """Store a consent, encrypted; return the result.
-
-    Raises:
-        ConfigurationError: There is no such workspace.
-    """
-    requeued = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
-    with _known(workspace):
-        before = admin.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
-    return {
-        "workspace": workspace,
-        "calendar": calendar,
-        "new": before is None,
-        "calendar_changed": before not in (None, calendar),
-        "requeued": requeued,
-    }
-
-
-def dry_run_connect(admin: AdminSession, workspace: UUID, calendar: str) -> None:
-    """Make sure that a consent could be stored, before a person is asked for it.
-
-    Raises:
-        ConfigurationError: It could not.
-    """
-    with _known(workspace):
-        admin.dry_run(SQL["connect"], workspace=workspace, token=_NO_TOKEN, calendar=calendar)
-
-
-@contextmanager
-def _known(workspace: UUID) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise ConfigurationError(
-            f"There is no workspace {workspace} in the application's table; take the id from there."
-        ) from error
 
 
 def report(said: dict[str, Any], *, as_json: bool) -> None:
@@ -327,22 +257,15 @@ def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: Data
 
 def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
     with sentences(), open_admin_session(read_dsn(database_url), name="connections") as admin:
-        if admin.row(SQL["connection"], workspace=workspace) is None:
-            raise ConfigurationError(
-                f"Workspace {workspace} has no connection: "
-                f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
-            )
-        dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
-        changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
-    requeued = dead if changed else 0
+        said = connections.set_valid(admin, workspace, valid=valid)
     if as_json:
-        print_json({"workspace": workspace, "valid": valid, "changed": changed, "requeued": requeued})
+        print_json(said)
         return
     state = "valid" if valid else "invalid: what it holds back waits"
-    note(f"The connection of workspace {workspace} {'is now' if changed else 'was already'} {state}.")
-    _tell_requeued(requeued)
+    note(f"The connection of workspace {workspace} {'is now' if said['changed'] else 'was already'} {state}.")
+    _tell_requeued(said["requeued"])
 
 
 def _tell_requeued(number: int) -> None:
     if number:
-        note(f"{count(number, 'dead letter') if number <= REQUEUED else f'over {REQUEUED:,} dead letters'} put back.")
+        note(f"{many(number, connections.REQUEUED, 'dead letter')} put back.")

@@ -9,7 +9,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from reactor.commands.compare.comparing import MOST, Cost, Report
-from reactor.commands.output import count, duration, note, print_json, print_table
+from reactor.commands.output import note, print_json, print_table
+from reactor.desk.wording import count, duration
 from reactor.drift.judge import DriftFinding, DriftKind
 from reactor.drift.wanted import Field
 from reactor.errors import ConfigurationError

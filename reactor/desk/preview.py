@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from reactor.commands.output import visible
 from reactor.core.calendar.event import body
 from reactor.core.calendar.ids import event_id
 from reactor.core.payload import LONGEST_RESOURCE_ID, BadPayloadError, Cancel, Rebuild, parse
+from reactor.desk.wording import visible
 
 _LONGEST = 2_000  # characters: a payload of fifty bad lines has fifty problems
 _TEXTS = ("summary", "description", "location")

@@ -1,0 +1,138 @@
+"""The workspaces' connections: who is connected, by what, and what waits for them; never a credential itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from reactor.errors import ConfigurationError
+from reactor.google.credentials import StoredCredentialError, service_account_in
+from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.statements import statements
+from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
+
+SQL = statements("connections")
+CAP = 1_000
+"""Items that are counted for each workspace."""
+LISTED = 10_000
+"""Connections that are listed."""
+REQUEUED = 10_000
+"""Dead letters of a workspace that are counted."""
+REFRESH_TOKEN, SERVICE_ACCOUNT = "refresh token", "service account"
+"""Kinds of credentials."""
+_NO_TOKEN = VERSION
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionList:
+    """The connections, the invalid ones first.
+
+    Attributes:
+        rows: Up to `LISTED` of them.
+        is_cut: Whether there are more.
+        stored: The encrypted credentials of service accounts, by workspace.
+    """
+
+    rows: list[Document]
+    is_cut: bool
+    stored: dict[UUID, str] = field(repr=False)
+
+    def name_accounts(self, cipher: TokenCipher) -> None:
+        """Fill in whose the service accounts are, as far as these keys decrypt them."""
+        for row in self.rows:
+            if text := self.stored.get(row["workspace"]):
+                with suppress(TokenCipherError, StoredCredentialError):
+                    if robot := service_account_in(cipher.decrypt(row["workspace"], text)):
+                        row |= {"account": robot.email, "subject": robot.subject}
+
+
+def listed(admin: AdminSession, workspace: UUID | None = None, *, invalid: bool = False) -> ConnectionList:
+    """List connections with what waits for each, of one workspace or of all.
+
+    Args:
+        admin: The session.
+        workspace: This one only.
+        invalid: Those that wait for a person only.
+
+    Raises:
+        ConfigurationError: Nothing is known of the workspace.
+    """
+    if workspace:
+        admin.require_workspace(workspace)
+    rows = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
+    is_cut = len(rows) > LISTED
+    del rows[LISTED:]
+    keys = {}
+    for row in rows:
+        stored = row.pop("stored")
+        is_account = stored.startswith(NEWER)
+        if is_account:
+            keys[row["workspace"]] = stored
+        kind = SERVICE_ACCOUNT if is_account else REFRESH_TOKEN
+        row |= {"key": _key(stored), "kind": kind, "account": None, "subject": None}
+    return ConnectionList(rows, is_cut, keys)
+
+
+def _key(stored: str) -> str:
+    """The name of a stored token's key; nothing else of it is ever shown."""
+    match = TEXT.fullmatch(stored)
+    return match[1] if match else "not encrypted, or damaged"
+
+
+def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool) -> Document:
+    """Mark a connection valid, which puts back what died for want of it, or invalid; return what came of it.
+
+    Raises:
+        ConfigurationError: The workspace has no connection.
+    """
+    if admin.row(SQL["connection"], workspace=workspace) is None:
+        raise ConfigurationError(
+            f"Workspace {workspace} has no connection: "
+            f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
+        )
+    dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
+    changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
+    return {"workspace": workspace, "valid": valid, "changed": changed, "requeued": dead if changed else 0}
+
+
+def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
+    """Store a consent, encrypted; return the result.
+
+    Raises:
+        ConfigurationError: There is no such workspace.
+    """
+    requeued = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
+    with _known(workspace):
+        before = admin.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
+    return {
+        "workspace": workspace,
+        "calendar": calendar,
+        "new": before is None,
+        "calendar_changed": before not in (None, calendar),
+        "requeued": requeued,
+    }
+
+
+def dry_run_connect(admin: AdminSession, workspace: UUID, calendar: str) -> None:
+    """Make sure that a consent could be stored, before a person is asked for it.
+
+    Raises:
+        ConfigurationError: It could not.
+    """
+    with _known(workspace):
+        admin.dry_run(SQL["connect"], workspace=workspace, token=_NO_TOKEN, calendar=calendar)
+
+
+@contextmanager
+def _known(workspace: UUID) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise ConfigurationError(
+            f"There is no workspace {workspace} in the application's table; take the id from there."
+        ) from error

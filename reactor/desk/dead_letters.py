@@ -1,0 +1,224 @@
+"""Dead letters: why they died, what a requeue would do, and the way back into the outbox."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from time import monotonic, sleep
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from reactor.core.item import Oversized
+from reactor.core.outcome import FailureCode
+from reactor.core.payload import LARGEST, BadPayloadError, parse
+from reactor.desk.preview import preview
+from reactor.errors import ConfigurationError
+from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.statements import statements
+
+SQL = statements("dead_letters")
+CAP = 100_000
+"""Letters that one look, or one requeue, takes in."""
+PORTIONS = 5
+"""Portions of a requeue in a second."""
+READ = 200
+"""Payloads that are read at a time."""
+CODES = frozenset({*FailureCode, "NONE"} - {FailureCode.SUPERSEDED})
+"""What a letter may have died of; NONE is an older worker's."""
+FATES = ("sent", "parked", "behind", "refused", "outdated", "overtaken")
+"""What a requeue may come to for a letter: `requeue_outcomes` in dead_letters.sql says what each is."""
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """Which dead letters are meant; what is None does not matter.
+
+    Attributes:
+        workspace: Those of this workspace.
+        code: Those that died of this, one of `CODES`.
+        before: Those that died before this time.
+        age: Those that died longer ago than this.
+        ids: These.
+    """
+
+    workspace: UUID | None = None
+    code: str | None = None
+    before: datetime | None = None
+    age: timedelta | None = None
+    ids: list[UUID] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing narrows it: all dead letters are meant."""
+        return not any(asdict(self).values())
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueForecast:
+    """What a requeue would come to, letter by letter, the newest state first.
+
+    Attributes:
+        ids: The letters.
+        fates: How many letters have each of `FATES`.
+        missing: How many of the given ids are no dead letters.
+    """
+
+    ids: list[UUID]
+    fates: Counter[str]
+    missing: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be more letters than one requeue takes in."""
+        return len(self.ids) == CAP
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRefusal:
+    """A letter that the database refuses to put back, with its reason."""
+
+    item: UUID
+    sqlstate: str | None
+
+
+def causes(admin: AdminSession, which: LetterFilter) -> Document:
+    """Dead letters by workspace, code and error, the most frequent cause first, of the first `CAP` + 1.
+
+    Raises:
+        ConfigurationError: Nothing is known of the workspace.
+    """
+    if which.workspace:
+        admin.require_workspace(which.workspace)
+    found = admin.rows(SQL["by_cause"], **asdict(which), cap=CAP)
+    total = sum(cause["items"] for cause in found)
+    return {"causes": found, "total": total, "capped": total > CAP}
+
+
+def letter(admin: AdminSession, item: UUID, *, show_texts: bool = False) -> Document:
+    """An item in any state: its row, what would be sent (`preview`), and what a requeue would do (`requeue`).
+
+    Raises:
+        ConfigurationError: There is no such item.
+    """
+    found = admin.row(SQL["dead_letter"], id=item, most=LARGEST)
+    if found is None:
+        raise ConfigurationError(
+            f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
+            "(CALENDAR_SYNC_RETENTION_DAYS)."
+        )
+    would = would_be_sent(found, show_texts=show_texts)
+    fate = _fate(found, is_usable="nothing" not in would)
+    row = {name: value for name, value in found.items() if name not in ("payload", "size")}
+    return {**row, "preview": would, "requeue": fate}
+
+
+def would_be_sent(found: Document, *, show_texts: bool) -> Document:
+    """What would be sent for a row of `dead_letter`."""
+    if found["size"] is not None and found["size"] > LARGEST:
+        return {"nothing": f"the payload is too large: {found['size']:,} bytes"}
+    return preview(found, found["payload"], show_texts=show_texts)
+
+
+def _fate(letter: Document, *, is_usable: bool) -> str:
+    if letter["status"] != "DEAD_LETTER":
+        return f"not possible, it is {letter['status']}"
+    if letter["seq"] < letter["floor"]:
+        return "nothing is sent, a newer state of the source was settled"
+    if letter["newer_waits"]:
+        return "nothing is sent, a newer state of the source waits"
+    if not is_usable:
+        return "it is a dead letter again, the payload cannot be used: mend what writes the row"
+    if not letter["connection_is_valid"]:
+        return "it waits for a valid connection, then it is sent"
+    if letter["open_rebuild"]:
+        rebuild = f"`python -m reactor status --rebuild {letter['open_rebuild']}`"
+        newest = "which brings the event's newest state"
+        return f"it gives way to the workspace's rebuild, {newest} ({rebuild} says how far it is)"
+    return "it is sent"
+
+
+def forecast(admin: AdminSession, which: LetterFilter) -> RequeueForecast:
+    """What a requeue of these letters would come to now; of `CAP` letters at most.
+
+    Raises:
+        ConfigurationError: Nothing is known of the workspace.
+    """
+    if which.workspace:
+        admin.require_workspace(which.workspace)
+    outcomes = admin.rows(SQL["requeue_outcomes"], **asdict(which), cap=CAP)
+    _ask_the_parser(admin, outcomes)
+    missing = len(set(which.ids)) - len(outcomes) if which.ids else 0
+    return RequeueForecast([row["id"] for row in outcomes], Counter(row["fate"] for row in outcomes), missing)
+
+
+def _ask_the_parser(admin: AdminSession, outcomes: list[Document]) -> None:
+    """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
+    suspects = {row["id"]: row for row in outcomes if row["suspect"] and row["fate"] in ("sent", "parked")}
+    ids = list(suspects)
+    for first in range(0, len(ids), READ):
+        for row in admin.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
+            try:
+                parse(
+                    row["operation"], row["workspace"], Oversized(row["size"]) if row["text"] is None else row["text"]
+                )
+            except BadPayloadError:
+                suspects[row["id"]]["fate"] = "refused"
+
+
+def put_back(
+    admin: AdminSession,
+    ids: list[UUID],
+    rate: float,
+    *,
+    advance: Callable[[int], object] = lambda _: None,
+    refused: Callable[[LetterRefusal], object] = lambda _: None,
+) -> int:
+    """Put letters back at a rate; return how many were.
+
+    Args:
+        admin: The session.
+        ids: The letters, in the order of a forecast.
+        rate: How many a second.
+        advance: Called after each portion with how many it put back.
+        refused: Called with each letter that the database refuses.
+    """
+    began = server_time(admin)
+    started, done = monotonic(), 0
+    for after, some in portions(ids, rate):
+        sleep(max(0.0, started + after - monotonic()))
+        put = put_back_portion(admin, some, began, refused)
+        done += put
+        advance(put)
+    return done
+
+
+def portions(ids: list[UUID], rate: float) -> Iterator[tuple[float, list[UUID]]]:
+    """The portions of a requeue, each with its time in seconds after the start, whatever those before it take."""
+    size = max(1, int(rate / PORTIONS))
+    for first in range(0, len(ids), size):
+        yield first / rate, ids[first : first + size]
+
+
+def server_time(admin: AdminSession) -> datetime:
+    """The database's time: what died after the start of a requeue is left alone by it."""
+    moment: datetime = admin.one(SQL["server_time"])["now"]
+    return moment
+
+
+def put_back_portion(
+    admin: AdminSession, ids: list[UUID], began: datetime, refused: Callable[[LetterRefusal], object]
+) -> int:
+    """Put some back together, and one by one where the database refuses one of them for what it holds."""
+    try:
+        return len(admin.rows(SQL["requeue"], ids=ids, began=began))
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        if len(ids) > 1:
+            return sum(put_back_portion(admin, [each], began, refused) for each in ids)
+        refused(LetterRefusal(ids[0], error.sqlstate))
+        return 0

@@ -1,0 +1,273 @@
+"""Why an event is in its calendar or is not: finds the source that is meant, and puts together what is known of it.
+
+Texts of events are treated as everywhere: their lengths, unless they are asked for.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from reactor.core.calendar.ids import event_id
+from reactor.core.calendar.messages import EventRef
+from reactor.core.explain.asked import Asked
+from reactor.core.explain.causes import Explanation
+from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
+from reactor.core.explain.explanation import explain as explained
+from reactor.core.explain.seen import EventPresence
+from reactor.core.payload import LARGEST
+from reactor.desk import google_event
+from reactor.desk.dead_letters import SQL as LETTERS, would_be_sent
+from reactor.desk.google_event import GoogleReadSettings
+from reactor.desk.wording import clean, count, duration
+from reactor.postgres import sources
+from reactor.postgres.chains import ChainReading, read
+from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.sources import Match, SourceSearch, workspaces_of
+
+Document = dict[str, Any]
+_SIGHTS = {
+    EventPresence.ALIVE: "the event is there",
+    EventPresence.DELETED: "the event is deleted",
+    EventPresence.MISSING: "no such event, or no such calendar for this account",
+    EventPresence.FOREIGN: "an event of another source",
+    EventPresence.REFUSED: "nothing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationReport:
+    """What is said of an event.
+
+    Attributes:
+        document: All that is known, as `--json` prints it.
+        is_well: Whether the calendar is as the application wants it, as far as is known.
+        was_asked: Whether Google was asked.
+    """
+
+    document: Document
+    is_well: bool
+    was_asked: bool
+
+
+def find(
+    admin: AdminSession, asked: Asked, workspace: UUID | None = None, google: GoogleReadSettings | None = None
+) -> SourceSearch:
+    """Find the sources that may be meant, in one workspace or in all.
+
+    Args:
+        admin: The session.
+        asked: What was asked for.
+        workspace: Where it is.
+        google: The settings with which Google is asked whose an event is, where nothing here knows it.
+
+    Raises:
+        ConfigurationError: Nothing is known of the workspace, or what was asked for is a rebuild.
+    """
+    if workspace:
+        admin.require_workspace(workspace)
+    found = sources.find(admin, asked, workspace)
+    if google and asked.event_id and not found.matches:
+        return _by_google(admin, google, asked, workspace, found)
+    return found
+
+
+def matches(found: SourceSearch, *, show_texts: bool = False) -> list[Document]:
+    """What is shown of several events that may be meant."""
+    return [
+        {
+            "workspace": each.workspace,
+            "source": each.source,
+            "starts": each.starts,
+            "title": _text(each.title, show_texts=show_texts),
+        }
+        for each in found.matches
+    ]
+
+
+def explain(
+    admin: AdminSession, match: Match, *, google: GoogleReadSettings | None = None, show_texts: bool = False
+) -> ExplanationReport:
+    """Say why an event is in its calendar or is not.
+
+    Args:
+        admin: The session.
+        match: The source.
+        google: The settings with which Google is asked too; None where it is not.
+        show_texts: Whether the event's texts are in the document, and not their lengths.
+    """
+    reading = read(admin, match.workspace, match.source, match.item)
+    if google:
+        reading = _seen(admin, google, reading)
+    sent = _sent(admin, reading.chain, show_texts=show_texts)
+    explanation = explained(reading.chain)
+    document = _document(reading, explanation, sent, match.item, show_texts=show_texts)
+    return ExplanationReport(document, explanation.is_well, reading.chain.seen is not None)
+
+
+def _by_google(
+    admin: AdminSession,
+    settings: GoogleReadSettings,
+    asked: Asked,
+    workspace: UUID | None,
+    found: SourceSearch,
+) -> SourceSearch:
+    """Let the event itself say whose it is: what we write is marked."""
+    for each in workspaces_of(admin, asked.calendar_id, workspace):
+        calendar = asked.calendar_id or _calendar(admin, each)
+        if calendar and asked.event_id:
+            seen = google_event.look(admin, settings, each, EventRef(calendar, asked.event_id))
+            if seen.source_key and seen.workspace_id == str(each):
+                return SourceSearch([Match(each, seen.source_key)])
+    return found
+
+
+def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
+    connection = admin.row(google_event.SQL["connection"], workspace=workspace)
+    return str(connection["calendar"]) if connection else None
+
+
+def _seen(admin: AdminSession, settings: GoogleReadSettings, reading: ChainReading) -> ChainReading:
+    """Ask for the event where it is; where it is not known to be, where it would be."""
+    chain = reading.chain
+    calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
+    place = chain.place
+    if place is None and calendar:
+        generation = chain.memory.generation if chain.memory else 0
+        place = EventRef(calendar, event_id(str(chain.workspace_id), chain.source, generation))
+    if place is None or chain.connection is None:
+        return reading
+    seen = google_event.look(admin, settings, chain.workspace_id, place, chain.source)
+    return replace(reading, chain=replace(chain, seen=seen))
+
+
+def _sent(admin: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
+    """What the newest state that waits, or that died, would make of the event."""
+    row = chain.row or chain.dead_letter
+    letter = admin.row(LETTERS["dead_letter"], id=row.id, most=LARGEST) if row else None
+    return letter and would_be_sent(letter, show_texts=show_texts)
+
+
+def _document(
+    reading: ChainReading, explanation: Explanation, sent: Document | None, item: UUID | None, *, show_texts: bool
+) -> Document:
+    chain = reading.chain
+    return {
+        "cause": explanation.cause.value,
+        "verdict": explanation.verdict,
+        "remedy": explanation.remedy,
+        "workspace": chain.workspace_id,
+        "source": chain.source,
+        "item": item,
+        "wanted": _wanted(reading, show_texts=show_texts),
+        "standing": _standing(chain),
+        "waiting": [_row(row) for row in chain.rows],
+        "ahead": {"items": chain.ahead, "met": chain.met} if chain.row else None,
+        "would_be_sent": sent,
+        "remembered": _remembered(reading),
+        "google": _google(chain),
+        "dead_letters": [_row(row) for row in chain.dead_letters],
+        "finished": [_row(row) for row in chain.finished],
+    }
+
+
+def _text(text: object, *, show_texts: bool) -> object:
+    return text if show_texts or not isinstance(text, str) else f"({len(text):,} characters)"
+
+
+def _short(value: object) -> str:
+    """What is no text and yet may be anything: columns of a view have any type."""
+    return str(value)[:60]
+
+
+def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
+    wanted, event = reading.chain.wanted, reading.event or {}
+    if wanted.presence is Presence.UNKNOWN:
+        return {"view": f"not known: {wanted.problem}"}
+    if wanted.presence is Presence.NO:
+        return {"view": "does not have it"}
+    texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
+    return {
+        "view": f"has it ({_short(event.get('event_type'))})",
+        "calendar": wanted.calendar_id,
+        **{name: text for name, text in texts.items() if text is not None},
+        "start": _short(event.get("start_at")),
+        "end": _short(event.get("end_at")),
+    }
+
+
+def _standing(chain: Chain) -> Document:
+    """What a claim asks of the workspace, beside the row itself."""
+    connection, stop, replicas = chain.connection, chain.stop, chain.replicas
+    running = count(replicas.count, "replica")
+    refused = f", one is refused by the database with SQLSTATE {replicas.sqlstate}" if replicas.sqlstate else ""
+    blocked = f"; {replicas.blocker.text} keeps the lock of all claims" if replicas.blocker else ""
+    return {
+        "connection": "none" if connection is None else "valid" if connection.is_valid else "invalid",
+        "calendar": connection and connection.calendar_id,
+        "brake": f"has stopped it: {stop.deletes:,} of {stop.events:,} events" if stop else "no",
+        "rebuild": f"{chain.rebuild.id}, {chain.rebuild.status}, {_when(chain.rebuild)}" if chain.rebuild else "none",
+        "reactor": running + refused + blocked,
+    }
+
+
+def _when(row: OutboxRow) -> str:
+    """What happens to an open row, and when."""
+    if row.custody is Custody.LOST:
+        return "its worker is gone"
+    if row.custody:
+        by = f" by {_of(row.session)}" if row.session else ""
+        return f"in flight{by}"
+    if row.is_aside:
+        return f"set aside with SQLSTATE {row.sqlstate}, again in {duration(row.retry_in)}"
+    locked = f", locked by {_of(row.session)}" if row.session else ""
+    if row.due_in is None:
+        return f"never due{locked}"
+    due = f"due for {duration(-row.due_in)}" if row.is_due else f"due in {duration(row.due_in)}"
+    return f"{due}{locked}"
+
+
+def _of(session: SessionFacts) -> str:
+    return session.text + ("" if session.seconds is None else f" for {duration(session.seconds)}")
+
+
+def _row(row: OutboxRow) -> Document:
+    ended = None if row.status not in ("COMPLETED", "DEAD_LETTER") else row.ended_ago
+    return {
+        "item": row.id,
+        "operation": row.operation,
+        "place": row.seq,
+        "status": row.status,
+        "code": row.code,
+        "when": _when(row) if ended is None else f"{duration(ended)} ago",
+        "attempts": f"{row.attempts} of {row.max_attempts}",
+        "of_a_rebuild": row.is_child,
+        "error": row.error,
+    }
+
+
+def _remembered(reading: ChainReading) -> Document:
+    memory, binding = reading.chain.memory, reading.chain.binding
+    written = clean(reading.synced_at)
+    bound = f"event {binding.event_id} in {binding.calendar_id}, written {written}" if binding else "none"
+    if memory is None:
+        return {"source": "nothing", "binding": bound}
+    return {
+        "event": memory.event_id,
+        "calendar": memory.calendar_id,
+        "removed by us": memory.cancelled,
+        "settled up to": str(memory.floor_seq),
+        "generation": memory.generation,
+        "written": reading.remembered_at,
+        "left open": f"attempts that may have left it in {count(len(memory.possible_calendars), 'calendar')}"
+        if memory.possible_calendars
+        else "nothing",
+        "binding": bound,
+    }
+
+
+def _google(chain: Chain) -> Document | None:
+    seen = chain.seen
+    if seen is None:
+        return None
+    state = None if seen.seq is None else str(seen.seq)
+    return {"shows": _SIGHTS[seen.presence], "state": state, **({"because": seen.problem} if seen.problem else {})}
