@@ -50,7 +50,9 @@ def _answers(points: Sequence[Mapping[str, Any]]) -> list[ChartSeries]:
         total.update(point["answers"])
     own = [code for code, _ in total.most_common(CODES)]
     series = [
-        ChartSeries(_NAMES.get(code, code), [point["answers"].get(code, 0) for point in points], code[0] != "2")
+        ChartSeries(
+            _NAMES.get(code, code), [point["answers"].get(code, 0) for point in points], not code.startswith("2")
+        )
         for code in own
     ]
     if len(total) > len(own):
