@@ -2,18 +2,26 @@
 --
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
 -- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
+--
+-- Workspace and code are found by an index: sync_outbox_dead_letter has both, each code leaves one condition on its
+-- column, and the order is the index's, or the planner reads the table for a code that most finished rows have. No index
+-- of dead letters has their times. So of those of a workspace and a code `looks` at most are looked at, for a page that
+-- must not take long; all of them where it is null.
 
 -- name: by_cause
 -- By workspace, code and error, of the first `cap` + 1.
 with dead as (
   select o.id, o.workspace_id, o.failure_code, o.last_error, o.updated_at
-    from public.sync_outbox as o
-   where o.status = 'DEAD_LETTER'
-     and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-     and (coalesce(o.failure_code, 'NONE') = %(code)s::text or %(code)s::text is null)
-     and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
+    from (select d.id, d.workspace_id, d.failure_code, d.last_error, d.updated_at
+            from public.sync_outbox as d
+           where d.status = 'DEAD_LETTER'
+             and (d.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+             and (%(code)s::text is null or %(code)s::text <> 'NONE' and d.failure_code = %(code)s::text
+                  or %(code)s::text = 'NONE' and d.failure_code is null)
+             and (d.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
+           order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
+   where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
-     and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
    limit %(cap)s + 1
 )
 select d.workspace_id as workspace, coalesce(left(d.failure_code, 100), 'NONE') as code,
@@ -61,13 +69,16 @@ with chosen as materialized (
          case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
               else public.sync_source_key(o.payload, o.id) end as key,
          public.sync_source_key(o.payload, o.id) as open_key
-    from public.sync_outbox as o
-   where o.status = 'DEAD_LETTER'
-     and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-     and (coalesce(o.failure_code, 'NONE') = %(code)s::text or %(code)s::text is null)
-     and (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
+    from (select d.id, d.workspace_id, d.seq, d.operation, d.failure_code, d.payload, d.updated_at
+            from public.sync_outbox as d
+           where d.status = 'DEAD_LETTER'
+             and (d.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+             and (%(code)s::text is null or %(code)s::text <> 'NONE' and d.failure_code = %(code)s::text
+                  or %(code)s::text = 'NONE' and d.failure_code is null)
+             and (d.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
+           order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
+   where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
-     and (o.id = any (%(ids)s::uuid[]) or %(ids)s::uuid[] is null)
    limit %(cap)s
 )
 select t.id, t.suspect,
@@ -91,15 +102,22 @@ select t.id, t.suspect,
   left join public.google_connections as c on c.workspace_id = t.w
  order by t.seq desc;
 
+-- name: has_more
+-- Whether there are more letters of a workspace and a code than are looked at.
+select count(*) > %(looks)s as more
+  from (select from public.sync_outbox as d
+         where d.status = 'DEAD_LETTER'
+           and (d.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+           and (%(code)s::text is null or %(code)s::text <> 'NONE' and d.failure_code = %(code)s::text
+                or %(code)s::text = 'NONE' and d.failure_code is null)
+         order by d.workspace_id, d.failure_code limit %(looks)s + 1) as s;
+
 -- name: payloads
 -- What some of them ask for, as text; one that is too large for any event stays where it is.
 select o.id, o.operation::text, o.workspace_id as workspace, octet_length(o.payload::text) as size,
        case when octet_length(o.payload::text) <= %(most)s then convert_to(o.payload::text, 'UTF8') end as text
   from public.sync_outbox as o
  where o.id = any (%(ids)s::uuid[]);
-
--- name: server_time
-select clock_timestamp() as now;
 
 -- name: requeue
 -- One portion. Only what is still a dead letter and did not die since this run began: what fails again while it runs is
