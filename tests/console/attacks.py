@@ -99,7 +99,8 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         owner.execute(
             "insert into sync_pulses (minute, replica, started_at, host, version, settings, lease_no, gate, breaker, "
             "in_flight_items, in_flight_requests, lag, lanes, counts, done, answers) values "
-            "(date_trunc('minute', now()) - make_interval(mins => %s), %s, now(), 'x', 'x', %s, %s, 'x', 'x', 3, 1, 0.01, %s, %s, %s, %s)",
+            "(date_trunc('minute', now()) - make_interval(mins => %s), %s, now(), 'x', 'x', %s, %s, 'x', 'x', 3, 1, "
+            "0.01, %s, %s, %s, %s)",
             (
                 minutes,
                 UUID(int=replica),
