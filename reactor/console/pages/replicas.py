@@ -22,7 +22,6 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
             "hours": hours,
             "listed": LISTED,
             "long": LONG,
-            "now": asked.now,
         },
     )
 
