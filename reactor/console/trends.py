@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from reactor.console.charts import Chart, ChartSeries, ChartUnit, draw
+from reactor.console.charts import Chart, ChartSeries, ChartUnit, draw, label
+from reactor.desk.wording import count
 
 CODES = 3
 """Google's answers that have a line of their own; the others share one."""
@@ -37,6 +38,20 @@ def activity_charts(activity: Mapping[str, Any]) -> list[Chart]:
         ),
         draw(f"Google's answers {each}", times, _answers(points), ChartUnit.COUNT),
     ]
+
+
+def in_words(activity: Mapping[str, Any]) -> str:
+    """What all of that time comes to, in a sentence."""
+    whole = activity["whole"]
+    said = [f"{count(whole['done'], 'item')} done"] if whole["done"] else []
+    if whole["p50"] is not None:
+        half, most = (label(whole[name], ChartUnit.SECONDS) for name in ("p50", "p95"))
+        said.append(f"half of them within {half}, 19 of 20 within {most} of their insert")
+    if whole["failed"]:
+        said.append(f"{count(whole['failed'], 'attempt')} to be tried again")
+    if whole["dead"]:
+        said.append(count(whole["dead"], "dead letter"))
+    return "; ".join(said) + "." if said else "Nothing was done."
 
 
 def _per(step: timedelta) -> str:

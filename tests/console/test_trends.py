@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reactor.console.charts import Chart
-from reactor.console.trends import activity_charts
+from reactor.console.trends import activity_charts, in_words
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -46,3 +46,21 @@ def test_ten_minutes_are_called_so() -> None:
 def test_a_time_in_which_nothing_happened_is_drawn(chart: int) -> None:
     assert charts(point(0), point(1))[chart].rows == ()
     assert charts()[chart].lines == () or charts()[chart].says.endswith("none.")
+
+
+@pytest.mark.parametrize(
+    ("whole", "words"),
+    [
+        ({}, "Nothing was done."),
+        ({"done": 1}, "1 item done."),
+        (
+            {"done": 1_200, "p50": 0.25, "p95": 2.0, "failed": 1, "dead": 2},
+            (
+                "1,200 items done; half of them within 250 ms, 19 of 20 within 2 s of their insert; 1 attempt to be tried "
+                "again; 2 dead letters."
+            ),
+        ),
+    ],
+)
+def test_a_time_in_words(whole: dict[str, Any], words: str) -> None:
+    assert in_words({"whole": point(0, **whole)}) == words

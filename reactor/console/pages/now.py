@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from reactor.console.page import Page, PageAnswer, PageRequest, of_snapshot
 from reactor.console.snapshot import Snapshot
-from reactor.console.trends import activity_charts
+from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
 from reactor.desk.outbox_status import CAP, LISTED
 
@@ -27,6 +27,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
         command="python -m reactor status",
         more={
             "charts": activity_charts(snapshot.activity),
+            "hour": in_words(snapshot.activity),
             "taken_at": snapshot.taken_at,
             "cap": CAP,
             "listed": LISTED,

@@ -1,7 +1,7 @@
 """`/replicas`: which replicas work, what each told of itself last, how they differ, and who keeps a lock."""
 
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
-from reactor.console.trends import activity_charts
+from reactor.console.trends import activity_charts, in_words
 from reactor.desk.pulses import DAY, HOUR, activity
 from reactor.desk.replicas import CAP, LISTED, LONG, replica_status
 from reactor.postgres.connection.admin import AdminSession
@@ -19,6 +19,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
         more={
             "cap": CAP,
             "charts": activity_charts(trend),
+            "said": in_words(trend),
             "hours": hours,
             "listed": LISTED,
             "long": LONG,
