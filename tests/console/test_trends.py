@@ -56,8 +56,8 @@ def test_a_time_in_which_nothing_happened_is_drawn(chart: int) -> None:
         (
             {"done": 1_200, "p50": 0.25, "p95": 2.0, "failed": 1, "dead": 2},
             (
-                "1,200 items done; half of them within 250 ms, 19 of 20 within 2 s of their insert; 1 attempt to be tried "
-                "again; 2 dead letters."
+                "1,200 items done; half of them within 250 ms, 19 of 20 within 2 s of their insert; 1 attempt to be "
+                "tried again; 2 dead letters."
             ),
         ),
     ],
