@@ -1,14 +1,15 @@
 """What a dialogue with Google has to know about its item."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reactor.core.calendar import event, ids
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, is_etag
 from reactor.core.calendar.prune import PruneTarget
 from reactor.core.payload import Cancel, Rebuild, Upsert
+from reactor.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SyncIntent:
     """One item: what is wanted, and what we remember of the source's event.
 

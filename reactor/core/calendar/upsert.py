@@ -27,7 +27,7 @@ An event that was read may hold what people and other applications put into it. 
 (`reactor.core.calendar.foreign_fields`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reactor.core.calendar import event, foreign_fields, messages
 from reactor.core.calendar.answers import (
@@ -47,6 +47,7 @@ from reactor.core.calendar.naming import may_be_primary, own_name, renamed, reso
 from reactor.core.calendar.removal import remove, remove_all_generations
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
+from reactor.core.value import value
 
 ANOTHER_ACCOUNT = "made anew: `primary` is another account's now, and the event in the old account stays there"
 """What is said where a workspace was connected again with another account."""
@@ -57,7 +58,7 @@ _READS = 16  # a bound for answers that make no sense
 _REPLICATION = 1.0  # seconds; a 404 may be a replica that does not know the event yet
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class WrittenEvent:
     """The event after it was written.
 
