@@ -25,6 +25,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
+from functools import lru_cache
 from math import isfinite
 from typing import Annotated, Literal, cast
 from uuid import UUID
@@ -335,18 +336,24 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
     model = _MODELS.get(operation)
     if model is None:
         raise BadPayloadError([f"operation: unknown; it is one of {', '.join(Operation)}"])
-    usual = str(workspace_id if isinstance(workspace_id, UUID) else UUID(workspace_id))
+    number = workspace_id.int if isinstance(workspace_id, UUID) else UUID(workspace_id).int
     if isinstance(payload, Oversized):
         raise BadPayloadError(
             [f"payload: {payload.size:,} bytes as JSON; at most {LARGEST:,} are read: keep large texts out of it"]
         )
-    context = {"workspace_id": usual}
+    context = {"workspace_id": _usual(number)}
     try:
         if isinstance(payload, bytes):
             return model.model_validate_json(payload, context=context)
         return model.model_validate(payload, context=context)
     except ValidationError as error:
         raise BadPayloadError([described(model, each) for each in error.errors(include_url=False)]) from None
+
+
+@lru_cache(maxsize=256)  # the items of a workspace follow one another
+def _usual(number: int) -> str:
+    """The usual spelling of a UUID of that number."""
+    return str(UUID(int=number))
 
 
 def source_key(source_type: str, source_id: str) -> str:
