@@ -9,7 +9,6 @@ import html
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from reactor.core.payload import Event, Reminders
@@ -42,26 +41,26 @@ def body(event: Event, properties: Mapping[str, str]) -> dict[str, Any]:
         "summary": event.title[:SUMMARY_LIMIT],
         "start": start,
         "end": end,
-        "extendedProperties": {"private": _private(event, properties)},
-        "description": event.description and _description(event.description),
-        "location": event.location,
-        "colorId": event.color_id,
-        "recurrence": event.recurrence,
-        "reminders": event.reminders and _reminders(event.reminders),
+        "extendedProperties": {"private": properties},
     }
-    return {name: value for name, value in wanted.items() if value}
+    if event.description:
+        wanted["description"] = _description(event.description)
+    if event.location:
+        wanted["location"] = event.location
+    if event.recurrence:
+        wanted["recurrence"] = event.recurrence
+    if event.color_id:
+        wanted["colorId"] = event.color_id
+    if event.reminders:
+        wanted["reminders"] = _reminders(event.reminders)
+    if given := ",".join([name for name in OPTIONAL if name in wanted]):
+        wanted["extendedProperties"] = {"private": {**properties, GIVEN: given}}
+    return wanted
 
 
-def _private(event: Event, properties: Mapping[str, str]) -> dict[str, str]:
-    given = ",".join(name for name, value in zip(OPTIONAL, (event.color_id, event.reminders), strict=True) if value)
-    return {**properties, GIVEN: given} if given else dict(properties)
-
-
-def properties(*, workspace_id: str, source_key: str, seq: int, generation: int) -> Mapping[str, str]:
+def properties(*, workspace_id: str, source_key: str, seq: int, generation: int) -> dict[str, str]:
     """The private properties by which an event is known as ours, and which state of its source it shows."""
-    return MappingProxyType(
-        {WORKSPACE: workspace_id, SOURCE: source_key, SEQ: str(seq), GENERATION: str(generation)},
-    )
+    return {WORKSPACE: workspace_id, SOURCE: source_key, SEQ: str(seq), GENERATION: str(generation)}
 
 
 def _description(text: str) -> str:

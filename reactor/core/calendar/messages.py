@@ -253,12 +253,14 @@ def _remote(found: Any, resource: Mapping[str, Any] = _NOTHING) -> RemoteEvent |
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         return None
     etag, sequence, cancelled = found.get("etag"), found.get("sequence"), found.get("status") == "cancelled"
-    if not is_etag(etag) and not cancelled:
-        return None
+    if not is_etag(etag):
+        if not cancelled:
+            return None
+        etag = None
     ours = _ours(found)
     return RemoteEvent(
         event_id=found["id"],
-        etag=etag if is_etag(etag) else None,
+        etag=etag,
         cancelled=cancelled,
         sequence=sequence if isinstance(sequence, int) else 0,
         workspace_id=ours.get(WORKSPACE),
