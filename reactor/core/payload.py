@@ -25,7 +25,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import isfinite
 from typing import Annotated, Literal, cast
 from uuid import UUID
@@ -248,6 +248,11 @@ class Event(_Model):
     """the number of a colour of Google's palette for events, such as 7"""
     reminders: Annotated[Reminders | None, _NOT_EMPTY] = None
     """an object such as {"useDefault": true} or {"overrides": [{"method": "popup", "minutes": 10}]}"""
+
+    @cached_property
+    def span(self) -> tuple[str, str]:
+        """Start and end in ISO 8601: the event's body has them, and the binding."""
+        return self.start.isoformat(), self.end.isoformat()
 
 
 class _Addressed(_Model):

@@ -306,8 +306,9 @@ def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
 async def _write(connection: TrioConnection, settlements: list[Settlement]) -> SettleResult:
     document = to_json([_input(settlement) for settlement in settlements]).decode()
     cursor = await connection.execute(_SQL["settle"], {"input": document})
-    results = dict.fromkeys((each.item.id.int for each in settlements), SettlementResult.LOST)
-    return SettleResult(results | {item_id.int: SettlementResult.WRITTEN for (item_id,) in await cursor.fetchall()})
+    results = dict.fromkeys([each.item.id.int for each in settlements], SettlementResult.LOST)
+    results |= dict.fromkeys([item_id.int for (item_id,) in await cursor.fetchall()], SettlementResult.WRITTEN)
+    return SettleResult(results)
 
 
 def _input(settlement: Settlement) -> dict[str, Any]:
@@ -342,7 +343,8 @@ def _input(settlement: Settlement) -> dict[str, Any]:
         entry["applied"] = "row"
     elif settlement.applied is not None:
         entry |= {"applied": "given", "applied_payload": settlement.applied}
-    return entry | _binding(settlement)
+    entry |= _binding(settlement)
+    return entry
 
 
 def _binding(settlement: Settlement) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def _span(event: Event) -> tuple[dict[str, str], dict[str, str]]:
         first, after = _days(event.start, event.end)
         return {"date": first.isoformat()}, {"date": after.isoformat()}
     zone = event.time_zone or ("UTC" if event.recurrence else None)
-    return _point(event.start, zone), _point(event.end, zone)
+    start, end = event.span
+    return _point(start, zone), _point(end, zone)
 
 
 def _days(start: date, end: date) -> tuple[date, date]:
@@ -94,16 +95,13 @@ def _floor(moment: date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
 
 
-def _point(moment: date, zone: str | None) -> dict[str, str]:
+def _point(moment: str, zone: str | None) -> dict[str, str]:
     """A point in time. A recurring event must have a zone, or Google refuses it.
 
     Where the application gave an offset only, the zone is UTC: the first occurrence is exact whatever the zone, and an
     offset alone does not tell which place's summer time the later ones should follow.
     """
-    point = {"dateTime": moment.isoformat()}
-    if zone:
-        point["timeZone"] = zone
-    return point
+    return {"dateTime": moment, "timeZone": zone} if zone else {"dateTime": moment}
 
 
 def _reminders(reminders: Reminders) -> dict[str, Any]:

@@ -180,7 +180,7 @@ class _Writing:
         self._seen = seen
         self._unknown = unknown
         self._generation = work.generation
-        self._place = work.place(payload.calendar_id, work.generation)
+        self._place: EventRef  # set with the first request
         self._bound = False
         self._taken = False
         self._resequenced = False
@@ -210,7 +210,10 @@ class _Writing:
             if work.known_etag:
                 return self._update(work.known_etag)
             return self._look()
-        return self._look() if work.cancelled else self._insert(work.generation)
+        if work.cancelled:
+            self._place = work.place(self._payload.calendar_id, work.generation)
+            return self._look()
+        return self._insert(work.generation)
 
     def _insert(self, generation: int) -> Dialogue[WrittenEvent]:
         anew = self._bound and self._unknown
