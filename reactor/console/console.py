@@ -1,0 +1,40 @@
+"""What all pages of a console stand on."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from reactor.console.database import ConsoleDatabase, PageCost
+from reactor.console.snapshot import SharedSnapshot, Snapshot
+from reactor.desk.outbox_status import outbox_status
+from reactor.desk.pulses import activity
+from reactor.postgres.connection.admin import AdminSession
+
+
+@dataclass(slots=True)
+class Console:
+    """A console.
+
+    Attributes:
+        database: Its way to the database.
+        name: What the deployment is called, "" for nothing.
+        colour: The colour of that name.
+        snapshot: The look that all visitors share.
+    """
+
+    database: ConsoleDatabase
+    name: str = ""
+    colour: str = "grey"
+    snapshot: SharedSnapshot = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.snapshot = SharedSnapshot(self._look)
+
+    async def _look(self) -> Snapshot:
+        cost = PageCost()
+        status, hour = await self.database.read(_look, cost)
+        return Snapshot(status, hour, cost=cost)
+
+
+def _look(admin: AdminSession) -> tuple[dict[str, Any], dict[str, Any]]:
+    return outbox_status(admin), activity(admin, now=datetime.now(UTC))
