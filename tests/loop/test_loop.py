@@ -133,9 +133,12 @@ async def test_an_outage_burns_no_attempts_once_it_is_noticed(autojump_clock: Mo
     assert during < 80
 
 
-async def test_half_open_sends_one_probe_at_a_time(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("latency", "at_once"), [(1.5, 1), (5.0, 3)])
+async def test_half_open_sends_one_probe_at_a_time_and_the_next_where_it_hangs(
+    autojump_clock: MockClock, latency: float, at_once: int
+) -> None:
     world = World()
-    world.calendar.latency = lambda _: 5.0
+    world.calendar.latency = lambda _: latency
     world.calendar.answers = lambda work, now: SERVER if now < 200 else done(work)
     for w in range(20):
         world.outbox.insert((workspace(w), 1), (workspace(w), 2))
@@ -144,7 +147,7 @@ async def test_half_open_sends_one_probe_at_a_time(autojump_clock: MockClock) ->
         await world.until(lambda: world.calendar.in_flight == 0)
         world.calendar.most_in_flight = 0
         await trio.sleep(200 - trio.current_time())
-        assert world.calendar.most_in_flight == 1
+        assert world.calendar.most_in_flight == at_once
 
 
 async def test_a_rate_limit_pauses_its_lane_only(autojump_clock: MockClock) -> None:
