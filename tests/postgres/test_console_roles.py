@@ -347,7 +347,6 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         ),
         "progress": lambda admin: rebuild_progress.rebuild_progress(admin, rebuild),
         "acts": acts.listed,
-        "pulses": lambda admin: pulses.pulses(admin, now=NOW),
         "replicas": lambda admin: replicas.replica_status(admin, NOW),
     }
 
