@@ -64,7 +64,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
     dead = b"select array_agg(id) from (select id from sync_outbox where status = 'DEAD_LETTER' limit 50) as d"
     [[ids]] = connection.execute(dead).fetchall()
     return {
-        **dict.fromkeys(("workspace", "code", "before", "age", "after", "looks")),
+        **dict.fromkeys(("workspace", "code", "before", "age", "after", "after_valid", "looks")),
         "cap": cap,
         "top": 20,
         "rows": 50,
