@@ -56,7 +56,7 @@ def reads() -> Iterator[tuple[str, LiteralString]]:
     for file in FILES:
         wanted = {name: text for name, text in statements(file).items() if name not in WRITES.get(file, ())}
         yield from ((f"{file}.{name}", text) for name, text in wanted.items())
-    yield "brakes.stopped", statements("brakes")["stopped"]
+    yield from ((f"brakes.{name}", statements("brakes")[name]) for name in ("stopped", "sample"))
 
 
 def given(connection: Connection, cap: int) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
     params = {**given(connection, cap), **filters}
     if name in LETTERS:
         params |= {"ids": None, "looks": cap}
-    if name == "admin.workspace_is_known":
+    if name in ("admin.workspace_is_known", "brakes.sample"):
         params["workspace"] = BIG
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()
