@@ -343,6 +343,8 @@ select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_acts', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
+select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',
+  'for select to calendar_sync_viewer using (true)');
 
 select pg_temp.add_policy('public.sync_outbox', 'calendar_sync_operator_requeues',
   $$for update to calendar_sync_operator using (status = 'DEAD_LETTER') with check (status = 'PENDING')$$);
