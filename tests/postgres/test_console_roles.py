@@ -369,6 +369,7 @@ def test_every_look_of_the_desk_works_without_words(logins: Logins, role: str) -
                 plain = [json.loads(as_json(each)) if isinstance(each, dict) else each for each in (found, whole)]
                 assert plain[0] == plain[1], name
         seen = looks(logins)["explanation"](theirs)
+        assert theirs.one("show enable_seqscan")["enable_seqscan"] == "on", "as it was"
         assert seen["wanted"]["view"] == "has it (MILESTONE)"
         assert seen["wanted"]["title"] == "·" * len(f"{SECRET} is wanted")
 
@@ -569,6 +570,7 @@ def test_commands_that_look_work_with_a_viewers_login(logins: Logins) -> None:
     shown = call(logins.dsn["viewer"], "dead-letters", "show", str(dead(logins)), "--show-texts")
     assert (shown.exit_code, is_told(shown.output), "may not read texts" in shown.stderr) == (0, False, True)
     for command in ("status", "locks", "acts list", "connections list", "brake list", "dead-letters list"):
-        assert call(logins.dsn["viewer"], *command.split()).exit_code in (0, 1), command
+        said = call(logins.dsn["viewer"], *command.split())
+        assert said.exit_code in (0, 1), (command, said.output)
     refused = call(logins.dsn["viewer"], "dead-letters", "requeue", "--all")
     assert (refused.exit_code, "may not do this" in refused.stderr) == (2, True)
