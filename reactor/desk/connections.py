@@ -35,7 +35,7 @@ class ConnectionList:
     """The connections, the invalid ones first.
 
     Attributes:
-        rows: Up to `LISTED` of them.
+        rows: The first of them.
         is_cut: Whether there are more.
         stored: The encrypted credentials of service accounts, by workspace.
     """
@@ -53,22 +53,34 @@ class ConnectionList:
                         row |= {"account": robot.email, "subject": robot.subject}
 
 
-def listed(admin: AdminSession, workspace: UUID | None = None, *, invalid: bool = False) -> ConnectionList:
+def listed(
+    admin: AdminSession,
+    workspace: UUID | None = None,
+    *,
+    invalid: bool = False,
+    after: tuple[bool, UUID] | None = None,
+    most: int | None = None,
+) -> ConnectionList:
     """List connections with what waits for each, of one workspace or of all.
 
     Args:
         admin: The session.
         workspace: This one only.
         invalid: Those that wait for a person only.
+        after: Those that follow this one, by whether it is valid and by its workspace.
+        most: How many; `LISTED` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
     """
     if workspace:
         admin.require_workspace(workspace)
-    rows = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
-    is_cut = len(rows) > LISTED
-    del rows[LISTED:]
+    most = LISTED if most is None else most
+    after_valid, after_workspace = after or (None, None)
+    place = {"after": after_workspace, "after_valid": after_valid}
+    rows = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=most, **place)
+    is_cut = len(rows) > most
+    del rows[most:]
     keys = {}
     for row in rows:
         stored = row.pop("stored")

@@ -56,7 +56,7 @@ def reads() -> Iterator[tuple[str, LiteralString]]:
     for file in FILES:
         wanted = {name: text for name, text in statements(file).items() if name not in WRITES.get(file, ())}
         yield from ((f"{file}.{name}", text) for name, text in wanted.items())
-    yield "brakes.stopped", statements("brakes")["stopped"]
+    yield from ((f"brakes.{name}", statements("brakes")[name]) for name in ("stopped", "sample"))
 
 
 def given(connection: Connection, cap: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
     dead = b"select array_agg(id) from (select id from sync_outbox where status = 'DEAD_LETTER' limit 50) as d"
     [[ids]] = connection.execute(dead).fetchall()
     return {
-        **dict.fromkeys(("workspace", "code", "before", "age", "after", "looks")),
+        **dict.fromkeys(("workspace", "code", "before", "age", "after", "after_valid", "looks")),
         "cap": cap,
         "top": 20,
         "rows": 50,
@@ -98,7 +98,7 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
     params = {**given(connection, cap), **filters}
     if name in LETTERS:
         params |= {"ids": None, "looks": cap}
-    if name == "admin.workspace_is_known":
+    if name in ("admin.workspace_is_known", "brakes.sample"):
         params["workspace"] = BIG
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()
