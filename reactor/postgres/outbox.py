@@ -131,6 +131,11 @@ class Outbox:
         self._barred: dict[UUID, _Bar] = {}  # by workspace
 
     @property
+    def lease(self) -> int | None:
+        """The number of the session's lease; None before the first claim."""
+        return self._lease
+
+    @property
     def in_flight(self) -> list[Item]:
         """The items that were claimed and not settled."""
         return list(self._in_flight.values())
