@@ -1,17 +1,89 @@
-"""How far a rebuild is."""
+"""Rebuilds: which there are, how far each is, and when it will be over."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from reactor.core.forecast import forecast
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
 
-SQL = statements("status")
+SQL, WORKSPACES = statements("status"), statements("workspaces")
 CHILDREN = 100_000
 """Items of a rebuild that are counted."""
+WALKED = 1_000
+"""Rebuilds that have items, of which the newest are found."""
+LOOKS = 2_000
+"""Settled rows, the newest, among which those without items are found."""
+ROWS = 50
+"""Rebuilds on a page."""
 
 Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildList:
+    """Rebuilds, the newest first.
+
+    Attributes:
+        rows: Up to a page of them.
+        before: What the next look is given to go on; None at the end.
+        is_cut: Whether there are more than are walked through, so that some may be missing.
+    """
+
+    rows: list[Document]
+    before: tuple[datetime | str, UUID] | None
+    is_cut: bool
+
+
+def listed(
+    admin: AdminSession,
+    *,
+    workspace: UUID | None = None,
+    before: tuple[datetime | str, UUID] | None = None,
+    rows: int = ROWS,
+) -> RebuildList:
+    """List rebuilds, the newest first: those that are not done, those that have items, and those done just now.
+
+    Args:
+        admin: The session.
+        workspace: Those of this workspace only.
+        before: `RebuildList.before` of the page before.
+        rows: How many at most.
+    """
+    moment, last_id = before or (None, None)
+    found = admin.rows(
+        WORKSPACES["rebuilds"],
+        workspace=workspace,
+        before=moment,
+        before_id=last_id,
+        cap=WALKED,
+        looks=LOOKS,
+        rows=rows,
+    )
+    is_cut = any([each.pop("is_cut") for each in found])
+    last = found[rows - 1] if len(found) > rows else None
+    return RebuildList(found[:rows], (last["created_at"], last["id"]) if last else None, is_cut)
+
+
+def prospect(progress: Mapping[str, Any], lane: Mapping[str, Any], now: datetime) -> str | None:
+    """When a rebuild will be over by the quota, as a sentence; None where it is over or that cannot be said.
+
+    Args:
+        progress: The document of `rebuild_progress`.
+        lane: How the workspace's lane stands, of `reactor.desk.pulses.lane_of`.
+        now: The present, in the zone that the sentence is for.
+    """
+    children = progress["children"]
+    left = children["total"] - children["done"] - sum(children["dead"].values())
+    opens = min((each["opens_at"] for each in lane["replicas"] if each["opens_at"]), default=now)
+    found = forecast(
+        left, [lane["rate"]], now, opens_in=(opens - now).total_seconds(), capped=children["capped"]
+    )
+    return found.sentence(now) if found and progress["expanded"] else None
 
 
 def rebuild_progress(admin: AdminSession, rebuild: UUID, workspace: UUID | None = None) -> Document:

@@ -41,7 +41,7 @@ WRITES = {
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},
 }
-FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check")
+FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 
@@ -59,6 +59,12 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
     [[ids]] = connection.execute(dead).fetchall()
     return {
         **dict.fromkeys(("workspace", "code", "before", "age", "after", "looks")),
+        **dict.fromkeys(("state", "after_state", "after_since", "after_valid", "before_id")),
+        "read_only": "off",
+        "lanes": [],
+        "standings": [],
+        "late": 300,
+        "count": cap,
         "cap": cap,
         "top": 20,
         "rows": 50,
@@ -74,6 +80,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
 
 
 LETTERS = ("dead_letters.by_cause", "dead_letters.requeue_outcomes", "dead_letters.has_more")
+OF_ONE = ("admin.workspace_is_known", "workspaces.waiting", "workspaces.in_flight", "workspaces.burst_sample")
 RARE: list[dict[str, Any]] = [
     {},
     {"code": "AUTH"},  # no letter died of it
@@ -92,8 +99,10 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
     params = {**given(connection, cap), **filters}
     if name in LETTERS:
         params |= {"ids": None, "looks": cap}
-    if name == "admin.workspace_is_known":
+    if name in OF_ONE:
         params["workspace"] = BIG
+    if name.startswith("workspaces."):
+        params["looks"] = cap
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()
     top = plan[0]["Plan"]
