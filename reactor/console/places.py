@@ -3,13 +3,15 @@
 A list is read by its keys and not by a number of rows, so that the tenth page costs what the first does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from urllib.parse import urlencode
 
 from reactor.errors import ConfigurationError
 
+AFTER = "after"
+"""The name of a place in an address."""
 _BETWEEN = "~"
 
 
@@ -63,3 +65,24 @@ def number(text: str) -> int:
     return int(text)
 
 
+
+
+def pages_around(path: str, query: Mapping[str, str], place: tuple[Any, ...] | None) -> dict[str, str | None]:
+    """The addresses of the first page of a list and of the next one, None where there is none.
+
+    Args:
+        path: The page's path.
+        query: What the address has asked for; what is empty is left out.
+        place: Where the next page begins; None at the end.
+    """
+    filters = {name: value for name, value in query.items() if name != AFTER and value}
+    following = as_place(place)
+    return {
+        "first": address(path, filters) if query.get(AFTER) else None,
+        "next": address(path, {**filters, AFTER: following}) if following else None,
+    }
+
+
+def address(path: str, query: Mapping[str, str]) -> str:
+    """A path with what it asks for."""
+    return f"{path}?{urlencode(query)}" if query else path
