@@ -65,8 +65,6 @@ def number(text: str) -> int:
     return int(text)
 
 
-
-
 def pages_around(path: str, query: Mapping[str, str], place: tuple[Any, ...] | None) -> dict[str, str | None]:
     """The addresses of the first page of a list and of the next one, None where there is none.
 

@@ -80,9 +80,7 @@ def prospect(progress: Mapping[str, Any], lane: Mapping[str, Any], now: datetime
     children = progress["children"]
     left = children["total"] - children["done"] - sum(children["dead"].values())
     opens = min((each["opens_at"] for each in lane["replicas"] if each["opens_at"]), default=now)
-    found = forecast(
-        left, [lane["rate"]], now, opens_in=(opens - now).total_seconds(), capped=children["capped"]
-    )
+    found = forecast(left, [lane["rate"]], now, opens_in=(opens - now).total_seconds(), capped=children["capped"])
     return found.sentence(now) if found and progress["expanded"] else None
 
 

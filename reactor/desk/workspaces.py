@@ -140,9 +140,7 @@ def workspace_status(admin: AdminSession, workspace: UUID, now: datetime) -> Doc
     standing = listed(admin, workspace=workspace).rows
     connection = connections.listed(admin, workspace).rows
     stopped = brakes.stopped(admin, workspace)
-    letters = dead_letters.causes(
-        admin, dead_letters.LetterFilter(workspace=workspace), cap=CAP, looks=CAP
-    )
+    letters = dead_letters.causes(admin, dead_letters.LetterFilter(workspace=workspace), cap=CAP, looks=CAP)
     return {
         "workspace": workspace,
         "states": standing[0]["states"] if standing else [],

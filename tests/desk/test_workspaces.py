@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from reactor.core.dispatch.lane import LaneStatus
@@ -20,7 +19,7 @@ from reactor.postgres.pulses import write_pulse
 from tests.desk.test_pulses import ONE, STATE, lane, leases, pool, pulse
 from tests.support.databases import Database
 from tests.support.outbox_world import World, source, workspace
-from tests.support.rebuild_world import VIEW, APPLICATION
+from tests.support.rebuild_world import APPLICATION, VIEW
 
 __all__ = ["leases", "pool"]
 
@@ -70,7 +69,9 @@ async def fleet(world: World, pool: Pool, leases: list[int]) -> World:
     )
     world.connection.execute(STOP, (workspace("stopped"), "BURST"))
     world.connection.execute(STOP, (workspace("released"), "BURST"))
-    world.connection.execute("update sync_brakes set released_at = now() where workspace_id = %s", (workspace("released"),))
+    world.connection.execute(
+        "update sync_brakes set released_at = now() where workspace_id = %s", (workspace("released"),)
+    )
     world.insert(of="dead", status="DEAD_LETTER", failure_code="BAD_REQUEST")
     world.insert("x", of="broken", status="DEAD_LETTER", failure_code="BAD_REQUEST")
     told = (
