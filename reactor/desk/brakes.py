@@ -25,8 +25,8 @@ ROWS = 50
 """Workspaces on a page."""
 COUNT = 1_000
 """Items that are counted for each of them."""
-LOOKS = 20_000
-"""Rows of a workspace that a sample is drawn from, those that are due first: as many as the brake itself looks at."""
+LOOKS = 4_000
+"""Rows of a workspace that a sample is drawn from, those that are due first."""
 SAMPLE = 20
 """Sources in a sample."""
 
@@ -56,8 +56,8 @@ def page(admin: AdminSession, after: tuple[datetime | str, UUID] | None = None, 
 def sample(admin: AdminSession, found: Stopped) -> Document:
     """What would be deleted of a workspace that is stopped: some sources of each type, and how old they are.
 
-    No text of an event is read. Of a burst, it is drawn from the rows that are due first, of a rebuild from all that the
-    application says now; `missing` is why there is none.
+    No text of an event is read. Of a burst, it is drawn from the rows that are due first, of a rebuild from all that
+    the application says now; `missing` is why there is none.
     """
     try:
         rows = _of_rebuild(admin, found) if found.cause == "REBUILD" else _of_burst(admin, found)

@@ -64,7 +64,9 @@ def listed(
         looks=LOOKS,
         rows=rows,
     )
-    is_cut = any([each.pop("is_cut") for each in found])
+    is_cut = any(each["is_cut"] for each in found)
+    for each in found:
+        del each["is_cut"]
     last = found[rows - 1] if len(found) > rows else None
     return RebuildList(found[:rows], (last["created_at"], last["id"]) if last else None, is_cut)
 
@@ -84,13 +86,16 @@ def prospect(progress: Mapping[str, Any], lane: Mapping[str, Any], now: datetime
     return found.sentence(now) if found and progress["expanded"] else None
 
 
-def rebuild_progress(admin: AdminSession, rebuild: UUID, workspace: UUID | None = None) -> Document:
+def rebuild_progress(
+    admin: AdminSession, rebuild: UUID, workspace: UUID | None = None, *, cap: int | None = None
+) -> Document:
     """How far a rebuild is.
 
     Args:
         admin: The session.
         rebuild: The id of its row.
         workspace: The workspace that it must be of; None where that is not asked.
+        cap: How many items are counted, and one more; `CHILDREN` without it.
 
     Raises:
         ConfigurationError: There is no such rebuild, or it is of another workspace.
@@ -107,14 +112,15 @@ def rebuild_progress(admin: AdminSession, rebuild: UUID, workspace: UUID | None 
         raise ConfigurationError(f"Item {rebuild} is {found['operation']}, not REBUILD_ALL; give the rebuild's own id.")
     if workspace not in (None, found["workspace"]):
         raise ConfigurationError(f"Rebuild {rebuild} is of another workspace; leave --workspace out.")
-    children = admin.rows(SQL["children"], id=rebuild, cap=CHILDREN)
+    cap = CHILDREN if cap is None else cap
+    children = admin.rows(SQL["children"], id=rebuild, cap=cap)
     by_status: dict[str, int] = {}
     for child in children:
         by_status[child["status"]] = by_status.get(child["status"], 0) + child["n"]
     total = sum(by_status.values())
     done = by_status.get("COMPLETED", 0)
     dead = {child["code"] or "none": child["n"] for child in children if child["status"] == "DEAD_LETTER"}
-    capped = total > CHILDREN
+    capped = total > cap
     over = found["status"] == "COMPLETED" and done + sum(dead.values()) == total and not capped
     overtaken = sum(child["n"] for child in children if child["code"] == "SUPERSEDED")
     return {

@@ -14,8 +14,10 @@ from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
 
 SQL = statements("workspaces")
+WALKED = 5_000
+"""Workspaces that are walked through for a list."""
 CAP = 10_000
-"""Workspaces that are walked through, and rows that are counted for the page of one workspace."""
+"""Rows that are counted of anything for the page of one workspace."""
 COUNT = 1_000
 """Rows that are counted for each workspace of a list."""
 ROWS = 50
@@ -100,7 +102,7 @@ def listed(
         lanes=[each for each, _ in lanes],
         standings=[STATES.index(each) for _, each in lanes],
         late=LATE,
-        cap=CAP,
+        cap=WALKED,
         count=COUNT,
         rows=rows,
     )

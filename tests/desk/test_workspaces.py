@@ -141,7 +141,7 @@ async def test_pages_follow_one_another(fleet: World, admin: AdminSession) -> No
 async def test_no_more_than_the_cap_are_walked_through(
     fleet: World, admin: AdminSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspaces, "CAP", 3)
+    monkeypatch.setattr(workspaces, "WALKED", 3)
     found = workspaces.listed(admin)
     assert found.is_cut
     assert len(found.rows) < len(NAMES)
@@ -176,11 +176,11 @@ async def test_all_that_is_known_of_one(fleet: World, admin: AdminSession) -> No
         workspaces.workspace_status(admin, workspace("no such"), NOW)
 
 
-def remember(world: World, about: str, *, of: str = "w", type: str = "task") -> None:
+def remember(world: World, about: str, *, of: str = "w", kind: str = "task") -> None:
     world.connection.execute(
         "insert into sync_sources (workspace_id, source_key, google_event_id, calendar_id, floor_seq)"
         " values (%s, %s, %s, 'primary', 0)",
-        (workspace(of), f"{type}:{source(about)}", f"event{about}"),
+        (workspace(of), f"{kind}:{source(about)}", f"event{about}"),
     )
 
 
@@ -189,15 +189,15 @@ def test_a_sample_of_a_burst_is_what_would_go(world: World, admin: AdminSession)
     for number in range(30):
         remember(world, str(number))
         world.insert(str(number), operation="CANCEL_EVENT")
-    remember(world, "trip", type="trip")
+    remember(world, "trip", kind="trip")
     world.insert("trip", operation="CANCEL_EVENT", payload={"sourceType": "trip"})
     world.insert("without an event", operation="CANCEL_EVENT")
     remember(world, "wanted again")
     world.insert("wanted again", operation="CANCEL_EVENT")
     world.insert("wanted again")
     world.connection.execute(
-        "insert into calendar_event_bindings (workspace_id, source_type, source_id, calendar_id, google_event_id, event_type)"
-        " values (%s, 'old', %s, 'primary', 'bound', 'MILESTONE')",
+        "insert into calendar_event_bindings (workspace_id, source_type, source_id, calendar_id, google_event_id,"
+        " event_type) values (%s, 'old', %s, 'primary', 'bound', 'MILESTONE')",
         (workspace(), source("bound")),
     )
     world.insert("bound", operation="CANCEL_EVENT", payload={"sourceType": "old"})

@@ -5,7 +5,7 @@ from uuid import UUID
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
 from reactor.console.places import AFTER, address, as_place, moment, number, pages_around, read_place
 from reactor.desk import workspaces
-from reactor.desk.workspaces import CAP, COUNT, LATE, STATES, WorkspaceState
+from reactor.desk.workspaces import COUNT, LATE, STATES, WALKED, WorkspaceState
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 
@@ -33,7 +33,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
             "states": states,
             "chosen": str(chosen or ""),
             "pages": pages_around("/w", asked.query, found.after),
-            "cap": CAP,
+            "walked": WALKED,
             "count": COUNT,
             "late": LATE,
         },
