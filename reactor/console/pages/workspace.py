@@ -5,7 +5,7 @@ from typing import Any
 
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
 from reactor.desk import acts, workspaces
-from reactor.desk.wording import at_least, count, duration, many
+from reactor.desk.wording import count, duration, many
 from reactor.desk.workspaces import CAP, WorkspaceState
 from reactor.postgres.connection.admin import AdminSession
 
@@ -53,8 +53,7 @@ def _stopped(found: Mapping[str, Any]) -> str:
 
 
 def _parked(found: Mapping[str, Any]) -> str:
-    waiting = many(found["waiting"]["open"], CAP, "item")
-    return f"{waiting} of it wait for a valid connection: a person has to connect it"
+    return f"{_items(found)} for a valid connection, so a person has to connect it"
 
 
 def _held(found: Mapping[str, Any]) -> str:
@@ -74,14 +73,16 @@ def _broken(found: Mapping[str, Any]) -> str:
 
 def _dead(found: Mapping[str, Any]) -> str:
     dead = found["dead_letters"]
-    total = at_least(CAP + 1, CAP) if dead["capped"] else f"{dead['total']:,}"
-    return f"{total} dead {'letter' if total == '1' else 'letters'} in it"
+    return f"it has {many(CAP + 1 if dead['capped'] else dead['total'], CAP, 'dead letter')}"
 
 
 def _well(found: Mapping[str, Any]) -> str:
-    waiting = found["waiting"]
-    items = many(waiting["open"], CAP, "item")
-    return f"all is well: {items} {'waits' if waiting['open'] == 1 else 'wait'}"
+    return f"all is well: {_items(found)}"
+
+
+def _items(found: Mapping[str, Any]) -> str:
+    waiting = found["waiting"]["open"]
+    return f"{many(waiting, CAP, 'item')} {'waits' if waiting == 1 else 'wait'}"
 
 
 _SAYS: Mapping[WorkspaceState, Callable[[Mapping[str, Any]], str]] = {
