@@ -137,7 +137,7 @@ async def test_a_brake_is_released_by_who_has_seen_what_would_go(visit: Visit, w
     assert "Release, and delete them in staging" in said
     assert (await visit.json(path))["sample"]["types"] == {"task": 1}
 
-    for wrong in ({"reason": " "}, {"reason": "x" * 501}, {"reason": REASON, "seen": "BURST 39 500"}):
+    for wrong in ({}, {"reason": " "}, {"reason": REASON, "seen": "BURST 39 500"}):
         assert (await visit.send(path, **wrong)).status_code == 422
     assert world.one("select released_at from sync_brakes") is None
     assert acts(world) == []

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from reactor.console.authors import author
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.console.places import AFTER, as_place, moment, pages_around, read_place
 from reactor.desk import brakes
@@ -49,7 +48,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 def act(admin: AdminSession, asked: PageRequest) -> NextPage:
     """Release it, if it is as the person has seen it."""
-    by = author(asked)
+    by = asked.author
     found = _stopped(admin, asked)
     seen = f"{found.cause} {found.deletes} {found.events}"
     if asked.form.get("seen") != seen:

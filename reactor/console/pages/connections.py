@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from reactor.console.authors import author
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.console.places import AFTER, as_place, pages_around, read_place, truth
 from reactor.desk import connections
@@ -55,7 +54,7 @@ def act(admin: AdminSession, asked: PageRequest) -> NextPage:
     wanted = asked.form.get("act")
     if wanted not in ("enable", "disable"):
         raise ConfigurationError("The form does not say whether to enable or to disable: send it from its page.")
-    by = author(asked)
+    by = asked.author
     if not connections.set_valid(admin, workspace, valid=wanted == "enable", by=by)["changed"]:
         raise ConfigurationError(f"The connection is {wanted}d already: nothing was changed.")
     return NextPage(f"/w/{workspace}")

@@ -4,7 +4,6 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-from reactor.console.authors import author
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.console.places import AFTER, as_place, moment, pages_around, read_place
 from reactor.desk import pulses, rebuild_progress, rebuilds
@@ -75,7 +74,7 @@ def show_new(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 def start(admin: AdminSession, asked: PageRequest) -> NextPage:
     """Start it, with the forecast of this moment."""
-    by = author(asked)
+    by = asked.author
     recreate = asked.form.get("recreate") == "yes"
     forecast = rebuilds.forecast(admin, _workspace(asked.form.get("workspace", "")), recreate=recreate)
     return NextPage(f"/rebuilds/{rebuilds.start(admin, forecast, by)}")
