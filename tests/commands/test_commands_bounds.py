@@ -36,6 +36,15 @@ select md5('c' || n)::uuid, 'token', 'primary' from generate_series(1, %(rows)s 
 insert into sync_brakes (workspace_id, cause, deletes, events)
 select md5(n::text)::uuid, 'BURST', 30, 40 from generate_series(0, 9) as n;
 """
+LONG = "00000000-0000-4000-8000-00000000000a"
+CANCELS = """
+insert into sync_outbox (workspace_id, operation, payload)
+select %(long)s, 'CANCEL_EVENT', jsonb_build_object('sourceType', 'task', 'sourceId', md5('l' || n)::uuid)
+  from generate_series(1, %(rows)s) as n;
+insert into sync_sources (workspace_id, source_key, google_event_id)
+select %(long)s, 'task:' || md5('l' || n)::uuid, 'e' || n from generate_series(1, %(rows)s) as n;
+"""
+"""A workspace that is long by itself."""
 WRITES = {
     "dead_letters": {"requeue"},
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
@@ -80,7 +89,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
 
 
 LETTERS = ("dead_letters.by_cause", "dead_letters.requeue_outcomes", "dead_letters.has_more")
-OF_ONE = ("admin.workspace_is_known", "workspaces.waiting", "workspaces.in_flight", "workspaces.burst_sample")
+OF_ONE = ("workspaces.waiting", "workspaces.in_flight", "workspaces.burst_sample")
 RARE: list[dict[str, Any]] = [
     {},
     {"code": "AUTH"},  # no letter died of it
@@ -99,8 +108,10 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
     params = {**given(connection, cap), **filters}
     if name in LETTERS:
         params |= {"ids": None, "looks": cap}
-    if name in OF_ONE:
+    if name == "admin.workspace_is_known":
         params["workspace"] = BIG
+    if name in OF_ONE:
+        params["workspace"] = LONG
     if name.startswith("workspaces."):
         params["looks"] = cap
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
@@ -119,6 +130,7 @@ def filled(postgres: Server, template: str, rows: int) -> str:
     name = postgres.create_database(template)
     with psycopg.connect(postgres.dsn(name), autocommit=True) as owner:
         psycopg.ClientCursor(owner).execute(FILL, {"rows": rows, "processing": rows // 2, "rebuild": REBUILD})
+        psycopg.ClientCursor(owner).execute(CANCELS, {"rows": rows, "long": LONG})
         owner.execute("vacuum analyze")
     return name
 
