@@ -17,7 +17,7 @@ from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
-from reactor.console.pages import brakes, connections, now, rebuilds, workspace, workspaces
+from reactor.console.pages import brakes, connections, now, rebuilds, replicas, workspace, workspaces
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
@@ -34,6 +34,7 @@ PAGES: tuple[Page, ...] = (
     rebuilds.PAGE,
     rebuilds.ONE,
     rebuilds.NEW,
+    replicas.PAGE,
 )
 """Every page. Those in the menu stand there in this order."""
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 from itertools import groupby
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 640.0, 170.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 630.0, 10.0, 146.0  # of the box in which the lines are
+WIDTH, HEIGHT = 440.0, 160.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 422.0, 10.0, 136.0  # of the box in which the lines are
 _X_TICKS, _Y_TICKS = 7, 4  # at most, the one at zero apart
 _MOST = 1e12  # what is larger is drawn as this
 _COUNTS = tuple(factor * 10.0**power for power in range(13) for factor in (1, 2, 5))

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from reactor.core.dispatch.limits import Limits
@@ -19,7 +19,9 @@ from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
 
 CAP = 10_000
-"""Items of a workspace that are counted, and rows of pulses that are read."""
+"""Items of one workspace that are counted, and rows of pulses that are read."""
+LISTED_CAP = 1_000
+"""Items of a workspace that are counted in a list of workspaces."""
 REPLICAS = 100
 """Replicas that are listed."""
 HOUR, DAY = 1, 24
@@ -30,6 +32,13 @@ _RANKS = {str(standing): rank for rank, standing in enumerate(SEVERITY)}
 _STEPS = {HOUR: 1, DAY: 10}  # minutes of a point
 
 Document = dict[str, Any]
+
+
+class _Due(NamedTuple):
+    """How many items are due, and whether they are more than that."""
+
+    items: int
+    capped: bool
 
 
 def pulses(admin: AdminSession, *, hours: int = HOUR, now: datetime | None = None) -> Document:
@@ -97,7 +106,7 @@ def lanes(admin: AdminSession, found: Sequence[Mapping[str, Any]], now: datetime
     for workspace, told in _told(found):
         by_workspace.setdefault(workspace, []).append(told)
     worst = sorted(by_workspace, key=lambda workspace: _severity(by_workspace[workspace]))[:WORST]
-    due = _due(admin, worst)
+    due = _due(admin, worst, LISTED_CAP)
     return [_lane(workspace, by_workspace[workspace], due[workspace], now) for workspace in worst]
 
 
@@ -107,11 +116,11 @@ def lane_of(admin: AdminSession, workspace: UUID, now: datetime) -> Document:
     Where no pulse names the lane, the rate is what the settings allow a workspace.
     """
     found = replicas(admin)
-    due = _due(admin, [workspace])[workspace]
+    due = _due(admin, [workspace], CAP)[workspace]
     if told := [told for whose, told in _told(found) if whose == workspace]:
         return _lane(workspace, told, due, now)
     rates = [_usual_rate(each["settings"]) for each in found if each["lives"]][:1]
-    return {"workspace": workspace, "replicas": [], **_prospect(due, rates, now, opens_in=0.0)}
+    return {"workspace": workspace, "replicas": [], "opens_at": None, **_prospect(due, rates, now, opens_in=0.0)}
 
 
 def _told(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[UUID, Document]]:
@@ -126,7 +135,7 @@ def _told(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[UUID, Document]]
                     "told_at": each["pulsed_at"],
                     "standing": lane["standing"],
                     "breaker": lane["breaker"],
-                    "opens_at": None if opens_in is None else each["pulsed_at"] + timedelta(seconds=opens_in),
+                    "opens_at": each["pulsed_at"] + timedelta(seconds=opens_in) if opens_in else None,
                     "rate": lane["rate"],
                     "in_flight": lane["in_flight"],
                 },
@@ -137,26 +146,30 @@ def _severity(told: Iterable[Document]) -> tuple[int, int]:
     return min((_RANKS.get(each["standing"], len(_RANKS)), -each["in_flight"]) for each in told)
 
 
-def _due(admin: AdminSession, workspaces: Sequence[UUID]) -> dict[UUID, int]:
-    rows = admin.rows(_STATUS["due_items"], workspaces=list(workspaces), cap=CAP)
-    return {row["workspace"]: row["due"] for row in rows}
+def _due(admin: AdminSession, workspaces: Sequence[UUID], cap: int) -> dict[UUID, _Due]:
+    """What is due in each workspace, counted up to a cap."""
+    rows = admin.rows(_STATUS["due_items"], workspaces=list(workspaces), cap=cap)
+    return {row["workspace"]: _Due(min(row["due"], cap), row["due"] > cap) for row in rows}
 
 
-def _lane(workspace: UUID, told: list[Document], due: int, now: datetime) -> Document:
-    """One workspace's lane, over all replicas that tell of it."""
+def _lane(workspace: UUID, told: list[Document], due: _Due, now: datetime) -> Document:
+    """One workspace's lane, over all replicas that tell of it; `opens_at` where it is held back now."""
     opens_at = min((each["opens_at"] for each in told if each["opens_at"]), default=now)
     rates = [each["rate"] for each in told]
-    opens_in = (opens_at - now).total_seconds()
-    return {"workspace": workspace, "replicas": told, **_prospect(due, rates, now, opens_in=opens_in)}
-
-
-def _prospect(due: int, rates: Sequence[float | None], now: datetime, *, opens_in: float) -> Document:
-    """How many are due, at which rate they leave, and until when."""
-    capped = due > CAP
-    found = forecast(min(due, CAP), rates, now, opens_in=opens_in, capped=capped)
     return {
-        "due": min(due, CAP),
-        "capped": capped,
+        "workspace": workspace,
+        "replicas": told,
+        "opens_at": opens_at if opens_at > now else None,
+        **_prospect(due, rates, now, opens_in=(opens_at - now).total_seconds()),
+    }
+
+
+def _prospect(due: _Due, rates: Sequence[float | None], now: datetime, *, opens_in: float) -> Document:
+    """How many are due, at which rate they leave, and until when."""
+    found = forecast(due.items, rates, now, opens_in=opens_in, capped=due.capped)
+    return {
+        "due": due.items,
+        "capped": due.capped,
         "rate": found.rate if found else None,
         "through_by": found.through_by if found else None,
         "forecast": found.sentence(now) if found else None,

@@ -23,6 +23,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/rebuilds": ("/rebuilds",),
     "/rebuilds/{rebuild:uuid}": (f"/rebuilds/{REBUILD}",),
     "/rebuilds/new": ("/rebuilds/new", f"/rebuilds/new?workspace={WORKSPACE}"),
+    "/replicas": ("/replicas", "/replicas?hours=24"),
 }
 """By a page's path: the addresses to look at."""
 

@@ -39,8 +39,8 @@ def markup(chart: Chart) -> str:
 def test_a_line_goes_from_side_to_side_and_from_zero_to_the_top() -> None:
     chart = drawn([0, 5, 10])
     [line] = chart.lines
-    assert line.path == "M52 146L341 78L630 10"
-    assert [(tick.at, tick.label) for tick in chart.y_ticks] == [(146.0, "0"), (78.0, "5"), (10.0, "10")]
+    assert line.path == "M52 136L237 73L422 10"
+    assert [(tick.at, tick.label) for tick in chart.y_ticks] == [(136.0, "0"), (73.0, "5"), (10.0, "10")]
     assert line.says == "series 0: 10 at most, at 12:02; 10 at last"
 
 
@@ -49,9 +49,9 @@ def test_a_line_goes_from_side_to_side_and_from_zero_to_the_top() -> None:
     [
         ([], "", 0, "series 0: none"),
         ([None, None], "", 0, "series 0: none"),
-        ([0, 0, 0], "M52 146L341 146L630 146", 0, "series 0: none"),
+        ([0, 0, 0], "M52 136L237 136L422 136", 0, "series 0: none"),
         ([7], "", 1, "series 0: 7 at most, at 12:00; 7 at last"),
-        ([1, None, 1, 1], "M437.3 10L630 10", 1, "series 0: 1 at most, at 12:00; 1 at last"),
+        ([1, None, 1, 1], "M298.7 10L422 10", 1, "series 0: 1 at most, at 12:00; 1 at last"),
         ([float("nan"), float("inf"), -1], "", 1, "series 0: none"),
     ],
 )

@@ -156,6 +156,7 @@ async def test_lanes_of_all_replicas_are_told_with_what_is_due_and_until_when(
     assert alone["forecast"].startswith("20 items at 10 a second: through by ")
     [told] = found[0]["replicas"]
     assert timedelta(seconds=25) < told["opens_at"] - NOW < timedelta(seconds=90)
+    assert (found[0]["opens_at"], alone["opens_at"]) == (told["opens_at"], None)
     assert (found[0]["forecast"], found[0]["rate"]) == (None, None)
 
 
