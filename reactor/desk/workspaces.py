@@ -26,6 +26,8 @@ LATE = 300.0
 """Seconds that a due item waits before its workspace is behind; the alert `ReactorStalled` has the same."""
 REBUILDS = 10
 """Rebuilds of one workspace that are shown."""
+CAUSES = 20
+"""Causes of its dead letters that are shown, the most frequent ones."""
 Document = dict[str, Any]
 WorkspacePlace = tuple[int, datetime | str, UUID]
 """A place in the list: the number of the worst state, since when, and the workspace."""
@@ -151,6 +153,6 @@ def workspace_status(admin: AdminSession, workspace: UUID, now: datetime) -> Doc
         "brake": asdict(stopped[0]) if stopped else None,
         "lane": pulses.lane_of(admin, workspace, now),
         "set_aside": admin.rows(STATUS["aside"], **where),
-        "dead_letters": letters,
+        "dead_letters": {**letters, "causes": letters["causes"][:CAUSES], "different": len(letters["causes"])},
         "rebuilds": rebuild_progress.listed(admin, workspace=workspace, rows=REBUILDS).rows,
     }

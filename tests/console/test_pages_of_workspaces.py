@@ -5,6 +5,7 @@ recorded, and refused where it must be.
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from html import unescape
 from typing import Any, LiteralString
 from urllib.parse import urlencode
@@ -22,10 +23,16 @@ from reactor.console.app import ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
 from reactor.console.keys import VisitorKeys
+from reactor.core.dispatch.lane import LaneStatus
 from reactor.observability.server import Server
+from reactor.postgres.connection.pool import Pool
+from reactor.postgres.pulses import write_pulse
+from tests.desk.test_pulses import ONE, STATE, lane, leases, pool, pulse
 from tests.support.databases import Database
 from tests.support.outbox_world import World, source, workspace
 from tests.support.rebuild_world import APPLICATION, VIEW
+
+__all__ = ["leases", "pool"]
 
 REASON = "Ada asked for it"
 STOP: LiteralString = "insert into sync_brakes (workspace_id, cause, deletes, events) values (%s, 'BURST', %s, 500)"
@@ -288,7 +295,9 @@ async def test_a_long_list_comes_in_pages(visit: Visit, world: World) -> None:
         seen, address = [], path
         while address:
             seen.append([UUID(each[name]) for each in (await visit.json(address))[of]])
-            [*links] = re.findall(r'<a href="([^"]+)" rel="next">', (await visit.client.get(address)).text)
+            shown = (await visit.client.get(address)).text
+            assert len(shown) < 60_000, "a client that does not read could hold up the end of the console"
+            [*links] = re.findall(r'<a href="([^"]+)" rel="next">', shown)
             address = unescape(links[0]) if links else ""
         assert [len(each) for each in seen] == [50, 50, 3], path
         assert {each for part in seen for each in part} == whose
@@ -317,3 +326,32 @@ async def test_one_workspace_in_a_sentence(visit: Visit, world: World) -> None:
         in said
     )
     assert (await visit.client.get(f"/w/{uuid4()}")).status_code == 422
+
+
+async def test_a_lane_and_until_when_it_will_have_sent(
+    visit: Visit, world: World, pool: Pool, leases: list[int]
+) -> None:
+    world.connect()
+    for number in range(30):
+        world.insert(str(number))
+    told = lane(workspace(), LaneStatus.BROKEN, breaker="open", rate=0.05)
+    await write_pulse(pool, ONE, pulse(state=replace(STATE, lease=leases[0], lanes=(told,))))
+    said = await visit.page(f"/w/{workspace()}")
+    assert "Google does not answer for it, and is asked again and again." in said
+    assert "pod-1 broken open" in said
+    assert re.search(r"30 items at 3 a minute: through by \d\d:\d\d", said)
+    rebuild = world.insert(operation="REBUILD_ALL", status="COMPLETED")
+    world.insert("child", parent_id=rebuild)
+    assert re.search(
+        r"0 of 1 settled \(0 %\). 1 item at 3 a minute: through by", await visit.page(f"/rebuilds/{rebuild}")
+    )
+    assert [each["workspace"] for each in (await visit.json("/w?state=broken"))["workspaces"]] == [str(workspace())]
+
+
+async def test_what_a_rebuild_would_delete(visit: Visit, world: World) -> None:
+    rebuild = world.insert(operation="REBUILD_ALL")
+    world.connection.execute(STOP, (world.connect(), 40))
+    world.connection.execute("update sync_brakes set cause = 'REBUILD', rebuild_id = %s", (rebuild,))
+    path = f"/brakes/{workspace()}"
+    assert "a rebuild would delete them, because the application does not say them any more" in await visit.page(path)
+    assert f'href="/rebuilds/{rebuild}"' in (await visit.client.get(path)).text

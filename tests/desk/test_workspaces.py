@@ -174,6 +174,10 @@ async def test_all_that_is_known_of_one(fleet: World, admin: AdminSession) -> No
     assert (idle["states"], idle["waiting"]["open"], idle["waiting"]["oldest_due_seconds"]) == ([], 0, None)
     with pytest.raises(ConfigurationError, match="Nothing is known"):
         workspaces.workspace_status(admin, workspace("no such"), NOW)
+    for number in range(workspaces.CAUSES):
+        fleet.insert(of="dead", status="DEAD_LETTER", failure_code="BAD_REQUEST", last_error=f"reason {number}")
+    letters = workspaces.workspace_status(admin, workspace("dead"), NOW)["dead_letters"]
+    assert (len(letters["causes"]), letters["different"]) == (workspaces.CAUSES, workspaces.CAUSES + 1)
 
 
 def remember(world: World, about: str, *, of: str = "w", kind: str = "task") -> None:
