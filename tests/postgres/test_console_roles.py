@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,7 @@ from reactor.desk import (
     explanation,
     locks,
     outbox_status,
+    pulses,
     rebuild_progress,
     rebuilds,
     requeue_run,
@@ -320,8 +322,15 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         document["backlog"] |= {"oldest_due_seconds": 0, "worst": []}  # they grow while we look
         return document
 
+    logins.rows.connection.execute(
+        "insert into sync_pulses (minute, replica, started_at, host, version, settings, gate, breaker, in_flight_items,"
+        " in_flight_requests, lag, counts) values (date_trunc('minute', now()) - interval '5 min', gen_random_uuid(),"
+        " now(), 'pod', '1.0', '{}', 'armed', 'closed', 0, 0, 0, '{\"applied\": 3}')"
+    )
+    now = datetime.now(UTC)
     return {
         "status": status,
+        "pulses": lambda admin: pulses.pulses(admin, now=now),
         "causes": lambda admin: dead_letters.causes(admin, LetterFilter(), cap=10, looks=10),
         "letter": lambda admin: dead_letters.letter(admin, item),
         "letter with words": lambda admin: dead_letters.letter(admin, item, show_texts=True),
