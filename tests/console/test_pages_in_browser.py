@@ -6,6 +6,7 @@ violated, nothing is logged, no dialog opens, nothing is wider than the window, 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Re
 
 from reactor.console.door import HEADERS
 from tests.console.attacks import MARKS
-from tests.console.conftest import RunningConsole
+from tests.console.conftest import RunningConsole, running
 from tests.console.examples import addresses
+from tests.support.databases import Server
 
 ADDRESSES = [*(address for _, address in addresses()), "/no/such/page"]
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 320, "height": 640}
@@ -175,6 +177,25 @@ def test_what_is_live_is_renewed_and_can_be_paused(browser: Browser, console: Ru
         assert complaints.said == []
 
 
+def test_a_page_heals_when_the_database_is_back(
+    browser: Browser, postgres: Server, migrated_template: str, tmp_path: Path
+) -> None:
+    name = postgres.create_database(migrated_template)
+    try:
+        with (
+            running(tmp_path, DATABASE_URL=postgres.dsn(f"{name}_back")) as console,
+            visit(browser, console) as (tab, _),
+        ):
+            expect(tab.locator("h1")).to_have_text("The database does not answer")
+            assert f"{name}_back" in tab.locator("#error").inner_text()
+            with postgres.session() as session:
+                session.execute(f"alter database {name} rename to {name}_back".encode())
+            expect(tab.locator("h1")).to_have_text("Now", timeout=60_000)
+    finally:
+        postgres.drop_database(name)
+        postgres.drop_database(f"{name}_back")
+
+
 def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, console: RunningConsole) -> None:
     """A real one, posted by a page of another origin in a browser that has the cookie."""
     with visit(browser, console) as (tab, _):
@@ -189,6 +210,7 @@ def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, 
         with tab.expect_response(f"{console.url}/") as answered:
             tab.goto("http://evil.example/")
         assert answered.value.status == 403
+        expect(tab.locator("h1")).to_have_text("Not allowed")
         with tab.expect_response(f"{console.url}/no/such/act") as ours:
             tab.goto(console.url)
             tab.evaluate(
@@ -197,6 +219,7 @@ def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, 
                     document.body.append(form); form.submit(); }"""
             )
         assert ours.value.status == 404, "the console's own form is let in: its Origin is not null"
+        expect(tab.locator("h1")).to_have_text("There is no such page")  # a window that is closed half-way may hang
 
 
 def test_nothing_that_is_served_or_logged_holds_a_key(console: RunningConsole) -> None:
