@@ -295,7 +295,7 @@ async def test_a_long_list_comes_in_pages(visit: Visit, world: World) -> None:
         ("/rebuilds", "rebuilds", "workspace"),
     ):
         seen, address = [], path
-        while address:
+        while address and len(seen) < 4:
             seen.append([UUID(each[name]) for each in (await visit.json(address))[of]])
             shown = (await visit.client.get(address)).text
             assert len(shown) < 60_000, "a client that does not read could hold up the end of the console"
