@@ -339,6 +339,8 @@ select pg_temp.add_policy('public.sync_set_aside', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_order_gaps', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
+select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',
+  'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_acts', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',

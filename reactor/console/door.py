@@ -81,23 +81,13 @@ class Door:
                 late = AccessRefusal(503, "The database took too long for this page. Narrow it, or try again later.")
                 await self._refuse(Request(scope), late)(scope, receive, with_headers)
         except Exception:
-            log.exception("console_page_failed", path=self._said(scope))
+            log.exception("console_page_failed", path=_path(scope))
             if not status:
                 await Response("There is an error in the log.\n", 500)(scope, receive, with_headers)
         finally:
             milliseconds = round((time.monotonic() - began) * 1000)
             say = log.debug if status == 304 or scope["path"] == "/livez" else log.info  # an open page asks every 2 s
-            say("console_request", method=scope["method"], path=self._said(scope), status=status, ms=milliseconds)
-
-    def _said(self, scope: Scope) -> str:
-        """The path for the log: as it came, and without what follows the question mark.
-
-        A page that is open to strangers may have a secret in its path, as an invitation has, so only its begin is said.
-        """
-        path = bytes(scope["raw_path"]).decode("ascii", "replace")
-        first, slash, rest = path[1:].partition("/")
-        is_secret = bool(rest) and first != "assets" and self._is_open(scope["path"])
-        return f"/{first}{slash}…" if is_secret else path
+            say("console_request", method=scope["method"], path=_path(scope), status=status, ms=milliseconds)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
@@ -152,6 +142,11 @@ def _guarded(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     if not any(name.lower() == b"cache-control" for name, _ in kept):
         kept.append((b"cache-control", b"no-store"))
     return [*kept, *ours.items()]
+
+
+def _path(scope: Scope) -> str:
+    """The path as it came, in printable characters, and without what follows the question mark."""
+    return bytes(scope["raw_path"]).decode("ascii", "replace")
 
 
 def _headers(scope: Scope) -> Headers:

@@ -51,6 +51,7 @@ select %(long)s, 'task:' || md5('l' || n)::uuid, 'e' || n from generate_series(1
 """
 """A workspace that is long by itself."""
 WRITES = {
+    "admin": {"keep_read_only"},
     "dead_letters": {"requeue"},
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},

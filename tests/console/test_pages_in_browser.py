@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Request, expect
@@ -16,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Re
 from reactor.console.door import HEADERS
 from tests.console.attacks import MARKS
 from tests.console.conftest import RunningConsole, running
-from tests.console.examples import addresses
+from tests.console.examples import EXAMPLES, addresses
 from tests.support.databases import Server
 
 ADDRESSES = [*(address for _, address in addresses()), "/no/such/page"]
@@ -220,6 +221,34 @@ def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, 
             )
         assert ours.value.status == 404, "the console's own form is let in: its Origin is not null"
         expect(tab.locator("h1")).to_have_text("There is no such page")  # a window that is closed half-way may hang
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_is_a_document_too(browser: Browser, console: RunningConsole, address: str) -> None:
+    """For programs; what is in it is what the database holds, and nothing in it is a page."""
+    del browser  # a test of the file, where the console is
+    with httpx.Client(base_url=console.url, headers={"accept": "application/json"}) as client:
+        assert client.get(console.links[-1]).status_code == 303
+        answer = client.get(address)
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert answer.status_code == (404 if address == "/no/such/page" else 200)
+    assert isinstance(answer.json(), dict | list)
+
+
+@pytest.mark.skipif("/find" not in EXAMPLES, reason="there is no field to go to without that page")
+def test_a_key_goes_to_the_search_field_and_can_be_switched_off(browser: Browser, console: RunningConsole) -> None:
+    """WCAG 2.1.4: a shortcut of one character can be turned off. In the field it is a character like any other."""
+    with visit(browser, console, viewport=WIDE) as (tab, _):
+        field, choice = tab.locator("#q"), tab.locator("#slash")
+        tab.keyboard.press("/")
+        expect(field).to_be_focused()
+        tab.keyboard.type("a/b")
+        expect(field).to_have_value("a/b")
+        choice.uncheck()
+        tab.reload()
+        tab.keyboard.press("/")
+        expect(field).not_to_be_focused()
+        expect(choice).not_to_be_checked()
 
 
 def test_nothing_that_is_served_or_logged_holds_a_key(console: RunningConsole) -> None:

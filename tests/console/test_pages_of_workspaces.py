@@ -294,7 +294,8 @@ async def test_a_long_list_comes_in_pages(visit: Visit, world: World) -> None:
         ("/brakes", "stopped", "workspace_id"),
         ("/rebuilds", "rebuilds", "workspace"),
     ):
-        seen, address = [], path
+        seen: list[list[UUID]] = []
+        address = path
         while address and len(seen) < 4:
             seen.append([UUID(each[name]) for each in (await visit.json(address))[of]])
             shown = (await visit.client.get(address)).text

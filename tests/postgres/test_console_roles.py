@@ -32,6 +32,7 @@ from reactor.desk import (
     pulses,
     rebuild_progress,
     rebuilds,
+    replicas,
     requeue_run,
     workspaces,
 )
@@ -52,6 +53,7 @@ CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_byte
 SECRET = "Zanzibar"
 TOKEN = TokenCipher.from_setting(KEYS).encrypt(workspace(), "1//0the-token")
 BY = ActAuthor("ada", "console", "INC-1")
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 EVENT = {
     "eventType": "MILESTONE",
     "event": {
@@ -360,6 +362,7 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         "stopped": brakes.page,
         "sample": lambda admin: brakes.sample(admin, brakes.stopped(admin, workspace("off"))[0]),
         "rebuilds": rebuild_progress.listed,
+        "replicas": lambda admin: replicas.replica_status(admin, NOW),
     }
 
 
