@@ -38,7 +38,7 @@ def read_place(text: str | None, *kinds: Callable[[str], Any]) -> tuple[Any, ...
     try:
         return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
     except ValueError:
-        raise ConfigurationError("The address does not say where the page begins: start at the first page.") from None
+        raise ConfigurationError("The address does not say where the page begins: open the first page.") from None
 
 
 def truth(text: str) -> bool:

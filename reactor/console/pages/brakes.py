@@ -79,7 +79,7 @@ def _stopped(admin: AdminSession, asked: PageRequest) -> Stopped:
 
 def _gone(workspace: UUID) -> ConfigurationError:
     return ConfigurationError(
-        f"Workspace {workspace} is not stopped, or not any more: `python -m reactor brake list` shows which are."
+        f"Workspace {workspace} is not stopped, or not any more: look at `python -m reactor brake list`."
     )
 
 

@@ -53,10 +53,10 @@ def act(admin: AdminSession, asked: PageRequest) -> NextPage:
     workspace: UUID = asked.path["workspace"]
     wanted = asked.form.get("act")
     if wanted not in ("enable", "disable"):
-        raise ConfigurationError("The form does not say whether to enable or to disable: send it from its page.")
+        raise ConfigurationError("The form does not say whether to enable or to disable: use the button of its page.")
     by = asked.author
     if not connections.set_valid(admin, workspace, valid=wanted == "enable", by=by)["changed"]:
-        raise ConfigurationError(f"The connection is {wanted}d already: nothing was changed.")
+        raise ConfigurationError(f"The connection is {wanted}d already, so nothing was changed: look at it again.")
     return NextPage(f"/w/{workspace}")
 
 

@@ -88,7 +88,9 @@ def _workspace(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise ConfigurationError("This is not the id of a workspace: it looks like 7d1f3c52-4a51-….") from None
+        raise ConfigurationError(
+            "This is not the id of a workspace: give one such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10."
+        ) from None
 
 
 PAGE = Page("/rebuilds", "Rebuilds", show=in_session(show), in_menu=True)
