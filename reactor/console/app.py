@@ -17,13 +17,25 @@ from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
-from reactor.console.pages import now, replicas
+from reactor.console.pages import brakes, connections, now, rebuilds, replicas, workspace, workspaces
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
-PAGES: tuple[Page, ...] = (now.PAGE, replicas.PAGE)
+PAGES: tuple[Page, ...] = (
+    now.PAGE,
+    workspaces.PAGE,
+    workspace.PAGE,
+    connections.PAGE,
+    connections.ONE,
+    brakes.PAGE,
+    brakes.ONE,
+    rebuilds.PAGE,
+    rebuilds.ONE,
+    rebuilds.NEW,
+    replicas.PAGE,
+)
 """Every page. Those in the menu stand there in this order."""
 
 STRANGER = Visitor("")

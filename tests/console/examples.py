@@ -10,9 +10,19 @@ from reactor.console.app import PAGES
 from reactor.console.page import Page
 
 WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
+REBUILD = "00000000-0000-4000-8000-00000000000f"
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/": ("/",),
+    "/w": ("/w", "/w?state=parked", "/w?state=held"),
+    "/w/{workspace:uuid}": (f"/w/{WORKSPACE}",),
+    "/connections": ("/connections", "/connections?state=invalid"),
+    "/connections/{workspace:uuid}": (f"/connections/{WORKSPACE}",),
+    "/brakes": ("/brakes",),
+    "/brakes/{workspace:uuid}": (f"/brakes/{WORKSPACE}",),
+    "/rebuilds": ("/rebuilds",),
+    "/rebuilds/{rebuild:uuid}": (f"/rebuilds/{REBUILD}",),
+    "/rebuilds/new": ("/rebuilds/new", f"/rebuilds/new?workspace={WORKSPACE}"),
     "/replicas": ("/replicas", "/replicas?hours=24"),
 }
 """By a page's path: the addresses to look at."""
