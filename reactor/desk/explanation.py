@@ -13,11 +13,11 @@ from reactor.core.explain.asked import Asked
 from reactor.core.explain.causes import Explanation
 from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
 from reactor.core.explain.explanation import explain as explained
-from reactor.core.explain.seen import EventPresence
+from reactor.core.explain.seen import EventPresence, GoogleReading
 from reactor.core.payload import LARGEST
 from reactor.desk import google_event
 from reactor.desk.dead_letters import SQL as LETTERS, would_be_sent
-from reactor.desk.google_event import GoogleReadSettings
+from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.wording import clean, count, duration
 from reactor.postgres import sources
 from reactor.postgres.chains import ChainReading, read
@@ -47,6 +47,21 @@ class ExplanationReport:
     document: Document
     is_well: bool
     was_asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleQuestion:
+    """A question to Google for one event.
+
+    Attributes:
+        token: By whose credentials.
+        place: Where the event is, or would be.
+        source: The source that it should be of.
+    """
+
+    token: StoredToken
+    place: EventRef
+    source: str
 
 
 def find(
@@ -85,7 +100,13 @@ def matches(found: SourceSearch, *, show_texts: bool = False) -> list[Document]:
 
 
 def explain(
-    admin: AdminSession, match: Match, *, google: GoogleReadSettings | None = None, show_texts: bool = False
+    admin: AdminSession,
+    match: Match,
+    *,
+    google: GoogleReadSettings | None = None,
+    seen: GoogleReading | None = None,
+    show_texts: bool = False,
+    view_seconds: float | None = None,
 ) -> ExplanationReport:
     """Say why an event is in its calendar or is not.
 
@@ -93,11 +114,15 @@ def explain(
         admin: The session.
         match: The source.
         google: The settings with which Google is asked too; None where it is not.
+        seen: What Google has said already to the question of `question`.
         show_texts: Whether the event's texts are in the document, and not their lengths.
+        view_seconds: Seconds that the application's view has; a few without it.
     """
-    reading = read(admin, match.workspace, match.source, match.item)
-    if google:
-        reading = _seen(admin, google, reading)
+    reading = read(admin, match.workspace, match.source, match.item, view_seconds=view_seconds)
+    if google and (place := _place_to_ask(reading.chain)):
+        seen = google_event.look(admin, google, match.workspace, place, match.source)
+    if seen:
+        reading = replace(reading, chain=replace(reading.chain, seen=seen))
     sent = _sent(admin, reading.chain, show_texts=show_texts)
     explanation = explained(reading.chain)
     document = _document(reading, explanation, sent, match.item, show_texts=show_texts)
@@ -126,18 +151,26 @@ def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
     return str(connection["calendar"]) if connection else None
 
 
-def _seen(admin: AdminSession, settings: GoogleReadSettings, reading: ChainReading) -> ChainReading:
-    """Ask for the event where it is; where it is not known to be, where it would be."""
-    chain = reading.chain
+def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> GoogleQuestion | None:
+    """The question to Google for an event, for who asks it without a session; None where there is no one to ask.
+
+    Raises:
+        ConfigurationError: The workspace's token cannot be decrypted.
+    """
+    place = _place_to_ask(read(admin, match.workspace, match.source, match.item).chain)
+    if place is None:
+        return None
+    return GoogleQuestion(google_event.stored_token(admin, google, match.workspace), place, match.source)
+
+
+def _place_to_ask(chain: Chain) -> EventRef | None:
+    """Where the event is; where it is not known to be, where it would be. None without a connection."""
     calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
     place = chain.place
     if place is None and calendar:
         generation = chain.memory.generation if chain.memory else 0
         place = EventRef(calendar, event_id(str(chain.workspace_id), chain.source, generation))
-    if place is None or chain.connection is None:
-        return reading
-    seen = google_event.look(admin, settings, chain.workspace_id, place, chain.source)
-    return replace(reading, chain=replace(chain, seen=seen))
+    return place if chain.connection else None
 
 
 def _sent(admin: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
