@@ -25,6 +25,8 @@ PORTIONS = 5
 """Portions of a requeue in a second."""
 READ = 200
 """Payloads that are read at a time."""
+AGES = (600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
+"""Seconds by which the ages of letters are counted: up to each of them, and beyond."""
 CODES = frozenset({*FailureCode, "NONE"} - {FailureCode.SUPERSEDED})
 """What a letter may have died of; NONE is an older worker's."""
 FATES = ("sent", "parked", "behind", "refused", "outdated", "overtaken")
@@ -100,6 +102,28 @@ def causes(admin: AdminSession, which: LetterFilter, *, cap: int | None = None, 
     found = admin.rows(SQL["by_cause"], **asdict(which), cap=cap, looks=looks)
     total = sum(cause["items"] for cause in found)
     return {"causes": found, "total": total, "capped": total > cap or _has_more(admin, which, looks)}
+
+
+def errors(admin: AdminSession, which: LetterFilter, *, cap: int, looks: int) -> Document:
+    """Dead letters by code and error, in whatever workspace, the most frequent first; `ages` counts by `AGES`.
+
+    Args:
+        admin: The session.
+        which: The letters that are meant; ids are none of the filters here.
+        cap: How many of them are counted, and one more.
+        looks: How many letters are looked at, of the workspace and the code.
+
+    Raises:
+        ConfigurationError: Nothing is known of the workspace.
+    """
+    if which.workspace:
+        admin.require_workspace(which.workspace)
+    found = admin.rows(SQL["by_error"], **asdict(which), cap=cap, looks=looks, ages=list(AGES))
+    for error in found:
+        fallen: Counter[int] = Counter(error.pop("places"))
+        error["ages"] = [fallen[place] for place in range(len(AGES) + 1)]
+    total = sum(error["items"] for error in found)
+    return {"errors": found, "total": total, "capped": total > cap or _has_more(admin, which, looks)}
 
 
 def _has_more(admin: AdminSession, which: LetterFilter, looks: int | None) -> bool:

@@ -193,13 +193,13 @@ def _document(
         "item": item,
         "wanted": _wanted(reading, show_texts=show_texts),
         "standing": _standing(chain),
-        "waiting": [_row(row) for row in chain.rows],
+        "waiting": [row_document(row) for row in chain.rows],
         "ahead": {"items": chain.ahead, "met": chain.met} if chain.row else None,
         "would_be_sent": sent,
         "remembered": _remembered(reading),
         "google": _google(chain),
-        "dead_letters": [_row(row) for row in chain.dead_letters],
-        "finished": [_row(row) for row in chain.finished],
+        "dead_letters": [row_document(row) for row in chain.dead_letters],
+        "finished": [row_document(row) for row in chain.finished],
     }
 
 
@@ -263,7 +263,8 @@ def _of(session: SessionFacts) -> str:
     return session.text + ("" if session.seconds is None else f" for {duration(session.seconds)}")
 
 
-def _row(row: OutboxRow) -> Document:
+def row_document(row: OutboxRow) -> Document:
+    """A row as a person reads it."""
     ended = None if row.status not in ("COMPLETED", "DEAD_LETTER") else row.ended_ago
     return {
         "item": row.id,
