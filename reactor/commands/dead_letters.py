@@ -5,7 +5,6 @@ in the morning pastes the output into a ticket or a chat, and the cause of a dea
 Their lengths are shown, because Google limits those.
 """
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -15,14 +14,21 @@ import typer
 from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_dsn, read_id, read_number
 from reactor.commands.output import note, print_facts, print_json, print_table, progress, sentences
 from reactor.desk import dead_letters
-from reactor.desk.dead_letters import CODES, FATES, LetterFilter, LetterRefusal, RequeueForecast
+from reactor.desk.dead_letters import (
+    AGE_TEXT,
+    CODES,
+    FATE_TEXTS,
+    FATES,
+    LetterFilter,
+    LetterRefusal,
+    RequeueForecast,
+    age_of,
+)
 from reactor.desk.wording import at_least, count
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import open_admin_session
 
 SHOWN = 200  # causes in the table
-_AGE = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 app = typer.Typer(
     name="dead-letters",
@@ -71,10 +77,10 @@ def _time(text: str | None) -> datetime | None:
 def _age(text: str | None) -> timedelta | None:
     if text is None:
         return None
-    match = _AGE.fullmatch(text)
-    if match is None or len(match[1]) > 6:
-        raise ConfigurationError("--age is a number and a unit, such as 90s, 30m, 12h or 7d.")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    age = age_of(text)
+    if age is None:
+        raise ConfigurationError(f"--age is {AGE_TEXT}.")
+    return age
 
 
 @app.command(
@@ -218,15 +224,6 @@ def _forecast(forecast: RequeueForecast, done: str) -> str:
     counts, total = forecast.fates, len(forecast.ids)
     if not total:
         return "There are no such dead letters."
-    said = {
-        "sent": "will be sent",
-        "parked": "will wait for a valid connection",
-        "behind": "will give way to the rebuild of their workspace, which brings the newest state of the same event",
-        "refused": "will be dead letters again: the payload cannot be used "
-        "(`python -m reactor dead-letters show ID` says why)",
-        "outdated": "will be completed without being sent: a newer state was settled",
-        "overtaken": "will be completed without being sent: a newer state waits or is put back too",
-    }
-    lines = [f"  {counts[fate]:,} {text}" for fate, text in said.items() if counts[fate]]
+    lines = [f"  {counts[fate]:,} {text}" for fate, text in FATE_TEXTS.items() if counts[fate]]
     more = " (run it again for the rest)" if forecast.is_cut else ""
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from reactor.console.database import ConsoleDatabase, PageCost
 from reactor.console.snapshot import SharedSnapshot, Snapshot
+from reactor.desk.google_event import GoogleReadSettings
 from reactor.desk.outbox_status import outbox_status
 
 
@@ -15,12 +16,14 @@ class Console:
         database: Its way to the database.
         name: What the deployment is called, "" for nothing.
         colour: The colour of that name.
+        google: With what Google is asked for an event; None where the environment does not have it.
         snapshot: The look that all visitors share.
     """
 
     database: ConsoleDatabase
     name: str = ""
     colour: str = "grey"
+    google: GoogleReadSettings | None = None
     snapshot: SharedSnapshot = field(init=False)
 
     def __post_init__(self) -> None:

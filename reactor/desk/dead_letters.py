@@ -1,5 +1,6 @@
 """Dead letters: why they died, what a requeue would do, and the way back into the outbox."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -29,8 +30,21 @@ AGES = (600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
 """Seconds by which the ages of letters are counted: up to each of them, and beyond."""
 CODES = frozenset({*FailureCode, "NONE"} - {FailureCode.SUPERSEDED})
 """What a letter may have died of; NONE is an older worker's."""
-FATES = ("sent", "parked", "behind", "refused", "outdated", "overtaken")
+FATE_TEXTS = {
+    "sent": "will be sent",
+    "parked": "will wait for a valid connection",
+    "behind": "will give way to the rebuild of their workspace, which brings the newest state of the same event",
+    "refused": "will be dead letters again: the payload cannot be used "
+    "(`python -m reactor dead-letters show ID` says why)",
+    "outdated": "will be completed without being sent: a newer state was settled",
+    "overtaken": "will be completed without being sent: a newer state waits or is put back too",
+}
+FATES = tuple(FATE_TEXTS)
 """What a requeue may come to for a letter: `requeue_outcomes` in dead_letters.sql says what each is."""
+AGE_TEXT = "a number and a unit, such as 90s, 30m, 12h or 7d"
+"""How an age is written."""
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Document = dict[str, Any]
 
@@ -82,6 +96,12 @@ class LetterRefusal:
 
     item: UUID
     sqlstate: str | None
+
+
+def age_of(text: str) -> timedelta | None:
+    """Read an age; None where it is not written as `AGE_TEXT` says."""
+    match = _AGE.fullmatch(text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
 def causes(admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None) -> Document:

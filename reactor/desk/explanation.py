@@ -10,7 +10,7 @@ from uuid import UUID
 from reactor.core.calendar.ids import event_id
 from reactor.core.calendar.messages import EventRef
 from reactor.core.explain.asked import Asked
-from reactor.core.explain.causes import Explanation
+from reactor.core.explain.causes import BY_ITSELF, Explanation
 from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
 from reactor.core.explain.explanation import explain as explained
 from reactor.core.explain.seen import EventPresence, GoogleReading
@@ -41,11 +41,13 @@ class ExplanationReport:
     Attributes:
         document: All that is known, as `--json` prints it.
         is_well: Whether the calendar is as the application wants it, as far as is known.
+        goes_on: Whether it is not yet so, and the reactor goes on with it by itself.
         was_asked: Whether Google was asked.
     """
 
     document: Document
     is_well: bool
+    goes_on: bool
     was_asked: bool
 
 
@@ -126,7 +128,8 @@ def explain(
     sent = _sent(admin, reading.chain, show_texts=show_texts)
     explanation = explained(reading.chain)
     document = _document(reading, explanation, sent, match.item, show_texts=show_texts)
-    return ExplanationReport(document, explanation.is_well, reading.chain.seen is not None)
+    goes_on = explanation.cause in BY_ITSELF
+    return ExplanationReport(document, explanation.is_well, goes_on, reading.chain.seen is not None)
 
 
 def _by_google(

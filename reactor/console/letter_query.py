@@ -1,0 +1,72 @@
+"""Which dead letters a page is about: read from its address, and written as an address and as a command again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from uuid import UUID
+
+from reactor.desk.dead_letters import AGE_TEXT, CODES, LetterFilter, age_of
+from reactor.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class LetterQuery:
+    """The filters, as they were written; "" for none.
+
+    Attributes:
+        workspace: A workspace's id.
+        code: A code, in capitals.
+        age: An age, such as 12h.
+    """
+
+    workspace: str = ""
+    code: str = ""
+    age: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "LetterQuery":
+        """Take the filters out of an address or a form."""
+        given = {name: query.get(name, "").strip() for name in ("workspace", "code", "age")}
+        return cls(given["workspace"], given["code"].upper(), given["age"])
+
+    @property
+    def filter(self) -> LetterFilter:
+        """What they mean.
+
+        Raises:
+            ConfigurationError: One of them means nothing.
+        """
+        age = age_of(self.age) if self.age else None
+        if self.age and age is None:
+            raise ConfigurationError(f"An age is {AGE_TEXT}.")
+        if self.code and self.code not in CODES:
+            raise ConfigurationError(f"There is no such code. Codes are: {', '.join(sorted(CODES))}.")
+        return LetterFilter(read_uuid(self.workspace) if self.workspace else None, self.code or None, age=age)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Those that are given."""
+        given = {"workspace": self.workspace, "code": self.code, "age": self.age}
+        return {name: value for name, value in given.items() if value}
+
+    def path(self, page: str, **more: str) -> str:
+        """The address of a page with these filters, and with others instead of some."""
+        fields = {name: value for name, value in {**self.fields, **more}.items() if value}
+        return f"{page}?{urlencode(fields)}" if fields else page
+
+    def command(self, name: str) -> str:
+        """The command with these filters."""
+        options = "".join(f" --{option} {value}" for option, value in self.fields.items())
+        return f"python -m reactor dead-letters {name}{options}"
+
+
+def read_uuid(text: str) -> UUID:
+    """Read an id.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ConfigurationError("That is no id: an id looks like 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10.") from None
