@@ -12,5 +12,5 @@ def item_path(item: UUID) -> str:
 
 
 def why_path(workspace: UUID, source: str) -> str:
-    """The page that says why a source's event is in its calendar or is not; "" for a name that is no name of a source."""
+    """The page that says why a source's event is in its calendar or is not; "" for what is no name of a source."""
     return f"/w/{workspace}/s/{source}" if _PLAIN.fullmatch(source) else ""
