@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from reactor.console.database import ConsoleDatabase, PageCost
+from reactor.console.requeue_worker import RequeueWorker
 from reactor.console.snapshot import SharedSnapshot, Snapshot
 from reactor.desk.google_event import GoogleReadSettings
 from reactor.desk.outbox_status import outbox_status
@@ -18,6 +19,7 @@ class Console:
         colour: The colour of that name.
         google: With what Google is asked for an event; None where the environment does not have it.
         snapshot: The look that all visitors share.
+        requeues: Carries out the requeues that pages begin.
     """
 
     database: ConsoleDatabase
@@ -25,9 +27,11 @@ class Console:
     colour: str = "grey"
     google: GoogleReadSettings | None = None
     snapshot: SharedSnapshot = field(init=False)
+    requeues: RequeueWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = SharedSnapshot(self._look)
+        self.requeues = RequeueWorker(self.database)
 
     async def _look(self) -> Snapshot:
         cost = PageCost()

@@ -57,6 +57,7 @@ async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: 
             if stop is None:
                 await nursery.start(watch_signals, ended, stop_at_once)
             nursery.start_soon(database.keep)
+            nursery.start_soon(console.requeues.work)
             async with trio.open_nursery() as serving:
                 address = await serving.start(server.run, *parse_bind(settings.console_bind), ended)
                 log.info("console_started", version=reactor.__version__, address=address)

@@ -20,6 +20,9 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/w/{workspace:uuid}/s/{source:path}": (f"/w/{WORKSPACE}/s/task:{SOURCE}",),
     "/i/{item:uuid}": (f"/i/{LETTER}", f"/i/{REBUILD}"),
     "/dead": ("/dead", f"/dead?workspace={WORKSPACE}&age=0s"),
+    "/dead/requeue": ("/dead/requeue",),
+    "/acts": ("/acts", f"/acts?workspace={WORKSPACE}"),
+    "/acts/{number:int}": ("/acts/1",),
 }
 """By a page's path: the addresses to look at."""
 
