@@ -91,8 +91,9 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         (WORKSPACE, SOURCE),
     )
     owner.execute(
-        "insert into sync_acts (who, how, act, workspace_id, reason, target, result) values ('x', 'console', 'x', %s, 'x', "
-        "%s, jsonb_build_object('state', 'running', 'done', 3, 'of', 10, 'at', now()))",
+        "insert into sync_acts (who, how, act, workspace_id, reason, target, result) "
+        "values ('x', 'console', 'x', %s, 'x', %s, "
+        "jsonb_build_object('state', 'running', 'done', 3, 'of', 10, 'at', now()))",
         (WORKSPACE, Jsonb({"code": ATTACK.replace("\x1b", "").replace("\x07", ""), "ids": []})),
     )
 
