@@ -54,9 +54,7 @@ class KnownBrowser:
     async def post(self, address: str, form: Mapping[str, str], status: int = 303) -> str:
         """Send a form; where it leads to, or the page that it answers with."""
         origin = str(self._client.base_url).rstrip("/")
-        answer = await self._client.post(
-            address, data=dict(form), headers={**FORM, "origin": origin}
-        )
+        answer = await self._client.post(address, data=dict(form), headers={**FORM, "origin": origin})
         assert answer.status_code == status, answer.text
         return str(answer.headers.get("location", answer.text))
 
