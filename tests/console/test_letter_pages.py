@@ -174,6 +174,33 @@ async def test_an_item_is_shown_without_its_words_and_put_back(rows: Rows, site:
     assert len((await site.document("/acts"))["acts"]) == 1
 
 
+async def test_what_has_become_of_an_item(rows: Rows, site: DatabaseSite) -> None:
+    rebuild = rows.insert(operation="REBUILD_ALL")
+    cases: list[tuple[str, dict[str, Any], list[str]]] = [
+        ("waits", {}, ["inserted", "due"]),
+        (
+            "failed",
+            {"status": "FAILED", "attempts": 2, "updated_at": "2100-01-01"},
+            ["inserted", "tried, or put back; 2 of 5 attempts failed", "due"],
+        ),
+        ("sent", {"status": "COMPLETED", "parent_id": rebuild}, ["inserted", "completed"]),
+        ("old", {"status": "COMPLETED", "failure_code": "SUPERSEDED"}, ["inserted", "overtaken by a newer state"]),
+        ("gone", {"status": "PROCESSING", "claim_no": 7}, ["inserted", "claimed"]),
+        ("died", {"status": "DEAD_LETTER", "attempts": 1}, ["inserted", "died of no code; 1 of 5 attempts failed"]),
+    ]
+    for about, columns, told in cases:
+        item = rows.insert(about, payload=EVENT, **columns)
+        found = await site.document(f"/i/{item}")
+        assert [each["what"] for each in found["timeline"]] == told
+        assert all(each["at"] for each in found["timeline"])
+        page = await site.get(f"/i/{item}")
+        assert f"/w/{W}/s/{key_of(about)}" in page
+        assert ("Put it back" in page) is (about == "died")
+        assert (f"/i/{rebuild}" in page.partition("of the rebuild")[2][:80]) is (about == "sent")
+        assert found["stands"].endswith(" ago") is (about in ("sent", "old", "died"))
+    assert "all of the workspace" in await site.get(f"/i/{rebuild}")
+
+
 async def test_dead_letters_by_cause(rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch) -> None:
     rows.connect("other")
     for about in "abc":
