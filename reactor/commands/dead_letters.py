@@ -65,15 +65,26 @@ Ids = Annotated[
     typer.Option("--id", parser=read_id, metavar="<UUID>", show_default=False, help="This one; may be repeated."),
 ]
 
+Error = Annotated[
+    str | None,
+    typer.Option("--error", show_default=False, metavar="TEXT", help="Those with this error, word for word."),
+]
+
 
 def _filters(
-    workspace: UUID | None, code: str | None, before: str | None, age: str | None, ids: list[UUID] | None
+    workspace: UUID | None,
+    code: str | None,
+    before: str | None,
+    age: str | None,
+    ids: list[UUID] | None = None,
+    *,
+    error: str | None = None,
 ) -> LetterFilter:
     """Read the filters; raises ConfigurationError with what they should be."""
     code = code.upper() if code else None
     if code is not None and code not in CODES:
         raise ConfigurationError(f"There is no code {code}. Codes are: {', '.join(sorted(CODES))}.")
-    return LetterFilter(workspace, code, _time(before), _age(age), ids or None)
+    return LetterFilter(workspace, code, _time(before), _age(age), ids or None, error)
 
 
 def _time(text: str | None) -> datetime | None:
@@ -109,6 +120,7 @@ def list_(
     code: Code = None,
     before: Before = None,
     age: Age = None,
+    error: Error = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -117,7 +129,7 @@ def list_(
     Exit codes: 0 there are none; 1 there are some; 2 wrong use or no database.
     """
     with sentences():
-        filters = _filters(workspace, code, before, age, None)
+        filters = _filters(workspace, code, before, age, error=error)
         with open_admin_session(read_dsn(database_url), name="dead-letters list") as admin:
             document = dead_letters.causes(admin, filters)
     causes = document["causes"]
@@ -183,6 +195,7 @@ def requeue(  # noqa: PLR0913  (options)
     code: Code = None,
     before: Before = None,
     age: Age = None,
+    error: Error = None,
     ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     rate: Annotated[
@@ -204,9 +217,9 @@ def requeue(  # noqa: PLR0913  (options)
     Exit codes: 0 done (or nothing to do); 1 some were locked or refused and are left; 2 wrong use or no database.
     """
     with sentences():
-        filters = _filters(workspace, code, before, age, ids)
+        filters = _filters(workspace, code, before, age, ids, error=error)
         if not everything and filters.is_open:
-            raise ConfigurationError("Say which: --workspace, --code, --before, --age or --id; or --all.")
+            raise ConfigurationError("Say which: --workspace, --code, --before, --age, --error or --id; or --all.")
         with open_admin_session(read_dsn(database_url), name="dead-letters requeue") as admin:
             forecast = dead_letters.forecast(admin, filters)
             if forecast.missing > 0:

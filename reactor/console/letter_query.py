@@ -1,7 +1,8 @@
 """Which dead letters a page is about: read from its address, and written as an address and as a command again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from shlex import quote
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -17,17 +18,19 @@ class LetterQuery:
         workspace: A workspace's id.
         code: A code, in capitals.
         age: An age, such as 12h.
+        error: The whole of an error.
     """
 
     workspace: str = ""
     code: str = ""
     age: str = ""
+    error: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "LetterQuery":
         """Take the filters out of an address or a form."""
-        given = {name: query.get(name, "").strip() for name in ("workspace", "code", "age")}
-        return cls(given["workspace"], given["code"].upper(), given["age"])
+        given = {name: query.get(name, "").strip() for name in ("workspace", "code", "age", "error")}
+        return cls(**{**given, "code": given["code"].upper()})
 
     @property
     def filter(self) -> LetterFilter:
@@ -41,13 +44,13 @@ class LetterQuery:
             raise ConfigurationError(f"An age is {AGE_TEXT}.")
         if self.code and self.code not in CODES:
             raise ConfigurationError(f"There is no such code. Codes are: {', '.join(sorted(CODES))}.")
-        return LetterFilter(read_uuid(self.workspace) if self.workspace else None, self.code or None, age=age)
+        workspace = read_uuid(self.workspace) if self.workspace else None
+        return LetterFilter(workspace, self.code or None, age=age, error=self.error or None)
 
     @property
     def fields(self) -> dict[str, str]:
         """Those that are given."""
-        given = {"workspace": self.workspace, "code": self.code, "age": self.age}
-        return {name: value for name, value in given.items() if value}
+        return {name: value for name, value in asdict(self).items() if value}
 
     def path(self, page: str, **more: str) -> str:
         """The address of a page with these filters, and with others instead of some."""
@@ -56,7 +59,7 @@ class LetterQuery:
 
     def command(self, name: str) -> str:
         """The command with these filters."""
-        options = "".join(f" --{option} {value}" for option, value in self.fields.items())
+        options = "".join(f" --{option} {quote(value)}" for option, value in self.fields.items())
         return f"python -m reactor dead-letters {name}{options}"
 
 

@@ -53,6 +53,7 @@ class LetterFilter:
         before: Those that died before this time.
         age: Those that died longer ago than this.
         ids: These.
+        error: Those that met this at last, word for word, as it is listed.
     """
 
     workspace: UUID | None = None
@@ -60,6 +61,7 @@ class LetterFilter:
     before: datetime | None = None
     age: timedelta | None = None
     ids: list[UUID] | None = None
+    error: str | None = None
 
     @property
     def is_open(self) -> bool:

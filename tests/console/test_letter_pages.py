@@ -213,12 +213,23 @@ async def test_dead_letters_by_cause(rows: Rows, site: DatabaseSite, monkeypatch
     assert [each["ages"] for each in found["errors"]] == [[4, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
     assert [each["newest"] for each in found["errors"]] == [str(newest), str(old)]
     assert found["total"] == 5
-    for filters, items in ((f"workspace={W}", 4), ("code=bad_request", 1), ("age=1h", 1), ("code=AUTH", 0)):
+    for filters, items in (
+        (f"workspace={W}", 4),
+        ("code=bad_request", 1),
+        ("age=1h", 1),
+        ("error=Google+is+away", 4),
+        ("error=Google", 0),
+        ("code=AUTH", 0),
+    ):
         page = await site.document(f"/dead?{filters}")
         assert page["total"] == items, filters
         told = await site.document(f"/dead/requeue?{filters}")
         assert told["found"] == items, "the forecast is of the same"
-    assert 'aria-label="4: less than 10 min"' in await site.get("/dead")
+    page = await site.get("/dead")
+    assert 'aria-label="4: less than 10 min"' in page
+    assert 'href="/dead/requeue?code=EXHAUSTED&amp;error=Google+is+away"' in page
+    forecast = await site.get("/dead/requeue?code=EXHAUSTED&error=Google+is+away")
+    assert "requeue --code EXHAUSTED --error &#39;Google is away&#39; --dry-run" in forecast
     for wrong in ("workspace=x", "code=x", "age=x", f"workspace={workspace('unheard of')}"):
         await site.get(f"/dead?{wrong}", 422)
     monkeypatch.setattr(dead, "CAP", 3)

@@ -33,7 +33,8 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     """Show an act, and how far it is."""
     found = acts.act(admin, _number(str(asked.path["number"])))
-    state = (found["result"] or {}).get("state")
+    result, rate = found["result"] or {}, found["target"].get("rate")
+    state = result.get("state")
     return PageAnswer(
         "act.html",
         found,
@@ -42,6 +43,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
         more={
             "runs": state == RunState.RUNNING,
             "is_short": state in (RunState.STOPPED, RunState.BROKEN_OFF),
+            "left": (result["of"] - result["done"]) / rate if state == RunState.RUNNING and rate else None,
             "again": _again(found),
             "stop": f"python -m reactor acts stop {found['id']}",
         },
@@ -59,7 +61,7 @@ def _again(act: dict[str, Any]) -> str:
     """Where a requeue that has not come to all of its letters goes on."""
     if act["act"] != ActKind.REQUEUE or "ids" in act["target"]:
         return ""
-    return LetterQuery(str(act["workspace"] or ""), act["target"].get("code", "")).path("/dead/requeue")
+    return LetterQuery.of({**act["target"], "age": "", "workspace": str(act["workspace"] or "")}).path("/dead/requeue")
 
 
 def _number(text: str) -> int:

@@ -1,5 +1,6 @@
 """`/dead`: what dead letters have died of, how many, where, and since when."""
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ CAP = 10_000
 """Letters that a page counts, or a run takes in."""
 LOOKS = 20_000
 """Letters that a page looks at, where their age matters."""
+_PHRASE = re.compile(r"[\w .,:;()/'+-]{1,500}")  # an error as the reactor words it
 _SHOWN = 40  # causes
 _HEIGHT = 20  # of the bars, as high as the widest letters of a line
 
@@ -41,12 +43,13 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def _paths(query: LetterQuery, cause: dict[str, Any]) -> dict[str, str]:
-    """Where a cause's code leads to: to nothing where it is none that the reactor writes."""
+    """Where a cause leads to: to nothing where its code is none that the reactor writes."""
     if cause["code"] not in CODES:
         return {"narrowed": "", "requeued": ""}
+    error = cause["error"] if _PHRASE.fullmatch(cause["error"] or "") else ""
     return {
         "narrowed": query.path("/dead", code=cause["code"]),
-        "requeued": query.path("/dead/requeue", code=cause["code"]),
+        "requeued": query.path("/dead/requeue", code=cause["code"], error=error),
     }
 
 

@@ -1,7 +1,7 @@
 -- Dead letters: why they died, what a requeue would do, and back into the outbox.
 --
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
--- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
+-- of its last update, which is what retention goes by. `error` is the whole of it, as far as it is shown. NONE is the code of those that an older worker gave up.
 --
 -- Workspace and code are found by an index: sync_outbox_dead_letter has both, each code leaves one condition on its
 -- column, and the order is the index's, or the planner reads the table for a code that most finished rows have. No index
@@ -22,6 +22,7 @@ with dead as (
            order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
    where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (left(o.last_error, 500) = %(error)s::text or %(error)s::text is null)
    limit %(cap)s + 1
 )
 select d.workspace_id as workspace, coalesce(left(d.failure_code, 100), 'NONE') as code,
@@ -46,6 +47,7 @@ with dead as (
            order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
    where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (left(o.last_error, 500) = %(error)s::text or %(error)s::text is null)
    limit %(cap)s + 1
 )
 select coalesce(left(d.failure_code, 100), 'NONE') as code, left(d.last_error, 500) as error,
@@ -98,7 +100,7 @@ with chosen as materialized (
          case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
               else public.sync_source_key(o.payload, o.id) end as key,
          public.sync_source_key(o.payload, o.id) as open_key
-    from (select d.id, d.workspace_id, d.seq, d.operation, d.failure_code, d.payload, d.updated_at
+    from (select d.id, d.workspace_id, d.seq, d.operation, d.failure_code, d.payload, d.last_error, d.updated_at
             from public.sync_outbox as d
            where d.status = 'DEAD_LETTER'
              and (d.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
@@ -108,6 +110,7 @@ with chosen as materialized (
            order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
    where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (left(o.last_error, 500) = %(error)s::text or %(error)s::text is null)
    limit %(cap)s
 )
 select t.id, t.suspect,
