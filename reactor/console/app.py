@@ -17,13 +17,23 @@ from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
-from reactor.console.pages import acts, dead, find, item, now, requeue, why
+from reactor.console.pages import acts, dead, find, item, now, replicas, requeue, why
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
-PAGES: tuple[Page, ...] = (now.PAGE, find.PAGE, why.PAGE, item.PAGE, dead.PAGE, requeue.PAGE, acts.PAGE, acts.ONE)
+PAGES: tuple[Page, ...] = (
+    now.PAGE,
+    find.PAGE,
+    why.PAGE,
+    item.PAGE,
+    dead.PAGE,
+    requeue.PAGE,
+    replicas.PAGE,
+    acts.PAGE,
+    acts.ONE,
+)
 """Every page. Those in the menu stand there in this order."""
 
 STRANGER = Visitor("")

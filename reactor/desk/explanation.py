@@ -3,13 +3,13 @@
 Texts of events are treated as everywhere: their lengths, unless they are asked for.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from reactor.core.calendar.ids import event_id
 from reactor.core.calendar.messages import EventRef
-from reactor.core.explain.asked import Asked
+from reactor.core.explain.asked import Asked, read as understood
 from reactor.core.explain.causes import BY_ITSELF, Explanation
 from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
 from reactor.core.explain.explanation import explain as explained
@@ -20,9 +20,9 @@ from reactor.desk.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.wording import clean, count, duration
 from reactor.postgres import sources
-from reactor.postgres.chains import ChainReading, read
+from reactor.postgres.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import Match, SourceSearch, workspaces_of
+from reactor.postgres.sources import MATCHES, Match, SourceSearch, workspaces_of
 
 Document = dict[str, Any]
 _SIGHTS = {
@@ -66,6 +66,25 @@ class GoogleQuestion:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What was found; one of the first three has something, or nothing was found.
+
+    Attributes:
+        item: The item with this id.
+        workspaces: The workspaces with this id, or that are connected to this calendar.
+        sources: The events that may be meant: workspace, source, when it starts, the length of its title.
+        has_more: Whether there are more.
+        left_out: What was not searched, a sentence each.
+    """
+
+    item: UUID | None = None
+    workspaces: list[UUID] = field(default_factory=list)
+    sources: list[Document] = field(default_factory=list)
+    has_more: bool = False
+    left_out: list[str] = field(default_factory=list)
+
+
 def find(
     admin: AdminSession, asked: Asked, workspace: UUID | None = None, google: GoogleReadSettings | None = None
 ) -> SourceSearch:
@@ -99,6 +118,31 @@ def matches(found: SourceSearch, *, show_texts: bool = False) -> list[Document]:
         }
         for each in found.matches
     ]
+
+
+def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> SearchResult:
+    """Find what a person has typed or pasted.
+
+    Args:
+        admin: The session.
+        text: An id of an item, a workspace, a source, an event or a calendar; a link; or words of a title.
+        workspace: Where it is, for what is looked for in all workspaces otherwise.
+
+    Raises:
+        ConfigurationError: The text is empty, too long, or a link that holds no event; nothing is known of the
+            workspace.
+    """
+    asked = understood(text)
+    if asked.uuid:
+        if admin.row(CHAINS["item"], id=asked.uuid):
+            return SearchResult(item=asked.uuid)
+        if admin.knows_workspace(asked.uuid):
+            return SearchResult(workspaces=[asked.uuid])
+    if asked.title and "@" in asked.title and (connected := workspaces_of(admin, asked.title, None)):
+        return SearchResult(workspaces=connected, has_more=len(connected) >= MATCHES)
+    found = find(admin, asked, workspace)
+    shown = matches(found)
+    return SearchResult(sources=shown[:MATCHES], has_more=len(shown) > MATCHES, left_out=found.left_out)
 
 
 def explain(

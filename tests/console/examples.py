@@ -22,6 +22,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/dead/requeue": ("/dead/requeue",),
     "/acts": ("/acts",),
     "/acts/{number:int}": ("/acts/1",),
+    "/replicas": ("/replicas", "/replicas?hours=24"),
 }
 """By a page's path: the addresses to look at."""
 

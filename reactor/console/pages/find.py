@@ -6,7 +6,7 @@ from dataclasses import asdict
 from reactor.console.letter_query import read_uuid
 from reactor.console.links import item_path, why_path
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session
-from reactor.desk.search import SearchResult, search
+from reactor.desk.explanation import SearchResult, search
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 
