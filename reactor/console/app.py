@@ -91,7 +91,7 @@ class ConsoleApp:
         return Route(page.path, endpoint, methods=methods)
 
     async def _answer(self, page: Page, request: Request) -> Response:
-        visitor = request.scope["visitor"] or STRANGER
+        visitor = await self._console.ceiling.under(request.scope["visitor"] or STRANGER)
         asked = PageRequest(
             visitor=visitor,
             path=request.path_params,
@@ -147,7 +147,8 @@ _TITLES = {
 }
 _SENTENCES = {
     400: "The console cannot read the form: go back and send it again.",
-    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS.",
+    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS, and a login of the "
+    "database that may (db/console.sql).",
     404: "Look whether the address was mistyped, or begin at the first page.",
     405: "A page is read with GET, and an act is done with POST: use the buttons of the page.",
     500: "This is a bug in the console, and nothing of the reactor's. There is an error in the console's log.",
