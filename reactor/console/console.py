@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reactor.console.database import ConsoleDatabase, PageCost
-from reactor.console.login import LoginCeiling
+from reactor.console.login import LoginLimit
 from reactor.console.requeue_worker import RequeueWorker
 from reactor.console.snapshot import SharedSnapshot, Snapshot
 from reactor.desk.google_event import GoogleReadSettings
@@ -34,12 +34,12 @@ class Console:
     colour: str = "grey"
     google: GoogleReadSettings | None = None
     snapshot: SharedSnapshot = field(init=False)
-    ceiling: LoginCeiling = field(init=False)
+    ceiling: LoginLimit = field(init=False)
     requeues: RequeueWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = SharedSnapshot(self._look)
-        self.ceiling = LoginCeiling(lambda: self.database.read(rights, PageCost()))
+        self.ceiling = LoginLimit(lambda: self.database.read(rights, PageCost()))
         self.requeues = RequeueWorker(self.database)
 
     async def _look(self) -> Snapshot:

@@ -11,7 +11,7 @@ from reactor.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class LetterQuery:
+class DeadLetterQuery:
     """The filters, as they were written; "" for none.
 
     Attributes:
@@ -27,7 +27,7 @@ class LetterQuery:
     error: str = ""
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> "LetterQuery":
+    def of(cls, query: Mapping[str, str]) -> "DeadLetterQuery":
         """Take the filters out of an address or a form."""
         given = {name: query.get(name, "").strip() for name in ("workspace", "code", "age", "error")}
         return cls(**{**given, "code": given["code"].upper()})
@@ -72,4 +72,4 @@ def read_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise ConfigurationError("That is no id: an id looks like 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10.") from None
+        raise ConfigurationError("That is no id: write one such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10.") from None

@@ -18,7 +18,7 @@ KNOWN = 60.0
 _AWAY = 2.0  # seconds after which a database that was away is asked again
 
 
-class LoginCeiling:
+class LoginLimit:
     """The ceiling.
 
     Args:

@@ -52,7 +52,7 @@ class ExplanationReport:
 
 
 @dataclass(frozen=True, slots=True)
-class GoogleQuestion:
+class SourceQuestion:
     """A question to Google for one event.
 
     Attributes:
@@ -67,7 +67,7 @@ class GoogleQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
+class DeskSearch:
     """What was found; one of the first three has something, or nothing was found.
 
     Attributes:
@@ -120,7 +120,7 @@ def matches(found: SourceSearch, *, show_texts: bool = False) -> list[Document]:
     ]
 
 
-def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> SearchResult:
+def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> DeskSearch:
     """Find what a person has typed or pasted.
 
     Args:
@@ -135,14 +135,14 @@ def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> Sea
     asked = understood(text)
     if asked.uuid:
         if admin.row(CHAINS["item"], id=asked.uuid):
-            return SearchResult(item=asked.uuid)
+            return DeskSearch(item=asked.uuid)
         if admin.knows_workspace(asked.uuid):
-            return SearchResult(workspaces=[asked.uuid])
+            return DeskSearch(workspaces=[asked.uuid])
     if asked.title and "@" in asked.title and (connected := workspaces_of(admin, asked.title, None)):
-        return SearchResult(workspaces=connected, has_more=len(connected) >= MATCHES)
+        return DeskSearch(workspaces=connected, has_more=len(connected) >= MATCHES)
     found = find(admin, asked, workspace)
     shown = matches(found)
-    return SearchResult(sources=shown[:MATCHES], has_more=len(shown) > MATCHES, left_out=found.left_out)
+    return DeskSearch(sources=shown[:MATCHES], has_more=len(shown) > MATCHES, left_out=found.left_out)
 
 
 def explain(
@@ -198,7 +198,7 @@ def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
     return str(connection["calendar"]) if connection else None
 
 
-def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> GoogleQuestion | None:
+def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> SourceQuestion | None:
     """The question to Google for an event, for who asks it without a session; None where there is no one to ask.
 
     Raises:
@@ -207,7 +207,7 @@ def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> G
     place = _place_to_ask(read(admin, match.workspace, match.source, match.item).chain)
     if place is None:
         return None
-    return GoogleQuestion(google_event.stored_token(admin, google, match.workspace), place, match.source)
+    return SourceQuestion(google_event.stored_token(admin, google, match.workspace), place, match.source)
 
 
 def _place_to_ask(chain: Chain) -> EventRef | None:

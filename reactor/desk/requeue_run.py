@@ -107,8 +107,8 @@ def begin_alone(
         other = admin.row(acts.SQL["running"], act=ActKind.REQUEUE)
         if other:
             raise ConfigurationError(
-                f"Another requeue is under way, act {other['id']} by {other['who']}: wait for its end, or stop it "
-                f"(`python -m reactor acts stop {other['id']}`)."
+                f"Another requeue is under way, act {other['id']} by {other['who']}: wait for its end, or "
+                f"stop it: run `python -m reactor acts stop {other['id']}`."
             )
         return begin(admin, which, forecast, rate, by)
 

@@ -7,7 +7,7 @@ import trio
 from structlog.testing import capture_logs
 
 from reactor.console.access import Visitor
-from reactor.console.login import LoginCeiling
+from reactor.console.login import LoginLimit
 from reactor.desk.rights import LoginRights
 from reactor.errors import TransientError
 from tests.console.site import DatabaseSite
@@ -61,10 +61,10 @@ async def test_a_viewers_login_is_refused_by_the_database_itself(
 ) -> None:
     """As if the console had taken it for an operator's."""
 
-    async def trusts(_: LoginCeiling, visitor: Visitor) -> Visitor:
+    async def trusts(_: LoginLimit, visitor: Visitor) -> Visitor:
         return visitor
 
-    monkeypatch.setattr(LoginCeiling, "under", trusts)
+    monkeypatch.setattr(LoginLimit, "under", trusts)
     site = await DatabaseSite(logins.dsn["viewer"]).open(nursery)
     for address, fields in ((f"/i/{letter(logins)}", {"reason": "x"}), ("/dead/requeue", await form(site))):
         assert "The role may not do this" in await site.post(address, fields, 422)
@@ -94,7 +94,7 @@ async def test_what_a_login_may_is_asked_once_a_minute(autojump_clock: trio.test
             raise answer
         return answer
 
-    ceiling, ada = LoginCeiling(ask), Visitor("ada", may_act=True, may_read_words=True)
+    ceiling, ada = LoginLimit(ask), Visitor("ada", may_act=True, may_read_words=True)
     assert await ceiling.under(Visitor("bob")) == Visitor("bob"), "who may nothing needs no answer"
     for seconds, seen in (
         (0, ada),

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from reactor.console.letter_query import LetterQuery, read_uuid
+from reactor.console.letter_query import DeadLetterQuery, read_uuid
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.desk import act_run, acts
 from reactor.desk.act_run import RunState
@@ -61,7 +61,9 @@ def _again(act: dict[str, Any]) -> str:
     """Where a requeue that has not come to all of its letters goes on."""
     if act["act"] != ActKind.REQUEUE or "ids" in act["target"]:
         return ""
-    return LetterQuery.of({**act["target"], "age": "", "workspace": str(act["workspace"] or "")}).path("/dead/requeue")
+    return DeadLetterQuery.of({**act["target"], "age": "", "workspace": str(act["workspace"] or "")}).path(
+        "/dead/requeue"
+    )
 
 
 def _number(text: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from reactor.console.letter_query import LetterQuery
+from reactor.console.letter_query import DeadLetterQuery
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
 from reactor.desk import dead_letters
 from reactor.desk.dead_letters import AGES, CODES
@@ -23,7 +23,7 @@ _HEIGHT = 20  # of the bars, as high as the widest letters of a line
 
 def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     """Show the causes of those that the filters leave."""
-    query = LetterQuery.of(asked.query)
+    query = DeadLetterQuery.of(asked.query)
     found = dead_letters.errors(admin, query.filter, cap=CAP, looks=LOOKS)
     causes = found["errors"]
     return PageAnswer(
@@ -42,7 +42,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     )
 
 
-def _paths(query: LetterQuery, cause: dict[str, Any]) -> dict[str, str]:
+def _paths(query: DeadLetterQuery, cause: dict[str, Any]) -> dict[str, str]:
     """Where a cause leads to: to nothing where its code is none that the reactor writes."""
     if cause["code"] not in CODES:
         return {"narrowed": "", "requeued": ""}

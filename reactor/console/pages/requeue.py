@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from reactor.console.console import Console
-from reactor.console.letter_query import LetterQuery
+from reactor.console.letter_query import DeadLetterQuery
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session
 from reactor.console.pages.dead import CAP, LOOKS
 from reactor.desk import acts, dead_letters, requeue_run
@@ -23,7 +23,7 @@ LEAST, MOST = 0.1, 1_000.0
 
 def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     """Show the forecast for those that the filters leave."""
-    query = LetterQuery.of(asked.query)
+    query = DeadLetterQuery.of(asked.query)
     seen = acts.server_time(admin)
     forecast = dead_letters.forecast(admin, query.filter, cap=CAP, looks=LOOKS)
     found = len(forecast.ids)
@@ -53,14 +53,14 @@ async def begin(console: Console, asked: PageRequest) -> NextPage:
 
 def _begin(admin: AdminSession, asked: PageRequest) -> RequeueRun:
     by, rate = asked.author, _rate(asked.form.get("rate", ""))
-    which = replace(LetterQuery.of(asked.form).filter, before=_time(asked.form.get("seen", "")))
+    which = replace(DeadLetterQuery.of(asked.form).filter, before=_time(asked.form.get("seen", "")))
     forecast = dead_letters.forecast(admin, which, cap=CAP, looks=LOOKS)
     if not forecast.ids:
         raise ConfigurationError("There are no such dead letters any more: look at the forecast again.")
     return requeue_run.begin_alone(admin, which, forecast, rate, by)
 
 
-def _command(query: LetterQuery) -> str:
+def _command(query: DeadLetterQuery) -> str:
     return query.command("requeue") + ("" if query.fields else " --all")
 
 

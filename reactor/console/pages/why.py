@@ -41,12 +41,12 @@ async def ask(console: Console, asked: PageRequest) -> PageAnswer:
     match, settings = _match(asked), console.google
     if settings is None:
         raise ConfigurationError(
-            "The console has neither Google's secret nor the keys of the stored tokens in its environment. In a "
-            f"terminal that has: `{_command(match)} --google`."
+            "The console has neither Google's secret nor the keys of the stored tokens in its environment. Use "
+            f"a terminal that has: `{_command(match)} --google`."
         )
     question = await console.database.read(lambda admin: explanation.question(admin, match, settings), asked.cost)
     if question is None:
-        raise ConfigurationError("Google was not asked: the workspace has no connection.")
+        raise ConfigurationError("Google was not asked: the workspace has no connection. Connect it, and look again.")
     with trio.move_on_after(_GOOGLE) as patience:
         seen, renewed = await google_event.ask(settings, question.token, question.place, question.source)
     if patience.cancelled_caught:
