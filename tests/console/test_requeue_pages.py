@@ -2,22 +2,32 @@
 
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 import trio
+from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
 from reactor.console import requeue_worker
+from reactor.desk.dead_letters import FATES
 from tests.commands.test_commands_dead_letters import EVENT, die, floor
+from tests.commands.test_commands_explain import item
 from tests.console.conftest import running
 from tests.console.site import DatabaseSite, KnownBrowser
 from tests.support.databases import Database
 from tests.support.outbox_world import World as Rows
+from tests.support.process_world import WORKSPACE
+from tests.support.rebuild_world import RebuildWorld, key, world
+from tests.support.replica import start
 from tests.support.waiting import until
+
+__all__ = ["world"]
 
 BACK = "select count(*) from sync_outbox where status = 'PENDING'"
 
@@ -63,7 +73,41 @@ def ended(rows: Rows, act: str) -> bool:
     return str(result(rows, act)["state"]) != "running"
 
 
-async def test_what_was_forecast_is_what_happens(rows: Rows, site: DatabaseSite) -> None:
+async def test_what_was_forecast_is_what_happens(world: RebuildWorld, nursery: trio.Nursery) -> None:
+    """With a replica that takes the letters as they come back."""
+    world.connect()
+    dead = {"status": "DEAD_LETTER", "failure_code": "EXHAUSTED"}
+    for number in (1, 2, 3, 4, 4, 5):
+        item(world, number, **dead)
+    item(world, 6, payload=Jsonb({"event": {}}), status="DEAD_LETTER", failure_code="BAD_PAYLOAD")
+    item(world, 7, workspace_id=UUID(int=77), **dead)
+    floor = "insert into sync_sources (workspace_id, source_key, floor_seq) values (%s, %s, 1000000)"
+    world.execute(floor, WORKSPACE, key(5))
+    site = await DatabaseSite(world.database.reactor).open(nursery)
+    told = await site.document("/dead/requeue")
+    assert {fate: told[fate] for fate in FATES if told[fate]} == {
+        "sent": 4,
+        "overtaken": 1,
+        "outdated": 1,
+        "refused": 1,
+        "parked": 1,
+    }
+    await start(world, nursery)
+    await site.post("/dead/requeue", {**await form(site), "rate": "1000"})
+
+    def found() -> Counter[str]:
+        return Counter(text for [text] in world.execute("select concat_ws(' ', status, failure_code) from sync_outbox"))
+
+    happened = {
+        "COMPLETED": told["sent"],
+        "COMPLETED SUPERSEDED": told["outdated"] + told["overtaken"],
+        "DEAD_LETTER BAD_PAYLOAD": told["refused"],
+        "PENDING": told["parked"],
+    }
+    await until(lambda: found() == happened)
+
+
+async def test_a_run_is_recorded_with_its_forecast(rows: Rows, site: DatabaseSite) -> None:
     items = {about: die(rows, about) for about in ("sent", "outdated", "overtaken", "parked")}
     items["parked"] = die(rows, "p", of="stranger")
     floor(rows, "outdated", 1_000_000)
@@ -175,7 +219,7 @@ async def test_a_form_that_is_not_ours_begins_nothing(rows: Rows, site: Database
     assert rows.one("select count(*) from sync_acts") == 0
 
 
-async def start(site: KnownBrowser, rows: Rows) -> str:
+async def begin(site: KnownBrowser, rows: Rows) -> str:
     """Begin a run of thirty letters, and let it come to a few."""
     for about in range(30):
         die(rows, str(about))
@@ -199,7 +243,7 @@ async def goes_on(site: DatabaseSite, rows: Rows, act: str) -> None:
 
 async def test_a_console_that_is_stopped_says_so_of_its_run(database: Database, rows: Rows, site: DatabaseSite) -> None:
     async with trio.open_nursery() as other:
-        act = await start(await DatabaseSite(database.reactor).open(other), rows)
+        act = await begin(await DatabaseSite(database.reactor).open(other), rows)
         other.cancel_scope.cancel()
     assert ended(rows, act)
     await goes_on(site, rows, act)
@@ -210,7 +254,7 @@ async def test_a_console_that_is_killed_is_seen_by_its_silence(
 ) -> None:
     with running(tmp_path, DATABASE_URL=database.reactor) as console:
         async with httpx.AsyncClient(base_url=console.url) as client:
-            act = await start(await KnownBrowser(client, console.links[0]).come(), rows)
+            act = await begin(await KnownBrowser(client, console.links[0]).come(), rows)
         console.stop(signal.SIGKILL)
     assert result(rows, act)["state"] == "running"
     assert "Another requeue is under way" in await site.post("/dead/requeue", await form(site), 422)
