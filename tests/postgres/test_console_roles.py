@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,8 +29,10 @@ from reactor.desk import (
     explanation,
     locks,
     outbox_status,
+    pulses,
     rebuild_progress,
     rebuilds,
+    replicas,
     requeue_run,
 )
 from reactor.desk.acts import ActAuthor
@@ -49,6 +52,7 @@ CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_byte
 SECRET = "Zanzibar"
 TOKEN = TokenCipher.from_setting(KEYS).encrypt(workspace(), "1//0the-token")
 BY = ActAuthor("ada", "console", "INC-1")
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 EVENT = {
     "eventType": "MILESTONE",
     "event": {
@@ -336,6 +340,8 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         ),
         "progress": lambda admin: rebuild_progress.rebuild_progress(admin, rebuild),
         "acts": acts.listed,
+        "pulses": lambda admin: pulses.pulses(admin, now=NOW),
+        "replicas": lambda admin: replicas.replica_status(admin, NOW),
     }
 
 
