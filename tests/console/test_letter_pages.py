@@ -113,6 +113,20 @@ async def test_why_says_what_explain_says_and_not_a_word_of_the_event(
         assert session.one("show enable_seqscan") == {"enable_seqscan": "on"}
 
 
+async def test_a_long_history_is_a_page_of_a_bounded_size(rows: Rows, site: DatabaseSite) -> None:
+    for status in ("PENDING", "DEAD_LETTER", "COMPLETED"):
+        for _ in range(25):
+            rows.insert("a", status=status, payload=EVENT, last_error="<&' \u00e9 " * 100, failure_code="x" * 100)
+    page = await site.get(f"/w/{W}/s/{key_of('a')}")
+    assert len(page.encode()) < 64 * 1024
+    with rows.connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into sync_acts (who, how, act, workspace_id, reason) values (%s, 'command', 'requeue', %s, %s)",
+            [("<" * 200, W, "<&'\"> " * 100)] * acts.ROWS,
+        )
+    assert len((await site.get("/acts")).encode()) < 64 * 1024
+
+
 async def test_a_view_that_takes_long_is_left_out(
     rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +246,11 @@ async def test_dead_letters_by_cause(rows: Rows, site: DatabaseSite, monkeypatch
     assert "requeue --code EXHAUSTED --error &#39;Google is away&#39; --dry-run" in forecast
     for wrong in ("workspace=x", "code=x", "age=x", f"workspace={workspace('unheard of')}"):
         await site.get(f"/dead?{wrong}", 422)
+    for number in range(30):
+        die(rows, f"n{number}", last_error=f"{number:02} <&' " + "\u00e9 words, " * 60)
+    page = await site.get("/dead")
+    assert "And 7 rarer causes" in page
+    assert len(page.encode()) < 64 * 1024, "a client that does not read holds no console up"
     monkeypatch.setattr(dead, "CAP", 3)
     assert "over 3 dead letters" in await site.get("/dead")
 

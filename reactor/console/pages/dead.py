@@ -16,8 +16,8 @@ CAP = 10_000
 """Letters that a page counts, or a run takes in."""
 LOOKS = 20_000
 """Letters that a page looks at, where their age matters."""
-_PHRASE = re.compile(r"[\w .,:;()/'+-]{1,500}")  # an error as the reactor words it
-_SHOWN = 40  # causes
+_PHRASE = re.compile(r"[\w .,:;()/'+-]{1,200}")  # an error as the reactor words it
+_SHOWN = 25  # causes: a page has 64 kB at most (reactor/observability/server.py)
 _HEIGHT = 20  # of the bars, as high as the widest letters of a line
 
 
