@@ -92,15 +92,25 @@ class RequeueWorker:
 
     async def _say_last(self, run: RequeueRun, state: RunState) -> None:
         try:
-            await self._database.write(lambda admin: run.act.end(admin, state), PageCost())
+            await self._database.write(partial(_end, run=run, state=state), PageCost())
         except ReactorError as error:
             log.warning("console_requeue_has_no_end", act=run.act.id, reason=str(error))
 
 
 def _portion(admin: AdminSession, *, run: RequeueRun, ids: list[UUID], again: bool) -> None:
-    if again:  # the last try may have been committed, and its answer lost: its act's row says so
-        run.act.done = acts.act(admin, run.act.id)["result"]["done"]
+    if again:
+        _recount(admin, run)
     if ids:
         run.put_back(admin, ids)
     else:
         run.act.proceed(admin, run.act.done)
+
+
+def _end(admin: AdminSession, *, run: RequeueRun, state: RunState) -> None:
+    _recount(admin, run)
+    run.act.end(admin, state)
+
+
+def _recount(admin: AdminSession, run: RequeueRun) -> None:
+    """Take what is done from its act's row: a portion may have been committed, and its answer lost."""
+    run.act.done = acts.act(admin, run.act.id)["result"]["done"]

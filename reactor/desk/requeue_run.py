@@ -60,13 +60,15 @@ class RequeueRun:
 
     def put_back(self, admin: AdminSession, ids: list[UUID]) -> None:
         """Put some back together, and one by one where the database refuses one of them for what it holds."""
+        done = self.act.done
         try:
             with admin.connection.transaction():
                 put = len(admin.rows(SQL["requeue"], ids=ids, began=self.began))
-                self.act.proceed(admin, self.act.done + put)
-        except psycopg.OperationalError:
-            raise
+                self.act.proceed(admin, done + put)
         except psycopg.Error as error:
+            self.act.done = done  # a commit may fail too
+            if isinstance(error, psycopg.OperationalError):
+                raise
             if len(ids) == 1:
                 self.refused.append(LetterRefusal(ids[0], error.sqlstate))
                 return

@@ -4,6 +4,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 
 from reactor.console import requeue_worker
 from reactor.desk.dead_letters import FATES
+from reactor.errors import TransientError
 from tests.commands.test_commands_dead_letters import EVENT, die, floor
 from tests.commands.test_commands_explain import item
 from tests.console.conftest import running
@@ -30,6 +32,19 @@ from tests.support.waiting import until
 __all__ = ["world"]
 
 BACK = "select count(*) from sync_outbox where status = 'PENDING'"
+
+
+FAILS = """
+create sequence tries;
+create function fails() returns trigger language plpgsql security definer as $$
+begin
+  if {when} then raise 'not now' using errcode = '40001'; end if;
+  return null;
+end $$;
+create constraint trigger fails after update on sync_outbox deferrable initially deferred
+  for each row execute function fails();
+"""
+"""Makes a commit fail."""
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +202,44 @@ async def test_a_run_goes_on_where_its_session_has_died(
         assert done <= rows.one(BACK)
         await until(lambda done=done: result(rows, act)["done"] > done or ended(rows, act))  # type: ignore[misc]
     assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("done", 60, 60)
+
+
+async def test_what_is_committed_is_counted_and_nothing_else(
+    rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some commits fail; of others the answer is lost."""
+    monkeypatch.setattr(requeue_worker, "_BETWEEN", 0.01)
+    for number in range(90):
+        die(rows, str(number))
+    rows.connection.execute(FAILS.replace("{when}", "nextval('public.tries') % 50 in (1, 30)").encode())
+    write, calls = site.console.database.write, count()
+
+    async def loses(work: Any, cost: Any) -> Any:
+        answer = await write(work, cost)
+        if next(calls) % 3 == 1:
+            raise TransientError("lost")
+        return answer
+
+    monkeypatch.setattr(site.console.database, "write", loses)
+    act = await site.post("/dead/requeue", {**await form(site), "rate": "50"})
+    while not ended(rows, act):
+        await trio.sleep(0.01)
+        assert result(rows, act)["done"] <= rows.one(BACK)
+    assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("done", 90, 90)
+
+
+async def test_a_run_that_is_given_up_counts_what_it_has_done(
+    rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requeue_worker, "_BETWEEN", 0.01)
+    for number in range(20):
+        die(rows, str(number))
+    rows.connection.execute(
+        FAILS.replace("{when}", "(select count(*) > 10 from sync_outbox where status = 'PENDING')").encode()
+    )
+    act = await site.post("/dead/requeue", {**await form(site), "rate": "20"})
+    await until(lambda: ended(rows, act))
+    assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("broken off", 8, 8)
 
 
 async def test_what_the_database_refuses_is_left(rows: Rows, site: DatabaseSite) -> None:
