@@ -17,7 +17,21 @@ from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
-from reactor.console.pages import brakes, connections, now, rebuilds, replicas, workspace, workspaces
+from reactor.console.pages import (
+    acts,
+    brakes,
+    connections,
+    dead,
+    find,
+    item,
+    now,
+    rebuilds,
+    replicas,
+    requeue,
+    why,
+    workspace,
+    workspaces,
+)
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
@@ -25,8 +39,13 @@ log = structlog.get_logger(__name__)
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,
+    find.PAGE,
     workspaces.PAGE,
     workspace.PAGE,
+    why.PAGE,
+    item.PAGE,
+    dead.PAGE,
+    requeue.PAGE,
     connections.PAGE,
     connections.ONE,
     brakes.PAGE,
@@ -35,6 +54,8 @@ PAGES: tuple[Page, ...] = (
     rebuilds.ONE,
     rebuilds.NEW,
     replicas.PAGE,
+    acts.PAGE,
+    acts.ONE,
 )
 """Every page. Those in the menu stand there in this order."""
 
@@ -93,7 +114,7 @@ class ConsoleApp:
         return Route(page.path, endpoint, methods=methods)
 
     async def _answer(self, page: Page, request: Request) -> Response:
-        visitor = request.scope["visitor"] or STRANGER
+        visitor = await self._console.ceiling.under(request.scope["visitor"] or STRANGER)
         asked = PageRequest(
             visitor=visitor,
             path=request.path_params,
@@ -149,7 +170,8 @@ _TITLES = {
 }
 _SENTENCES = {
     400: "The console cannot read the form: go back and send it again.",
-    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS.",
+    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS, and a login of the "
+    "database that may (db/console.sql).",
     404: "Look whether the address was mistyped, or begin at the first page.",
     405: "A page is read with GET, and an act is done with POST: use the buttons of the page.",
     500: "This is a bug in the console, and nothing of the reactor's. There is an error in the console's log.",

@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reactor.console.database import ConsoleDatabase, PageCost
+from reactor.console.login import LoginLimit
+from reactor.console.requeue_worker import RequeueWorker
 from reactor.console.snapshot import SharedSnapshot, Snapshot
+from reactor.desk.google_event import GoogleReadSettings
 from reactor.desk.outbox_status import outbox_status
 from reactor.desk.pulses import activity
+from reactor.desk.rights import rights
 from reactor.postgres.connection.admin import AdminSession
 
 
@@ -19,16 +23,24 @@ class Console:
         database: Its way to the database.
         name: What the deployment is called, "" for nothing.
         colour: The colour of that name.
+        google: With what Google is asked for an event; None where the environment does not have it.
         snapshot: The look that all visitors share.
+        ceiling: What the database's login may do.
+        requeues: Carries out the requeues that pages begin.
     """
 
     database: ConsoleDatabase
     name: str = ""
     colour: str = "grey"
+    google: GoogleReadSettings | None = None
     snapshot: SharedSnapshot = field(init=False)
+    ceiling: LoginLimit = field(init=False)
+    requeues: RequeueWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = SharedSnapshot(self._look)
+        self.ceiling = LoginLimit(lambda: self.database.read(rights, PageCost()))
+        self.requeues = RequeueWorker(self.database)
 
     async def _look(self) -> Snapshot:
         cost = PageCost()

@@ -12,7 +12,8 @@ from reactor.console.database import ConsoleDatabase
 from reactor.console.door import PATIENCE
 from reactor.console.keys import VisitorKeys
 from reactor.console.settings import ConsoleSettings
-from reactor.errors import ReactorError
+from reactor.desk.google_event import GoogleReadSettings
+from reactor.errors import ConfigurationError, ReactorError
 from reactor.observability.server import Server
 from reactor.process.concurrency import one_error
 from reactor.process.signals import watch_signals
@@ -42,7 +43,8 @@ async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: 
     address = ""
     keys = VisitorKeys(lambda key: say(f"{rules.origin or address}/?key={key}"))
     database = ConsoleDatabase(settings.database_url.get_secret_value())
-    app = ConsoleApp(Console(database, settings.console_name, settings.console_colour), rules, keys)
+    console = Console(database, settings.console_name, settings.console_colour, _google())
+    app = ConsoleApp(console, rules, keys)
     server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
     with one_error(ReactorError):
         async with trio.open_nursery() as nursery:
@@ -55,6 +57,7 @@ async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: 
             if stop is None:
                 await nursery.start(watch_signals, ended, stop_at_once)
             nursery.start_soon(database.keep)
+            nursery.start_soon(console.requeues.work)
             async with trio.open_nursery() as serving:
                 address = await serving.start(server.run, *parse_bind(settings.console_bind), ended)
                 log.info("console_started", version=reactor.__version__, address=address)
@@ -65,6 +68,14 @@ async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: 
             nursery.cancel_scope.cancel()
     log.info("console_stopped")
     return in_order
+
+
+def _google() -> GoogleReadSettings | None:
+    """With what Google is asked: most consoles have neither its secret nor the keys, and need neither."""
+    try:
+        return GoogleReadSettings.from_environment()
+    except ConfigurationError:
+        return None
 
 
 def _log_failure(errors: BaseException) -> None:

@@ -73,7 +73,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
     dead = b"select array_agg(id) from (select id from sync_outbox where status = 'DEAD_LETTER' limit 50) as d"
     [[ids]] = connection.execute(dead).fetchall()
     return {
-        **dict.fromkeys(("workspace", "code", "before", "age", "after", "looks")),
+        **dict.fromkeys(("workspace", "code", "before", "age", "error", "after", "looks")),
         **dict.fromkeys(("state", "after_state", "after_since", "after_valid", "before_id")),
         "read_only": "off",
         "lanes": [],
@@ -91,10 +91,11 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
         "functions": ["sync_source_key"],
         "sequences": ["sync_outbox_seq"],
         "ids": ids,
+        "ages": [600.0, 3600.0],
     }
 
 
-LETTERS = ("dead_letters.by_cause", "dead_letters.requeue_outcomes", "dead_letters.has_more")
+LETTERS = tuple(f"dead_letters.{name}" for name in ("by_cause", "by_error", "requeue_outcomes", "has_more"))
 OF_ONE = ("workspaces.waiting", "workspaces.in_flight", "workspaces.burst_sample")
 RARE: list[dict[str, Any]] = [
     {},
@@ -105,6 +106,7 @@ RARE: list[dict[str, Any]] = [
     {"before": "2020-01-01"},  # none died before: what is looked at is bounded
     {"age": "7 days", "code": "BAD_PAYLOAD"},
     {"age": "7 days", "workspace": BIG},
+    {"error": "never met"},
 ]
 """Filters that leave few of the letters, or none."""
 

@@ -95,6 +95,12 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         "event_type, event_title) values (%s, 'x', 'x', 'task', %s, 'MILESTONE', 'x')",
         (WORKSPACE, SOURCE),
     )
+    owner.execute(
+        "insert into sync_acts (who, how, act, workspace_id, reason, target, result) "
+        "values ('x', 'console', 'x', %s, 'x', %s, "
+        "jsonb_build_object('state', 'running', 'done', 3, 'of', 10, 'at', now()))",
+        (WORKSPACE, Jsonb({"code": ATTACK.replace("\x1b", "").replace("\x07", ""), "ids": []})),
+    )
     for minutes, replica, lease in ((3, 1, LEASE), (5, 2, LEASE + 1), (7, 3, None)):
         owner.execute(
             "insert into sync_pulses (minute, replica, started_at, host, version, settings, lease_no, gate, breaker, "
