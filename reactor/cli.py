@@ -48,6 +48,10 @@ COMMANDS: Mapping[str, _Command] = {
     "drift": _Command(
         "compare.drift", "Compare calendars with what the application wants, event by event and field by field."
     ),
+    "console": _Command(
+        "console",
+        "Serve the operator's pages: how the outbox is, what needs a person, and why an event is not in the calendar.",
+    ),
     "emulator": _Command(
         "emulator", "Serve a Google Calendar in memory; prints the settings that point the reactor at it."
     ),

@@ -42,11 +42,12 @@ _SENTENCES: Mapping[str, str] = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be one of: {expected}",
+    "string_too_long": "must have at most {max_length} characters",
 }
 
 
-def _reads_as(check: Any) -> AfterValidator:
-    """A check of ours as pydantic wants it."""
+def reads_as(check: Any) -> AfterValidator:
+    """A check of ours, which raises a `ConfigurationError`, as pydantic wants it."""
 
     def validate(value: Any) -> Any:
         try:
@@ -147,7 +148,7 @@ class _FromEnvironment(BaseSettings):
 class DatabaseSettings(_FromEnvironment):
     """The connection string of the database."""
 
-    database_url: Annotated[SecretStr, _reads_as(check_dsn)]
+    database_url: Annotated[SecretStr, reads_as(check_dsn)]
     """The PostgreSQL database, `postgresql://…`: a direct connection, or a pooler in session mode. A pooler in
     transaction mode is found out and refused"""
 
@@ -166,14 +167,14 @@ class GoogleSettings(_FromEnvironment):
     google_client_secret: SecretStr
     """The OAuth client's secret"""
 
-    google_api_root: Annotated[str, _reads_as(_check_url)] = API_ROOT
+    google_api_root: Annotated[str, reads_as(_check_url)] = API_ROOT
     """The URL under which `calendar/v3/` and `batch/calendar/v3` lie. Plain http for loopback only"""
 
-    google_token_uri: Annotated[str, _reads_as(_check_url), Field(validate_default=True)] = TOKEN_URI
+    google_token_uri: Annotated[str, reads_as(_check_url), Field(validate_default=True)] = TOKEN_URI
     """Where access tokens are fetched. Plain http for loopback only; where one of the two is http, both must be
     replaced"""
 
-    google_auth_uri: Annotated[str, _reads_as(_check_url)] = AUTH_URI
+    google_auth_uri: Annotated[str, reads_as(_check_url)] = AUTH_URI
     """Where a person consents in the browser; `connect` alone needs it. Plain http for loopback only"""
 
     @field_validator("google_client_id", "google_client_secret")
@@ -213,7 +214,7 @@ class GoogleSettings(_FromEnvironment):
 class EncryptionSettings(_FromEnvironment):
     """What refresh tokens are encrypted with."""
 
-    token_encryption_keys: Annotated[SecretStr, _reads_as(TokenCipher.from_setting)]
+    token_encryption_keys: Annotated[SecretStr, reads_as(TokenCipher.from_setting)]
     """The keys of the stored refresh tokens, `k2:<base64>,k1:<base64>`: the first encrypts, all decrypt
     ([secrets.md](secrets.md))"""
 
@@ -223,7 +224,18 @@ class EncryptionSettings(_FromEnvironment):
         return TokenCipher.from_setting(self.token_encryption_keys.get_secret_value())
 
 
-class Settings(EncryptionSettings, GoogleSettings, DatabaseSettings):
+class LogSettings(_FromEnvironment):
+    """What the log is like."""
+
+    log_format: Annotated[Literal["json", "console", "auto"], _IN_ANY_CASE] = "auto"
+    """`json`, `console`, or `auto`: console on a terminal, else json; capitals are read too"""
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _IN_ANY_CASE] = "info"
+    """The least level of our own lines: `debug`, `info`, `warning` or `error`; capitals are read too. `debug` tells of
+    each item and request; libraries speak from `warning`"""
+
+
+class Settings(LogSettings, EncryptionSettings, GoogleSettings, DatabaseSettings):
     """What can be set. `from_environment` reads it."""
 
     calendar_sync_batch_size: Annotated[int, Field(ge=1, le=1_000)] = 200
@@ -268,16 +280,9 @@ class Settings(EncryptionSettings, GoogleSettings, DatabaseSettings):
     calendar_sync_brake_events: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     """Fewer deletes than that never stop a workspace"""
 
-    health_bind: Annotated[str, _reads_as(parse_bind)] = "127.0.0.1:8080"
+    health_bind: Annotated[str, reads_as(parse_bind)] = "127.0.0.1:8080"
     """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`. `*:8080` is every address, of IPv4 and of
     IPv6 where the machine has it; port 0 takes any free one"""
-
-    log_format: Annotated[Literal["json", "console", "auto"], _IN_ANY_CASE] = "auto"
-    """`json`, `console`, or `auto`: console on a terminal, else json; capitals are read too"""
-
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _IN_ANY_CASE] = "info"
-    """The least level of our own lines: `debug`, `info`, `warning` or `error`; capitals are read too. `debug` tells of
-    each item and request; libraries speak from `warning`"""
 
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
     @classmethod

@@ -15,6 +15,7 @@ import typer
 from pydantic import TypeAdapter
 from typer.cli import get_docs_for_click
 
+from reactor.console.settings import ConsoleSettings
 from reactor.core.payload import Payload
 from reactor.settings import Settings
 from tests.support.commands import whole
@@ -26,11 +27,20 @@ _MADE = re.compile(r"(<!-- made from [^\n]*; begin -->\n).*?(<!-- end -->\n)", r
 
 def configuration() -> str:
     """The table of the settings."""
+    return _settings(Settings.model_fields).replace("](", "](../")  # written as seen from docs/
+
+
+def console_configuration() -> str:
+    """The table of the console's own settings."""
+    return _settings({name: each for name, each in ConsoleSettings.model_fields.items() if name.startswith("console_")})
+
+
+def _settings(fields: Mapping[str, Any]) -> str:
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "required" if field.is_required() else f"`{field.default}`"
-        meaning = " ".join((field.description or "").split()).replace("](", "](../")  # written as seen from docs/
-        lines.append(f"| `{name.upper()}` | {default} | {meaning} |")
+    for name, field in fields.items():
+        usual = "none" if str(field.default) == "" else f"`{field.default}`"
+        default = "required" if field.is_required() else usual
+        lines.append(f"| `{name.upper()}` | {default} | {' '.join((field.description or '').split())} |")
     return "\n".join(lines) + "\n"
 
 
@@ -130,6 +140,7 @@ def schema_file() -> str:
 MADE: Mapping[str, Callable[[], str]] = {
     "reference/configuration.md": configuration,
     "reference/commands.md": commands,
+    "console.md": console_configuration,
     "payload.md": payload,
     "payload.schema.json": schema_file,
 }

@@ -1,4 +1,4 @@
-"""One connection to the health endpoint: hypercorn's HTTP/1.1 protocol between a stream and the application.
+"""One connection to a server of ours: hypercorn's HTTP/1.1 protocol between a stream and the application.
 
 Why not hypercorn's server: `hypercorn.trio.serve` runs all connections in one nursery, so an error that it does not
 expect in one of them ends all of them, and the server. A websocket upgrade with one trailing byte does it, and so does
@@ -43,13 +43,23 @@ class HttpConnection:
         config: hypercorn's.
         context: Its `terminated` says that no further request is wanted.
         stream: To the client.
+        patience: Seconds for a request; None for `PATIENCE`.
 
     Attributes:
         deadline: When it ends if nothing happens.
     """
 
-    def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        stream: trio.SocketStream,
+        *,
+        patience: float | None = None,
+    ) -> None:
         self._make = (app, config, context)
+        self._patience = patience
         self._stream = stream
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
@@ -90,10 +100,18 @@ class HttpConnection:
     async def _serve(self) -> None:
         app, config, context = self._make
         async with TaskGroup() as tasks:
-            protocol = _Http1(app, config, context, tasks, ConnectionState({}), False, None, None, self._send)
+            protocol = _Http1(app, config, context, tasks, ConnectionState({}), False, self._peer(), None, self._send)
             while data := await self._receive():
                 await protocol.handle(RawData(data))
             await protocol.handle(RawData(b""))  # the client may still wait for the response to its last request
+
+    def _peer(self) -> tuple[str, int] | None:
+        """The address and port of the client; None where it has gone already."""
+        try:
+            host, port = self._stream.socket.getpeername()[:2]
+        except OSError:
+            return None
+        return str(host), int(port)
 
     async def _receive(self) -> bytes:
         try:
@@ -116,7 +134,7 @@ class HttpConnection:
             self._scope.cancel()
 
     def _wait(self) -> None:
-        self._scope.deadline = trio.current_time() + PATIENCE
+        self._scope.deadline = trio.current_time() + (PATIENCE if self._patience is None else self._patience)
 
     async def _linger(self) -> None:
         with suppress(trio.BrokenResourceError):

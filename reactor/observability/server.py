@@ -1,4 +1,4 @@
-"""The health endpoint: a small ASGI application, and its server.
+"""A small HTTP server for ASGI applications, and the application of the health endpoint; the console has its own.
 
 Each connection is served by itself (`reactor.observability.http_connection`), so a client that sends nonsense, does not
 read or stops half-way costs its own connection and nothing else. The number of connections is bounded. When one more
@@ -98,11 +98,20 @@ async def _answer(page: PageResponse, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def _log_failure(errors: BaseException) -> None:
+    log.warning("health_connection_failed", exc_info=errors)
+
+
 class Server:
     """The server.
 
     Args:
-        app: The ASGI application.
+        app: The ASGI application. It reads a request's body at once, and no more of it than it wants: what it leaves
+            is kept in memory until it answers.
+        name: Of the server in the log.
+        failed: Called with the errors that end a connection.
+        setting: The variable that says where it listens, for the sentence about a port that is taken.
+        patience: Seconds for a request, as `reactor.observability.http_connection` counts them; None for its own.
 
     Attributes:
         restarts: How often accepting connections was restarted after an unexpected error.
@@ -110,9 +119,20 @@ class Server:
         connections: Those that are open.
     """
 
-    def __init__(self, app: Application) -> None:
+    def __init__(
+        self,
+        app: Application,
+        *,
+        name: str = "health",
+        failed: Callable[[BaseException], object] = _log_failure,
+        setting: str = "HEALTH_BIND",
+        patience: float | None = None,
+    ) -> None:
         self.restarts = 0
         self.failures = 0
+        self._name, self._failed = name, failed
+        self._setting = setting
+        self._patience = patience
         self._app = wrap_app(app, 0, "asgi")
         self._config = _config()
         self.connections: set[HttpConnection] = set()
@@ -140,8 +160,8 @@ class Server:
             listeners = await trio.open_tcp_listeners(port, host=host) if host else [_everywhere(port)]
         except OSError as error:
             raise ConfigurationError(
-                f"HEALTH_BIND: cannot listen on {host or 'all addresses'}, port {port} ({error.strerror or error}): "
-                "give another address or port."
+                f"{self._setting}: cannot listen on {host or 'all addresses'}, port {port} "
+                f"({error.strerror or error}): give another address or port."
             ) from error
         async with AsyncExitStack() as stack:
             for listener in listeners:
@@ -162,7 +182,7 @@ class Server:
                 await trio.serve_listeners(serve, list(map(_again, listeners)), handler_nursery=connections)
 
             async with cancelled_by(stop):
-                await keep_running("health", accept, failed=self._restarted)
+                await keep_running(self._name, accept, failed=self._restarted)
             await context.terminated.set()
             for connection in self.connections:
                 connection.finish(_GRACE)
@@ -176,13 +196,13 @@ class Server:
             oldest = min(self.connections, key=lambda each: each.deadline)
             self.connections.remove(oldest)
             oldest.cut()
-        connection = HttpConnection(self._app, self._config, context, stream)
+        connection = HttpConnection(self._app, self._config, context, stream, patience=self._patience)
         self.connections.add(connection)
         try:
             await connection.run()
-        except* Exception as errors:
+        except* Exception as errors:  # noqa: BLE001  (logged there)
             self.failures += 1
-            log.warning("health_connection_failed", exc_info=errors)
+            self._failed(errors)
         finally:
             self.connections.discard(connection)
 
@@ -205,5 +225,5 @@ def _config() -> Config:
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
     config.h11_max_incomplete_size = _LONGEST_HEAD
-    config.max_app_queue_size = math.inf  # type: ignore[assignment]    # pages read no body, so no queue can fill up
+    config.max_app_queue_size = math.inf  # type: ignore[assignment]    # the application empties it, or is done
     return config

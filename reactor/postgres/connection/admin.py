@@ -82,18 +82,27 @@ def open_admin_session(dsn: str, *, name: str) -> Iterator[AdminSession]:
         title = f"calendar-sync-reactor {name}"
         with connect(dsn, title, _BOUNDS, row_factory=dict_row, prepare_threshold=None) as connection:
             admin = AdminSession(connection)
-            found = admin.one(_SQL["database_and_role"])
-            if not found["has_outbox"]:
-                raise ConfigurationError(
-                    f"The database {found['database']!r} has no sync_outbox. Look whether DATABASE_URL names the right "
-                    "one; if it does, run `python -m reactor migrate` as the owner of its tables."
-                )
-            if found["is_blind"]:
-                raise ConfigurationError(
-                    f"Row level security hides the outbox from {found['role']!r}. Use a login in the role "
-                    "calendar_sync_reactor (docs/schema.md, Roles), or the owner of the tables."
-                )
+            require_outbox(admin)
             yield admin
+
+
+def require_outbox(admin: AdminSession) -> None:
+    """Make sure that the database has an outbox, and that this role sees its rows.
+
+    Raises:
+        ConfigurationError: It is not the reactor's, or row level security hides the rows.
+    """
+    found = admin.one(_SQL["database_and_role"])
+    if not found["has_outbox"]:
+        raise ConfigurationError(
+            f"The database {found['database']!r} has no sync_outbox. Look whether DATABASE_URL names the right "
+            "one; if it does, run `python -m reactor migrate` as the owner of its tables."
+        )
+    if found["is_blind"]:
+        raise ConfigurationError(
+            f"Row level security hides the outbox from {found['role']!r}. Use a login in the role "
+            "calendar_sync_reactor (docs/schema.md, Roles), or the owner of the tables."
+        )
 
 
 @contextmanager

@@ -71,20 +71,23 @@ def conninfo(dsn: str) -> str:
     return make_conninfo(dsn, connect_timeout=CONNECT_TIMEOUT, **_CLIENT_END, **attrs)
 
 
-def connect(dsn: str, name: str, bounds: Bounds, **options: Any) -> psycopg.Connection[Any]:
+def connect(
+    dsn: str, name: str, bounds: Bounds, *, kind: type[psycopg.Connection[Any]] = psycopg.Connection, **options: Any
+) -> psycopg.Connection[Any]:
     """Open a session in autocommit mode; blocks.
 
     Args:
         dsn: libpq's connection string or URL.
         name: What `pg_stat_activity` calls it.
         bounds: Its time-outs.
+        kind: The class of the session.
         options: More for `psycopg.connect`.
 
     Raises:
         psycopg.Error: Cannot connect to the database.
         TransientError: The server is not the primary.
     """
-    connection = psycopg.connect(conninfo(dsn), autocommit=True, **options)
+    connection = kind.connect(conninfo(dsn), autocommit=True, **options)
     try:
         set_up(connection, name, bounds)
     except BaseException:

@@ -18,3 +18,7 @@ select exists (select from public.google_connections where workspace_id = %(work
                 where workspace_id = %(workspace)s and status in ('PENDING', 'FAILED', 'PROCESSING'))
     or exists (select from public.sync_outbox where workspace_id = %(workspace)s and status = 'DEAD_LETTER')
     or exists (select from public.sync_sources where workspace_id = %(workspace)s) as known;
+
+-- name: keep_read_only
+-- For a session that is kept: it reads, unless an act asks to write.
+select pg_catalog.set_config('default_transaction_read_only', %(read_only)s, false);

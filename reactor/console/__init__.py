@@ -1,0 +1,1 @@
+"""The operator's pages: Starlette and Jinja2 over the desk, in a process of their own."""

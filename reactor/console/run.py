@@ -1,0 +1,71 @@
+"""The console as a process: a server, the database's sessions, signals."""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+import reactor
+from reactor.console.app import ConsoleApp
+from reactor.console.console import Console
+from reactor.console.database import ConsoleDatabase
+from reactor.console.door import PATIENCE
+from reactor.console.keys import VisitorKeys
+from reactor.console.settings import ConsoleSettings
+from reactor.errors import ReactorError
+from reactor.observability.server import Server
+from reactor.process.concurrency import one_error
+from reactor.process.signals import watch_signals
+from reactor.settings import parse_bind
+
+log = structlog.get_logger(__name__)
+
+_SENDING = 5.0  # seconds that a client has to receive an answer, after the longest that one may take
+
+
+async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: trio.Event | None = None) -> bool:
+    """Run a console until it is stopped.
+
+    Args:
+        settings: All that can be set.
+        say: Called with the address to open, whenever there is another one: a link with a key is good once.
+        stop: Set by the caller to end it; without one, SIGTERM and SIGINT do, and a second one ends it at once.
+
+    Returns:
+        Whether the requests in progress were answered.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+    """
+    ended, in_order = stop or trio.Event(), True
+    rules = settings.access
+    address = ""
+    keys = VisitorKeys(lambda key: say(f"{rules.origin or address}/?key={key}"))
+    database = ConsoleDatabase(settings.database_url.get_secret_value())
+    app = ConsoleApp(Console(database, settings.console_name, settings.console_colour), rules, keys)
+    server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
+    with one_error(ReactorError):
+        async with trio.open_nursery() as nursery:
+
+            def stop_at_once() -> None:
+                nonlocal in_order
+                in_order = False
+                nursery.cancel_scope.cancel()
+
+            if stop is None:
+                await nursery.start(watch_signals, ended, stop_at_once)
+            nursery.start_soon(database.keep)
+            async with trio.open_nursery() as serving:
+                address = await serving.start(server.run, *parse_bind(settings.console_bind), ended)
+                log.info("console_started", version=reactor.__version__, address=address)
+                if rules.is_behind_proxy:
+                    say(rules.origin)
+                else:
+                    keys.renew()
+            nursery.cancel_scope.cancel()
+    log.info("console_stopped")
+    return in_order
+
+
+def _log_failure(errors: BaseException) -> None:
+    log.warning("console_connection_failed", exc_info=errors)

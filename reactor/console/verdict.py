@@ -1,0 +1,173 @@
+"""Is it well, and what needs a person? A function of the document of `status`, and one sentence.
+
+What comes first is worst: while no reactor runs, nothing else matters. A list that was cut is "over" so many.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from reactor.core.refusals import advice
+from reactor.desk.outbox_status import CAP, LISTED
+from reactor.desk.wording import at_least, clean, count, duration, many
+
+LATE = 300.0
+"""Seconds that a due item may wait before a person should look; the alert `ReactorStalled` has the same."""
+
+
+class VerdictKind(Enum):
+    """How it is, the best first."""
+
+    WELL = "well"
+    PERSON = "person"
+    TROUBLE = "trouble"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFinding:
+    """Something that needs a person.
+
+    Attributes:
+        kind: How bad it is.
+        what: What is the matter, a sentence.
+        remedy: What to do, a sentence.
+        page: The page of the console for it.
+    """
+
+    kind: VerdictKind
+    what: str
+    remedy: str
+    page: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+        kind: How it is.
+        sentence: In one sentence.
+        reasons: What needs a person, the worst first.
+    """
+
+    kind: VerdictKind
+    sentence: str
+    reasons: tuple[VerdictFinding, ...]
+
+
+def judge_status(status: Mapping[str, Any]) -> Verdict:
+    """Judge the document of `status`."""
+    reasons = tuple(_reasons(status))
+    if not reasons:
+        return Verdict(VerdictKind.WELL, f"All is well: {_at_work(status)}.", ())
+    worst = max(reasons, key=lambda each: _ORDER.index(each.kind)).kind
+    [first, *others] = [each for each in reasons if each.kind is worst] + [
+        each for each in reasons if each.kind is not worst
+    ]
+    return Verdict(worst, _BEGINS[worst] + _told(first.what, len(others)), (first, *others))
+
+
+_ORDER = list(VerdictKind)
+_BEGINS = {
+    VerdictKind.STOPPED: "Nothing is sent: ",
+    VerdictKind.TROUBLE: "Something is wrong: ",
+    VerdictKind.PERSON: "It works, and needs a person: ",
+}
+
+
+def _told(what: str, others: int) -> str:
+    first = what[0].lower() + what[1:].rstrip(".")
+    return f"{first}." if not others else f"{first}; and {count(others, 'other thing')}."
+
+
+def _at_work(status: Mapping[str, Any]) -> str:
+    items, backlog = status["items"], status["backlog"]
+    if not items["open"]:
+        return "nothing waits"
+    waiting = f"{at_least(items['open'], CAP)} {'item waits' if items['open'] == 1 else 'items wait'}"
+    return (
+        f"{waiting}, the oldest due for {duration(backlog['oldest_due_seconds'])}" if backlog["workspaces"] else waiting
+    )
+
+
+def _reasons(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+    yield from _of_the_service(status)
+    yield from _of_the_database(status)
+    yield from _of_workspaces(status)
+    yield from _of_dead_letters(status["dead_letters"])
+
+
+def _of_the_service(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+    if not status["replicas"]:
+        yield VerdictFinding(
+            VerdictKind.STOPPED,
+            "No reactor is connected.",
+            "Start one: `python -m reactor`. If one runs, look at its log.",
+            "/replicas",
+        )
+    waited = status["backlog"]["oldest_due_seconds"]
+    if waited > LATE:
+        yield VerdictFinding(
+            VerdictKind.TROUBLE,
+            f"The oldest due item has waited for {duration(waited)}.",
+            "Look at the workspaces that wait longest, and at what Google answers.",
+            "/w",
+        )
+
+
+def _of_the_database(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+    for code in sorted({code for each in status["replicas"] for code in (each["refused"] or "").split()}):
+        yield VerdictFinding(
+            VerdictKind.TROUBLE,
+            f"The database refuses the reactor's writes, with SQLSTATE {clean(code)}.",
+            f"{advice(code)[:1].upper()}{advice(code)[1:]}.",
+            "/replicas",
+        )
+    if status["held"]:
+        yield VerdictFinding(
+            VerdictKind.TROUBLE,
+            f"{count(len(status['held']), 'session')} that are no reactor hold what a reactor needs.",
+            "End these sessions or their transactions.",
+            "/replicas",
+        )
+    aside = sum(each["n"] for each in status["set_aside"])
+    if aside:
+        yield VerdictFinding(
+            VerdictKind.PERSON,
+            f"The database refuses to change {many(aside, CAP, 'item')}.",
+            "Look at the constraint or the trigger that refuses it.",
+            "/check",
+        )
+
+
+def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+    stopped, parked = status["stopped"], [each for each in status["parked"]["workspaces"] if each["waiting"]]
+    if stopped:
+        yield VerdictFinding(
+            VerdictKind.PERSON,
+            f"The brake has stopped {many(len(stopped), LISTED, 'workspace')}.",
+            "Look at what would be deleted, and release it if that is meant.",
+            "/brakes",
+        )
+    if parked:
+        waiting = many(sum(each["waiting"] for each in parked), CAP, "item")
+        yield VerdictFinding(
+            VerdictKind.PERSON,
+            f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {waiting} waiting.",
+            "Connect them again: `python -m reactor connect`.",
+            "/connections",
+        )
+
+
+def _of_dead_letters(dead: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+    total = sum(dead["codes"].values())
+    if total:
+        worst = max(dead["codes"], key=lambda code: dead["codes"][code])
+        yield VerdictFinding(
+            VerdictKind.PERSON,
+            f"{many(total, CAP, 'dead letter')}, most of them {clean(worst or 'without a code')}.",
+            "Look at their causes, mend what they have met, and put them back.",
+            "/dead",
+        )

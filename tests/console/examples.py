@@ -1,0 +1,22 @@
+"""What stands for the parameters of a page's path and query, so that every test of all pages has addresses to ask for.
+
+A page that is added gets a row here: `test_every_page_has_an_example` says so. The ids are those that
+`tests.console.attacks` puts into its database.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from reactor.console.app import PAGES
+from reactor.console.page import Page
+
+WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "/": ("/",),
+}
+"""By a page's path: the addresses to look at."""
+
+
+def addresses() -> Iterator[tuple[Page, str]]:
+    """Each page with each of its addresses."""
+    return ((page, each) for page in PAGES for each in EXAMPLES.get(page.path, ()))
