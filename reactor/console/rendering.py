@@ -58,6 +58,7 @@ class PageRenderer:
         )
         self._environment.filters |= {
             "ago": _ago,
+            "as_typed": _as_typed,
             "at_least": at_least,
             "duration": _duration,
             "many": many,
@@ -124,6 +125,11 @@ def _prose(text: str) -> Markup:
     """A sentence of ours; what stands in backticks is a command."""
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if n % 2 else part for n, part in enumerate(clean(text).split("`")))
+
+
+def _as_typed(text: str) -> Markup:
+    """What a person has typed into a field of several lines: with its lines, and in whole."""
+    return Markup("\n").join(Markup.escape("".join(filter(str.isprintable, line))) for line in text.splitlines())
 
 
 def _duration(seconds: float | timedelta | None) -> str:
