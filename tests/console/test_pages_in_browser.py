@@ -1,0 +1,205 @@
+"""Every page in Chromium, on a database whose every text is an attack.
+
+In light, dark and forced colours, narrow and wide, with and without JavaScript: axe finds nothing, the policy is not
+violated, nothing is logged, no dialog opens, nothing is wider than the window, and the keyboard alone reaches all.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Request, expect
+
+from reactor.console.door import HEADERS
+from tests.console.attacks import MARKS
+from tests.console.conftest import RunningConsole
+from tests.console.examples import addresses
+
+ADDRESSES = [*(address for _, address in addresses()), "/no/such/page"]
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 320, "height": 640}
+SEEN_ONLY: dict[str, Any] = {
+    "resultTypes": ["violations"],
+    "runOnly": ["color-contrast", "target-size", "scrollable-region-focusable"],
+}
+"""The rules that colours and width can break; all others hold for the page as such."""
+
+
+class Complaints:
+    """What a browser says against a page."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def watch(self, tab: Tab) -> None:
+        tab.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        tab.on("dialog", self._dialog)
+        tab.on("requestfailed", self._failed)
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.said.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page was left before its picture had come
+            self.said.append(f"failed: {request.url}, {request.failure}")
+
+    def about(self, status: int) -> list[str]:
+        """Without the line that Chromium writes of every page that is none."""
+        return [each for each in self.said if status < 400 or "Failed to load resource" not in each]
+
+
+@contextmanager
+def visit(browser: Browser, console: RunningConsole, **options: Any) -> Iterator[tuple[Tab, Complaints]]:
+    """A browser's window that has come by the printed link."""
+    context: BrowserContext = browser.new_context(**options)
+    tab, complaints = context.new_page(), Complaints()
+    complaints.watch(tab)
+    tab.goto(console.links[-1])
+    try:
+        yield tab, complaints
+    finally:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def seen(browser: Browser, console: RunningConsole) -> Iterator[tuple[Tab, Complaints]]:
+    with visit(browser, console, viewport=WIDE) as (tab, complaints):
+        yield tab, complaints
+
+
+def axe(tab: Tab, options: dict[str, Any] | None = None) -> str:
+    found = Axe().run(tab, options=options or {"resultTypes": ["violations"]})
+    return str(found.generate_report()) if found.violations_count else ""
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_in_every_look(seen: tuple[Tab, Complaints], console: RunningConsole, address: str) -> None:
+    tab, complaints = seen
+    complaints.said.clear()
+    tab.emulate_media(color_scheme="light", forced_colors="none")
+    tab.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    answer = tab.goto(console.url + address)
+    assert answer is not None
+    assert answer.status == (404 if address == "/no/such/page" else 200)
+    assert all(answer.headers[name] == value for name, value in HEADERS.items())
+    assert tab.title().startswith("production <b>: ")
+    assert tab.locator("h1").count() == 1
+    assert complaints.about(answer.status) == []
+    assert axe(tab) == ""
+    for look in (
+        {"color_scheme": "dark"},
+        {"color_scheme": "light", "forced_colors": "active"},
+        {"forced_colors": "none"},
+    ):
+        tab.emulate_media(**look)  # type: ignore[arg-type]
+        tab.set_viewport_size(NARROW if look == {"forced_colors": "none"} else WIDE)  # type: ignore[arg-type]
+        assert axe(tab, SEEN_ONLY) == "", look
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it scrolls sideways at 320 px"
+    assert tab.evaluate("document.querySelectorAll('[style], [onclick], script:not([src]), style').length") == 0
+    inside = tab.evaluate(
+        "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes].map(a => a.value)).join(' ')"
+    )
+    assert not [mark for mark in MARKS if mark in inside.replace("%", "")], "an attack has become an attribute"
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_the_keyboard_alone_reaches_everything(
+    seen: tuple[Tab, Complaints], console: RunningConsole, address: str
+) -> None:
+    tab, _ = seen
+    tab.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    tab.goto(console.url + address)
+    wanted = tab.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+            .filter(e => e.checkVisibility() && e.type !== "hidden").map((e, n) => (e.dataset.n = n))"""
+    )
+    reached = []
+    for _ in range(2 * len(wanted) + 5):
+        tab.keyboard.press("Tab")
+        at = tab.evaluate(
+            """() => { const e = document.activeElement; if (!e || e.dataset.n === undefined) return null;
+                const s = getComputedStyle(e); return [Number(e.dataset.n), s.outlineStyle !== "none"]; }"""
+        )
+        if at is not None:
+            assert at[1], "what has the focus shows it"
+            reached.append(at[0])
+        if set(reached) >= set(wanted):
+            break
+    assert sorted(set(reached)) == wanted
+    assert reached[0] == 0, "the first is the way past the menu"
+
+
+@pytest.fixture(scope="module")
+def plain(browser: Browser, console: RunningConsole) -> Iterator[tuple[Tab, Complaints]]:
+    with visit(browser, console, java_script_enabled=False) as (tab, complaints):
+        yield tab, complaints
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_without_javascript(
+    plain: tuple[Tab, Complaints], seen: tuple[Tab, Complaints], console: RunningConsole, address: str
+) -> None:
+    """It says the same, and shows no control that does nothing."""
+    tab, complaints = plain
+    complaints.said.clear()
+    answer = tab.goto(console.url + address)
+    assert answer is not None
+    assert complaints.about(answer.status) == []
+    assert tab.locator("h1").inner_text() == seen[0].locator("h1").inner_text() or seen[0].goto(console.url + address)
+    assert tab.locator("main").inner_text().strip() != ""
+    assert not tab.locator("#live").is_visible()
+
+
+def test_what_is_live_is_renewed_and_can_be_paused(browser: Browser, console: RunningConsole) -> None:
+    """The region that has the focus is left alone. The page is changed by hand, as if it were an older look."""
+    with visit(browser, console, viewport=WIDE) as (tab, complaints):
+        says = tab.locator("#live-says")
+        old = "document.querySelectorAll('#figures dt').forEach(e => (e.textContent = 'old'))"
+        figure = tab.locator("#figures dt").first
+        tab.evaluate(old)
+        expect(figure).to_have_text("waiting")
+        assert says.inner_text() == "Live"
+        tab.locator("#live-button").click()
+        assert (says.inner_text(), tab.locator("#live-button").inner_text()) == ("Paused", "Go on")
+        tab.reload()
+        assert says.inner_text() == "Paused", "it is remembered"
+        tab.locator("#replicas .scroll").focus()
+        tab.evaluate(old)
+        tab.evaluate("document.querySelector('#replicas h2').textContent = 'old'")
+        tab.evaluate("document.querySelector('#live-button').click()")
+        expect(figure).to_have_text("waiting")
+        assert tab.locator("#replicas h2").inner_text() == "old"
+        assert complaints.said == []
+
+
+def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, console: RunningConsole) -> None:
+    """A real one, posted by a page of another origin in a browser that has the cookie."""
+    with visit(browser, console) as (tab, _):
+        tab.route(
+            "http://evil.example/**",
+            lambda route: route.fulfill(
+                content_type="text/html",
+                body=f"<form method=post action='{console.url}/'><input name=to value=/></form>"
+                "<script>document.forms[0].submit()</script>",
+            ),
+        )
+        with tab.expect_response(f"{console.url}/") as answered:
+            tab.goto("http://evil.example/")
+        assert answered.value.status == 403
+        with tab.expect_response(f"{console.url}/no/such/act") as ours:
+            tab.goto(console.url)
+            tab.evaluate(
+                """() => { const form = document.createElement("form"); form.method = "post"; form.action = "/no/such/act";
+                    document.body.append(form); form.submit(); }"""
+            )
+        assert ours.value.status == 404, "the console's own form is let in: its Origin is not null"
+
+
+def test_nothing_that_is_served_or_logged_holds_a_key(console: RunningConsole) -> None:
+    keys = [link.partition("key=")[2] for link in console.links]
+    assert len(keys) > 1
+    assert not [key for key in keys if key in console.log]
+    assert "?" not in "".join(line for line in console.log.splitlines() if "console_request" in line)
