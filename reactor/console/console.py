@@ -1,8 +1,11 @@
 """What all pages of a console stand on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from reactor.console.database import ConsoleDatabase, PageCost
+from reactor.console.errands import Errands
 from reactor.console.snapshot import SharedSnapshot, Snapshot
 from reactor.desk.outbox_status import outbox_status
 
@@ -15,13 +18,17 @@ class Console:
         database: Its way to the database.
         name: What the deployment is called, "" for nothing.
         colour: The colour of that name.
+        given: Settings of the service that are not taken from the environment, by their names.
         snapshot: The look that all visitors share.
+        errands: What takes longer than a request.
     """
 
     database: ConsoleDatabase
     name: str = ""
     colour: str = "grey"
+    given: Mapping[str, Any] = field(default_factory=dict)
     snapshot: SharedSnapshot = field(init=False)
+    errands: Errands = field(default_factory=Errands)
 
     def __post_init__(self) -> None:
         self.snapshot = SharedSnapshot(self._look)

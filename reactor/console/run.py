@@ -1,6 +1,7 @@
 """The console as a process: a server, the database's sessions, signals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 import trio
@@ -23,13 +24,20 @@ log = structlog.get_logger(__name__)
 _SENDING = 5.0  # seconds that a client has to receive an answer, after the longest that one may take
 
 
-async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: trio.Event | None = None) -> bool:
+async def run(
+    settings: ConsoleSettings,
+    *,
+    say: Callable[[str], object],
+    stop: trio.Event | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> bool:
     """Run a console until it is stopped.
 
     Args:
         settings: All that can be set.
         say: Called with the address to open, whenever there is another one: a link with a key is good once.
         stop: Set by the caller to end it; without one, SIGTERM and SIGINT do, and a second one ends it at once.
+        given: Settings of the service that are not taken from the environment, by their names.
 
     Returns:
         Whether the requests in progress were answered.
@@ -41,8 +49,10 @@ async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: 
     rules = settings.access
     address = ""
     keys = VisitorKeys(lambda key: say(f"{rules.origin or address}/?key={key}"))
-    database = ConsoleDatabase(settings.database_url.get_secret_value())
-    app = ConsoleApp(Console(database, settings.console_name, settings.console_colour), rules, keys)
+    dsn = settings.database_url.get_secret_value()
+    database = ConsoleDatabase(dsn)
+    console = Console(database, settings.console_name, settings.console_colour, {"database_url": dsn, **(given or {})})
+    app = ConsoleApp(console, rules, keys)
     server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
     with one_error(ReactorError):
         async with trio.open_nursery() as nursery:
@@ -55,6 +65,7 @@ async def run(settings: ConsoleSettings, *, say: Callable[[str], object], stop: 
             if stop is None:
                 await nursery.start(watch_signals, ended, stop_at_once)
             nursery.start_soon(database.keep)
+            nursery.start_soon(console.errands.run)
             async with trio.open_nursery() as serving:
                 address = await serving.start(server.run, *parse_bind(settings.console_bind), ended)
                 log.info("console_started", version=reactor.__version__, address=address)

@@ -14,6 +14,7 @@ WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/": ("/",),
     "/lint": ("/lint",),
+    "/check": ("/check",),
 }
 """By a page's path: the addresses to look at."""
 

@@ -38,14 +38,18 @@ class OpenSite:
     url: str
     client: httpx.AsyncClient
 
+    @property
+    def _ours(self) -> dict[str, str]:
+        form = "application/x-www-form-urlencoded"
+        return {"sec-fetch-site": "same-origin", "origin": self.url, "content-type": form}
+
     async def post(self, path: str, **form: str) -> httpx.Response:
         """Send a form as the console's own page does."""
-        ours = {"sec-fetch-site": "same-origin", "origin": self.url}
-        return await self.client.post(path, data=form, headers=ours)
+        return await self.client.post(path, data=form, headers=self._ours)
 
     async def document(self, path: str, form: dict[str, str] | None = None) -> Any:
         """What a page says, as JSON."""
-        headers = {"accept": "application/json", "sec-fetch-site": "same-origin", "origin": self.url}
+        headers = {"accept": "application/json", **({} if form is None else self._ours)}
         method = "GET" if form is None else "POST"
         answer = await self.client.request(method, path, data=form, headers=headers, follow_redirects=True)
         assert answer.headers["content-type"].startswith("application/json"), answer.text
@@ -65,6 +69,7 @@ async def open_site(
         may_act: Whether the browser may act; otherwise it comes by a proxy that says that it may look.
         more: More of the console.
     """
+    more.setdefault("given", {"database_url": dsn})
     console, stop, links = Console(ConsoleDatabase(dsn), **more), trio.Event(), list[str]()
     if may_act:
         rules, keys = VisitorRules(local_user="ada"), VisitorKeys(links.append)
@@ -73,6 +78,7 @@ async def open_site(
         keys = VisitorKeys()
     app = ConsoleApp(console, rules, keys, pages)
     nursery.start_soon(console.database.keep)
+    nursery.start_soon(console.errands.run)
     url = await nursery.start(Server(app.door).run, "127.0.0.1", 0, stop)
     keys.renew()
     async with httpx.AsyncClient(base_url=url, headers={} if may_act else VIEWER, timeout=30) as client:
