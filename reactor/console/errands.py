@@ -78,7 +78,7 @@ class Errands:
         if last is not None and not last.is_over:
             return last
         if sum(not each.is_over for each in self._kept.values()) >= AT_ONCE:
-            raise TransientError("The console is busy with two other looks: wait until one of them is done.")
+            raise TransientError("The console is busy with two other looks: try again when one of them is done.")
         errand = Errand(by, datetime.now(UTC), result)
         self._kept[name] = errand
         self._kept.move_to_end(name)

@@ -51,7 +51,8 @@ async def run(
     keys = VisitorKeys(lambda key: say(f"{rules.origin or address}/?key={key}"))
     dsn = settings.database_url.get_secret_value()
     database = ConsoleDatabase(dsn)
-    console = Console(database, settings.console_name, settings.console_colour, {"database_url": dsn, **(given or {})})
+    known = {"database_url": dsn, **(given or {})}
+    console = Console(database, settings.console_name, settings.console_colour, given=known)
     app = ConsoleApp(console, rules, keys)
     server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
     with one_error(ReactorError):

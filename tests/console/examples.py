@@ -15,6 +15,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/": ("/",),
     "/lint": ("/lint",),
     "/check": ("/check",),
+    "/drift/{workspace:uuid}": (f"/drift/{WORKSPACE}",),
 }
 """By a page's path: the addresses to look at."""
 
