@@ -64,6 +64,7 @@ COMMANDS: Mapping[str, _Command] = {
     ),
     "brake": _Command("brake", "List and release workspaces stopped by the mass-delete brake."),
     "dead-letters": _Command("dead_letters", "Look at dead letters and put them back."),
+    "acts": _Command("acts", "Show what operators did, and stop what takes long."),
     "connections": _Command("access.connections", "List and change the workspaces' consents."),
     "tokens": _Command("access.tokens", "Refresh tokens at rest."),
 }

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Reason, Workspace, author, read_dsn
 from reactor.commands.output import note, print_json, print_table, sentences
 from reactor.desk import brakes
 from reactor.desk.brakes import CAP, TOP, Stopped
@@ -48,6 +48,7 @@ def list_(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 def release(
     *,
     workspace: Workspace,
+    reason: Reason = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -63,7 +64,7 @@ def release(
     """
     with _database(database_url) as admin:
         found = brakes.stopped(admin, workspace)
-        released = bool(found) and not dry_run and brakes.release(admin, workspace)
+        released = bool(found) and not dry_run and brakes.release(admin, found[0], author(reason))
     if as_json:
         print_json({"released": released, "stopped": asdict(found[0]) if found else None})
     elif found:

@@ -23,9 +23,10 @@ def console() -> None:
         from reactor.console.settings import ConsoleSettings  # noqa: PLC0415  (as above)
         from reactor.observability import logs  # noqa: PLC0415  (as above)
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        lacking = (error.name or "").partition(".")[0]
+        if lacking not in _EXTRA:
             raise
-        note(f"The console needs {error.name}: install it with `pip install 'calendar-sync-reactor[console]'`.")
+        note(f"The console needs {lacking}: install it with `pip install 'calendar-sync-reactor[console]'`.")
         raise typer.Exit(2) from None
 
     async def serve() -> bool:

@@ -6,16 +6,29 @@ Their lengths are shown, because Google limits those.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, OneWorkspace, read_dsn, read_id, read_number
+from reactor.commands.options import (
+    AsJson,
+    DatabaseUrl,
+    DryRun,
+    OneWorkspace,
+    Reason,
+    author,
+    read_dsn,
+    read_id,
+    read_number,
+)
 from reactor.commands.output import note, print_facts, print_json, print_table, progress, sentences
-from reactor.desk import dead_letters
-from reactor.desk.dead_letters import CODES, FATES, LetterFilter, LetterRefusal, RequeueForecast
+from reactor.desk import dead_letters, requeue_run
+from reactor.desk.dead_letters import CODES, FATES, LetterFilter, RequeueForecast
+from reactor.desk.requeue_run import LetterRefusal
 from reactor.desk.wording import at_least, count
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import open_admin_session
@@ -170,6 +183,7 @@ def requeue(  # noqa: PLR0913  (options)
     rate: Annotated[
         float, typer.Option(parser=read_number(0.1), metavar="<float>", help="Items a second, 0.1 at least.")
     ] = 50.0,
+    reason: Reason = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -195,9 +209,13 @@ def requeue(  # noqa: PLR0913  (options)
             if not as_json:
                 note(_forecast(forecast, "would be put back" if dry_run else "to be put back"))
             done = 0
-            if not dry_run:
+            if forecast.ids and not dry_run:
+                run = requeue_run.begin(admin, filters, forecast, rate, author(reason))
                 with progress("Putting back", len(forecast.ids)) as advance:
-                    done = dead_letters.put_back(admin, forecast.ids, rate, advance=advance, refused=_note_refusal)
+                    requeue_run.requeue(admin, run, partial(_advance, advance))
+                done = run.act.done
+                if run.act.stops:
+                    note(f"It was stopped: see `python -m reactor acts show {run.act.id}`.")
     left = 0 if dry_run else len(forecast.ids) - done
     if as_json:
         fates = {name: forecast.fates[name] for name in FATES}
@@ -210,8 +228,10 @@ def requeue(  # noqa: PLR0913  (options)
     raise typer.Exit(1 if left else 0)
 
 
-def _note_refusal(refusal: LetterRefusal) -> None:
-    note(f"{refusal.item} cannot be put back: the database refuses it (SQLSTATE {refusal.sqlstate}).")
+def _advance(bar: Callable[[int], None], put: int, refused: list[LetterRefusal]) -> None:
+    for each in refused:
+        note(f"{each.item} cannot be put back: the database refuses it (SQLSTATE {each.sqlstate}).")
+    bar(put)
 
 
 def _forecast(forecast: RequeueForecast, done: str) -> str:

@@ -1,12 +1,15 @@
 """Options that several commands have."""
 
 import math
+import os
+import pwd
 from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from reactor.desk.acts import LONGEST_REASON, ActAuthor
 from reactor.settings import DatabaseSettings
 
 
@@ -34,6 +37,21 @@ def read_number(least: float, most: float = math.inf) -> Callable[[str | float],
     return read
 
 
+def read_whole(least: int, most: int) -> Callable[[str | int], int]:
+    """Make what reads a whole number from `least` to `most` that a person has typed."""
+
+    def read(text: str | int) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise typer.BadParameter(f"it must be a whole number, {least:,} to {most:,}.")
+        return number
+
+    return read
+
+
 def read_dsn(given: str | None) -> str:
     """The address of the database: what was given, or DATABASE_URL.
 
@@ -41,6 +59,22 @@ def read_dsn(given: str | None) -> str:
         ConfigurationError: There is none, or it is wrong.
     """
     return DatabaseSettings.from_environment(database_url=given).database_url.get_secret_value()
+
+
+def read_reason(text: str) -> str:
+    """Read the reason that a person gives."""
+    if not text.strip() or len(text) > LONGEST_REASON:
+        raise typer.BadParameter(f"it must be a text of at most {LONGEST_REASON} characters.")
+    return text.strip()
+
+
+def author(reason: str | None) -> ActAuthor:
+    """Who runs the command: the user of this machine."""
+    try:
+        who = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have no name
+        who = f"uid {os.getuid()}"
+    return ActAuthor(who, "command", reason)
 
 
 DatabaseUrl = Annotated[
@@ -60,5 +94,11 @@ OneWorkspace = Annotated[
 Verify = Annotated[
     bool,
     typer.Option("--verify/--no-verify", help="Ask Google before anything is stored; without it, nothing is asked."),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", parser=read_reason, metavar="TEXT", show_default=False, help="Why, for the record of acts."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Workspace, read_dsn
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Reason, Workspace, author, read_dsn
 from reactor.commands.output import note, print_facts, print_json, sentences
 from reactor.desk import rebuilds
 from reactor.desk.wording import count
@@ -31,6 +31,7 @@ def rebuild(
     recreate: Annotated[
         bool, typer.Option("--recreate", help="Remove each event and make it anew, instead of comparing it.")
     ] = False,
+    reason: Reason = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -49,7 +50,7 @@ def rebuild(
         with open_admin_session(dsn, name="rebuild") as admin:
             forecast = rebuilds.forecast(admin, workspace, recreate=recreate)
             waits_for = forecast.pop("waits_for")
-            started = None if dry_run else rebuilds.start(admin, forecast)
+            started = None if dry_run else rebuilds.start(admin, forecast, author(reason))
     document = forecast | {"dry_run": dry_run, "waits_for": waits_for, "rebuild": started}
     if as_json:
         print_json(document)

@@ -21,6 +21,8 @@ from reactor.console.access import Visitor
 from reactor.console.console import Console
 from reactor.console.database import PageCost
 from reactor.console.snapshot import Snapshot
+from reactor.desk.acts import ActAuthor
+from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 
 
@@ -51,6 +53,18 @@ class PageRequest:
     form: Mapping[str, str]
     now: datetime
     cost: PageCost = field(default_factory=PageCost)
+
+    @property
+    def author(self) -> ActAuthor:
+        """Who does what a form asks for, and why, as it is recorded with the act.
+
+        Raises:
+            ConfigurationError: The form has no reason.
+        """
+        reason = self.form.get("reason", "").strip()
+        if not reason:
+            raise ConfigurationError("An act needs a reason: write one, for those who look at it later.")
+        return ActAuthor(self.visitor.name, "console", reason)
 
 
 @dataclass(frozen=True, slots=True)

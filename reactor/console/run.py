@@ -45,7 +45,7 @@ async def run(
     Raises:
         ConfigurationError: The address cannot be listened on.
     """
-    ended, in_order = stop or trio.Event(), True
+    ended, in_order = trio.Event() if stop is None else stop, True
     rules = settings.access
     address = ""
     keys = VisitorKeys(lambda key: say(f"{rules.origin or address}/?key={key}"))

@@ -128,7 +128,7 @@ def _of_the_database(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
     if status["held"]:
         yield VerdictFinding(
             VerdictKind.TROUBLE,
-            f"{count(len(status['held']), 'session')} that are no reactor hold what a reactor needs.",
+            f"{count(len(status['held']), 'session')} outside of the reactor {_hold(len(status['held']))} its locks.",
             "End these sessions or their transactions.",
             "/replicas",
         )
@@ -140,6 +140,10 @@ def _of_the_database(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
             "Look at the constraint or the trigger that refuses it.",
             "/check",
         )
+
+
+def _hold(sessions: int) -> str:
+    return "holds" if sessions == 1 else "hold"
 
 
 def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:

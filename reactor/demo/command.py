@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TextIO, cast
 
@@ -19,7 +20,7 @@ from reactor.demo.demo import Demo, Reactor
 from reactor.demo.options import Options
 from reactor.demo.screen import Scene, show_lines, show_screen
 from reactor.demo.summary import Summary
-from reactor.errors import ReactorError
+from reactor.errors import ConfigurationError, ReactorError
 from reactor.observability import logs
 from reactor.settings import Settings
 
@@ -47,6 +48,23 @@ async def reactor(variables: dict[str, str], stop: trio.Event, ready: Callable[[
     await service.run(Settings.from_environment(**variables), stop=stop, ready=lambda _: ready())
 
 
+async def console(variables: dict[str, str], stop: trio.Event, say: Callable[[str], object]) -> None:
+    """Serve the operator's pages until `stop` is set, on their usual port or, where that is taken, on a free one."""
+    try:
+        from reactor.console.run import run as serve  # noqa: PLC0415  (a demo with an end has no use for it)
+        from reactor.console.settings import ConsoleSettings  # noqa: PLC0415  (as above)
+    except ModuleNotFoundError:  # the extra `demo` brings what it needs; a part of it does not
+        return
+    dsn = variables["database_url"]
+    for bind in ("127.0.0.1:8400", "127.0.0.1:0"):
+        settings = ConsoleSettings.from_environment(
+            database_url=dsn, console_bind=bind, console_name="demo", console_colour="violet"
+        )
+        with suppress(ConfigurationError):
+            await serve(settings, say=say, stop=stop)
+            return
+
+
 DIFFERENT = 1
 BROKEN = 2
 INTERRUPTED = 128  # plus the signal's number, as shells have it
@@ -72,8 +90,9 @@ def run(options: Options, reactor: Reactor = reactor) -> int:
 
 
 async def _run(options: Options, reactor: Reactor) -> int:
-    console = Console(file=sys.stdout)
-    demo = Demo(options, reactor, view=partial(_view, options, console), say=partial(_say, options))
+    screen = Console(file=sys.stdout)
+    pages = console if options.items is None else None
+    demo = Demo(options, reactor, view=partial(_view, options, screen), say=partial(_say, options), console=pages)
     received: list[int] = []
     error: BaseException | None = None
     summary: Summary | None = None

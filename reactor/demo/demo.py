@@ -43,11 +43,17 @@ Reactor = Callable[[dict[str, str], trio.Event, Callable[[], object]], Awaitable
 set; then it finishes what is in flight and returns."""
 
 
+ConsoleRunner = Callable[[dict[str, str], trio.Event, Callable[[str], object]], Awaitable[None]]
+"""The operator's pages: given the demo's settings, they are served until the event is set, and the third argument is
+called with the link that is good now."""
+
+
 @dataclass(slots=True)
 class Demo:
     """One run.
 
     Attributes:
+        console: The operator's pages beside it; None for none.
         stop: Set from outside to end it early.
         view: Shows the scene until it is cancelled.
         say: Called with what is being waited for before there is a scene.
@@ -58,6 +64,7 @@ class Demo:
     view: Callable[[Scene], Awaitable[None]]
     say: Callable[[str], object]
     stop: trio.Event = field(default_factory=trio.Event)
+    console: ConsoleRunner | None = None
 
     async def play(self) -> Summary | None:
         """Run to the end.
@@ -157,7 +164,11 @@ class _DemoRun:
                 raise ReactorError("The reactor stopped by itself.")
 
         with settings_file(self._demo.options.settings, variables):
-            await self._work(reactor, stop)
+            async with trio.open_nursery() as beside:
+                if self._demo.console is not None:
+                    beside.start_soon(self._demo.console, variables, stop, self._scene.show_console)
+                await self._work(reactor, stop)
+                beside.cancel_scope.cancel()
 
     async def _work(self, reactor: Callable[..., Awaitable[None]], stop: trio.Event) -> None:
         async with trio.open_nursery() as nursery:

@@ -32,6 +32,7 @@ class Scene:
         items: After how many rows the demo ends, None for never.
         phase: What the demo is doing.
         steps: What the people at the application did last, newest first.
+        console: The link to the operator's pages, which is good once; empty without them.
     """
 
     items: int | None
@@ -40,6 +41,11 @@ class Scene:
     faults: FaultPlayer
     phase: str = ""
     steps: deque[str] = field(default_factory=lambda: deque(maxlen=12))
+    console: str = ""
+
+    def show_console(self, link: str) -> None:
+        """Show another link to the operator's pages."""
+        self.console = link
 
     @property
     def account(self) -> DemoAccount:
@@ -104,6 +110,9 @@ class Screen:
         height, width = options.height or console.height, options.max_width
         steps = _STEPS + max(0, height - _LOW) // 4
         yield self._title()
+        if self._scene.console:
+            height -= 1
+            yield Text.assemble(("console  ", "dim"), self._scene.console, no_wrap=True, overflow="ellipsis")
         stats = Group(self._facts(), self._throughput(width - 24), self._trouble())
         yield _panel(stats, "reactor; wake: from commit to request, when it was asleep")
         yield _panel(self._steps(steps), "application; sample data: CPython's releases (PEP 664, 693, 719, 745)")
@@ -178,8 +187,11 @@ def line(scene: Scene) -> str:
 
 async def show_lines(scene: Scene, say: Callable[[str], object]) -> None:
     """Say a line every second, and whenever a trouble comes or goes, until cancelled."""
-    last, until = None, 0.0
+    last, until, console = None, 0.0, ""
     while True:
+        if scene.console != console:
+            console = scene.console
+            say(f"The console: {console}")
         seen = (scene.phase, scene.faults.current)
         if seen != last or trio.current_time() >= until:
             say(line(scene))

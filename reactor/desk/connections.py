@@ -8,6 +8,8 @@ from uuid import UUID
 
 import psycopg
 
+from reactor.desk import acts
+from reactor.desk.acts import ActAuthor, ActKind
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import StoredCredentialError, service_account_in
 from reactor.postgres.connection.admin import AdminSession
@@ -84,7 +86,7 @@ def _key(stored: str) -> str:
     return match[1] if match else "not encrypted, or damaged"
 
 
-def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool) -> Document:
+def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool, by: ActAuthor) -> Document:
     """Mark a connection valid, which puts back what died for want of it, or invalid; return what came of it.
 
     Raises:
@@ -96,26 +98,27 @@ def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool) -> Document:
             f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
         )
     dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
-    changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
-    return {"workspace": workspace, "valid": valid, "changed": changed, "requeued": dead if changed else 0}
+    with admin.connection.transaction():
+        changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
+        requeued = dead if changed else 0
+        if changed:
+            kind = ActKind.ENABLE if valid else ActKind.DISABLE
+            acts.record(admin, by, kind, workspace=workspace, result={"requeued": requeued})
+    return {"workspace": workspace, "valid": valid, "changed": changed, "requeued": requeued}
 
 
-def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str) -> dict[str, Any]:
+def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str, by: ActAuthor) -> Document:
     """Store a consent, encrypted; return the result.
 
     Raises:
         ConfigurationError: There is no such workspace.
     """
     requeued = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"]
-    with _known(workspace):
+    with _known(workspace), admin.connection.transaction():
         before = admin.one(SQL["connect"], workspace=workspace, token=stored, calendar=calendar)["before"]
-    return {
-        "workspace": workspace,
-        "calendar": calendar,
-        "new": before is None,
-        "calendar_changed": before not in (None, calendar),
-        "requeued": requeued,
-    }
+        result = {"new": before is None, "calendar_changed": before not in (None, calendar), "requeued": requeued}
+        acts.record(admin, by, ActKind.CONNECT, workspace=workspace, target={"calendar": calendar}, result=result)
+    return {"workspace": workspace, "calendar": calendar, **result}
 
 
 def dry_run_connect(admin: AdminSession, workspace: UUID, calendar: str) -> None:

@@ -1,14 +1,10 @@
-"""Dead letters: why they died, what a requeue would do, and the way back into the outbox."""
+"""Dead letters: why they died, and what a requeue would do; `requeue_run` does it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
-
-import psycopg
 
 from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
@@ -21,8 +17,6 @@ from reactor.postgres.statements import statements
 SQL = statements("dead_letters")
 CAP = 100_000
 """Letters that one look, or one requeue, takes in."""
-PORTIONS = 5
-"""Portions of a requeue in a second."""
 READ = 200
 """Payloads that are read at a time."""
 CODES = frozenset({*FailureCode, "NONE"} - {FailureCode.SUPERSEDED})
@@ -72,14 +66,6 @@ class RequeueForecast:
     fates: Counter[str]
     missing: int = 0
     is_cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LetterRefusal:
-    """A letter that the database refuses to put back, with its reason."""
-
-    item: UUID
-    sqlstate: str | None
 
 
 def causes(admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None) -> Document:
@@ -189,58 +175,3 @@ def _ask_the_parser(admin: AdminSession, outcomes: list[Document]) -> None:
                 )
             except BadPayloadError:
                 suspects[row["id"]]["fate"] = "refused"
-
-
-def put_back(
-    admin: AdminSession,
-    ids: list[UUID],
-    rate: float,
-    *,
-    advance: Callable[[int], object] = lambda _: None,
-    refused: Callable[[LetterRefusal], object] = lambda _: None,
-) -> int:
-    """Put letters back at a rate; return how many were.
-
-    Args:
-        admin: The session.
-        ids: The letters, in the order of a forecast.
-        rate: How many a second.
-        advance: Called after each portion with how many it put back.
-        refused: Called with each letter that the database refuses.
-    """
-    began = server_time(admin)
-    started, done = monotonic(), 0
-    for after, some in portions(ids, rate):
-        sleep(max(0.0, started + after - monotonic()))
-        put = put_back_portion(admin, some, began, refused)
-        done += put
-        advance(put)
-    return done
-
-
-def portions(ids: list[UUID], rate: float) -> Iterator[tuple[float, list[UUID]]]:
-    """The portions of a requeue, each with its time in seconds after the start, whatever those before it take."""
-    size = max(1, int(rate / PORTIONS))
-    for first in range(0, len(ids), size):
-        yield first / rate, ids[first : first + size]
-
-
-def server_time(admin: AdminSession) -> datetime:
-    """The database's time: what died after the start of a requeue is left alone by it."""
-    moment: datetime = admin.one(SQL["server_time"])["now"]
-    return moment
-
-
-def put_back_portion(
-    admin: AdminSession, ids: list[UUID], began: datetime, refused: Callable[[LetterRefusal], object]
-) -> int:
-    """Put some back together, and one by one where the database refuses one of them for what it holds."""
-    try:
-        return len(admin.rows(SQL["requeue"], ids=ids, began=began))
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error as error:
-        if len(ids) > 1:
-            return sum(put_back_portion(admin, [each], began, refused) for each in ids)
-        refused(LetterRefusal(ids[0], error.sqlstate))
-        return 0

@@ -10,6 +10,8 @@ from uuid import UUID
 from reactor.core.brake import Limit
 from reactor.core.calendar.messages import PAGE
 from reactor.core.payload import is_resource_id
+from reactor.desk import acts
+from reactor.desk.acts import ActAuthor, ActKind
 from reactor.desk.wording import clean, visible
 from reactor.errors import ConfigurationError
 from reactor.postgres.brakes import SQL as BRAKES
@@ -36,21 +38,21 @@ def forecast(admin: AdminSession, workspace: UUID, *, recreate: bool) -> Documen
     return document | {"waits_for": _obstacles(admin, workspace, valid=connection["valid"])}
 
 
-def start(admin: AdminSession, forecast: Document) -> UUID:
+def start(admin: AdminSession, forecast: Document, by: ActAuthor) -> UUID:
     """Start the rebuild of a forecast; return the id of its row.
 
     Raises:
         ConfigurationError: Another one was started meanwhile.
     """
-    made = admin.row(
-        SQL["insert_rebuild"],
-        workspace=forecast["workspace"],
-        calendar=forecast["calendars"][0],
-        recreate=forecast["recreate"],
-    )
-    if made is None:
-        raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
-    started: UUID = made["id"]
+    workspace, calendar, recreate = forecast["workspace"], forecast["calendars"][0], forecast["recreate"]
+    with admin.connection.transaction():
+        made = admin.row(SQL["insert_rebuild"], workspace=workspace, calendar=calendar, recreate=recreate)
+        if made is None:
+            raise ConfigurationError("Another rebuild of the workspace was started at this moment: look at that one.")
+        started: UUID = made["id"]
+        numbers = {name: forecast[name] for name in ("writes", "deletes", "left_alone", "calls", "brake_would_stop")}
+        target = {"rebuild": started, "calendar": calendar, "recreate": recreate}
+        acts.record(admin, by, ActKind.REBUILD, workspace=workspace, target=target, forecast=numbers)
     return started
 
 

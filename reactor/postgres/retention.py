@@ -91,7 +91,7 @@ async def forget(pool: Pool, what: str, *, days: int, rows: int) -> int:
 
     Args:
         pool: Connections to the database.
-        what: The statement's name: `forget_aside`, `forget_brakes` or `forget_departures`.
+        what: The statement's name: `forget_aside`, `forget_brakes`, `forget_departures` or `forget_acts`.
         days: How old it is at least.
         rows: As many as that at most.
     """

@@ -371,3 +371,14 @@ async def test_forgetting_locks_nothing_of_the_application_and_passes_by_what_is
     await rounds.clean()
     assert memories(world, "w") == 0
     world.close()
+
+
+async def test_acts_are_kept_as_long_as_settled_items(database: Database, rounds: Housekeeping) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute(
+            "insert into sync_acts (at, who, how, act) select now() - days * interval '1 day', 'ada', 'command', 'x'"
+            " from (values (100), (31), (29), (0)) as a (days)"
+        )
+        await rounds.clean()
+        ages = owner.execute("select extract(day from now() - at)::integer from sync_acts order by id").fetchall()
+    assert ages == [(29,), (0,)]

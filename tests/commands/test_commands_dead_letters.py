@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from reactor.desk import dead_letters
+from reactor.desk import acts, dead_letters
 from reactor.postgres.connection.admin import open_admin_session
 from tests.support.commands import call, document, inherited
 from tests.support.databases import Database, wait_until
@@ -196,7 +196,7 @@ def test_a_row_that_somebody_holds_is_left_and_said(database: Database, rows: Ro
 def test_what_dies_again_meanwhile_is_left_alone(database: Database, rows: Rows) -> None:
     item = die(rows, "a")
     with open_admin_session(database.reactor, name="test") as admin:
-        began = admin.one(dead_letters.SQL["server_time"])["now"]
+        began = acts.server_time(admin)
         rows.connection.execute("update sync_outbox set last_error = 'again' where id = %s", (item,))
         assert admin.rows(dead_letters.SQL["requeue"], ids=[item], began=began) == []
         later = datetime.max.replace(tzinfo=UTC)
@@ -214,8 +214,8 @@ def test_the_rate_is_kept(database: Database, rows: Rows, monkeypatch: pytest.Mo
         now += seconds
         seen.append((round(now, 3), rows.one("select count(*) from sync_outbox where status = 'PENDING'")))
 
-    monkeypatch.setattr("reactor.desk.dead_letters.monotonic", lambda: now)
-    monkeypatch.setattr("reactor.desk.dead_letters.sleep", sleep)
+    monkeypatch.setattr("reactor.desk.requeue_run.monotonic", lambda: now)
+    monkeypatch.setattr("reactor.desk.requeue_run.sleep", sleep)
     call(database.reactor, "dead-letters", "requeue", "--all", "--rate", "20")
     assert seen == [(0.0, 0), (0.2, 4), (0.4, 8)]
 

@@ -192,7 +192,8 @@ def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, 
         with tab.expect_response(f"{console.url}/no/such/act") as ours:
             tab.goto(console.url)
             tab.evaluate(
-                """() => { const form = document.createElement("form"); form.method = "post"; form.action = "/no/such/act";
+                """() => { const form = document.createElement("form");
+                    form.method = "post"; form.action = "/no/such/act";
                     document.body.append(form); form.submit(); }"""
             )
         assert ours.value.status == 404, "the console's own form is let in: its Origin is not null"

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from reactor.demo.options import settings_file
@@ -97,11 +98,19 @@ def started(directory: Path, *arguments: str) -> subprocess.Popen[str]:
 def at_work(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """A demo whose people have begun to plan."""
     process = started(directory, *arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "rows 0" not in line and "people plan" in line:
-            break
+    said_until(process, lambda line: "rows 0" not in line and "people plan" in line)
     return process
+
+
+def said_until(process: subprocess.Popen[str], *wanted: Callable[[str], bool]) -> list[str]:
+    """Read a demo's lines until each thing that is wanted has been said."""
+    assert process.stdout is not None
+    said: list[str] = []
+    for line in process.stdout:
+        said.append(line)
+        if all(any(map(each, said)) for each in wanted):
+            break
+    return said
 
 
 @embedded
@@ -134,8 +143,12 @@ def test_a_signal_stops_everything(directory: Path, arguments: list[str], sent: 
 def test_other_commands_work_on_it_while_it_goes_on(directory: Path, tmp_path: Path) -> None:
     """With the settings that it writes: so that a newcomer can try them, and see that calendars agree."""
     file = tmp_path / "demo.env"
-    process = at_work(directory, "--rate", "0.5", "--settings", str(file))
+    process = started(directory, "--rate", "0.5", "--settings", str(file))
+    said = said_until(process, lambda line: "people plan" in line, lambda line: line.startswith("The console: "))
     assert file.exists(), process.communicate()
+    [link] = [line.split()[-1] for line in said if line.startswith("The console: ")]
+    with httpx.Client(follow_redirects=True) as browser:
+        assert "<title>demo: Now" in browser.get(link).text
     assert file.stat().st_mode & 0o777 == 0o600
     lines = (line.removeprefix("export ").partition("=") for line in file.read_text().splitlines())
     settings = {name: shlex.split(value)[0] for name, _, value in lines}

@@ -43,8 +43,13 @@ def _numbered(seq: int) -> dict[str, Any]:
     return {"extendedProperties": {"private": {"reactorSeq": str(seq)}}}
 
 
+LINK = f"http://127.0.0.1:65535/?key={43 * 'k'}"
+
+
+@pytest.mark.parametrize("link", ["", LINK])
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 24), (200, 60)])
-def test_the_screen_fills_the_terminal_exactly(scene: Scene, width: int, height: int) -> None:
+def test_the_screen_fills_the_terminal_exactly(scene: Scene, width: int, height: int, link: str) -> None:
+    scene.show_console(link)
     console = Console(width=width, height=height, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     with console.file:
         console.print(Screen(scene))
@@ -54,6 +59,7 @@ def test_the_screen_fills_the_terminal_exactly(scene: Scene, width: int, height:
 
 
 def test_everything_important_fits_the_smallest_terminal(scene: Scene) -> None:
+    scene.show_console(LINK)
     console = Console(width=80, height=24)
     with console.capture() as captured:
         console.print(Screen(scene))
@@ -73,6 +79,7 @@ def test_everything_important_fits_the_smallest_terminal(scene: Scene) -> None:
         "Google Calendar of Python 3.11",
         "42 events",
         "Event 39",  # the latest change
+        LINK,
     ):
         assert wanted in text, wanted
 

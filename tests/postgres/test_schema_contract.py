@@ -73,6 +73,18 @@ SOURCES = {
     "updated_at": ("timestamp with time zone", False, NOW),
     "removed_at": ("timestamp with time zone", True, None),
 }
+ACTS = {
+    "id": ("bigint", False, None),
+    "at": ("timestamp with time zone", False, "clock_timestamp()"),
+    "who": ("text", False, None),
+    "how": ("text", False, None),
+    "act": ("text", False, None),
+    "workspace_id": ("uuid", True, None),
+    "target": ("jsonb", False, "'{}'::jsonb"),
+    "reason": ("text", True, None),
+    "forecast": ("jsonb", True, None),
+    "result": ("jsonb", True, None),
+}
 COLUMNS = """
 select attname, format_type(atttypid, atttypmod), not attnotnull, pg_get_expr(adbin, adrelid)
   from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
@@ -87,6 +99,7 @@ select attname, format_type(atttypid, atttypmod), not attnotnull, pg_get_expr(ad
         ("calendar_event_bindings", BINDINGS),
         ("google_connections", CONNECTIONS),
         ("sync_sources", SOURCES),
+        ("sync_acts", ACTS),
     ],
 )
 def test_a_table_is_as_the_contract_says(

@@ -11,7 +11,7 @@ import typer
 
 from reactor.commands.access.connections import Calendar, checked, refusals, report
 from reactor.commands.access.loopback import Loopback
-from reactor.commands.options import AsJson, DatabaseUrl, Verify, Workspace, read_number
+from reactor.commands.options import AsJson, DatabaseUrl, Reason, Verify, Workspace, author, read_number
 from reactor.commands.output import note, sentences
 from reactor.desk import connections
 from reactor.errors import ConfigurationError
@@ -43,6 +43,7 @@ def connect(
         float, typer.Option(parser=read_number(1), metavar="<float>", help="Seconds that the person has, 1 at least.")
     ] = 300.0,
     verify: Verify = True,
+    reason: Reason = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -64,7 +65,7 @@ def connect(
         token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
         stored = settings.token_cipher.encrypt(workspace, token)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
-            said = connections.store(admin, workspace, calendar, stored)
+            said = connections.store(admin, workspace, calendar, stored, author(reason))
     report(said, as_json=as_json)
 
 

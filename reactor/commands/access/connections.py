@@ -9,7 +9,7 @@ import typer
 
 from reactor.commands.access import credentials
 from reactor.commands.access.credentials import Credential
-from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Verify, Workspace, read_dsn
+from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, Reason, Verify, Workspace, author, read_dsn
 from reactor.commands.output import note, print_json, print_table, sentences
 from reactor.core.calendar.messages import PRIMARY
 from reactor.desk import connections
@@ -127,6 +127,7 @@ def add(
         ),
     ] = None,
     verify: Verify = True,
+    reason: Reason = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -161,7 +162,7 @@ def add(
             secret = tried(given, google, calendar) or secret
         stored = keys.token_cipher.encrypt(workspace, secret, version=given.version)
         with open_admin_session(dsn, name="connections add") as admin:
-            said = connections.store(admin, workspace, calendar, stored)
+            said = connections.store(admin, workspace, calendar, stored, author(reason))
     report(said, as_json=as_json)
 
 
@@ -229,7 +230,9 @@ def report(said: dict[str, Any], *, as_json: bool) -> None:
 
     python -m reactor connections enable --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"""
 )
-def enable(*, workspace: Workspace, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+def enable(
+    *, workspace: Workspace, reason: Reason = None, as_json: AsJson = False, database_url: DatabaseUrl = None
+) -> None:
     """Mark a connection valid, put back what died for want of it, and wake the reactor.
 
     For a connection that was disabled by hand, or whose cause is gone (an administrator's policy). A consent that was
@@ -237,7 +240,7 @@ def enable(*, workspace: Workspace, as_json: AsJson = False, database_url: Datab
 
     Exit codes: 0 it is valid; 2 it has no connection, wrong use or no database.
     """
-    _set(workspace, valid=True, as_json=as_json, database_url=database_url)
+    _set(workspace, valid=True, reason=reason, as_json=as_json, database_url=database_url)
 
 
 @app.command(
@@ -245,19 +248,21 @@ def enable(*, workspace: Workspace, as_json: AsJson = False, database_url: Datab
 
     python -m reactor connections disable --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"""
 )
-def disable(*, workspace: Workspace, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+def disable(
+    *, workspace: Workspace, reason: Reason = None, as_json: AsJson = False, database_url: DatabaseUrl = None
+) -> None:
     """Mark a connection invalid: nothing of the workspace is sent, and nothing is lost, until `enable`.
 
     What is in flight is finished.
 
     Exit codes: 0 it is invalid; 2 it has no connection, wrong use or no database.
     """
-    _set(workspace, valid=False, as_json=as_json, database_url=database_url)
+    _set(workspace, valid=False, reason=reason, as_json=as_json, database_url=database_url)
 
 
-def _set(workspace: UUID, *, valid: bool, as_json: bool, database_url: str | None) -> None:
+def _set(workspace: UUID, *, valid: bool, reason: str | None, as_json: bool, database_url: str | None) -> None:
     with sentences(), open_admin_session(read_dsn(database_url), name="connections") as admin:
-        said = connections.set_valid(admin, workspace, valid=valid)
+        said = connections.set_valid(admin, workspace, valid=valid, by=author(reason))
     if as_json:
         print_json(said)
         return

@@ -12,8 +12,11 @@ from uuid import UUID
 
 import typer
 
-from reactor.commands.options import AsJson, DatabaseUrl, DryRun
+from reactor.commands.options import AsJson, DatabaseUrl, DryRun, Reason, author
 from reactor.commands.output import note, print_json, print_table, progress, sentences
+from reactor.desk import act_run
+from reactor.desk.act_run import ActRun
+from reactor.desk.acts import ActAuthor, ActKind
 from reactor.postgres.connection.admin import AdminSession, open_admin_session
 from reactor.postgres.statements import statements
 from reactor.settings import DatabaseSettings, EncryptionSettings
@@ -41,7 +44,9 @@ class _Report:
 
     TOKEN_ENCRYPTION_KEYS="k2:…,k1:…" python -m reactor tokens rotate"""
 )
-def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+def rotate(
+    *, reason: Reason = None, dry_run: DryRun = False, as_json: AsJson = False, database_url: DatabaseUrl = None
+) -> None:
     """Encrypt every stored token with the first key of TOKEN_ENCRYPTION_KEYS.
 
     First roll out the new key in front of the old one everywhere; then run this, while everything goes on; then take
@@ -54,7 +59,7 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
         keys = EncryptionSettings.from_environment()
         settings = DatabaseSettings.from_environment(database_url=database_url)
         with open_admin_session(settings.database_url.get_secret_value(), name="tokens rotate") as admin:
-            report = _rotate(admin, keys.token_cipher, dry_run=dry_run)
+            report = _rotate(admin, keys.token_cipher, author(reason), dry_run=dry_run)
     counts = {name: report.counts[name] for name in ("rotated", "current", "replaced", "failed")}
     if as_json:
         problems = {str(workspace): problem for workspace, problem in report.problems.items()}
@@ -73,20 +78,31 @@ def rotate(*, dry_run: DryRun = False, as_json: AsJson = False, database_url: Da
     raise typer.Exit(1 if report.problems or counts["replaced"] else 0)
 
 
-def _rotate(admin: AdminSession, cipher: TokenCipher, *, dry_run: bool) -> _Report:
-    report = _Report()
+def _rotate(admin: AdminSession, cipher: TokenCipher, by: ActAuthor, *, dry_run: bool) -> _Report:
+    report, of = _Report(), admin.one(SQL["how_many"])["n"]
+    if dry_run:
+        _rotate_all(admin, cipher, report, None, of=of)
+    else:
+        run = act_run.begin(admin, by, ActKind.ROTATE, of=of)
+        with act_run.ending(admin, run):
+            _rotate_all(admin, cipher, report, run, of=of)
+    return report
+
+
+def _rotate_all(admin: AdminSession, cipher: TokenCipher, report: _Report, run: ActRun | None, *, of: int) -> None:
     after: UUID | None = None
-    with progress("Encrypting", admin.one(SQL["how_many"])["n"]) as advance:
-        while portion := admin.rows(SQL["tokens_after"], after=after, rows=PORTION):
+    with progress("Encrypting", of) as advance:
+        while (portion := admin.rows(SQL["tokens_after"], after=after, rows=PORTION)) and not (run and run.stops):
             for row in portion:
                 after = row["workspace"]
                 try:
-                    report.counts[_renew(admin, cipher, row["workspace"], row["stored"], dry_run=dry_run)] += 1
+                    report.counts[_renew(admin, cipher, row["workspace"], row["stored"], dry_run=run is None)] += 1
                 except TokenCipherError as error:
                     report.counts["failed"] += 1
                     report.problems[row["workspace"]] = str(error)
                 advance(1)
-    return report
+            if run:
+                run.proceed(admin, report.counts["rotated"])
 
 
 def _renew(admin: AdminSession, cipher: TokenCipher, workspace: UUID, stored: str, *, dry_run: bool) -> str:

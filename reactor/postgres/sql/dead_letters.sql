@@ -119,9 +119,6 @@ select o.id, o.operation::text, o.workspace_id as workspace, octet_length(o.payl
   from public.sync_outbox as o
  where o.id = any (%(ids)s::uuid[]);
 
--- name: server_time
-select clock_timestamp() as now;
-
 -- name: requeue
 -- One portion. Only what is still a dead letter and did not die since this run began: what fails again while it runs is
 -- left for a person to look at. (A time of death that is null, or yet to come, is not one of this run's.) Rows that are

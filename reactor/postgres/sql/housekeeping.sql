@@ -163,6 +163,17 @@ with portion as materialized (
 )
 select count(*)::integer from gone;
 
+-- name: forget_acts
+-- A portion of the acts that are older than settled items are kept, the oldest first: ids go by time.
+with portion as materialized (
+  select a.id
+    from (select s.id, s.at from public.sync_acts as s order by s.id limit %(rows)s::integer) as a
+   where a.at < now() - pg_catalog.make_interval(days => %(days)s::integer)
+), gone as (
+  delete from public.sync_acts as d using portion as p where d.id = p.id returning 1
+)
+select count(*)::integer from gone;
+
 -- name: forget_departures
 -- A portion of those that are connected again, or gone.
 with portion as materialized (

@@ -1,0 +1,103 @@
+"""Is it well, and what needs a person: each thing that can be the matter is said, and the worst comes first."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from reactor.console.verdict import LATE, VerdictKind, judge_status
+
+REPLICA: dict[str, Any] = {
+    "pid": 1,
+    "application": "calendar-sync-reactor claims",
+    "refused": None,
+    "client": None,
+    "since": None,
+    "has_gate": False,
+    "items": 0,
+    "quota_divisor": None,
+}
+WELL: dict[str, Any] = {
+    "items": {"open": 0, "pending": 0, "failed": 0, "later": 0, "capped": False, "about": None},
+    "in_hand": {"processing": 0, "of_older_workers": 0, "orphans": 0},
+    "backlog": {"oldest_due_seconds": 0.0, "workspaces": 0, "capped": False, "worst": []},
+    "parked": {"total": 3, "invalid": 0, "workspaces": []},
+    "stopped": [],
+    "set_aside": [],
+    "dead_letters": {"codes": {}, "capped": False},
+    "replicas": [REPLICA],
+    "held": [],
+}
+"""The document of `status` on a quiet day."""
+MATTERS: dict[str, tuple[dict[str, Any], VerdictKind, str]] = {
+    "no replica": ({"replicas": []}, VerdictKind.STOPPED, "no reactor is connected"),
+    "late": (
+        {"backlog": {**WELL["backlog"], "oldest_due_seconds": LATE + 1, "workspaces": 1}},
+        VerdictKind.TROUBLE,
+        "has waited for 5 min 1 s",
+    ),
+    "refused": ({"replicas": [{**REPLICA, "refused": "53100 23514"}]}, VerdictKind.TROUBLE, "SQLSTATE 23514"),
+    "held": ({"held": [{"lock": "claim"}]}, VerdictKind.TROUBLE, "1 session outside of the reactor holds its locks"),
+    "set aside": ({"set_aside": [{"n": 4}, {"n": 3}]}, VerdictKind.PERSON, "refuses to change 7 items"),
+    "stopped": ({"stopped": [{}] * 1_001}, VerdictKind.PERSON, "stopped over 1,000 workspaces"),
+    "parked": (
+        {"parked": {**WELL["parked"], "workspaces": [{"waiting": 2}, {"waiting": 0}]}},
+        VerdictKind.PERSON,
+        "1 workspace without a valid connection, with 2 items waiting",
+    ),
+    "dead": (
+        {"dead_letters": {"codes": {"AUTH": 2, "BAD\x1bPAYLOAD": 9}, "capped": False}},
+        VerdictKind.PERSON,
+        "11 dead letters, most of them BAD PAYLOAD",
+    ),
+}
+
+
+def test_a_quiet_day() -> None:
+    verdict = judge_status(WELL)
+    assert (verdict.kind, verdict.sentence, verdict.reasons) == (VerdictKind.WELL, "All is well: nothing waits.", ())
+
+
+@pytest.mark.parametrize(
+    ("waiting", "due", "sentence"),
+    [
+        (1, 0, "All is well: 1 item waits."),
+        (120, 3, "All is well: 120 items wait, the oldest due for 12 s."),
+        (10_001, 3, "All is well: over 10,000 items wait, the oldest due for 12 s."),
+    ],
+)
+def test_a_busy_day(waiting: int, due: int, sentence: str) -> None:
+    busy = {
+        "items": {**WELL["items"], "open": waiting},
+        "backlog": {**WELL["backlog"], "oldest_due_seconds": 12.4, "workspaces": due},
+    }
+    assert judge_status({**WELL, **busy}).sentence == sentence
+
+
+@pytest.mark.parametrize("matter", MATTERS)
+def test_each_matter_is_said_with_what_to_do(matter: str) -> None:
+    change, kind, said = MATTERS[matter]
+    verdict = judge_status({**WELL, **change})
+    assert verdict.kind is kind
+    assert said in verdict.sentence
+    first = verdict.reasons[0]
+    assert first.what.endswith(".")
+    assert first.remedy.endswith(".")
+    assert first.page.startswith("/")
+
+
+@given(st.sets(st.sampled_from(sorted(MATTERS)), min_size=1))
+def test_of_several_the_worst_comes_first_and_none_is_left_out(matters: set[str]) -> None:
+    status = dict(WELL)
+    for matter in matters - {"refused"} if "no replica" in matters else matters:
+        status |= MATTERS[matter][0]
+    verdict = judge_status(status)
+    order = list(VerdictKind)
+    worst = max((MATTERS[matter][1] for matter in matters), key=order.index)
+    assert verdict.kind is verdict.reasons[0].kind is worst
+    said = " ".join(each.what.lower() for each in verdict.reasons)
+    for matter in matters:
+        if matter != "refused":
+            assert MATTERS[matter][2].lower() in said
+    others = len(verdict.reasons) - 1
+    assert ("other thing" in verdict.sentence) == bool(others)
