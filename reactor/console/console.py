@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reactor.console.breakage import BreakPort
 from reactor.console.database import ConsoleDatabase, PageCost
 from reactor.console.errands import Errands
 from reactor.console.snapshot import SharedSnapshot, Snapshot
@@ -19,6 +20,7 @@ class Console:
         name: What the deployment is called, "" for nothing.
         colour: The colour of that name.
         given: Settings of the service that are not taken from the environment, by their names.
+        breakable: What a visitor may break: in the demo, and nowhere else.
         snapshot: The look that all visitors share.
         errands: What takes longer than a request.
     """
@@ -27,6 +29,7 @@ class Console:
     name: str = ""
     colour: str = "grey"
     given: Mapping[str, Any] = field(default_factory=dict)
+    breakable: BreakPort | None = None
     snapshot: SharedSnapshot = field(init=False)
     errands: Errands = field(default_factory=Errands)
 

@@ -7,11 +7,13 @@ import structlog
 import trio
 
 import reactor
-from reactor.console.app import ConsoleApp
+from reactor.console.app import PAGES, ConsoleApp
+from reactor.console.breakage import BreakPort
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
 from reactor.console.door import PATIENCE
 from reactor.console.keys import VisitorKeys
+from reactor.console.pages import break_it
 from reactor.console.settings import ConsoleSettings
 from reactor.errors import ReactorError
 from reactor.observability.server import Server
@@ -30,6 +32,7 @@ async def run(
     say: Callable[[str], object],
     stop: trio.Event | None = None,
     given: Mapping[str, Any] | None = None,
+    breakable: BreakPort | None = None,
 ) -> bool:
     """Run a console until it is stopped.
 
@@ -38,6 +41,7 @@ async def run(
         say: Called with the address to open, whenever there is another one: a link with a key is good once.
         stop: Set by the caller to end it; without one, SIGTERM and SIGINT do, and a second one ends it at once.
         given: Settings of the service that are not taken from the environment, by their names.
+        breakable: What a visitor may break: in the demo, and nowhere else.
 
     Returns:
         Whether the requests in progress were answered.
@@ -52,8 +56,8 @@ async def run(
     dsn = settings.database_url.get_secret_value()
     database = ConsoleDatabase(dsn)
     known = {"database_url": dsn, **(given or {})}
-    console = Console(database, settings.console_name, settings.console_colour, given=known)
-    app = ConsoleApp(console, rules, keys)
+    console = Console(database, settings.console_name, settings.console_colour, given=known, breakable=breakable)
+    app = ConsoleApp(console, rules, keys, (*PAGES, break_it.PAGE) if breakable else PAGES)
     server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
     with one_error(ReactorError):
         async with trio.open_nursery() as nursery:
