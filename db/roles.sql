@@ -1,7 +1,7 @@
 -- The reactor's rights: a group role without a login. Run again and again, after the migrations. Operators give it a
 -- member: create role my_reactor login password '...' in role calendar_sync_reactor;
 --
--- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its nine tables and
+-- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its ten tables and
 -- not BYPASSRLS: that attribute opens every table of the database it has a grant on, and until PostgreSQL 16 only a
 -- superuser could give it, which a managed database's owner is not.
 --
@@ -32,6 +32,9 @@ grant select, insert, update, delete on public.sync_set_aside to calendar_sync_r
 
 -- What the order was moved over; a function with its owner's rights inserts there.
 grant select, update on public.sync_order_gaps to calendar_sync_reactor;
+
+-- delete: after 48 hours.
+grant select, insert, update, delete on public.sync_pulses to calendar_sync_reactor;
 
 -- insert: what the commands do; update: how far a run is; delete: retention.
 grant select, insert, update, delete on public.sync_acts to calendar_sync_reactor;
@@ -180,6 +183,18 @@ begin
      where polrelid = 'public.sync_order_gaps'::regclass and polname = 'calendar_sync_reactor'
   ) then
     create policy calendar_sync_reactor on public.sync_order_gaps
+      to calendar_sync_reactor using (true) with check (true);
+  end if;
+end $$;
+
+do $$
+begin
+  perform set_config('lock_timeout', '2s', true);
+  if not exists (
+    select from pg_catalog.pg_policy
+     where polrelid = 'public.sync_pulses'::regclass and polname = 'calendar_sync_reactor'
+  ) then
+    create policy calendar_sync_reactor on public.sync_pulses
       to calendar_sync_reactor using (true) with check (true);
   end if;
 end $$;

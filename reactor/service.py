@@ -50,6 +50,7 @@ from reactor.loop import Loop, Observer
 from reactor.loop.guarded import Guarded
 from reactor.observability.endpoint import HealthEndpoint, RuntimeState
 from reactor.observability.log_observer import LogObserver, log_brake_pulled, log_item_set_aside, log_order_mended
+from reactor.observability.pulse_writer import PulseWriter
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Server, application
 from reactor.observability.tracing import traces
@@ -58,6 +59,7 @@ from reactor.postgres.connection.pooler import require_sessions
 from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.order import Order
 from reactor.postgres.outbox import Outbox
+from reactor.postgres.pulses import ReplicaIdentity
 from reactor.postgres.shares import Shares
 from reactor.postgres.wakeups import Wakeups
 from reactor.process.concurrency import cancelled_by, first_of, harmless, in_thread, keep_running, one_error, pause
@@ -127,6 +129,8 @@ class Service:
         observers = (LogObserver(), watch, _Looks(harmless(self._looked)), *([self._traces] if self._traces else ()))
         self._observer = Guarded(observers, self.state.stats)
         self.state.order = Order(harmless(log_order_mended))
+        identity = ReplicaIdentity(reactor.__version__, settings.without_secrets)
+        self._pulses = PulseWriter(self._pool, identity, self.state, watch)
         self.health = HealthEndpoint(self.state)
         self._server = Server(application(self.health.pages))
         self.state.http_restarts = lambda: self._server.restarts
@@ -174,7 +178,9 @@ class Service:
             async with trio.open_nursery() as beside:
                 await self._await_database()
                 beside.start_soon(keep_running, "housekeeping", self._housekeeping.run)
+                beside.start_soon(keep_running, "pulses", self._pulses.run)
                 await self._keep_claiming(calendar, credentials)
+                await self._pulses.end()
                 beside.cancel_scope.cancel()
             exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
 
@@ -278,6 +284,7 @@ class Service:
                     order=self.state.order,
                     counted=shares.counted,
                 )
+                self.state.outbox = outbox
                 await shares.join(session)
                 outbox.each = self.state.lanes.each
                 loop = Loop(
@@ -321,7 +328,7 @@ class Service:
 
     def _end_session(self) -> None:
         self.facts.claiming = False
-        self.state.listening = None
+        self.state.listening = self.state.outbox = None
         self.state.stats.beats.clear()  # a task that does not run cannot be late
         self.state.watch.refusals.accepted(RefusedWork.SETTLE)  # nothing is in flight, so nothing is left to write
         self._heard(False)

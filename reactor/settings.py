@@ -284,6 +284,12 @@ class Settings(LogSettings, EncryptionSettings, GoogleSettings, DatabaseSettings
     """Address and port of `/livez`, `/readyz`, `/startupz` and `/metrics`. `*:8080` is every address, of IPv4 and of
     IPv6 where the machine has it; port 0 takes any free one"""
 
+    @property
+    def without_secrets(self) -> dict[str, Any]:
+        """The settings by name, to compare replicas by; of the encryption keys their ids."""
+        shown = {name: value for name, value in self if not isinstance(value, SecretStr)}
+        return {**shown, "token_encryption_keys": ",".join(self.token_cipher.key_ids)}
+
     @field_validator("calendar_sync_requests_per_minute", "calendar_sync_lane_requests_per_minute")
     @classmethod
     def _is_a_quota(cls, value: int) -> int:

@@ -156,8 +156,13 @@ class TokenCipher:
             raise KeySettingError(problems)
         return cls(keys)
 
+    @property
+    def key_ids(self) -> list[str]:
+        """The names of the keys; the first encrypts."""
+        return list(self._keys)
+
     def __repr__(self) -> str:
-        return f"TokenCipher(keys={list(self._keys)!r})"
+        return f"TokenCipher(keys={self.key_ids!r})"
 
     def encrypt(self, workspace_id: UUID | str, secret: str, *, version: str = VERSION) -> str:
         """Encrypt a secret for a workspace with the first key.

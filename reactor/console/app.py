@@ -17,13 +17,13 @@ from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
-from reactor.console.pages import check, drift, lint, now
+from reactor.console.pages import check, drift, lint, now, replicas
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
-PAGES: tuple[Page, ...] = (now.PAGE, lint.PAGE, check.PAGE, drift.PAGE)
+PAGES: tuple[Page, ...] = (now.PAGE, replicas.PAGE, lint.PAGE, check.PAGE, drift.PAGE)
 """Every page. Those in the menu stand there in this order."""
 
 STRANGER = Visitor("")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from reactor.console.breakage import BreakPort
@@ -9,6 +10,8 @@ from reactor.console.database import ConsoleDatabase, PageCost
 from reactor.console.errands import Errands
 from reactor.console.snapshot import SharedSnapshot, Snapshot
 from reactor.desk.outbox_status import outbox_status
+from reactor.desk.pulses import activity
+from reactor.postgres.connection.admin import AdminSession
 
 
 @dataclass(slots=True)
@@ -38,4 +41,9 @@ class Console:
 
     async def _look(self) -> Snapshot:
         cost = PageCost()
-        return Snapshot(await self.database.read(outbox_status, cost), cost=cost)
+        status, hour = await self.database.read(_look, cost)
+        return Snapshot(status, hour, cost=cost)
+
+
+def _look(admin: AdminSession) -> tuple[dict[str, Any], dict[str, Any]]:
+    return outbox_status(admin), activity(admin, now=datetime.now(UTC))

@@ -15,7 +15,7 @@ LOG_EVERY = 60.0
 """Seconds until the same refusal is logged again."""
 FORGET_AFTER = 120.0
 """Seconds without a refusal after which we forget the last one: the work was not tried again, so its outcome is not
-known. What is tried regularly pauses for 40 s at most."""
+known. What is tried regularly pauses for a minute at most."""
 
 
 class RefusedWork(StrEnum):
@@ -26,6 +26,7 @@ class RefusedWork(StrEnum):
     SWEEP = "sweep"
     REBUILD = "rebuild"
     HOUSEKEEPING = "housekeeping"
+    PULSE = "pulse"
 
 
 _VITAL = (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
@@ -36,6 +37,7 @@ _DONE = {
     RefusedWork.SWEEP: "to take over the items of lost workers",
     RefusedWork.REBUILD: "to expand rebuilds",
     RefusedWork.HOUSEKEEPING: "housekeeping",
+    RefusedWork.PULSE: "to write how the replica stands",
 }
 
 # By SQLSTATE, or by its class.

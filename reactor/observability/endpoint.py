@@ -21,6 +21,7 @@ from reactor.observability.metrics import CONTENT_TYPE, CounterMetric, GaugeMetr
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import PageResponse, Pages
 from reactor.postgres.order import Order
+from reactor.postgres.outbox import Outbox
 from reactor.postgres.wakeups import Wakeups
 
 
@@ -46,6 +47,7 @@ class RuntimeState:
         order: The order of states, and how often it was mended.
         sessions_lost: How often a claims session was lost.
         listening: The wake-ups in use; None without a claims session.
+        outbox: The outbox in use; None without a claims session.
         credentials: The workspaces' credentials; None before the work begins.
         exchange: The client of the token endpoint; None before the work begins.
         http_restarts: Returns how often the health endpoint was restarted.
@@ -68,6 +70,7 @@ class RuntimeState:
     order: Order = field(default_factory=Order)
     sessions_lost: int = 0
     listening: Wakeups | None = None
+    outbox: Outbox | None = None
     credentials: CredentialStore | None = None
     exchange: TokenExchange | None = None
     http_restarts: Callable[[], int] = lambda: 0

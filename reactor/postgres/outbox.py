@@ -131,6 +131,11 @@ class Outbox:
         self._barred: dict[UUID, _Bar] = {}  # by workspace
 
     @property
+    def lease(self) -> int | None:
+        """The number of the session's lease; None before the first claim."""
+        return self._lease
+
+    @property
     def in_flight(self) -> list[Item]:
         """The items that were claimed and not settled."""
         return list(self._in_flight.values())
@@ -347,6 +352,8 @@ class Outbox:
         if began is not None:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
         successful = {item.workspace_id for item in found.items} | {UUID(w) for w in report["tidied"]}
+        # What was set aside just now took the place of what is behind it, and will not do so again.
+        successful |= {UUID(workspace) for _, workspace, _, _ in report["aside"] if workspace}
         looked = [(UUID(w), more, key, full) for w, more, key, full in report["looked"]]
         self._ring.looked(looked, successful=successful)
         self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in found.items), now)

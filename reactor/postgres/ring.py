@@ -131,7 +131,7 @@ class Ring:
 
         Args:
             looked: What it saw in each workspace of its window.
-            successful: The workspaces in which something was claimed or superseded.
+            successful: The workspaces in which something was claimed, superseded or set aside.
         """
         for workspace, more, last_key, full in looked:
             if full:

@@ -38,6 +38,11 @@ ITEMS = {
 }
 REBUILD = UUID("00000000-0000-4000-8000-00000000000f")
 
+LEASE = 7
+"""Of the replica that lives, and the next number that of another."""
+_LANE = {"opens_in": 600.0, "rate": 10.0, "in_flight": 3}
+_LANE_QUOTA = {"calendar_sync_lane_requests_per_minute": 600}
+
 _TEXTS = """
 select c.relname, a.attname, a.atttypid::regtype::text as kind
   from pg_catalog.pg_attribute as a join pg_catalog.pg_class as c on c.oid = a.attrelid
@@ -90,6 +95,23 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         "event_type, event_title) values (%s, 'x', 'x', 'task', %s, 'MILESTONE', 'x')",
         (WORKSPACE, SOURCE),
     )
+    for minutes, replica, lease in ((3, 1, LEASE), (5, 2, LEASE + 1), (7, 3, None)):
+        owner.execute(
+            "insert into sync_pulses (minute, replica, started_at, host, version, settings, lease_no, gate, breaker, "
+            "in_flight_items, in_flight_requests, lag, lanes, counts, done, answers) values "
+            "(date_trunc('minute', now()) - make_interval(mins => %s), %s, now(), 'x', 'x', %s, %s, 'x', 'x', 3, 1, "
+            "0.01, %s, %s, %s, %s)",
+            (
+                minutes,
+                UUID(int=replica),
+                Jsonb({ATTACK: replica, "log_level": f"{ATTACK}{replica}", **_LANE_QUOTA}),
+                lease,
+                Jsonb([{**_LANE, "workspace": str(WORKSPACE), "standing": ATTACK, "breaker": ATTACK}]),
+                Jsonb({"applied": 40, "retried": 2, "dead": 1, ATTACK: 1}),
+                Jsonb({"0.5": 30, "60": 10}),
+                Jsonb({"200": 40, "": 1, ATTACK: 30, "503": 2, "none": 1}),
+            ),
+        )
 
 
 def _fill(owner: psycopg.Connection[tuple[object, ...]]) -> Iterator[str]:
@@ -106,6 +128,8 @@ def attacking_sessions(database: Database) -> Iterator[None]:
     """Keep sessions whose names are attacks: one that holds what a reactor needs, and two that pass for a replica."""
     sessions = [psycopg.connect(database.owner, application_name=name, autocommit=True) for name in NAMES]
     sessions[0].execute("select pg_advisory_lock(718300, 0)")
+    for number, session in enumerate(sessions[1:]):
+        session.execute("select pg_advisory_lock(718302, %s)", (LEASE + number,))
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ WORKSPACE = "7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10"
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/": ("/",),
+    "/replicas": ("/replicas", "/replicas?hours=24"),
     "/lint": ("/lint",),
     "/check": ("/check",),
     "/drift/{workspace:uuid}": (f"/drift/{WORKSPACE}",),

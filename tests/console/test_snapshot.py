@@ -1,5 +1,7 @@
 """However many look, the database is asked once in two seconds, and not at all while no one looks."""
 
+from datetime import timedelta
+
 import httpx
 import pytest
 import trio
@@ -28,7 +30,7 @@ class Taking:
         await trio.sleep(0.5)
         if self.fails:
             raise TransientError("away")
-        return Snapshot({"n": self.taken})
+        return Snapshot({"n": self.taken}, {})
 
 
 async def test_fifty_viewers_cost_one_look(autojump_clock: trio.abc.Clock) -> None:
@@ -89,12 +91,16 @@ class _Database:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def read(self, work: object, cost: PageCost) -> dict[str, object]:
+    async def read(self, work: object, cost: PageCost) -> tuple[dict[str, object], dict[str, object]]:
         del work
         self.asked += 1
         cost.statements += 11
         await trio.sleep(0.1)
-        return WELL
+        return WELL, {
+            "points": [],
+            "step": timedelta(minutes=1),
+            "whole": {"done": 0, "p50": None, "failed": 0, "dead": 0},
+        }
 
 
 async def test_fifty_pages_cost_one_look_and_the_next_answer_is_that_nothing_changed() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -145,6 +145,38 @@ async def test_a_row_that_cannot_be_changed_is_set_aside(world: World, outbox: O
     assert world.status(bad)[0] == "PENDING"
     newer = world.insert("bad")
     assert set(await take(outbox)) == {newer}, "its source goes on"
+
+
+@pytest.mark.parametrize("of", ["w", "x"])
+@pytest.mark.parametrize(("bad", "slots"), [(1, 1), (7, 1), (30, 4)])
+async def test_what_cannot_be_changed_hides_nothing_behind_it(
+    world: World, outbox: Outbox, aside: list[SetAside], of: str, bad: int, slots: int
+) -> None:
+    """Also after a refusal that held all, when one item is claimed: bad rows, old and many, are not that one."""
+    for number in range(bad):
+        world.insert(f"bad {number}", of=of, payload={"bad": True})
+    good = world.insert("good", of="w")
+    world.connection.execute("alter table sync_outbox add constraint good check (not payload ? 'bad') not valid")
+    assert set(await take(outbox, slots)) == {good}
+    assert len(aside) == bad
+
+
+@pytest.mark.parametrize(("locked", "slots"), [(7, 1), (30, 4)])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "select from sync_outbox where id = any (%s) for update",
+        "select try_lock_outbox_item(id) from unnest(%s::uuid[]) as t (id)",
+    ],
+)
+async def test_what_is_locked_hides_nothing_behind_it(
+    world: World, database: Database, outbox: Outbox, locked: int, slots: int, lock: LiteralString
+) -> None:
+    held = [world.insert(f"held {number}") for number in range(locked)]
+    good = world.insert("good")
+    with psycopg.connect(database.owner) as holder:
+        holder.execute(lock, [held])
+        assert set(await take(outbox, slots)) == {good}
 
 
 async def test_it_is_tried_again_and_forgotten_once_it_can_be_changed(world: World, outbox: Outbox) -> None:

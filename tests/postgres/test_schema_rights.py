@@ -44,6 +44,8 @@ insert into sync_sources (workspace_id, source_key) values (gen_random_uuid(), '
     on conflict (workspace_id, source_key) do update set floor_seq = 1;
 update sync_sources set generation = generation + 1;
 delete from sync_sources;
+update sync_pulses set lag = 0;
+delete from sync_pulses;
 insert into calendar_event_bindings (workspace_id, google_event_id, calendar_id, source_type, source_id, event_type)
 values (gen_random_uuid(), 'e', 'c', 'task', gen_random_uuid(), 'MILESTONE');
 update calendar_event_bindings set last_synced_at = now();

@@ -23,16 +23,20 @@ class Claims(Stored):
         after: UUID | None,
         trial: UUID | None = None,
     ) -> Claim:
-        """Claim; workspaces behind `after` come first. `trial`: where one is claimed that lost its worker thrice."""
+        """Claim; workspaces behind `after` come first. `trial`: where one is claimed that lost its worker thrice.
+
+        Where a pass claims nothing but sets something aside, which is not chosen again, the next pass follows.
+        """
         claim = Claim(stopped=frozenset(w for w, stop in self.brakes.items() if not stop.released))
-        chosen: list[tuple[int, int, Row]] = []
-        for place, workspace in enumerate(self._ring(now, after)):
-            if workspace in excluded or workspace in claim.stopped or trial not in (None, workspace):
-                continue
-            if not self._supersede_and_choose(workspace, now, claim, chosen, place):
-                continue
-        chosen.sort(key=lambda each: (each[0], each[1]))
-        self._take(chosen, claim, now=now, lease_no=lease_no, slots=slots, trial=trial is not None)
+        refusals = -1
+        while not claim.rows and refusals != self.refusals.total():
+            refusals = self.refusals.total()
+            chosen: list[tuple[int, int, Row]] = []
+            for place, workspace in enumerate(self._ring(now, after)):
+                if workspace not in excluded and workspace not in claim.stopped and trial in (None, workspace):
+                    self._supersede_and_choose(workspace, now, claim, chosen, place)
+            chosen.sort(key=lambda each: (each[0], each[1]))
+            self._take(chosen, claim, now=now, lease_no=lease_no, slots=slots, trial=trial is not None)
         claim.due_in = self._due_in(now, {*excluded, *claim.stopped})
         return claim
 
@@ -78,10 +82,10 @@ class Claims(Stored):
 
     def _supersede_and_choose(
         self, workspace: UUID, now: float, claim: Claim, chosen: list[tuple[int, int, Row]], place: int
-    ) -> bool:
+    ) -> None:
         mine = [row for row in self.rows.values() if row.workspace == workspace and row.status in OPEN]
         if not self._pass_rebuilds(workspace, mine, now, claim, chosen, place):
-            return False
+            return
         heads: dict[str, Row] = {}
         busy: set[str] = set()
         seen: dict[str, list[Row]] = {}
@@ -102,10 +106,15 @@ class Claims(Stored):
             for row in seen[key]:
                 if row.seq < floor:
                     claim.superseded += self._put_away(row, now)
-            if head.is_due(now) and head.seq >= floor and key not in busy and head.id not in self.locked:
+            if (
+                head.is_due(now)
+                and head.seq >= floor
+                and key not in busy
+                and head.id not in self.locked
+                and self.aside.get(head.id, -math.inf) <= now
+            ):
                 chosen.append((turn, place, head))
                 turn += 1
-        return True
 
     def _pass_rebuilds(
         self,

@@ -1,9 +1,10 @@
-"""`/`: is it well, what needs a person, what waits, and which replicas work."""
+"""`/`: is it well, what needs a person, what waits, what was done in the last hour, and which replicas work."""
 
 from dataclasses import asdict
 
 from reactor.console.page import Page, PageAnswer, PageRequest, of_snapshot
 from reactor.console.snapshot import Snapshot
+from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
 from reactor.desk.outbox_status import CAP, LISTED
 
@@ -22,9 +23,11 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
     }
     return PageAnswer(
         "now.html",
-        {"verdict": said, **snapshot.status},
+        {"verdict": said, **snapshot.status, "activity": snapshot.activity},
         command="python -m reactor status",
         more={
+            "charts": activity_charts(snapshot.activity),
+            "hour": in_words(snapshot.activity),
             "taken_at": snapshot.taken_at,
             "cap": CAP,
             "listed": LISTED,

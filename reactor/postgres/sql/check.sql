@@ -22,6 +22,7 @@ select lacking.kinds || ' on ' || wanted.name as missing
                ('select, insert, update, delete', 'sync_departures'),
                ('select, insert, update, delete', 'sync_set_aside'),
                ('select, update', 'sync_order_gaps'),
+               ('select, insert, update, delete', 'sync_pulses'),
                ('select, insert, update, delete', 'sync_acts'),
                ('select, insert, update', 'google_connections'),
                ('select', '_yoyo_migration')) as wanted (kind, name)
