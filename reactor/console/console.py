@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from reactor.console.asked_consents import AskedConsents
 from reactor.console.breakage import BreakPort
 from reactor.console.database import ConsoleDatabase, PageCost
 from reactor.console.errands import Errands
@@ -23,18 +24,22 @@ class Console:
         name: What the deployment is called, "" for nothing.
         colour: The colour of that name.
         given: Settings of the service that are not taken from the environment, by their names.
+        address: Where people open it, `https://console.example.com`; known when it listens.
         breakable: What a visitor may break: in the demo, and nowhere else.
         snapshot: The look that all visitors share.
         errands: What takes longer than a request.
+        consents: Consents that were asked for, and not given yet.
     """
 
     database: ConsoleDatabase
     name: str = ""
     colour: str = "grey"
     given: Mapping[str, Any] = field(default_factory=dict)
+    address: str = ""
     breakable: BreakPort | None = None
     snapshot: SharedSnapshot = field(init=False)
     errands: Errands = field(default_factory=Errands)
+    consents: AskedConsents = field(default_factory=AskedConsents)
 
     def __post_init__(self) -> None:
         self.snapshot = SharedSnapshot(self._look)

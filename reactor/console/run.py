@@ -73,6 +73,7 @@ async def run(
             nursery.start_soon(console.errands.run)
             async with trio.open_nursery() as serving:
                 address = await serving.start(server.run, *parse_bind(settings.console_bind), ended)
+                console.address = rules.origin or address
                 log.info("console_started", version=reactor.__version__, address=address)
                 if rules.is_behind_proxy:
                     say(rules.origin)

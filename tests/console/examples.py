@@ -16,6 +16,9 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/replicas": ("/replicas", "/replicas?hours=24"),
     "/lint": ("/lint",),
     "/check": ("/check",),
+    "/connections/{workspace:uuid}/invite": (f"/connections/{WORKSPACE}/invite",),
+    "/connect/done": ("/connect/done",),
+    "/connect/{invitation}": ("/connect/" + "A" * 43,),
     "/drift/{workspace:uuid}": (f"/drift/{WORKSPACE}",),
 }
 """By a page's path: the addresses to look at."""

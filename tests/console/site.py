@@ -81,6 +81,7 @@ async def open_site(
     nursery.start_soon(console.errands.run)
     url = await nursery.start(Server(app.door).run, "127.0.0.1", 0, stop)
     keys.renew()
+    console.address = url
     async with httpx.AsyncClient(base_url=url, headers={} if may_act else VIEWER, timeout=30) as client:
         if may_act:
             assert (await client.get(f"/?key={links[-1]}")).status_code == 303
