@@ -10,7 +10,12 @@ from typing import Any
 from checks.manifests import Document
 
 _TEMPLATES = ("Deployment", "Job")
-_SELECTORS = {"PodDisruptionBudget": "selector", "PodMonitor": "selector", "NetworkPolicy": "podSelector"}
+_SELECTORS = {
+    "PodDisruptionBudget": "selector",
+    "PodMonitor": "selector",
+    "NetworkPolicy": "podSelector",
+    "Service": "selector",
+}
 
 
 def reference_problems(documents: list[Document]) -> list[str]:
@@ -28,7 +33,8 @@ def reference_problems(documents: list[Document]) -> list[str]:
     pods = [document["spec"]["template"]["metadata"]["labels"] for document in documents if _is(document, *_TEMPLATES)]
     for document in documents:
         if document["kind"] in _SELECTORS:
-            labels = document["spec"][_SELECTORS[document["kind"]]]["matchLabels"]
+            selector = document["spec"][_SELECTORS[document["kind"]]]
+            labels = selector.get("matchLabels", selector)  # a Service's has no such level
             if not any(labels.items() <= pod.items() for pod in pods):
                 found.append(f"{document['kind']} {document['metadata']['name']}: it selects no pod")
     return found

@@ -25,7 +25,7 @@ from reactor.commands.options import (
     read_id,
     read_number,
 )
-from reactor.commands.output import note, print_facts, print_json, print_table, progress, sentences
+from reactor.commands.output import note, note_hidden_texts, print_facts, print_json, print_table, progress, sentences
 from reactor.desk import dead_letters, requeue_run
 from reactor.desk.dead_letters import CODES, FATES, LetterFilter, RequeueForecast
 from reactor.desk.requeue_run import LetterRefusal
@@ -154,6 +154,8 @@ def show(
     """
     with sentences(), open_admin_session(read_dsn(database_url), name="dead-letters show") as admin:
         letter = dead_letters.letter(admin, item, show_texts=show_texts)
+        if show_texts and admin.hides_texts:
+            note_hidden_texts()
     if as_json:
         print_json(letter)
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
-from reactor.commands.output import note, print_facts, print_json, print_table, sentences
+from reactor.commands.output import note, note_hidden_texts, print_facts, print_json, print_table, sentences
 from reactor.core.explain.asked import Asked, read as understood
 from reactor.core.outcome import FailureCode
 from reactor.desk import explanation
@@ -70,6 +70,8 @@ def explain(
             found = explanation.find(admin, asked, workspace, settings)
             match = _one(asked, found, show_texts=show_texts, as_json=as_json)
             report = explanation.explain(admin, match, google=settings, show_texts=show_texts)
+            if show_texts and admin.hides_texts:
+                note_hidden_texts()
             if settings and not report.was_asked:
                 note("Google was not asked: the workspace has no connection.")
     document = report.document

@@ -38,6 +38,11 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def note_hidden_texts() -> None:
+    """Remark that the login may not read what was asked for."""
+    note("This login may not read texts of events: they are shown as dots.")
+
+
 def print_json(document: Any) -> None:
     """Print a result for programs: times in ISO 8601, durations in seconds."""
     typer.echo(as_json(document))

@@ -114,4 +114,4 @@ def is_counted(item: Item) -> bool:
 
 def is_removal(item: Item, memory: SourceState) -> bool:
     """Whether an event is gone, and counts, once this is remembered of the item's source."""
-    return is_counted(item) and memory.cancelled and memory.event_id is None
+    return memory.cancelled and memory.event_id is None and is_counted(item)

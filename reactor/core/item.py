@@ -1,14 +1,15 @@
 """An item of the outbox while it is claimed, and the outcome to write for it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from typing import Any, Literal
 from uuid import UUID
 
 from reactor.core.outcome import FailureCode
+from reactor.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SourceState:
     """What the database remembers of a source, a row of `sync_sources`.
 
@@ -33,7 +34,7 @@ class SourceState:
     possible_calendars: tuple[str, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class WorkspaceConnection:
     """A workspace's connection to Google.
 
@@ -46,7 +47,7 @@ class WorkspaceConnection:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Oversized:
     """Stands for a payload that was left in the database because it is too large.
 
@@ -57,7 +58,7 @@ class Oversized:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Item:
     """A claimed row of `sync_outbox`, with all that is needed to send and settle it.
 
@@ -96,7 +97,7 @@ class Item:
     losses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Binding:
     """The event that now represents a source, a row of the application's table of bindings.
 
@@ -131,7 +132,7 @@ class AppliedReference(Enum):
     """The payload of the item's own row, exactly as it was inserted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Settlement:
     """The outcome of a claimed item, written in one transaction with others; then its lock is released.
 

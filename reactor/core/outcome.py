@@ -1,7 +1,9 @@
 """The outcome of an attempt, as a value: what the code that talks to Google returns to the code that settles items."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum, auto
+
+from reactor.core.value import value
 
 
 class FailureCode(StrEnum):
@@ -53,7 +55,7 @@ class RetryKind(StrEnum):
     OTHER = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Done:
     """The calendar agrees with the item.
 
@@ -75,7 +77,7 @@ class Done:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Superseded:
     """Google already holds a newer state of the source; nothing was written.
 
@@ -90,7 +92,7 @@ def _text(reason: str, said: str) -> str:
     return f"{reason} ({said})" if said else reason
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retry:
     """The attempt failed, and a later one may succeed.
 
@@ -120,7 +122,7 @@ class Retry:
         return _text(self.reason, self.said)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Dead:
     """The attempt failed, and every later one would fail too, until a person corrects the reason.
 
@@ -148,7 +150,7 @@ class Dead:
         return _text(self.reason, self.said)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Expanded:
     """A rebuild has become items.
 

@@ -25,6 +25,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from math import isfinite
 from typing import Annotated, Literal, cast
 from uuid import UUID
@@ -54,7 +55,7 @@ LARGEST = 256 * 1024
 
 _KEY_PART = 40  # characters; the expression in SQL cuts at the same place
 _RECURRENCE = re.compile(r"(?:RRULE|EXRULE|RDATE|EXDATE)[;:][^\x00-\x1f\x7f]+", re.IGNORECASE)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _DATE_LENGTH = len("2026-01-31")
 
 
@@ -97,10 +98,40 @@ def _moment(value: object) -> date:
         raise problem() from None
 
 
-def _uuid(value: str) -> str:
-    if not _UUID.fullmatch(value):
-        raise problem()
-    return value
+def _start(value: object, info: ValidationInfo) -> date:
+    """A moment; a timed event needs a point in time that means one instant."""
+    moment, event = _moment(value), info.data
+    if event.get("is_all_day", True):
+        return moment
+    if not isinstance(moment, datetime):
+        raise problem("is a day, and the event is not all-day: give a time, or isAllDay: true")
+    if moment.tzinfo is None and not event.get("time_zone", True):
+        raise problem("has no offset, and the event no timeZone: give one of them, such as Europe/Berlin")
+    return moment
+
+
+def _end(value: object, info: ValidationInfo) -> date:
+    """A moment as the start is, and after it."""
+    end = _start(value, info)
+    start, all_day = info.data.get("start"), info.data.get("is_all_day")
+    if start is None or all_day is None:
+        return end  # they have an error of their own
+    if all_day and _day(end) < _day(start):
+        raise problem("must not be before start")
+    if all_day and _day(end) == date.max:
+        raise problem("is too late: there must be a day after it")
+    if not all_day and not _later(cast("datetime", end), start):
+        raise problem("must be later than start")
+    return end
+
+
+def _day(moment: date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def _later(end: datetime, start: datetime) -> bool:
+    """Whether `end` is after `start`; where only one has an offset, Google decides, because it knows the zones."""
+    return (end.tzinfo is None) != (start.tzinfo is None) or end > start
 
 
 def _line(value: str) -> str:
@@ -139,12 +170,15 @@ _NOT_EMPTY = BeforeValidator(_none_if_empty)
 _TEXT = BeforeValidator(_digits_if_number)
 Flag = Annotated[bool, BeforeValidator(_false_if_absent)]
 
-Moment = Annotated[date, PlainValidator(_moment), WithJsonSchema({"type": "string", "minLength": 10})]
+_MOMENT = WithJsonSchema({"type": "string", "minLength": 10})
+Start = Annotated[date, PlainValidator(_start), _MOMENT]
 """A day (`date`) or a point in time (`datetime`, with or without an offset)."""
+End = Annotated[date, PlainValidator(_end), _MOMENT]
+"""The same, and later than the start."""
 ResourceId = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_RESOURCE_ID), AfterValidator(_addressable)
 ]
-SourceId = Annotated[str, AfterValidator(_uuid), Field(json_schema_extra={"pattern": f"^{_UUID.pattern}$"})]
+SourceId = Annotated[str, StringConstraints(pattern=_UUID)]
 SourceType = Annotated[str, StringConstraints(min_length=1, max_length=_KEY_PART, pattern=r"^[^:\s]+$")]
 RecurrenceLine = Annotated[
     str,
@@ -202,9 +236,9 @@ class Event(_Model):
     """a text of 1 to 500 characters"""
     description: Annotated[str | None, _TEXT, Field(repr=False)] = None
     """a text. Google keeps the first 8,000 characters"""
-    start: Moment
+    start: Start
     """a time such as 2026-01-31T09:00:00+01:00, or for whole days a day such as 2026-01-31"""
-    end: Moment
+    end: End
     """a time or a day as start is. Later than start; for whole days the first day after, or start itself for one day"""
     recurrence: Annotated[list[RecurrenceLine] | None, _NOT_EMPTY] = None
     """a list of lines such as RRULE:FREQ=WEEKLY;COUNT=4. RFC 5545, section 3.8.5: RRULE, EXRULE, RDATE, EXDATE"""
@@ -215,42 +249,10 @@ class Event(_Model):
     reminders: Annotated[Reminders | None, _NOT_EMPTY] = None
     """an object such as {"useDefault": true} or {"overrides": [{"method": "popup", "minutes": 10}]}"""
 
-    @field_validator("start", "end")
-    @classmethod
-    def _placed_in_time(cls, value: date, info: ValidationInfo) -> date:
-        """A timed event needs points in time that mean one instant."""
-        if info.data.get("is_all_day", True):
-            return value
-        if not isinstance(value, datetime):
-            raise problem("is a day, and the event is not all-day: give a time, or isAllDay: true")
-        if value.utcoffset() is None and not info.data.get("time_zone", True):
-            raise problem("has no offset, and the event no timeZone: give one of them, such as Europe/Berlin")
-        return value
-
-    @field_validator("end")
-    @classmethod
-    def _after_start(cls, value: date, info: ValidationInfo) -> date:
-        start, all_day = info.data.get("start"), info.data.get("is_all_day")
-        if start is None or all_day is None:
-            return value  # they have an error of their own
-        if all_day and _day(value) < _day(start):
-            raise problem("must not be before start")
-        if all_day and _day(value) == date.max:
-            raise problem("is too late: there must be a day after it")
-        if not all_day and not _later(cast("datetime", value), start):
-            raise problem("must be later than start")
-        return value
-
-
-def _day(moment: date) -> date:
-    return moment.date() if isinstance(moment, datetime) else moment
-
-
-def _later(end: datetime, start: datetime) -> bool:
-    """Whether `end` is after `start`; where only one has an offset, Google decides, because it knows the zones."""
-    if (end.utcoffset() is None) != (start.utcoffset() is None):
-        return True
-    return end > start
+    @cached_property
+    def span(self) -> tuple[str, str]:
+        """Start and end in ISO 8601: the event's body has them, and the binding."""
+        return self.start.isoformat(), self.end.isoformat()
 
 
 class _Addressed(_Model):
@@ -335,18 +337,24 @@ def parse(operation: str, workspace_id: UUID | str, payload: object) -> Payload:
     model = _MODELS.get(operation)
     if model is None:
         raise BadPayloadError([f"operation: unknown; it is one of {', '.join(Operation)}"])
-    usual = str(workspace_id if isinstance(workspace_id, UUID) else UUID(workspace_id))
+    number = workspace_id.int if isinstance(workspace_id, UUID) else UUID(workspace_id).int
     if isinstance(payload, Oversized):
         raise BadPayloadError(
             [f"payload: {payload.size:,} bytes as JSON; at most {LARGEST:,} are read: keep large texts out of it"]
         )
-    context = {"workspace_id": usual}
+    context = {"workspace_id": _usual(number)}
     try:
         if isinstance(payload, bytes):
             return model.model_validate_json(payload, context=context)
         return model.model_validate(payload, context=context)
     except ValidationError as error:
         raise BadPayloadError([described(model, each) for each in error.errors(include_url=False)]) from None
+
+
+@lru_cache(maxsize=256)  # the items of a workspace follow one another
+def _usual(number: int) -> str:
+    """The usual spelling of a UUID of that number."""
+    return str(UUID(int=number))
 
 
 def source_key(source_type: str, source_id: str) -> str:

@@ -184,6 +184,7 @@ def _done(item: Item, work: SyncIntent, done: Done) -> Settlement:
 
 def _binding(payload: Upsert, done: Done) -> Binding:
     event = payload.event
+    start, end = event.span
     return Binding(
         event_id=done.event_id,
         calendar_id=payload.calendar_id,  # by the application's name of it: `primary` stays that
@@ -191,15 +192,15 @@ def _binding(payload: Upsert, done: Done) -> Binding:
         source_id=payload.source_id,
         event_type=payload.event_type.value,
         title=event.title,
-        start=_iso(event.start, event.time_zone),
-        end=_iso(event.end, event.time_zone),
+        start=_in_time(event.start, start, event.time_zone),
+        end=_in_time(event.end, end, event.time_zone),
     )
 
 
-def _iso(moment: date, zone: str | None) -> str:
+def _in_time(moment: date, text: str, zone: str | None) -> str:
     """The moment in the binding's column, a point in time; where only Google knows the zone, it is taken as UTC."""
-    if not isinstance(moment, datetime) or moment.utcoffset() is not None:
-        return moment.isoformat()
+    if not isinstance(moment, datetime) or moment.tzinfo is not None:
+        return text
     try:
         return moment.replace(tzinfo=ZoneInfo(zone or "UTC")).isoformat()
     except (OSError, ValueError, LookupError):  # what ZoneInfo raises for names that it does not know, or are none

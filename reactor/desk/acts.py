@@ -40,6 +40,7 @@ class ActKind(StrEnum):
     REBUILD = "rebuild"
     ROTATE = "tokens rotate"
     STOP = "stop"
+    WORDS = "words"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,9 @@ MOST_PARTS = 50
 _BOUNDARY = re.compile(r'multipart/mixed\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
 _DELIMITER_END = re.compile(rb"(?:--)?[ \t]*(?=\r?\n|\Z)")
 _NEWLINE = ord("\n")
-_NAME = re.compile(rb"^content-id:[ \t]*<?response-([0-9]{1,4})>?[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_HEAD_END = re.compile(rb"\r?\n(?:\r?\n|\Z)")
+_NAME = re.compile(rb"\ncontent-id:[ \t]*<?response-([0-9]{1,4})>?[ \t]*\r?(?:\n|\Z)", re.IGNORECASE)
+_HEAD_END = re.compile(rb"\n(?:\r?\n|\Z)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?: [^\r\n]*)?\r?\n")
-_HEADER = re.compile(r"^([^:\r\n]+):([^\r\n]*)", re.MULTILINE)
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _MISSING = NoResponse("the batch's answer does not speak of it")
 
@@ -106,7 +105,7 @@ def _parts(body: bytes, boundary: bytes) -> list[bytes]:
 
 
 def _name(part: bytes, outer: re.Match[bytes] | None) -> int | None:
-    found = _NAME.search(part, 0, outer.start() + 1 if outer else len(part))
+    found = _NAME.search(part, 0, outer.start() if outer else len(part))
     return int(found[1]) if found else None
 
 
@@ -116,7 +115,7 @@ def _reply(part: bytes, outer: re.Match[bytes] | None) -> Reply:
     if status is None:
         return _MISSING
     # The head may be empty: then the blank line follows the status line at once.
-    head = _HEAD_END.search(part, status.end() - 2)
+    head = _HEAD_END.search(part, status.end() - 1)
     if head is None:
         return _MISSING
     headers = _headers(part[status.end() : head.start()])
@@ -124,7 +123,8 @@ def _reply(part: bytes, outer: re.Match[bytes] | None) -> Reply:
 
 
 def _headers(block: bytes) -> Mapping[str, str]:
-    return {name.strip().lower(): value.strip() for name, value in _HEADER.findall(block.decode("latin-1"))}
+    lines = [line.partition(":") for line in block.decode("latin-1").split("\n")]
+    return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
 
 
 def _whole(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -132,6 +132,5 @@ def _whole(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     announced = headers.get("content-length", "")
     if not _LENGTH.fullmatch(announced):
         return Response(status, headers, body)
-    if len(body) < int(announced):
-        return _MISSING
-    return Response(status, headers, body[: int(announced)])
+    length = int(announced)
+    return Response(status, headers, body[:length]) if len(body) >= length else _MISSING

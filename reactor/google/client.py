@@ -137,7 +137,7 @@ class GoogleCalendar:
                     await trio.sleep(rounds.pause)
                 for group in rounds.groups(self._parts):
                     token = await tokens.token(_rejected(group, sent_with))
-                    sent_with.update((asker, token) for place in group for asker in rounds.askers(place))
+                    sent_with |= dict.fromkeys(rounds.askers(group), token)
                     await self._carry(rounds, group, token, tokens.quota_user)
         except TokenUnavailable as unavailable:
             rounds.abandon(unavailable.outcome)
@@ -206,4 +206,4 @@ class GoogleCalendar:
 
 def _rejected(group: dict[int, Send], sent_with: dict[int, str]) -> str | None:
     """The token that was refused to anyone in the group."""
-    return next((sent_with[place] for place, ask in group.items() if ask.renew), None)
+    return next((sent_with[place] for place, ask in group.items() if ask.renew), None) if sent_with else None

@@ -1,33 +1,40 @@
-"""Sends requests and receives responses: httpx on Trio, HTTP/1.1 with keep-alive.
+"""Sends requests and receives responses: httpcore on Trio, HTTP/1.1 with keep-alive.
 
-One connection is one `httpx.AsyncHTTPTransport`, kept on a stack while it is idle. One client for everything is the
-obvious layout, and the slow one: its pool looks at all connections for every request, so that 100 requests in flight
-over 100 ms of latency were 90 a second, where a stack of single connections carries 800 (docs/benchmarks.md). The last
-one put back is the first one taken: connections in use stay warm, and those that a peak left behind are closed after a
-while. No request waits for a connection: the caller bounds how many requests are in flight.
+Connections are kept on a stack while they are idle. One httpx client for everything is the obvious layout, and the slow
+one: its pool looks at all connections for every request, so that 100 requests in flight over 100 ms of latency were 90
+a second, where a stack of single connections carries 800 (docs/benchmarks.md). The last one put back is the first one
+taken: connections in use stay warm, and those that a peak left behind are closed after a while. No request waits for a
+connection: the caller bounds how many requests are in flight.
 
-We use the transport without httpx's client around it, because we need no cookies, no redirects and no log line with
-every URL (a calendar's id is a person's e-mail address).
+We need neither cookies nor redirects nor a log line with every URL (a calendar's id is a person's e-mail address), and
+so none of httpx around a connection.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import httpx
+import httpcore
 import trio
 
 from reactor import __version__
 from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
 from reactor.google.endpoints import checked_url
 from reactor.google.network import client_options
-from reactor.google.wire import WholeTransport, with_body
+from reactor.google.wire import Body, maker
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_NEVER_SENT = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError)
+_LOST = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+    UnicodeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Timeouts:
 
 @dataclass(slots=True)
 class _Connection:
-    transport: httpx.AsyncHTTPTransport
+    wire: httpcore.AsyncConnectionInterface
     idle_since: float = 0.0
 
 
@@ -65,79 +72,79 @@ class Transport:
     """
 
     def __init__(self, api_root: str, timeouts: Timeouts) -> None:
-        self._root = checked_url(api_root)
+        root = checked_url(api_root)
         self._timeouts = timeouts
-        self._path = self._root.raw_path
-        self._timeout = {
-            "connect": timeouts.connect,
-            "write": timeouts.write,
-            "read": timeouts.read,
-            "pool": timeouts.connect,
+        self._url = httpcore.URL(scheme=root.raw_scheme, host=root.raw_host, port=root.port, target=root.raw_path)
+        self._headers = {
+            "Host": root.netloc.decode("ascii"),
+            "User-Agent": f"calendar-sync-reactor/{__version__}",
+            "Accept-Encoding": "identity",
         }
-        options = client_options(str(self._root))
-        self._proxy = options["proxy"]
-        self._tls = options["verify"]  # one for all: it is expensive to make
+        self._extensions = {"timeout": {"connect": timeouts.connect, "write": timeouts.write, "read": timeouts.read}}
+        options = client_options(str(root))
+        self._maker = maker(options["verify"] or None, options["proxy"], _IDLE)  # one for all: TLS is expensive to make
         self._idle: list[_Connection] = []
 
     async def send(self, request: ApiRequest, token: str) -> Reply:
         """Send one request; a failure of the network is a reply too."""
         await self._retire()
-        connection = self._idle.pop() if self._idle else self._open()
+        wire = await self._connection()
         try:
             with trio.move_on_after(self._timeouts.whole):
-                return await self._exchange(connection.transport, request, token)
+                return await self._exchange(wire, request, token)
             return NoResponse("the answer took too long")
         finally:
-            # Also after a failure or a cancellation: httpx has closed the broken connection and will open another.
-            connection.idle_since = trio.current_time()
-            self._idle.append(connection)
+            if wire.is_idle():  # not after a failure or a cancellation: then httpcore has closed it
+                self._idle.append(_Connection(wire, trio.current_time()))
 
-    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: ApiRequest, token: str) -> Reply:
+    async def _connection(self) -> httpcore.AsyncConnectionInterface:
+        """The connection that was used last, or a new one, which connects with its first request."""
+        while self._idle:
+            wire = self._idle.pop().wire
+            if not wire.has_expired():  # the server may have closed it
+                return wire
+            await wire.aclose()
+        return self._maker.create_connection(self._url.origin)
+
+    async def _exchange(self, wire: httpcore.AsyncConnectionInterface, request: ApiRequest, token: str) -> Reply:
         try:
-            response = await transport.handle_async_request(self._written(request, token))
-            async with _closing(response) as stream:
-                body = await _bounded(stream)
+            response = await wire.handle_async_request(self._written(request, token))
+            try:
+                body = await _bounded(response.stream)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await response.aclose()
         except _NEVER_SENT:
             return NoResponse("no connection", sent=False)
-        except (httpx.RequestError, UnicodeError):
+        except _LOST:
             return NoResponse("the connection was lost")
         if body is None:
             return NoResponse("the answer is too large")
-        return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+        return Response(response.status, _read(response.headers), body)
 
-    def _written(self, request: ApiRequest, token: str) -> httpx.Request:
-        headers = {
-            "authorization": f"Bearer {token}",
-            "user-agent": f"calendar-sync-reactor/{__version__}",
-            "accept-encoding": "identity",
-            **request.headers,
-        }
-        # We send the target as it was written, because to parse it into a URL again is a tenth of the CPU of a request.
-        # Not behind a proxy: httpcore gives its CONNECT the request's extensions, and it would ask for the target.
-        url, extensions = self._root, dict[str, Any](timeout=self._timeout)
-        target = self._path + request.target.encode("ascii")
-        if self._proxy:
-            url = url.copy_with(raw_path=target)
-        else:
-            extensions["target"] = target
-        content = request.body or None
-        return with_body(
-            httpx.Request(request.http_method, url, headers=headers, content=content, extensions=extensions), content
+    def _written(self, request: ApiRequest, token: str) -> httpcore.Request:
+        """The request as httpcore sends it; the target goes out as it was written."""
+        headers = {**self._headers, "Authorization": f"Bearer {token}", **request.headers}
+        if request.body:
+            headers["Content-Length"] = str(len(request.body))
+        url, target = self._url, self._url.target + request.target.encode("ascii")
+        return httpcore.Request(
+            request.http_method,
+            httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=target),
+            headers=[(name.encode("ascii"), text.encode("ascii")) for name, text in headers.items()],
+            content=Body(request.body) if request.body else None,
+            extensions=self._extensions,
         )
-
-    def _open(self) -> _Connection:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
-        return _Connection(WholeTransport(verify=self._tls, trust_env=False, limits=limits, proxy=self._proxy))
 
     async def _retire(self) -> None:
         """Close connections that were idle for long; the oldest are at the bottom."""
         while self._idle and trio.current_time() - self._idle[0].idle_since > _IDLE:
-            await self._idle.pop(0).transport.aclose()
+            await self._idle.pop(0).wire.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
         while self._idle:
-            await self._idle.pop().transport.aclose()
+            await self._idle.pop().wire.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,22 +155,22 @@ class Transport:
         await self.aclose()
 
 
-@asynccontextmanager
-async def _closing(response: httpx.Response) -> AsyncIterator[AsyncIterable[bytes]]:
-    """The body of a response as it comes off the wire (nothing but `identity` was asked for); closed afterwards."""
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
-    try:
-        yield stream
-    finally:
-        await stream.aclose()
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers of a response; of several of one name, the values in a row (RFC 9110, 5.2)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
 
 
-async def _bounded(stream: AsyncIterable[bytes]) -> bytes | None:
-    """A body that is not too large. The rest of one that is, is read and dropped while time lasts.
+async def _bounded(stream: Iterable[bytes] | AsyncIterable[bytes]) -> bytes | None:
+    """A body that is not too large, as it comes off the wire (nothing but `identity` was asked for).
 
-    To stop half-way would leave httpx's generators unfinished, and Trio rightly warns about those.
+    The rest of one that is too large is read and dropped while time lasts: to stop half-way would leave httpcore's
+    generators unfinished, and Trio rightly warns about those.
     """
+    assert isinstance(stream, AsyncIterable)  # noqa: S101 - for the type checker
     body = bytearray()
     size = 0
     async for chunk in stream:

@@ -33,7 +33,7 @@ A claim is never cancelled half-way, because its items would be locked and unkno
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 import trio
@@ -78,6 +78,14 @@ async def _let_leave() -> None:
     """
     for _ in range(2):
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+def _by_workspace(items: Iterable[Item]) -> Collection[list[Item]]:
+    """Some items by their workspaces; a UUID's number is hashed ten times faster than the UUID."""
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.workspace_id.int, []).append(item)
+    return groups.values()
 
 
 class _Sending:
@@ -235,22 +243,25 @@ class Loop:
     def _take_in(self, items: Sequence[Item]) -> None:
         now = trio.current_time()
         self.stats.claimed += len(items)
-        for item in items:
-            lane = self._lanes.claimed(item)
-            try:
-                wanted = prepare(item)
-            except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-                wanted = self._fail_unexpectedly(item, None, error)
-            if isinstance(wanted, Settlement):
-                self._settler.put(wanted, now)
-            else:
-                self._lanes.add(lane, item, wanted, now)
+        for together in _by_workspace(items):
+            lane = self._lanes.claimed(together[0].workspace_id, len(together))
+            ready: list[QueuedItem] = []
+            for item in together:
+                try:
+                    wanted = prepare(item)
+                except Exception as error:  # noqa: BLE001  # a bug that one item brings out
+                    wanted = self._fail_unexpectedly(item, None, error)
+                if isinstance(wanted, Settlement):
+                    self._settler.put(wanted, now)
+                else:
+                    ready.append(QueuedItem(item, wanted, now))
+            self._lanes.add(lane, ready, now)
 
     def _release_braked(self, items: Sequence[Item]) -> None:
         """Release the items that the brake has stopped."""
         now = trio.current_time()
         for item in items:
-            self._lanes.claimed(item)
+            self._lanes.claimed(item.workspace_id)
             self.stats.given_back += 1
             self._settler.put(release(item), now)
 
@@ -424,6 +435,6 @@ class Loop:
 
     def _settled(self, settlements: Sequence[Settlement]) -> None:
         now = trio.current_time()
-        for settlement in settlements:
-            self._lanes.settled(settlement.item.workspace_id, now)
+        for together in _by_workspace(settlement.item for settlement in settlements):
+            self._lanes.settled(together[0].workspace_id, now, len(together))
         self._start_sends()

@@ -121,11 +121,12 @@ class Outbox:
         self._counted = counted
         self._ring = Ring(batch)
         self._lease: int | None = None
-        self._in_flight: dict[UUID, Item] = {}
+        self._in_flight: dict[int, Item] = {}  # by the numbers of their ids: a UUID is hashed in Python
+        self._suspected: set[int] = set()  # of them, those that may end their worker
         self._bytes = 0
         self._cut = False
         self._trials = Trials()
-        self._unwritten: set[UUID] = set()  # items whose outcome waits for a lock
+        self._unwritten: set[int] = set()  # items whose outcome waits for a lock
         self._refused: dict[UUID, float] = {}
         self._blocked: dict[UUID, float] = {}
         self._barred: dict[UUID, _Bar] = {}  # by workspace
@@ -255,7 +256,7 @@ class Outbox:
         return self._in_flight.keys() > self._unwritten
 
     def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:
-        trying = any(self._in_flight[each].losses >= FREE_LOSSES for each in self._in_flight.keys() - self._unwritten)
+        trying = not self._suspected <= self._unwritten
         return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
 
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False) -> Pass:
@@ -343,17 +344,21 @@ class Outbox:
         report, now = found.report, trio.current_time()
         self._brakes.stopped = frozenset(map(UUID, report["stopped"]))
         # A row that a person made claimable while we have it in flight is claimed once more; the first claim ends it.
-        found.items[:] = [item for item in found.items if item.id not in self._in_flight]
-        for item in found.items:
-            self._in_flight[item.id] = item
-            self._bytes += _size(item)
+        found.items[:] = [item for item in found.items if item.id.int not in self._in_flight]
+        self._in_flight.update((item.id.int, item) for item in found.items)
+        self._suspected.update(item.id.int for item in found.items if item.losses >= FREE_LOSSES)
+        self._bytes += sum(map(_size, found.items))
         self._cut |= report["cut"]
         self._trials.left_out([UUID(w) for w in report["trials"]], now)
         if began is not None:
             self._ring.fill(((UUID(w), first, then) for w, first, then in report["ring"]), began=began, now=now)
-        successful = {item.workspace_id for item in found.items} | {UUID(w) for w in report["tidied"]}
         # What was set aside just now took the place of what is behind it, and will not do so again.
-        successful |= {UUID(workspace) for _, workspace, _, _ in report["aside"] if workspace}
+        aside_of = (UUID(workspace) for _, workspace, _, _ in report["aside"] if workspace)
+        successful = {
+            *{item.workspace_id.int: item.workspace_id for item in found.items}.values(),
+            *map(UUID, report["tidied"]),
+            *aside_of,
+        }
         looked = [(UUID(w), more, key, full) for w, more, key, full in report["looked"]]
         self._ring.looked(looked, successful=successful)
         self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in found.items), now)
@@ -389,28 +394,30 @@ class Outbox:
             SessionLostError: The session is gone; what was written is not known.
         """
         # An outcome of an item that is not in flight must not end it: it may be ours again, under another claim.
-        ours = {each.item.id: each for each in settlements if self._holds(each.item)}
-        results: dict[UUID, SettlementResult] = {}
+        ours = {each.item.id.int: each for each in settlements if self._holds(each.item)}
+        results: dict[int, SettlementResult] = {}
         self.followed = False
         still_blocked = 0
         for transaction in self._transactions(ours.values(), results):
             if still_blocked >= BLOCKED_TRIALS:
-                results |= dict.fromkeys((each.item.id for each in transaction.settlements), SettlementResult.WAITING)
+                results |= dict.fromkeys(
+                    (each.item.id.int for each in transaction.settlements), SettlementResult.WAITING
+                )
                 continue
             write = settle if transaction.blocked is None else by_workspace
             written = await self._ask(self._writing, write, transaction.settlements)
             results |= written.results
             still_blocked += transaction.blocked in written.blocked
             self._note_blocked(transaction.blocked, written.blocked)
-            self._unwritten |= {
-                item_id for item_id, each in written.results.items() if each is SettlementResult.WAITING
-            }
-            await self._end([i for i, each in written.results.items() if each is not SettlementResult.WAITING], asks)
+            self._unwritten |= {number for number, each in written.results.items() if each is SettlementResult.WAITING}
+            await self._end([n for n, each in written.results.items() if each is not SettlementResult.WAITING], asks)
         lost = SettlementResult.LOST
-        return [results.get(each.item.id, lost) if ours.get(each.item.id) is each else lost for each in settlements]
+        return [
+            results.get(each.item.id.int, lost) if ours.get(each.item.id.int) is each else lost for each in settlements
+        ]
 
     def _transactions(
-        self, settlements: Iterable[Settlement], results: dict[UUID, SettlementResult]
+        self, settlements: Iterable[Settlement], results: dict[int, SettlementResult]
     ) -> "Iterable[_Transaction]":
         """Divide into transactions; settlements that are known to wait for a lock come last, or not at all for now."""
         now, free, apart = trio.current_time(), [], dict[UUID, list[Settlement]]()
@@ -421,7 +428,7 @@ class Outbox:
             elif until <= now:
                 apart.setdefault(each.item.workspace_id, []).append(each)
             else:
-                results[each.item.id] = SettlementResult.WAITING
+                results[each.item.id.int] = SettlementResult.WAITING
         for group in transactions(free):
             yield _Transaction(group)
         for workspace, blocked in apart.items():
@@ -434,12 +441,12 @@ class Outbox:
         for workspace in blocked:
             self._blocked[workspace] = trio.current_time() + BLOCKED_FOR
 
-    async def _end(self, ids: list[UUID], asks: Callable[[], bool]) -> None:
+    async def _end(self, numbers: list[int], asks: Callable[[], bool]) -> None:
         """Forget items that are settled, and find out whether something has waited for them."""
-        suspects, ended = self._cut, [self._in_flight.pop(item_id) for item_id in ids]
+        suspects, ended = self._cut, [self._in_flight.pop(number) for number in numbers]
         self._bytes -= sum(map(_size, ended))
-        if self._unwritten:
-            self._unwritten.difference_update(ids)
+        self._unwritten.difference_update(numbers)
+        self._suspected.difference_update(numbers)
         if ended:
             suspects |= any(item.losses for item in ended) or (self._trials.wait and not self._is_busy)
             self.followed |= suspects or (asks() and await self._is_followed(ended))
@@ -459,8 +466,11 @@ class Outbox:
             return True
         return bool(followed)
 
+    def _held(self) -> set[UUID]:
+        return {item.id for item in self._in_flight.values()}
+
     def _holds(self, item: Item) -> bool:
-        held = self._in_flight.get(item.id)
+        held = self._in_flight.get(item.id.int)
         return held is not None and held.claim_no == item.claim_no
 
     async def give_back(self, items: Iterable[Item]) -> list[SettlementResult]:
@@ -492,7 +502,7 @@ class Outbox:
     async def _orphans(self, connection: TrioConnection, after: UUID) -> tuple[list[Row], bool]:
         """Read the items in flight here, when the session is ours, because a claim may have used it until now."""
         began = trio.current_time()
-        params = {"lease": self._lease or 0, "held": _ids(self._in_flight), "after": after}
+        params = {"lease": self._lease or 0, "held": _ids(item.id for item in self._in_flight.values()), "after": after}
         rows = await (await connection.execute(_ORPHANS, params)).fetchall()
         divisors, older, others_in_flight, *_ = rows[0]
         self._counted(began, divisors, older)
@@ -531,13 +541,13 @@ class Outbox:
         return await self._run(self._invariants)
 
     async def _invariants(self, connection: TrioConnection) -> Invariants:
-        wanted = set(self._in_flight)
+        wanted = self._held()
         async with connection.transaction():
             [[rows, is_held]] = await _rows(connection, "processing_items", {"lease": self._lease or 0})
             [[orphans]] = await _rows(connection, "count_orphans", {})
             [[doubled]] = await _rows(connection, "count_doubled_sources", {})
         # Items that were settled or claimed while we asked are no disagreement.
-        steady, seen = wanted & set(self._in_flight), set(rows)
+        steady, seen = wanted & self._held(), set(rows)
         missing = len(steady) if steady and not is_held else len(steady - seen)
         return Invariants(len(self._in_flight), len(seen - wanted), missing, orphans, doubled)
 

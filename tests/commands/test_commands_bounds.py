@@ -1,7 +1,9 @@
 """What a command reads is bounded, whatever the outbox holds: every query is counted in buffers at two sizes."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from reactor.commands import brake
 from reactor.desk import check, connections, dead_letters, locks, outbox_status, rebuild_progress
 from reactor.postgres import brakes
+from reactor.postgres.shown import shown
 from reactor.postgres.statements import statements
 from tests.support.commands import call, document
 from tests.support.databases import Database, Server
@@ -36,6 +39,8 @@ select md5('c' || n)::uuid, 'token', 'primary' from generate_series(1, %(rows)s 
 insert into sync_brakes (workspace_id, cause, deletes, events)
 select md5(n::text)::uuid, 'BURST', 30, 40 from generate_series(0, 9) as n;
 """
+CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_bytes()
+OF_TOKENS = ("connections.stored_token", "connections.tokens_after", "connections.of_persons")
 WRITES = {
     "dead_letters": {"requeue"},
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
@@ -45,7 +50,7 @@ FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admi
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 
-def reads() -> Iterator[tuple[str, str]]:
+def reads() -> Iterator[tuple[str, LiteralString]]:
     """Every query of the commands that only look; a new one is one more."""
     for file in FILES:
         wanted = {name: text for name, text in statements(file).items() if name not in WRITES.get(file, ())}
@@ -100,7 +105,7 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
     return int(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
 
 
-def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
+def cases() -> Iterator[tuple[str, LiteralString, dict[str, Any]]]:
     """Every query, and those of dead letters with every filter."""
     for name, text in reads():
         yield from ((name, text, filters) for filters in (RARE if name in LETTERS else [{}]))
@@ -112,6 +117,16 @@ def filled(postgres: Server, template: str, rows: int) -> str:
         psycopg.ClientCursor(owner).execute(FILL, {"rows": rows, "processing": rows // 2, "rebuild": REBUILD})
         owner.execute("vacuum analyze")
     return name
+
+
+def cases_of_a_viewer(*sessions: Connection) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The same as the console's login asks it: by views, and under policies."""
+    for session in sessions:
+        session.execute(CONSOLE)
+        session.execute("set role calendar_sync_viewer")
+    for name, text, filters in cases():
+        if not name.startswith("check.") and name not in OF_TOKENS:
+            yield name, shown(text), filters
 
 
 @pytest.mark.parametrize(
@@ -126,7 +141,7 @@ def test_no_query_reads_more_for_a_longer_queue(
     few, many = (psycopg.connect(postgres.dsn(name), autocommit=True) for name in names)
     with few, many:
         grown = {}
-        for name, text, filters in cases():
+        for name, text, filters in chain(cases(), cases_of_a_viewer(few, many)):
             less, more = (buffers(each, name, text, cap, **filters) for each in (few, many))
             bound = (10 if name == "dead_letters.requeue_outcomes" else 2) * cap  # pages for each row that is shown
             if more > max(1.5 * less, bound) + 50:  # a plan may change with the size

@@ -25,7 +25,7 @@ from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.breaker import Breaker, BreakerState
 from reactor.core.dispatch.evidence import Answered
 from reactor.core.dispatch.guard import PROBE_ANSWER_SECONDS, Guard, ProcessGuard
-from reactor.core.dispatch.lane import Batch, LaneCache
+from reactor.core.dispatch.lane import Batch, LaneCache, QueuedItem
 from reactor.core.dispatch.lanes import IN_FLIGHT_CLAIMS, Lanes
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
@@ -69,7 +69,7 @@ def add(them: Lanes, number: int, *sources: int, now: float = 0.0, **more: Any) 
         item = claimed(number, source, **more)
         work = prepare(item)
         assert isinstance(work, SyncIntent)
-        them.add(them.claimed(item), item, work, now)
+        them.add(them.claimed(item.workspace_id), [QueuedItem(item, work, now)], now)
 
 
 def send(them: Lanes, now: float = 0.0) -> list[Batch]:

@@ -80,11 +80,11 @@ class AnyLife(RuleBasedStateMachine):
             self.source += 1
             self.taken += 1
             item = claimed(number, self.source, key=f"task:{source_id(self.source % 4)}")
-            lane = self.them.claimed(item)
+            lane = self.them.claimed(item.workspace_id)
             if bad == 1:  # it ends without being sent
                 self.ends.append(item.workspace_id)
             else:
-                self.them.add(lane, item, works(item), self.now)
+                self.them.add(lane, [QueuedItem(item, works(item), self.now)], self.now)
         self.pump()
 
     @rule(which=WHICH, outcome=OUTCOMES)
@@ -320,19 +320,19 @@ class Deferring(Lanes):
 class Dropping(Lanes):
     """A lane is dropped whose request has not ended."""
 
-    def claimed(self, item: Item) -> Lane:
+    def claimed(self, workspace_id: UUID, items: int = 1) -> Lane:
         for lane in list(self):
             if not lane.in_flight_items and len(list(self)) > 4:
                 del self._lanes._lanes[lane.workspace_id]
-        return super().claimed(item)
+        return super().claimed(workspace_id, items)
 
 
 class Condemning(Lanes):
     """A condemned lane is not looked at again when the last of it is settled."""
 
-    def settled(self, workspace_id: UUID, now: float) -> None:
+    def settled(self, workspace_id: UUID, now: float, items: int = 1) -> None:
         condemned = self._lanes.get(workspace_id).condemned
-        super().settled(workspace_id, now)
+        super().settled(workspace_id, now, items)
         self._lanes.get(workspace_id).condemned = condemned
 
 

@@ -5,7 +5,7 @@ import pytest
 from reactor.core.calendar.answers import NO_CALENDAR
 from reactor.core.dispatch.lanes import LANE_SHARE, Lanes
 from reactor.core.dispatch.request_evidence import RequestEvidence
-from tests.core.test_lanes import DONE, add, claimed, end, lanes, send
+from tests.core.test_lanes import DONE, add, end, lanes, send
 from tests.support.loop_world import workspace
 
 
@@ -90,7 +90,6 @@ def test_a_lost_session_ends_what_waits_for_its_locks() -> None:
     assert len(them.excluded) == 8
     them.clear()
     for number in range(1, 9):
-        for source in range(them.in_flight_items_cap // 8 - 1):
-            them.claimed(claimed(number, source))
+        them.claimed(workspace(number), them.in_flight_items_cap // 8 - 1)
     them.slots(0.0)
     assert not them.excluded, "each has an eighth, and a quarter is a lane's share"

@@ -71,8 +71,8 @@ def test_a_state_is_taken_from_the_lanes() -> None:
         claim_size=10,
         parts=5,
     )
-    a_lane = lanes.claimed(item())
-    lanes.add(a_lane, item(), work(upsert_json()), 0.0)
+    a_lane = lanes.claimed(item().workspace_id)
+    lanes.add(a_lane, [QueuedItem(item(), work(upsert_json()), 0.0)], 0.0)
     assert lanes.next(0.0)
     state = ReplicaState.of(lanes, GateState.AWAKE, 9, 0.00012345, 0.0)
     assert state == ReplicaState(

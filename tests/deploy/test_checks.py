@@ -111,6 +111,13 @@ def test_a_mistake_in_a_custom_resource_is_found(k8s: Path, file: str, old: str,
         ("components/keda/scaled-object.yaml", "name: reactor-keda", "name: keda", "Secret keda"),
         ("components/monitoring/pod-monitor.yaml", "component: worker", "component: wrker", "selects no pod"),
         ("base/disruption-budget.yaml", "component: worker", "component: wrker", "selects no pod"),
+        ("components/console/service.yaml", "component: console", "component: consle", "selects no pod"),
+        (
+            "components/console/deployment.yaml",
+            "name: reactor-console\n          ports",
+            "name: x\n          ports",
+            "Secret x",
+        ),
     ],
 )
 def test_a_name_that_nothing_bears_is_found(k8s: Path, file: str, old: str, new: str, told: str) -> None:
@@ -125,7 +132,11 @@ def test_the_scaler_has_the_number_of_replicas_to_itself(k8s: Path) -> None:
     replicas = {}
     for overlay in manifests.OVERLAYS:
         documents = manifests.documents(rendered(k8s, overlay).read_text())
-        [deployment] = [document for document in documents if document["kind"] == "Deployment"]
+        [deployment] = [
+            document
+            for document in documents
+            if (document["kind"], document["metadata"]["name"]) == ("Deployment", "reactor")
+        ]
         replicas[overlay] = deployment["spec"].get("replicas")
     assert replicas == {"dev": 1, "prod": None}
 

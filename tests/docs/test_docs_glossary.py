@@ -17,7 +17,7 @@ TERMS = [term for term, _, _ in ROWS]
 PLAIN = {
     "what every program has": (
         "body bounds command cost error fact field filter finding handler histogram kind limit metric page "
-        "reader report request response result row sample script server service setting state stat table "
+        "reader report request response result rights row sample script server service setting state stat table "
         "text time timeout timing verdict "
     ),
     "what protocols and libraries call so": (

@@ -97,7 +97,7 @@ async def test_the_rest_is_the_streams_beneath() -> None:
 
 @pytest.mark.parametrize("items", [1, 50])
 async def test_the_client_sends_a_request_with_one_call(items: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It hangs on a name inside httpx."""
+    """Whatever httpcore makes of it."""
     sent: list[bytes] = []
     send_all = trio.SocketStream.send_all
 

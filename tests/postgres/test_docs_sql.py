@@ -25,6 +25,8 @@ STATEMENTS = [
 def example(postgres: Server) -> Iterator[str]:
     name = postgres.create_database()
     make_example(postgres.dsn(name))
+    with psycopg.connect(postgres.dsn(name), autocommit=True) as owner:
+        owner.execute((DOCS.parent / "db" / "console.sql").read_bytes())
     yield postgres.dsn(name)
     postgres.drop_database(name)
 

@@ -1,4 +1,4 @@
-"""The wire to Google without one: httpx's requests, as the client wrote them, go to the emulator in memory.
+"""The wire to Google without one: httpcore's requests, as the client wrote them, go to the emulator in memory.
 
 A request that has left is carried out whatever becomes of the client: it has a task of its own. Its answer is damaged
 as the emulator's server would damage it on the wire.
@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
+import httpcore
 import trio
 
 from calendar_emulator import Service
@@ -20,7 +20,7 @@ from calendar_emulator.http.service import Reply
 from calendar_emulator.oauth.endpoints import CLIENT_ID, CLIENT_SECRET
 from reactor.core.backoff import parse_retry_after
 from reactor.core.calendar.token_answers import NO_ANSWER, UNREACHABLE, Answer as TokenAnswer, GrantType, read_answer
-from reactor.google import client, transport
+from reactor.google import client
 from reactor.google.client import GoogleCalendar
 from reactor.google.token_exchange import Account
 from reactor.google.transport import Timeouts, Transport
@@ -53,11 +53,11 @@ class Wire:
         """Send a request; None where no answer came in time.
 
         Raises:
-            httpx.ConnectError: No connection came about.
+            httpcore.ConnectError: No connection came about.
         """
         if trio.current_time() < self.cut_until:
             await trio.sleep(self._rng.uniform(0.001, 0.5))
-            raise httpx.ConnectError("no route")
+            raise httpcore.ConnectError("no route")
         replies: list[Reply] = []
         landed = trio.Event()
         self._nursery.start_soon(self._carry_out, request, replies, landed)
@@ -72,25 +72,33 @@ class Wire:
         landed.set()
 
 
-class _Connection(httpx.AsyncBaseTransport):
+class _Connection(httpcore.AsyncConnectionInterface):
     """A connection to the emulator."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]  # ours are async
-        target: bytes = request.extensions.get("target", request.url.raw_path)
-        path, _, query = target.partition(b"?")
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = Request(request.method, path.decode(), parse_query(query.decode()), headers, body)
+        path, _, query = request.url.target.partition(b"?")
+        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        asked = Request(request.method.decode(), path.decode(), parse_query(query.decode()), headers, body)
         reply = await self._wire.ask(asked, request.extensions["timeout"]["read"])
         if reply is None:
-            raise httpx.ReadTimeout("no answer")
+            raise httpcore.ReadTimeout("no answer")
         return _delivered(reply)
 
+    def is_idle(self) -> bool:
+        return True
 
-class _Stream(httpx.AsyncByteStream):
+    def has_expired(self) -> bool:
+        return False
+
+    async def aclose(self) -> None:
+        pass
+
+
+class _Stream:
     def __init__(self, body: bytes, *, whole: bool) -> None:
         self._pieces = [body]
         self._whole = whole
@@ -103,24 +111,24 @@ class _Stream(httpx.AsyncByteStream):
         if self._pieces:
             return self._pieces.pop()
         if not self._whole:
-            raise httpx.RemoteProtocolError("the connection ended in the middle")
+            raise httpcore.RemoteProtocolError("the connection ended in the middle")
         raise StopAsyncIteration
 
 
-def _delivered(reply: Reply) -> httpx.Response:
+def _delivered(reply: Reply) -> httpcore.Response:
     """What the client's HTTP library sees of a reply."""
     if reply.effect in ("drop", "malformed"):
-        raise httpx.RemoteProtocolError("not an answer")
+        raise httpcore.RemoteProtocolError("not an answer")
     answer = reply.answer
     body = answer.body()
     whole = reply.effect == ""
     if not whole:
         body = body[: len(body) // 2]
     headers = {**answer.headers, "content-type": answer.content_type}
-    return httpx.Response(
+    return httpcore.Response(
         answer.status,
-        headers=headers,
-        stream=_Stream(body, whole=whole),
+        headers=list(headers.items()),
+        content=_Stream(body, whole=whole),
         extensions={"reason_phrase": reason_phrase(answer.status).encode()},
     )
 
@@ -138,8 +146,8 @@ class MemoryTransport(Transport):
         self.__dict__.update(_to_emulator().__dict__, _idle=[])
         self._wire = wire
 
-    def _open(self) -> transport._Connection:
-        return transport._Connection(_Connection(self._wire))  # type: ignore[arg-type]  # any transport of httpx will do
+    async def _connection(self) -> httpcore.AsyncConnectionInterface:
+        return _Connection(self._wire)
 
 
 def calendar(wire: Wire, parts: int) -> GoogleCalendar:
@@ -169,7 +177,7 @@ class MemoryExchange:
         request = Request("POST", "/token", {}, headers, urlencode(form).encode())
         try:
             reply = await self._wire.ask(request, 15.0)
-        except httpx.ConnectError:
+        except httpcore.ConnectError:
             return UNREACHABLE
         if reply is None or reply.effect:
             return NO_ANSWER

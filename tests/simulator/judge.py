@@ -268,6 +268,8 @@ class Judge:
             raise Violation(f"{len(lanes._alarms)} alarms")
         if replica.loop is None or not hasattr(replica.loop, "_senders") or replica.loop._stop.is_set():
             return  # no session, still its first sweep, or no more claims; a loop begins with a look at every lane
+        if any(session.lost.is_set() for session in replica.sessions if session.name != "listen"):
+            return  # it ends as soon as the statement in progress does
         for workspace, lane in lanes._excluded.items():
             if not lane.in_flight_items and not now <= lane.alarm_at < math.inf:
                 raise Violation(f"{replica.name} leaves workspace {self.world.name(workspace)} out without a reason")

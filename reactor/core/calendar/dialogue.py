@@ -6,7 +6,6 @@ Reply. Every dialogue ends after a bounded number of Sends, whatever the Replies
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from reactor.core.calendar import messages
@@ -14,11 +13,12 @@ from reactor.core.calendar.answers import CONFLICTING, NO_CALENDAR, REVOKED, UNR
 from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import ApiRequest, EventRef, RemoteEvent, Reply, Response
 from reactor.core.outcome import Dead, Retry, Superseded
+from reactor.core.value import value
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Send:
     """A request and how to send it.
 

@@ -9,7 +9,6 @@ import html
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from reactor.core.payload import Event, Reminders
@@ -42,26 +41,26 @@ def body(event: Event, properties: Mapping[str, str]) -> dict[str, Any]:
         "summary": event.title[:SUMMARY_LIMIT],
         "start": start,
         "end": end,
-        "extendedProperties": {"private": _private(event, properties)},
-        "description": event.description and _description(event.description),
-        "location": event.location,
-        "colorId": event.color_id,
-        "recurrence": event.recurrence,
-        "reminders": event.reminders and _reminders(event.reminders),
+        "extendedProperties": {"private": properties},
     }
-    return {name: value for name, value in wanted.items() if value}
+    if event.description:
+        wanted["description"] = _description(event.description)
+    if event.location:
+        wanted["location"] = event.location
+    if event.recurrence:
+        wanted["recurrence"] = event.recurrence
+    if event.color_id:
+        wanted["colorId"] = event.color_id
+    if event.reminders:
+        wanted["reminders"] = _reminders(event.reminders)
+    if given := ",".join([name for name in OPTIONAL if name in wanted]):
+        wanted["extendedProperties"] = {"private": {**properties, GIVEN: given}}
+    return wanted
 
 
-def _private(event: Event, properties: Mapping[str, str]) -> dict[str, str]:
-    given = ",".join(name for name, value in zip(OPTIONAL, (event.color_id, event.reminders), strict=True) if value)
-    return {**properties, GIVEN: given} if given else dict(properties)
-
-
-def properties(*, workspace_id: str, source_key: str, seq: int, generation: int) -> Mapping[str, str]:
+def properties(*, workspace_id: str, source_key: str, seq: int, generation: int) -> dict[str, str]:
     """The private properties by which an event is known as ours, and which state of its source it shows."""
-    return MappingProxyType(
-        {WORKSPACE: workspace_id, SOURCE: source_key, SEQ: str(seq), GENERATION: str(generation)},
-    )
+    return {WORKSPACE: workspace_id, SOURCE: source_key, SEQ: str(seq), GENERATION: str(generation)}
 
 
 def _description(text: str) -> str:
@@ -77,7 +76,8 @@ def _span(event: Event) -> tuple[dict[str, str], dict[str, str]]:
         first, after = _days(event.start, event.end)
         return {"date": first.isoformat()}, {"date": after.isoformat()}
     zone = event.time_zone or ("UTC" if event.recurrence else None)
-    return _point(event.start, zone), _point(event.end, zone)
+    start, end = event.span
+    return _point(start, zone), _point(end, zone)
 
 
 def _days(start: date, end: date) -> tuple[date, date]:
@@ -95,16 +95,13 @@ def _floor(moment: date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
 
 
-def _point(moment: date, zone: str | None) -> dict[str, str]:
+def _point(moment: str, zone: str | None) -> dict[str, str]:
     """A point in time. A recurring event must have a zone, or Google refuses it.
 
     Where the application gave an offset only, the zone is UTC: the first occurrence is exact whatever the zone, and an
     offset alone does not tell which place's summer time the later ones should follow.
     """
-    point = {"dateTime": moment.isoformat()}
-    if zone:
-        point["timeZone"] = zone
-    return point
+    return {"dateTime": moment, "timeZone": zone} if zone else {"dateTime": moment}
 
 
 def _reminders(reminders: Reminders) -> dict[str, Any]:

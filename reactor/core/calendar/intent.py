@@ -1,14 +1,15 @@
 """What a dialogue with Google has to know about its item."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reactor.core.calendar import event, ids
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, is_etag
 from reactor.core.calendar.prune import PruneTarget
 from reactor.core.payload import Cancel, Rebuild, Upsert
+from reactor.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SyncIntent:
     """One item: what is wanted, and what we remember of the source's event.
 
@@ -61,12 +62,13 @@ class SyncIntent:
     @property
     def moves(self) -> bool:
         """Whether the event is in another calendar than the payload's, going by their names."""
-        return self.bound is not None and self.bound.calendar_id != self.payload.calendar_id
+        bound = self.bound
+        return bound is not None and bound.calendar_id != self.payload.calendar_id
 
     @property
     def uncertain(self) -> bool:
         """Whether the two names may be names of one calendar (`reactor.core.calendar.naming` finds out)."""
-        return self.moves and PRIMARY in (self.payload.calendar_id, self.bound_calendar_id)
+        return PRIMARY in (self.payload.calendar_id, self.bound_calendar_id) and self.moves
 
     @property
     def of_unknown_account(self) -> bool:
@@ -74,7 +76,8 @@ class SyncIntent:
 
         Only for an id of ours: Google accepts it once in a calendar, for ever, which tells the accounts apart.
         """
-        return self.bound is not None and self.bound == self.place(PRIMARY, self.generation)
+        bound = self.bound
+        return bound is not None and bound == self.place(PRIMARY, self.generation)
 
     @property
     def remakes(self) -> bool:
@@ -102,10 +105,8 @@ class SyncIntent:
 
     def properties(self, generation: int) -> dict[str, str]:
         """The private properties of the event in the state that is wanted."""
-        return dict(
-            event.properties(
-                workspace_id=self.workspace_id, source_key=self.source_key, seq=self.seq, generation=generation
-            )
+        return event.properties(
+            workspace_id=self.workspace_id, source_key=self.source_key, seq=self.seq, generation=generation
         )
 
     def names(self, place: EventRef, generation: int) -> bool:

@@ -6,7 +6,7 @@ percent-encoded whole; every write asks for no e-mails (`sendUpdates=none`); `fi
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum, auto
 from functools import lru_cache
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from pydantic_core import from_json, to_json
 
 from reactor.core.calendar.event import SEQ, SOURCE, WORKSPACE
+from reactor.core.value import value
 
 PRIMARY = "primary"
 """The name by which an account calls its own calendar; every account may call it by that account's address."""
@@ -43,7 +44,7 @@ class Method(StrEnum):
     BATCH = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EventRef:
     """Where an event is: ids of events are unique in a calendar, not beyond it."""
 
@@ -51,7 +52,7 @@ class EventRef:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ApiRequest:
     """One request, without its authorization.
 
@@ -72,7 +73,7 @@ class ApiRequest:
     resource: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Response:
     """An answer of Google, or of a proxy in front of it; the names of headers are in lower case."""
 
@@ -81,7 +82,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NoResponse:
     """No answer came.
 
@@ -97,7 +98,7 @@ class NoResponse:
 Reply = Response | NoResponse
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RemoteEvent:
     """An event as Google holds it, as far as it matters here.
 
@@ -127,7 +128,7 @@ class RemoteEvent:
     resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EventPage:
     """One page of a list of events."""
 
@@ -252,12 +253,14 @@ def _remote(found: Any, resource: Mapping[str, Any] = _NOTHING) -> RemoteEvent |
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         return None
     etag, sequence, cancelled = found.get("etag"), found.get("sequence"), found.get("status") == "cancelled"
-    if not is_etag(etag) and not cancelled:
-        return None
+    if not is_etag(etag):
+        if not cancelled:
+            return None
+        etag = None
     ours = _ours(found)
     return RemoteEvent(
         event_id=found["id"],
-        etag=etag if is_etag(etag) else None,
+        etag=etag,
         cancelled=cancelled,
         sequence=sequence if isinstance(sequence, int) else 0,
         workspace_id=ours.get(WORKSPACE),

@@ -8,8 +8,9 @@ a mass cancel, which has to see the calendar before it believes that fifty event
 the answers that it confirms.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Generic, TypeVar
 
 from reactor.core.calendar.dialogue import Dialogue, Send
@@ -80,14 +81,14 @@ class DialogueRunner(Generic[T]):
 
     def answer(self, place: int, reply: Reply) -> None:
         """Give a reply to the dialogue that asked, and to all that asked the same."""
-        askers = self.askers(place)
-        self._same.pop(place, None)
-        for each in askers:
+        others = self._same.pop(place, ())
+        self._go_on(place, reply)
+        for each in others:
             self._go_on(each, reply)
 
-    def askers(self, place: int) -> tuple[int, ...]:
-        """All dialogues that get the reply to the question at a place."""
-        return (place, *self._same.get(place, ()))
+    def askers(self, group: Mapping[int, Send]) -> Iterable[int]:
+        """All dialogues that get a reply to a question of a group."""
+        return chain(group, *(self._same.get(place, ()) for place in group)) if self._same else group
 
     def alone(self, place: int) -> None:
         """Let a question be asked again, outside a batch."""

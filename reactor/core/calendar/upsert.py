@@ -27,7 +27,8 @@ An event that was read may hold what people and other applications put into it. 
 (`reactor.core.calendar.foreign_fields`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from reactor.core.calendar import event, foreign_fields, messages
 from reactor.core.calendar.answers import (
@@ -47,6 +48,7 @@ from reactor.core.calendar.naming import may_be_primary, own_name, renamed, reso
 from reactor.core.calendar.removal import remove, remove_all_generations
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
+from reactor.core.value import value
 
 ANOTHER_ACCOUNT = "made anew: `primary` is another account's now, and the event in the old account stays there"
 """What is said where a workspace was connected again with another account."""
@@ -57,7 +59,7 @@ _READS = 16  # a bound for answers that make no sense
 _REPLICATION = 1.0  # seconds; a 404 may be a replica that does not know the event yet
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class WrittenEvent:
     """The event after it was written.
 
@@ -95,21 +97,23 @@ def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
         yield from remove_all_generations(work, work.bound, seen, work.known_etag)
     if written is None:
         written = yield from _Writing(work, payload, seen, unknown=unknown).start(found)
-    try:
-        unseen = yield from _clear_leftovers(work, payload, written, seen)
-    except Finished as end:
-        if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
-            yield from remove(work, written.place, seen, written.etag)
-        raise
+    unseen: list[str] = []
+    if leftovers := _leftovers(work, payload):
+        try:
+            unseen = yield from _clear(leftovers, work, written, seen)
+        except Finished as end:
+            if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
+                yield from remove(work, written.place, seen, written.etag)
+            raise
     return _done(work, payload, written, unseen)
 
 
-def _clear_leftovers(
-    work: SyncIntent, payload: Upsert, written: WrittenEvent, seen: SeenCalendars
+def _clear(
+    leftovers: Mapping[EventRef, str | None], work: SyncIntent, written: WrittenEvent, seen: SeenCalendars
 ) -> Dialogue[list[str]]:
     """Remove the event from other calendars; return those that cannot be seen."""
     unseen: list[str] = []
-    for place, etag in _leftovers(work, payload):
+    for place, etag in leftovers.items():
         try:
             if place.calendar_id not in seen.unseen:
                 yield from remove_all_generations(work, place, seen, etag, spare=written.event)
@@ -121,15 +125,15 @@ def _clear_leftovers(
     return unseen
 
 
-def _leftovers(work: SyncIntent, payload: Upsert) -> list[tuple[EventRef, str | None]]:
-    """Where the event may be besides the calendar that it belongs in."""
+def _leftovers(work: SyncIntent, payload: Upsert) -> dict[EventRef, str | None]:
+    """Where the event may be besides the calendar that it belongs in, with its version where that is known."""
     places: dict[EventRef, str | None] = {}
-    if work.bound and work.moves:
-        places[work.bound] = work.known_etag
+    if work.moves and (bound := work.bound):
+        places[bound] = work.known_etag
     for calendar_id in work.possible_calendars:
         if calendar_id != payload.calendar_id:
             places.setdefault(work.place(calendar_id, work.generation), None)
-    return list(places.items())
+    return places
 
 
 def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list[str]) -> Done:
@@ -142,9 +146,9 @@ def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list
     it is the remembered one.
     """
     place, bound = written.place, work.bound_calendar_id
-    left = work.moves and bound in unseen
+    left = bound in unseen and work.moves
     another = left and payload.calendar_id == PRIMARY and may_be_primary(str(bound))
-    possible = tuple(name for name in unseen if not (another and name == bound))
+    possible = tuple([name for name in unseen if not (another and name == bound)])
     done = Done(
         place.event_id,
         own_name(place.calendar_id, written.event.calendar),
@@ -176,7 +180,7 @@ class _Writing:
         self._seen = seen
         self._unknown = unknown
         self._generation = work.generation
-        self._place = work.place(payload.calendar_id, work.generation)
+        self._place: EventRef  # set with the first request
         self._bound = False
         self._taken = False
         self._resequenced = False
@@ -198,17 +202,18 @@ class _Writing:
         """The first request, by what we remember, and by what was read of the bound event, if it was."""
         work = self._work
         if work.remakes:
-            return (yield from self._insert(work.generation + 1))
+            return self._insert(work.generation + 1)
         if work.bound and not work.moves:
             self._bound, self._place = True, work.bound
             if found is not None:
-                return (yield from self._meet(found))
+                return self._meet(found)
             if work.known_etag:
-                return (yield from self._update(work.known_etag))
-            return (yield from self._look())
+                return self._update(work.known_etag)
+            return self._look()
         if work.cancelled:
-            return (yield from self._look())
-        return (yield from self._insert(work.generation))
+            self._place = work.place(self._payload.calendar_id, work.generation)
+            return self._look()
+        return self._insert(work.generation)
 
     def _insert(self, generation: int) -> Dialogue[WrittenEvent]:
         anew = self._bound and self._unknown

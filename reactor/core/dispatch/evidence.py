@@ -34,7 +34,6 @@ after.
 from collections import OrderedDict
 from enum import IntEnum
 from itertools import count
-from uuid import UUID
 
 from reactor.core.item import Item
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
@@ -59,18 +58,21 @@ class Answered(IntEnum):
 
 
 class _Latest:
-    """When a request was answered last, for which item (or workspace), and when last for another one."""
+    """When a request was answered last, for which item (or workspace), and when last for another one.
+
+    They are known by the numbers of their ids: to compare and to hash a UUID is Python, and this is done for each item.
+    """
 
     def __init__(self) -> None:
-        self._who: UUID | None = None
+        self._who: int | None = None
         self._at = self._others_at = 0
 
-    def answered(self, who: UUID, at: int) -> None:
+    def answered(self, who: int, at: int) -> None:
         if who != self._who:
             self._who, self._others_at = who, self._at
         self._at = at
 
-    def but(self, who: UUID) -> int:
+    def but(self, who: int) -> int:
         """When another one than this was answered last; 0 for never."""
         return self._others_at if who == self._who else self._at
 
@@ -85,7 +87,7 @@ class AnswerHistory:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._ticks = count(1)
-        self._failed: OrderedDict[UUID, int] = OrderedDict()
+        self._failed: OrderedDict[int, int] = OrderedDict()
         self._items = _Latest()
         self._workspaces = _Latest()
 
@@ -94,12 +96,12 @@ class AnswerHistory:
 
     def since_failure(self, item: Item) -> Answered:
         """Which requests were answered since the item failed last; call it when the item is sent."""
-        failed = self._failed.get(item.id) if self._failed else None  # nearly always empty, and a UUID is slow to hash
+        failed = self._failed.get(item.id.int)
         if failed is None:
             return Answered.NONE
-        if self._workspaces.but(item.workspace_id) > failed:
+        if self._workspaces.but(item.workspace_id.int) > failed:
             return Answered.WORKSPACE
-        return Answered.NEIGHBOUR if self._items.but(item.id) > failed else Answered.NONE
+        return Answered.NEIGHBOUR if self._items.but(item.id.int) > failed else Answered.NONE
 
     def take_in(self, item: Item, outcome: Outcome) -> None:
         """Note the outcome of a request for an item.
@@ -108,18 +110,17 @@ class AnswerHistory:
         Neither does an item that died before a request was sent.
         """
         if not isinstance(outcome, Retry):
-            if self._failed:
-                self._failed.pop(item.id, None)
+            self._failed.pop(item.id.int, None)
             if isinstance(outcome, Dead) and not outcome.asked:
                 return
         elif outcome.outage:
-            self._failed[item.id] = next(self._ticks)
-            self._failed.move_to_end(item.id)
+            self._failed[item.id.int] = next(self._ticks)
+            self._failed.move_to_end(item.id.int)
             if len(self._failed) > self._capacity:
                 self._failed.popitem(last=False)
             return
         elif outcome.scope is not Scope.ITEM:
             return
         at = next(self._ticks)
-        self._items.answered(item.id, at)
-        self._workspaces.answered(item.workspace_id, at)
+        self._items.answered(item.id.int, at)
+        self._workspaces.answered(item.workspace_id.int, at)

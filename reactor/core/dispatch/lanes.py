@@ -38,17 +38,15 @@ or a request in flight whose end opens it. After `clear` nothing is in flight, s
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Set as AbstractSet
 from itertools import count
 from uuid import UUID
 
-from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.evidence import AnswerHistory
 from reactor.core.dispatch.guard import ProcessGuard
 from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
-from reactor.core.item import Item
 
 MAX_QUEUE_SECONDS = 1.0
 """Seconds that a claimed item may wait for its lane; after that we release it, and another replica may claim it."""
@@ -193,26 +191,25 @@ class Lanes:
         own = (each for each in self._under_way if each.lane is lane and not lane.guard.waits_for(each.ticket, now))
         return sum(len(each.entries) for each in own)
 
-    def claimed(self, item: Item) -> Lane:
-        """Note that an item was claimed; until it is settled it takes up room."""
-        lane = self._lanes.use(item.workspace_id)
-        lane.in_flight_items += 1
-        self.in_flight_items += 1
+    def claimed(self, workspace_id: UUID, items: int = 1) -> Lane:
+        """Note that items of a workspace were claimed; until they are settled they take up room."""
+        lane = self._lanes.use(workspace_id)
+        lane.in_flight_items += items
+        self.in_flight_items += items
         for dropped in self._lanes.drop_idle(self._now):
             self._reopened |= self._excluded.pop(dropped, None) is not None
         return lane
 
-    def add(self, lane: Lane, item: Item, work: SyncIntent, now: float) -> None:
-        """Put a claimed item into its lane's queue."""
-        lane.queue.append(QueuedItem(item, work, now))
-        if len(lane.queue) in (1, self._parts) or (lane.workspace_id not in self._excluded and self._has_enough(lane)):
-            self._refresh(lane, now)
+    def add(self, lane: Lane, entries: Iterable[QueuedItem], now: float) -> None:
+        """Put claimed items into their lane's queue."""
+        lane.queue += entries
+        self._refresh(lane, now)
 
-    def settled(self, workspace_id: UUID, now: float) -> None:
-        """Note that one item of the workspace was settled, or is lost."""
+    def settled(self, workspace_id: UUID, now: float, items: int = 1) -> None:
+        """Note that items of the workspace were settled, or are lost."""
         lane = self._lanes.get(workspace_id)
-        lane.in_flight_items -= 1
-        self.in_flight_items -= 1
+        lane.in_flight_items -= items
+        self.in_flight_items -= items
         if lane.in_flight_items == 0:
             lane.condemned = None
         self._reopened |= bool(self._overdrawn) and workspace_id in self._overdrawn

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from reactor.errors import ConfigurationError, ReactorError, TransientError
 from reactor.postgres.connection.errors import not_connected
 from reactor.postgres.connection.session_settings import Bounds, connect
+from reactor.postgres.shown import shown
 from reactor.postgres.statements import statements
 
 Row = dict[str, Any]
@@ -28,14 +29,16 @@ class AdminSession:
 
     Attributes:
         connection: The session, for what has statements of its own.
+        hides_texts: Whether the role may not read texts of events: then they are dots.
     """
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], *, hides_texts: bool = False) -> None:
         self.connection = connection
+        self.hides_texts = hides_texts
 
     def rows(self, statement: LiteralString, /, **params: Any) -> list[Row]:
         """Run a statement; return its rows by the names of their columns."""
-        cursor = self.connection.execute(statement, params)
+        cursor = self.connection.execute(shown(statement) if self.hides_texts else statement, params)
         return cursor.fetchall() if cursor.description else []
 
     def row(self, statement: LiteralString, /, **params: Any) -> Row | None:
@@ -103,6 +106,7 @@ def require_outbox(admin: AdminSession) -> None:
             f"Row level security hides the outbox from {found['role']!r}. Use a login in the role "
             "calendar_sync_reactor (docs/schema.md, Roles), or the owner of the tables."
         )
+    admin.hides_texts = found["hides_texts"]
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 -- name: database_and_role
 -- The database, and whether this role would see rows: it owns the table, row level security does not hold for it, or it
--- has the reactor's policy.
+-- has the reactor's policy or a viewer's; and whether texts are hidden from it.
 select current_database() as database,
        current_user as role,
        to_regclass('public.sync_outbox') is not null as has_outbox,
        coalesce(row_security_active(to_regclass('public.sync_outbox')::oid), false)
          and not coalesce((
-           select pg_catalog.pg_has_role(current_user, r.oid, 'usage')
-             from pg_catalog.pg_roles as r where r.rolname = 'calendar_sync_reactor'), false) as is_blind;
+           select bool_or(pg_catalog.pg_has_role(current_user, r.oid, 'usage'))
+             from pg_catalog.pg_roles as r
+            where r.rolname in ('calendar_sync_reactor', 'calendar_sync_viewer')), false) as is_blind,
+       not coalesce(
+         pg_catalog.has_column_privilege(to_regclass('public.sync_outbox')::oid, 'payload', 'select'), true) as hides_texts;
 
 -- name: workspace_is_known
 -- By the partial indexes: finished items of a workspace cannot be found without reading the table.

@@ -69,7 +69,7 @@ with chosen as materialized (
          case when o.operation = 'REBUILD_ALL' then 'REBUILD_ALL'
               else public.sync_source_key(o.payload, o.id) end as key,
          public.sync_source_key(o.payload, o.id) as open_key
-    from (select d.id, d.workspace_id, d.seq, d.operation, d.failure_code, d.payload, d.updated_at
+    from (select d.*
             from public.sync_outbox as d
            where d.status = 'DEAD_LETTER'
              and (d.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)

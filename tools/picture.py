@@ -1,0 +1,54 @@
+"""A picture of the console for the docs: `python -m tools.picture` writes docs/console.png.
+
+It starts the demo and waits until something needs a person there, which one of its troubles brings about, so what
+the picture shows is what the console has shown. Needs Chromium.
+"""
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+FILE = Path(__file__).resolve().parent.parent / "docs" / "console.png"
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
+_PATIENCE = 300_000  # milliseconds until the demo's consent is revoked
+
+
+def main() -> None:
+    """Take the picture."""
+    with tempfile.TemporaryFile("w+") as log:
+        command = [sys.executable, "-m", "reactor", "demo"]
+        demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        try:
+            take(link_of(demo))
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.communicate()
+
+
+def link_of(demo: subprocess.Popen[str]) -> str:
+    """The link that the demo prints."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if found := re.match(r"The console: (\S+)", line):
+            return found[1]
+    raise SystemExit("the demo has printed no link")
+
+
+def take(link: str) -> None:
+    """Look at the console until something needs a person."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        tab = browser.new_page(viewport={"width": 1100, "height": 640})
+        tab.goto(link)
+        tab.locator(".verdict.person").wait_for(timeout=_PATIENCE)
+        tab.screenshot(path=FILE)
+
+
+if __name__ == "__main__":
+    main()
