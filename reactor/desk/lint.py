@@ -22,6 +22,7 @@ from reactor.core.payload import LARGEST, BadPayloadError, Cancel, Operation, Re
 from reactor.desk.preview import preview
 from reactor.desk.wording import visible
 from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.shown import shown
 from reactor.postgres.statements import statements
 from reactor.rebuild import GRANTS
 
@@ -165,7 +166,7 @@ def _read(
 def _rows(admin: AdminSession, statement: LiteralString, params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The rows of a statement, in portions: the server makes a portion when it is asked for."""
     with admin.connection.transaction(), admin.connection.cursor(name="lint") as cursor:
-        cursor.execute(statement, params)
+        cursor.execute(shown(statement) if admin.hides_texts else statement, params)
         while portion := cursor.fetchmany(_PORTION):
             yield from portion
 

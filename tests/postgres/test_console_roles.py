@@ -26,6 +26,8 @@ from reactor.desk import (
     connections,
     dead_letters,
     explanation,
+    invitations,
+    lint,
     locks,
     outbox_status,
     rebuild_progress,
@@ -320,6 +322,12 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         document["backlog"] |= {"oldest_due_seconds": 0, "worst": []}  # they grow while we look
         return document
 
+    def linted(admin: AdminSession) -> Any:
+        document = lint.lint(admin).document()
+        assert document["outbox"]["rows"] > 3
+        assert document["view"]["rows"] > 0
+        return document | {"view": document["view"] | {"origin": "a function of ours"}}
+
     return {
         "status": status,
         "causes": lambda admin: dead_letters.causes(admin, LetterFilter(), cap=10, looks=10),
@@ -336,6 +344,8 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         ),
         "progress": lambda admin: rebuild_progress.rebuild_progress(admin, rebuild),
         "acts": acts.listed,
+        "invitations": lambda admin: invitations.listed(admin, workspace()),
+        "lint": linted,
     }
 
 
@@ -418,6 +428,9 @@ BEYOND = [
     "update sync_acts set who = 'bob'",
     "insert into sync_acts (at, who, how, act) values ('2020-01-01', 'bob', 'console', 'requeue')",
     "update sync_brakes set deletes = 0",
+    "update sync_invitations set expires_at = 'infinity'",
+    """insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, expires_at)
+       select sha256('x'), workspace_id, 'mine@example.com', 'bob', 'infinity' from google_connections""",
     "select calendar_sync.words(id, 'bob', 'console', 'why not') from sync_outbox",
 ]
 

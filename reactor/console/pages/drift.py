@@ -40,13 +40,13 @@ async def show(console: Console, asked: PageRequest) -> PageAnswer:
     expected = await console.database.read(lambda admin: _cost(admin, workspace), asked.cost)
     errand = console.errands.of(_name(workspace))
     found = errand.result if errand and errand.is_over else None
-    document = found or {**asdict(expected), "dry_run": True}
+    document = found or {**(asdict(expected) if expected else {}), "dry_run": True}
     more = {
         "workspace": workspace,
-        "forecast": forecast(expected, rate=_MANNER.rate, lookups=_MANNER.lookups),
-        "calls": expected.calls,
-        "can_compare": _settings(console) is not None and expected.events <= LARGEST,
-        "is_too_large": expected.events > LARGEST,
+        "forecast": expected and forecast(expected, rate=_MANNER.rate, lookups=_MANNER.lookups),
+        "calls": expected and expected.calls,
+        "can_compare": _settings(console) is not None and expected is not None and expected.events <= LARGEST,
+        "is_too_large": expected is not None and expected.events > LARGEST,
         "largest": LARGEST,
         "errand": _shown(errand),
         "found": found and _grouped(found),
@@ -59,12 +59,12 @@ async def compare(console: Console, asked: PageRequest) -> NextPage:
     """Begin a comparison."""
     workspace: UUID = asked.path["workspace"]
     settings = _settings(console)
-    if settings is None:
-        raise ConfigurationError(
-            "This console has neither Google's secret nor the keys of the stored tokens. In a terminal that has them, "
-            f"run `python -m reactor drift --workspace {workspace}`."
-        )
     expected = await console.database.read(lambda admin: _cost(admin, workspace), asked.cost)
+    if settings is None or expected is None:
+        raise ConfigurationError(
+            "This console has not all of Google's secret, the keys of the stored tokens, and a login that may read "
+            f"these. In a terminal that has them, run `python -m reactor drift --workspace {workspace}`."
+        )
     if expected.events > LARGEST:
         raise ConfigurationError(
             f"The workspace has over {LARGEST:,} events: run `python -m reactor drift --workspace {workspace}`."
@@ -77,9 +77,10 @@ async def compare(console: Console, asked: PageRequest) -> NextPage:
     return NextPage(f"/drift/{workspace}")
 
 
-def _cost(admin: AdminSession, workspace: UUID) -> Cost:
+def _cost(admin: AdminSession, workspace: UUID) -> Cost | None:
+    """What a comparison would cost; None where the login may not read what it takes."""
     admin.require_workspace(workspace)
-    return cost(admin, workspace)
+    return None if admin.hides_texts else cost(admin, workspace)
 
 
 def _name(workspace: UUID) -> str:

@@ -47,12 +47,12 @@ async def act(console: Console, asked: PageRequest) -> PageAnswer | NextPage:
 async def _answer(console: Console, asked: PageRequest, made: Invitation | None = None) -> PageAnswer:
     workspace = UUID(str(asked.path["workspace"]))
 
-    def look(admin: AdminSession) -> tuple[list[dict[str, Any]], str]:
+    def look(admin: AdminSession) -> tuple[list[dict[str, Any]], str, bool]:
         row = admin.row(CONNECTIONS["connection"], workspace=workspace)
-        return invitations.listed(admin, workspace), row["calendar"] if row else ""
+        return invitations.listed(admin, workspace), row["calendar"] if row else "", admin.hides_texts
 
-    found, calendar = await console.database.read(look, asked.cost)
-    problem = ""
+    found, calendar, hides = await console.database.read(look, asked.cost)
+    problem = "The console's login may not store a credential." if hides else ""
     try:
         consent_settings(console)
     except ConfigurationError:
