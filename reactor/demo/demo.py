@@ -152,6 +152,7 @@ class _DemoRun:
             "google_client_secret": CLIENT_SECRET,
             "google_api_root": f"{self._url}/",
             "google_token_uri": f"{self._url}/token",
+            "google_auth_uri": f"{self._url}/o/oauth2/v2/auth",
             "token_encryption_keys": self._google.keys,
             "health_bind": "127.0.0.1:0",
             "calendar_sync_requests_per_minute": "0",  # the emulator has no quotas, and the demo may be run at any rate

@@ -74,7 +74,7 @@ class Guest:
     async def consents(self, url: str, account: str = USER) -> str:
         """Consent at Google; return where it sends the browser."""
         async with httpx.AsyncClient() as google:
-            answer = await google.get(f"{url}&login_hint={account}")
+            answer = await google.get(f"{url}&login_hint={account}")  # the last one counts: the person chooses
         assert answer.status_code in (302, 303), answer.text
         return str(answer.headers["location"])
 
@@ -109,6 +109,7 @@ async def test_a_guest_connects_a_calendar(
         query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         assert query["redirect_uri"] == f"{site.url}/connect/done"
         assert (query["code_challenge_method"], query["prompt"]) == ("S256", "consent")
+        assert query["login_hint"] == USER
         [cookie] = person.client.cookies.jar
         assert (cookie.name, cookie.path, cookie.has_nonstandard_attr("HttpOnly")) == (
             "console-connect",

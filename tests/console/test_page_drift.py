@@ -46,7 +46,7 @@ async def test_it_asks_first_and_shows_both_sides(world: World, nursery: trio.Nu
     log = world.google.emulator.log
     async with open_site(nursery, world.database.reactor, given=given(world)) as site:
         asked = await site.client.get(PATH)
-        assert "Compare now, for about 1 call of its quota" in asked.text
+        assert "Compare now: about 1 call" in asked.text
         assert log.counts.total() == 0, "a page load asks Google nothing"
         assert (await site.document(PATH))["dry_run"] is True
 

@@ -48,7 +48,7 @@ async def begin(console: Console, asked: PageRequest) -> PageAnswer:
         client = consent_client(consent_settings(console))
     except ConfigurationError:
         raise ConfigurationError(_OURS) from None
-    question = ask(client, f"{console.address}/connect/done")
+    question = ask(client, f"{console.address}/connect/done", hint=_owner(found["calendar"]))
     cookie = console.consents.ask(secret, question, now=trio.current_time())
     return PageAnswer(
         "connect.html",
@@ -57,6 +57,11 @@ async def begin(console: Console, asked: PageRequest) -> PageAnswer:
         more={"url": question.url, "path": f"/connect/{secret}"},
         cookie=PageCookie(COOKIE, cookie, _PATH, SECONDS),
     )
+
+
+def _owner(calendar: str) -> str:
+    """The account whose calendar it is, where its id is the account's address; other calendars are Google's by name."""
+    return calendar if "@" in calendar and not calendar.endswith("calendar.google.com") else ""
 
 
 async def finish(console: Console, asked: PageRequest) -> PageAnswer:
