@@ -293,7 +293,7 @@ grant select (id, workspace_id, google_event_id, calendar_id, source_type, sourc
 grant select (id, workspace_id, calendar_id, is_valid, created_at, updated_at)
   on public.google_connections to calendar_sync_viewer;
 grant select on public.sync_brakes, public.sync_departures, public.sync_set_aside, public.sync_order_gaps,
-                public.sync_acts, public.sync_invitations
+                public.sync_acts, public.sync_invitations, public.sync_pulses
   to calendar_sync_viewer;
 
 -- A dead letter becomes PENDING, as the statement of a requeue writes it.
@@ -340,6 +340,8 @@ select pg_temp.add_policy('public.sync_departures', 'calendar_sync_viewer',
 select pg_temp.add_policy('public.sync_set_aside', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_order_gaps', 'calendar_sync_viewer',
+  'for select to calendar_sync_viewer using (true)');
+select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_acts', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');

@@ -14,7 +14,7 @@ whose library reads it, so that a wrong value is reported at the start and not l
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
@@ -315,16 +315,28 @@ _PREFIX = "CALENDAR_SYNC_"
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 
 
-def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+def unknown_variables(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    prefix: str = _PREFIX,
+    fields: Collection[str] = frozenset(Settings.model_fields),
+    page: str = "docs/reference/configuration.md",
+) -> Iterator[str]:
     """A sentence for each variable that begins as ours do and is none, with the setting that is probably meant.
 
     Those that Kubernetes makes for a Service of such a name are passed over.
+
+    Args:
+        environment: The variables.
+        prefix: How ours begin.
+        fields: Those that are settings.
+        page: The page that lists them.
     """
-    known = {name.upper().removeprefix(_PREFIX): name.upper() for name in Settings.model_fields}
+    known = {name.upper().removeprefix(prefix): name.upper() for name in fields}
     for name in sorted(environment):
-        ours = name.upper().startswith(_PREFIX) and not _SERVICE_LINK.fullmatch(name)
+        ours = name.upper().startswith(prefix) and not _SERVICE_LINK.fullmatch(name)
         if ours and name.upper() not in known.values():
-            near = get_close_matches(name.upper().removeprefix(_PREFIX), known)
-            listed = "docs/reference/configuration.md lists the settings."
+            near = get_close_matches(name.upper().removeprefix(prefix), known)
+            listed = f"{page} lists the settings."
             advice = f"did you mean {known[near[0]]}?" if near else listed
             yield f"{name} is no setting, and nothing is done with it: {advice}"

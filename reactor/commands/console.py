@@ -5,6 +5,7 @@ import typer
 
 from reactor.commands.output import note
 from reactor.errors import ConfigurationError
+from reactor.settings import unknown_variables
 
 _EXTRA = ("starlette", "jinja2", "markupsafe")
 
@@ -32,6 +33,8 @@ def console() -> None:
     async def serve() -> bool:
         return await run(settings, say=lambda address: typer.echo(f"The console: {address}"))
 
+    for problem in unknown_variables(prefix="CONSOLE_", fields=ConsoleSettings.model_fields, page="docs/console.md"):
+        note(f"Warning: {problem}")
     try:
         settings = ConsoleSettings.from_environment()
         logs.configure(settings.log_format, level=settings.log_level)

@@ -42,6 +42,7 @@ select md5(n::text)::uuid, 'BURST', 30, 40 from generate_series(0, 9) as n;
 CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_bytes()
 OF_TOKENS = ("connections.stored_token", "connections.tokens_after", "connections.of_persons")
 WRITES = {
+    "admin": {"keep_read_only"},
     "dead_letters": {"requeue"},
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},

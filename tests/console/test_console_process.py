@@ -48,6 +48,14 @@ def test_a_wrong_setting_is_a_sentence(environment: dict[str, str], sentence: st
     assert sentence in result.stderr
 
 
+def test_a_name_that_is_almost_a_settings_is_warned_of() -> None:
+    result = call(None, "console", CONSOLE_OPERATOR="sre", CONSOLE_SERVICE_HOST="10.0.0.1", CONSOLE_NAME="x")
+    assert "Warning: CONSOLE_OPERATOR is no setting" in result.stderr
+    assert "did you mean CONSOLE_OPERATORS?" in result.stderr
+    assert "SERVICE_HOST" not in result.stderr
+    assert "DATABASE_URL is not set" in result.stderr
+
+
 def test_a_port_that_is_taken_is_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = {"DATABASE_URL": "postgresql://db.internal/app"}

@@ -6,16 +6,19 @@ violated, nothing is logged, no dialog opens, nothing is wider than the window, 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Request, expect
 
 from reactor.console.door import HEADERS
 from tests.console.attacks import MARKS
-from tests.console.conftest import RunningConsole
-from tests.console.examples import addresses
+from tests.console.conftest import RunningConsole, running
+from tests.console.examples import EXAMPLES, addresses
+from tests.support.databases import Server
 
 ADDRESSES = [*(address for _, address in addresses()), "/no/such/page"]
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 320, "height": 640}
@@ -175,6 +178,25 @@ def test_what_is_live_is_renewed_and_can_be_paused(browser: Browser, console: Ru
         assert complaints.said == []
 
 
+def test_a_page_heals_when_the_database_is_back(
+    browser: Browser, postgres: Server, migrated_template: str, tmp_path: Path
+) -> None:
+    name = postgres.create_database(migrated_template)
+    try:
+        with (
+            running(tmp_path, DATABASE_URL=postgres.dsn(f"{name}_back")) as console,
+            visit(browser, console) as (tab, _),
+        ):
+            expect(tab.locator("h1")).to_have_text("The database does not answer")
+            assert f"{name}_back" in tab.locator("#error").inner_text()
+            with postgres.session() as session:
+                session.execute(f"alter database {name} rename to {name}_back".encode())
+            expect(tab.locator("h1")).to_have_text("Now", timeout=60_000)
+    finally:
+        postgres.drop_database(name)
+        postgres.drop_database(f"{name}_back")
+
+
 def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, console: RunningConsole) -> None:
     """A real one, posted by a page of another origin in a browser that has the cookie."""
     with visit(browser, console) as (tab, _):
@@ -189,6 +211,7 @@ def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, 
         with tab.expect_response(f"{console.url}/") as answered:
             tab.goto("http://evil.example/")
         assert answered.value.status == 403
+        expect(tab.locator("h1")).to_have_text("Not allowed")
         with tab.expect_response(f"{console.url}/no/such/act") as ours:
             tab.goto(console.url)
             tab.evaluate(
@@ -197,6 +220,35 @@ def test_a_form_of_another_site_is_refused_and_our_own_is_not(browser: Browser, 
                     document.body.append(form); form.submit(); }"""
             )
         assert ours.value.status == 404, "the console's own form is let in: its Origin is not null"
+        expect(tab.locator("h1")).to_have_text("There is no such page")  # a window that is closed half-way may hang
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_is_a_document_too(browser: Browser, console: RunningConsole, address: str) -> None:
+    """For programs; what is in it is what the database holds, and nothing in it is a page."""
+    del browser  # a test of the file, where the console is
+    with httpx.Client(base_url=console.url, headers={"accept": "application/json"}) as client:
+        assert client.get(console.links[-1]).status_code == 303
+        answer = client.get(address)
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert answer.status_code == (404 if address == "/no/such/page" else 200)
+    assert isinstance(answer.json(), dict | list)
+
+
+@pytest.mark.skipif("/find" not in EXAMPLES, reason="there is no field to go to without that page")
+def test_a_key_goes_to_the_search_field_and_can_be_switched_off(browser: Browser, console: RunningConsole) -> None:
+    """WCAG 2.1.4: a shortcut of one character can be turned off. In the field it is a character like any other."""
+    with visit(browser, console, viewport=WIDE) as (tab, _):
+        field, choice = tab.locator("#q"), tab.locator("#slash")
+        tab.keyboard.press("/")
+        expect(field).to_be_focused()
+        tab.keyboard.type("a/b")
+        expect(field).to_have_value("a/b")
+        choice.uncheck()
+        tab.reload()
+        tab.keyboard.press("/")
+        expect(field).not_to_be_focused()
+        expect(choice).not_to_be_checked()
 
 
 def test_nothing_that_is_served_or_logged_holds_a_key(console: RunningConsole) -> None:

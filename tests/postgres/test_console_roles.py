@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -30,8 +31,10 @@ from reactor.desk import (
     lint,
     locks,
     outbox_status,
+    pulses,
     rebuild_progress,
     rebuilds,
+    replicas,
     requeue_run,
 )
 from reactor.desk.acts import ActAuthor
@@ -51,6 +54,7 @@ CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_byte
 SECRET = "Zanzibar"
 TOKEN = TokenCipher.from_setting(KEYS).encrypt(workspace(), "1//0the-token")
 BY = ActAuthor("ada", "console", "INC-1")
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 EVENT = {
     "eventType": "MILESTONE",
     "event": {
@@ -328,8 +332,15 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         assert document["view"]["rows"] > 0
         return document | {"view": document["view"] | {"origin": "a function of ours"}}
 
+    logins.rows.connection.execute(
+        "insert into sync_pulses (minute, replica, started_at, host, version, settings, gate, breaker, in_flight_items,"
+        " in_flight_requests, lag, counts) values (date_trunc('minute', now()) - interval '5 min', gen_random_uuid(),"
+        " now(), 'pod', '1.0', '{}', 'armed', 'closed', 0, 0, 0, '{\"applied\": 3}')"
+    )
+    now = datetime.now(UTC)
     return {
         "status": status,
+        "pulses": lambda admin: pulses.pulses(admin, now=now),
         "causes": lambda admin: dead_letters.causes(admin, LetterFilter(), cap=10, looks=10),
         "letter": lambda admin: dead_letters.letter(admin, item),
         "letter with words": lambda admin: dead_letters.letter(admin, item, show_texts=True),
@@ -346,6 +357,7 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         "acts": acts.listed,
         "invitations": lambda admin: invitations.listed(admin, workspace()),
         "lint": linted,
+        "replicas": lambda admin: replicas.replica_status(admin, NOW),
     }
 
 

@@ -76,7 +76,9 @@
     }
 
     function renew(fresh) {
-      for (const region of document.querySelectorAll("[data-live]")) {
+      const regions = [...document.querySelectorAll("[data-live]")];
+      if (!regions.some((each) => fresh.getElementById(each.id))) window.location.reload(); // the error is over
+      for (const region of regions) {
         const next = fresh.getElementById(region.id);
         if (!next || region.isEqualNode(next) || region.contains(document.activeElement)) continue;
         const places = [...region.querySelectorAll(".scroll")].map((each) => each.scrollLeft);

@@ -90,7 +90,7 @@ def open_admin_session(dsn: str, *, name: str) -> Iterator[AdminSession]:
 
 
 def require_outbox(admin: AdminSession) -> None:
-    """Make sure that the database has an outbox, and that this role sees its rows.
+    """Make sure that the database has an outbox, and that this role sees its rows; note whether it may read texts.
 
     Raises:
         ConfigurationError: It is not the reactor's, or row level security hides the rows.
