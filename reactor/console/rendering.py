@@ -59,6 +59,7 @@ class PageRenderer:
         )
         self._environment.filters |= {
             "ago": _ago,
+            "as_typed": _as_typed,
             "at_least": at_least,
             "duration": _duration,
             "many": many,
@@ -138,6 +139,11 @@ def _short(value: str | None) -> str:
     """A text of the database for a line of a table: its beginning, where it is long."""
     text = clean(value)
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+def _as_typed(text: str) -> Markup:
+    """What a person has typed into a field of several lines: with its lines, and in whole."""
+    return Markup("\n").join(Markup.escape("".join(filter(str.isprintable, line))) for line in text.splitlines())
 
 
 def _duration(seconds: float | timedelta | None) -> str:

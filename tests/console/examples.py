@@ -33,6 +33,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/acts": ("/acts",),
     "/acts/{number:int}": ("/acts/1",),
     "/replicas": ("/replicas", "/replicas?hours=24"),
+    "/lint": ("/lint",),
+    "/check": ("/check",),
+    "/connections/{workspace:uuid}/invite": (f"/connections/{WORKSPACE}/invite",),
+    "/connect/done": ("/connect/done",),
+    "/connect/{invitation}": ("/connect/" + "A" * 43,),
+    "/drift/{workspace:uuid}": (f"/drift/{WORKSPACE}",),
 }
 """By a page's path: the addresses to look at."""
 
