@@ -5,7 +5,7 @@ if it fails, the rest is reported without it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 from uuid import UUID
@@ -73,7 +73,22 @@ def read(admin: AdminSession, workspace: UUID, source: str, item: UUID | None = 
         source: Its name.
         item: The row that was asked for: it is found also where rows of its source cannot be.
     """
+    with by_index(admin):
+        return _read(admin, workspace, source, item)
+
+
+@contextmanager
+def by_index(admin: AdminSession) -> Iterator[None]:
+    """Have everything found by an index meanwhile."""
     admin.rows(SQL["by_index"])
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # of a session that is broken
+            admin.rows(SQL["by_choice"])
+
+
+def _read(admin: AdminSession, workspace: UUID, source: str, item: UUID | None) -> ChainReading:
     about = {"workspace": workspace, "source": source, "item": item, "rows": STATES, "recent": RECENT, "dead": DEAD}
     place, known = admin.one(SQL["workspace"], **about), admin.one(SQL["memory"], **about)
     rows = _rows(admin, SQL["open_of_source"], about)

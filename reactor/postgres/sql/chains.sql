@@ -7,6 +7,10 @@
 -- rows for a look from its beginning, and it is read to its end where they are few, or all at its end.
 select set_config('enable_seqscan', 'off', false);
 
+-- name: by_choice
+-- For the session: the planner chooses again. A page's session goes on to other questions.
+select set_config('enable_seqscan', 'on', false);
+
 -- name: item
 -- An item, and what it is about.
 select o.id, o.workspace_id as workspace, o.operation::text, public.sync_source_key(o.payload, o.id) as source
