@@ -44,6 +44,7 @@ class PageRequest:
         query: What follows the question mark; of a name that comes twice, the last value.
         form: What a form has sent, likewise.
         now: When it came.
+        cookies: The browser's cookies.
         cost: What the answer has cost the database so far.
     """
 
@@ -52,6 +53,7 @@ class PageRequest:
     query: Mapping[str, str]
     form: Mapping[str, str]
     now: datetime
+    cookies: Mapping[str, str] = field(default_factory=dict)
     cost: PageCost = field(default_factory=PageCost)
 
     @property
@@ -68,6 +70,23 @@ class PageRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PageCookie:
+    """A cookie that goes with an answer; no script sees it, and other sites do not send it with their forms.
+
+    Attributes:
+        name: Its name.
+        value: What it holds; empty to take it back.
+        path: The pages to which it is sent.
+        seconds: For which it is kept.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    path: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageAnswer:
     """What a page says.
 
@@ -78,6 +97,7 @@ class PageAnswer:
         title: What it is about; "" for the page's own title.
         status: The status code.
         more: Further values for the template, which are not part of the JSON.
+        cookie: A cookie for the browser, if any.
     """
 
     template: str
@@ -86,6 +106,7 @@ class PageAnswer:
     title: str = ""
     status: int = 200
     more: Mapping[str, Any] = field(default_factory=dict)
+    cookie: PageCookie | None = None
 
 
 @dataclass(frozen=True, slots=True)

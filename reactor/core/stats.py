@@ -103,11 +103,11 @@ class Stats:
         self.settled[status] += 1
         operation = item.operation if item.operation in KNOWN_OPERATIONS else "other"
         self.processed[operation, _outcome(settlement)] += 1
-        self.attempts += max(0, settlement.attempts - item.attempts)
+        if settlement.attempts > item.attempts:
+            self.attempts += settlement.attempts - item.attempts
         if code is not None:
             self.codes[code] += 1
-        if code is FailureCode.SUPERSEDED:
-            self.superseded += 1
+            self.superseded += code is FailureCode.SUPERSEDED
 
 
 def _outcome(settlement: Settlement) -> str:
@@ -139,7 +139,7 @@ class Calls:
         code = "none"
         if isinstance(reply, Response):
             code = str(reply.status) if reply.status in KNOWN_CODES else "other"
-        self.counts[method.value, code] += 1
+        self.counts[method, code] += 1
         return code
 
     def request(self, method: Method, reply: Reply, seconds: float) -> str:

@@ -50,7 +50,7 @@ def write(requests: Sequence[ApiRequest], boundary: str) -> tuple[str, bytes]:
 
 
 def _part(name: int, request: ApiRequest, boundary: str) -> bytes:
-    headers = "".join(f"{key}: {value}\r\n" for key, value in request.headers.items())
+    headers = "".join([f"{key}: {value}\r\n" for key, value in request.headers.items()])
     length = f"content-length: {len(request.body)}\r\n" if request.body else ""
     head = (
         f"--{boundary}\r\ncontent-type: application/http\r\ncontent-transfer-encoding: binary\r\n"

@@ -35,6 +35,7 @@ import math
 import random
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -328,9 +329,7 @@ class Loop:
         self._start_sends()
 
     async def _exchange(self, sending: _Sending) -> None:
-        def report(place: int, outcome: Outcome) -> None:
-            self._report(sending, place, outcome)
-
+        report = partial(self._report, sending)
         entries = sending.batch.entries
         try:
             tokens = self._tokens_of(entries[0].item)

@@ -5,7 +5,7 @@ and less for a page; if it fails, the rest is reported without it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 from uuid import UUID
@@ -66,12 +66,12 @@ class ChainReading:
 
 @contextmanager
 def by_index(admin: AdminSession) -> Iterator[None]:
-    """Have the session read tables by their indexes; afterwards as it did before, because a page gives it back."""
+    """Have the session read tables by their indexes; afterwards as before, because a page gives it back."""
     admin.rows(SQL["by_index"])
     try:
         yield
     finally:
-        if not admin.connection.closed:
+        with suppress(psycopg.Error):  # of a session that is broken
             admin.rows(SQL["by_choice"])
 
 

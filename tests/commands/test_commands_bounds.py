@@ -41,13 +41,22 @@ select md5(n::text)::uuid, 'BURST', 30, 40 from generate_series(0, 9) as n;
 """
 CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_bytes()
 OF_TOKENS = ("connections.stored_token", "connections.tokens_after", "connections.of_persons")
+LONG = "00000000-0000-4000-8000-00000000000a"
+CANCELS = """
+insert into sync_outbox (workspace_id, operation, payload)
+select %(long)s, 'CANCEL_EVENT', jsonb_build_object('sourceType', 'task', 'sourceId', md5('l' || n)::uuid)
+  from generate_series(1, %(rows)s) as n;
+insert into sync_sources (workspace_id, source_key, google_event_id)
+select %(long)s, 'task:' || md5('l' || n)::uuid, 'e' || n from generate_series(1, %(rows)s) as n;
+"""
+"""A workspace that is long by itself."""
 WRITES = {
     "admin": {"keep_read_only"},
     "dead_letters": {"requeue"},
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},
 }
-FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check")
+FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 
@@ -65,6 +74,12 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
     [[ids]] = connection.execute(dead).fetchall()
     return {
         **dict.fromkeys(("workspace", "code", "before", "age", "error", "after", "looks")),
+        **dict.fromkeys(("state", "after_state", "after_since", "after_valid", "before_id")),
+        "read_only": "off",
+        "lanes": [],
+        "standings": [],
+        "late": 300,
+        "count": cap,
         "cap": cap,
         "top": 20,
         "rows": 50,
@@ -81,6 +96,7 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
 
 
 LETTERS = tuple(f"dead_letters.{name}" for name in ("by_cause", "by_error", "requeue_outcomes", "has_more"))
+OF_ONE = ("workspaces.waiting", "workspaces.in_flight", "workspaces.burst_sample")
 RARE: list[dict[str, Any]] = [
     {},
     {"code": "AUTH"},  # no letter died of it
@@ -102,6 +118,10 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
         params |= {"ids": None, "looks": cap}
     if name == "admin.workspace_is_known":
         params["workspace"] = BIG
+    if name in OF_ONE:
+        params["workspace"] = LONG
+    if name.startswith("workspaces."):
+        params["looks"] = cap
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()
     top = plan[0]["Plan"]
@@ -118,6 +138,7 @@ def filled(postgres: Server, template: str, rows: int) -> str:
     name = postgres.create_database(template)
     with psycopg.connect(postgres.dsn(name), autocommit=True) as owner:
         psycopg.ClientCursor(owner).execute(FILL, {"rows": rows, "processing": rows // 2, "rebuild": REBUILD})
+        psycopg.ClientCursor(owner).execute(CANCELS, {"rows": rows, "long": LONG})
         owner.execute("vacuum analyze")
     return name
 

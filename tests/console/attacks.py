@@ -36,6 +36,7 @@ ITEMS = {
     status: UUID(f"00000000-0000-4000-8000-{number:012d}")
     for number, status in enumerate(("PENDING", "FAILED", "PROCESSING", "COMPLETED", "DEAD_LETTER"))
 }
+INVITATION = "A" * 43
 REBUILD = UUID("00000000-0000-4000-8000-00000000000f")
 
 LEASE = 7
@@ -100,6 +101,11 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         "values ('x', 'console', 'x', %s, 'x', %s, "
         "jsonb_build_object('state', 'running', 'done', 3, 'of', 10, 'at', now()))",
         (WORKSPACE, Jsonb({"code": ATTACK.replace("\x1b", "").replace("\x07", ""), "ids": []})),
+    )
+    owner.execute(
+        "insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, expires_at) values "
+        "(sha256(%s), %s, 'x', 'x', now() + interval '1 d')",
+        (INVITATION.encode(), WORKSPACE),
     )
     for minutes, replica, lease in ((3, 1, LEASE), (5, 2, LEASE + 1), (7, 3, None)):
         owner.execute(

@@ -53,11 +53,13 @@ class RequestEvidence:
                 self.lane_after = _longer(self.lane_after, outcome.after)
             if outcome.outage:
                 self.outage_after = _longer(self.outage_after, outcome.after)
+        elif isinstance(outcome, Dead):
+            self.answered |= outcome.asked
         else:
-            self.answered |= not isinstance(outcome, Dead) or outcome.asked
-        if isinstance(outcome, Retry | Dead):
-            self.holds_lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
-            self.holds_all |= outcome.scope is Scope.ALL
+            self.answered = True
+            return
+        self.holds_lane |= outcome.scope is Scope.LANE and not is_condemned(outcome)
+        self.holds_all |= outcome.scope is Scope.ALL
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "RequestEvidence":
