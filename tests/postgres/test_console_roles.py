@@ -27,7 +27,6 @@ from reactor.desk import (
     connections,
     dead_letters,
     explanation,
-    invitations,
     lint,
     locks,
     outbox_status,
@@ -37,6 +36,7 @@ from reactor.desk import (
     replicas,
     requeue_run,
 )
+from reactor.desk.access import invitations
 from reactor.desk.acts import ActAuthor
 from reactor.desk.dead_letters import LetterFilter
 from reactor.desk.preview import preview
