@@ -17,7 +17,26 @@ from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageCookie, PageRequest, VisitorRight
-from reactor.console.pages import check, connect, drift, invite, lint, now, replicas
+from reactor.console.pages import (
+    acts,
+    brakes,
+    check,
+    connect,
+    connections,
+    dead,
+    drift,
+    find,
+    invite,
+    item,
+    lint,
+    now,
+    rebuilds,
+    replicas,
+    requeue,
+    why,
+    workspace,
+    workspaces,
+)
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
@@ -25,9 +44,25 @@ log = structlog.get_logger(__name__)
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,
+    find.PAGE,
+    workspaces.PAGE,
+    workspace.PAGE,
+    why.PAGE,
+    item.PAGE,
+    dead.PAGE,
+    requeue.PAGE,
+    connections.PAGE,
+    connections.ONE,
+    brakes.PAGE,
+    brakes.ONE,
+    rebuilds.PAGE,
+    rebuilds.ONE,
+    rebuilds.NEW,
     replicas.PAGE,
     lint.PAGE,
     check.PAGE,
+    acts.PAGE,
+    acts.ONE,
     drift.PAGE,
     invite.PAGE,
     connect.DONE,
@@ -90,7 +125,7 @@ class ConsoleApp:
         return Route(page.path, endpoint, methods=methods)
 
     async def _answer(self, page: Page, request: Request) -> Response:
-        visitor = request.scope["visitor"] or STRANGER
+        visitor = await self._console.ceiling.under(request.scope["visitor"] or STRANGER)
         asked = PageRequest(
             visitor=visitor,
             path=request.path_params,
@@ -163,7 +198,8 @@ _TITLES = {
 }
 _SENTENCES = {
     400: "The console cannot read the form: go back and send it again.",
-    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS.",
+    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS, and a login of the "
+    "database that may (db/console.sql).",
     404: "Look whether the address was mistyped, or begin at the first page.",
     405: "A page is read with GET, and an act is done with POST: use the buttons of the page.",
     500: "This is a bug in the console, and nothing of the reactor's. There is an error in the console's log.",

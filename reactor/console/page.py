@@ -111,7 +111,7 @@ class PageAnswer:
 
 @dataclass(frozen=True, slots=True)
 class NextPage:
-    """The answer to an act that was done: look at another page.
+    """The answer to an act that was done, or to a search that has found one thing: look at another page.
 
     Attributes:
         path: The page, "/acts/7".
@@ -120,7 +120,7 @@ class NextPage:
     path: str
 
 
-Show = Callable[[Console, PageRequest], Awaitable[PageAnswer]]
+Show = Callable[[Console, PageRequest], Awaitable[PageAnswer | NextPage]]
 Act = Callable[[Console, PageRequest], Awaitable[PageAnswer | NextPage]]
 
 
@@ -147,10 +147,10 @@ class Page:
     is_open: bool = False
 
 
-def in_session(work: Callable[[AdminSession, PageRequest], PageAnswer]) -> Show:
+def in_session(work: Callable[[AdminSession, PageRequest], PageAnswer | NextPage]) -> Show:
     """Make a page's function of one that reads from the database, in a session that cannot write."""
 
-    async def show(console: Console, asked: PageRequest) -> PageAnswer:
+    async def show(console: Console, asked: PageRequest) -> PageAnswer | NextPage:
         return await console.database.read(lambda admin: work(admin, asked), asked.cost)
 
     return show

@@ -25,6 +25,7 @@ from reactor.console.database import PageCost
 from reactor.console.page import Page, PageAnswer
 from reactor.desk.wording import as_json, at_least, clean, count, duration, many
 
+_SHORT = 60  # characters
 _HTML = "text/html; charset=utf-8"
 _JSON = "application/json; charset=utf-8"
 
@@ -66,6 +67,8 @@ class PageRenderer:
             "noun": count,
             "number": clean,
             "prose": _prose,
+            "sentence_case": _sentence_case,
+            "short": _short,
         }
         self._environment.globals |= {
             "asset": lambda name: assets[name].path,
@@ -125,6 +128,17 @@ def _prose(text: str) -> Markup:
     """A sentence of ours; what stands in backticks is a command."""
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if n % 2 else part for n, part in enumerate(clean(text).split("`")))
+
+
+def _sentence_case(text: str) -> str:
+    """A text with a capital letter at its beginning, as a sentence has it."""
+    return text[:1].upper() + text[1:]
+
+
+def _short(value: str | None) -> str:
+    """A text of the database for a line of a table: its beginning, where it is long."""
+    text = clean(value)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def _as_typed(text: str) -> Markup:

@@ -15,7 +15,8 @@ from reactor.console.door import PATIENCE
 from reactor.console.keys import VisitorKeys
 from reactor.console.pages import break_it
 from reactor.console.settings import ConsoleSettings
-from reactor.errors import ReactorError
+from reactor.desk.google_event import GoogleReadSettings
+from reactor.errors import ConfigurationError, ReactorError
 from reactor.observability.server import Server
 from reactor.process.concurrency import one_error
 from reactor.process.signals import watch_signals
@@ -56,7 +57,9 @@ async def run(
     dsn = settings.database_url.get_secret_value()
     database = ConsoleDatabase(dsn)
     known = {"database_url": dsn, **(given or {})}
-    console = Console(database, settings.console_name, settings.console_colour, given=known, breakable=breakable)
+    console = Console(
+        database, settings.console_name, settings.console_colour, _google(), given=known, breakable=breakable
+    )
     app = ConsoleApp(console, rules, keys, (*PAGES, break_it.PAGE) if breakable else PAGES)
     server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
     with one_error(ReactorError):
@@ -70,6 +73,7 @@ async def run(
             if stop is None:
                 await nursery.start(watch_signals, ended, stop_at_once)
             nursery.start_soon(database.keep)
+            nursery.start_soon(console.requeues.work)
             nursery.start_soon(console.errands.run)
             async with trio.open_nursery() as serving:
                 address = await serving.start(server.run, *parse_bind(settings.console_bind), ended)
@@ -82,6 +86,14 @@ async def run(
             nursery.cancel_scope.cancel()
     log.info("console_stopped")
     return in_order
+
+
+def _google() -> GoogleReadSettings | None:
+    """With what Google is asked: most consoles have neither its secret nor the keys, and need neither."""
+    try:
+        return GoogleReadSettings.from_environment()
+    except ConfigurationError:
+        return None
 
 
 def _log_failure(errors: BaseException) -> None:

@@ -53,31 +53,44 @@ class ConnectionList:
                         row |= {"account": robot.email, "subject": robot.subject}
 
 
-def listed(admin: AdminSession, workspace: UUID | None = None, *, invalid: bool = False) -> ConnectionList:
+def listed(
+    admin: AdminSession,
+    workspace: UUID | None = None,
+    *,
+    invalid: bool = False,
+    behind: tuple[bool, UUID] | None = None,
+    rows: int | None = None,
+) -> ConnectionList:
     """List connections with what waits for each, of one workspace or of all.
 
     Args:
         admin: The session.
         workspace: This one only.
         invalid: Those that wait for a person only.
+        behind: Those that follow this place, which is whether a connection is valid, and its workspace.
+        rows: How many at most; `LISTED` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
     """
     if workspace:
         admin.require_workspace(workspace)
-    rows = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=LISTED)
-    is_cut = len(rows) > LISTED
-    del rows[LISTED:]
+    most = LISTED if rows is None else rows
+    valid, after = behind or (None, None)
+    found = admin.rows(
+        SQL["list"], workspace=workspace, invalid=invalid, after=after, after_valid=valid, cap=CAP, rows=most
+    )
+    is_cut = len(found) > most
+    del found[most:]
     keys = {}
-    for row in rows:
+    for row in found:
         stored = row.pop("stored")
         is_account = stored.startswith(NEWER)
         if is_account:
             keys[row["workspace"]] = stored
         kind = SERVICE_ACCOUNT if is_account else REFRESH_TOKEN
         row |= {"key": _key(stored), "kind": kind, "account": None, "subject": None}
-    return ConnectionList(rows, is_cut, keys)
+    return ConnectionList(found, is_cut, keys)
 
 
 def _key(stored: str) -> str:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from reactor.desk import acts
 from reactor.desk.acts import ActAuthor, ActKind
+from reactor.desk.wording import clean
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
@@ -42,7 +43,7 @@ def words(admin: AdminSession, item: UUID, by: ActAuthor) -> Any:
     if not by.reason:
         raise ConfigurationError("Say why: a look at texts of events needs a reason.")
     if admin.hides_texts:
-        return admin.one(SQL["words"], item=item, who=by.who, how=by.how, reason=by.reason)["payload"]
+        return admin.one(SQL["words"], item=item, who=clean(by.who), how=by.how, reason=clean(by.reason))["payload"]
     with admin.connection.transaction():
         found = admin.row(SQL["payload"], item=item)
         if found is None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from reactor.core.calendar.ids import digest_of
 from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
-from reactor.postgres.chains import DEAD, RECENT, SQL, titles_in_view, view_rows
+from reactor.postgres.chains import DEAD, RECENT, SQL, by_index, titles_in_view, view_rows
 from reactor.postgres.connection.admin import AdminSession
 
 WORKSPACES = 10_000
@@ -60,7 +60,11 @@ def find(admin: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSea
     Raises:
         ConfigurationError: What was asked for is a rebuild.
     """
-    admin.rows(SQL["by_index"])
+    with by_index(admin):
+        return _find(admin, asked, workspace)
+
+
+def _find(admin: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSearch:
     if asked.uuid:
         item = admin.row(SQL["item"], id=asked.uuid)
         if item and workspace in (None, item["workspace"]):

@@ -7,6 +7,8 @@ import psycopg
 import pytest
 
 from reactor.commands.access import tokens
+from reactor.desk import connections
+from reactor.postgres.connection.admin import open_admin_session
 from reactor.token_encryption import TokenCipher
 from tests.support.commands import call, document
 from tests.support.databases import Database, deploy
@@ -205,3 +207,19 @@ def test_another_key_is_not_a_new_consent(database: Database, rows: Rows) -> Non
         assert list(listening.notifies(timeout=0)) == []
     assert rows.one("select is_valid from google_connections") is False
     assert rows.status(dead)[0] == "DEAD_LETTER"
+
+
+def test_connections_are_looked_at_page_by_page(database: Database, rows: Rows) -> None:
+    for number in range(7):
+        rows.connect(str(number), valid=number % 3 > 0)
+    with open_admin_session(database.reactor, name="test") as admin:
+        whole = [row["workspace"] for row in connections.listed(admin).rows]
+        seen, after = [], None
+        while True:
+            page = connections.listed(admin, behind=after, rows=2)
+            seen += [row["workspace"] for row in page.rows]
+            if not page.is_cut:
+                break
+            after = (page.rows[-1]["valid"], page.rows[-1]["workspace"])
+    assert seen == whole
+    assert len(whole) == 7

@@ -97,6 +97,12 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         (WORKSPACE, SOURCE),
     )
     owner.execute(
+        "insert into sync_acts (who, how, act, workspace_id, reason, target, result) "
+        "values ('x', 'console', 'x', %s, 'x', %s, "
+        "jsonb_build_object('state', 'running', 'done', 3, 'of', 10, 'at', now()))",
+        (WORKSPACE, Jsonb({"code": ATTACK.replace("\x1b", "").replace("\x07", ""), "ids": []})),
+    )
+    owner.execute(
         "insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, expires_at) values "
         "(sha256(%s), %s, 'x', 'x', now() + interval '1 d')",
         (INVITATION.encode(), WORKSPACE),

@@ -1,89 +1,86 @@
-"""A console in this process, on a real socket, and a browser that has come by its link: for tests of pages.
+"""A console in the test's own loop, on a database, and a browser that a console knows."""
 
-async with open_site(nursery, dsn) as site:
-    answer = await site.post("/lint", payload="{}")
-"""
-
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from ipaddress import ip_network
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import httpx
 import trio
 
 from reactor.console.access import VisitorRules
-from reactor.console.app import PAGES, ConsoleApp
+from reactor.console.app import ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
 from reactor.console.keys import VisitorKeys
-from reactor.console.page import Page
-from reactor.observability.server import Server
+from reactor.desk.google_event import GoogleReadSettings
 
-VIEWER = {"x-user": "viewer@example.com"}
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSite:
-    """A console.
-
-    Attributes:
-        console: What its pages stand on.
-        url: Where it is.
-        client: A browser that may do everything.
-    """
-
-    console: Console
-    url: str
-    client: httpx.AsyncClient
-
-    @property
-    def _ours(self) -> dict[str, str]:
-        form = "application/x-www-form-urlencoded"
-        return {"sec-fetch-site": "same-origin", "origin": self.url, "content-type": form}
-
-    async def post(self, path: str, **form: str) -> httpx.Response:
-        """Send a form as the console's own page does."""
-        return await self.client.post(path, data=form, headers=self._ours)
-
-    async def document(self, path: str, form: dict[str, str] | None = None) -> Any:
-        """What a page says, as JSON."""
-        headers = {"accept": "application/json", **({} if form is None else self._ours)}
-        method = "GET" if form is None else "POST"
-        answer = await self.client.request(method, path, data=form, headers=headers, follow_redirects=True)
-        assert answer.headers["content-type"].startswith("application/json"), answer.text
-        return answer.json()
+HOME = "http://127.0.0.1:8400"
+FORM = {"sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded"}
 
 
-@asynccontextmanager
-async def open_site(
-    nursery: trio.Nursery, dsn: str, *, pages: Sequence[Page] = PAGES, may_act: bool = True, **more: Any
-) -> AsyncIterator[OpenSite]:
-    """Serve a console until the block ends.
+class KnownBrowser:
+    """A browser that has come by a console's link.
 
     Args:
-        nursery: In which it runs.
-        dsn: Its database.
-        pages: Its pages.
-        may_act: Whether the browser may act; otherwise it comes by a proxy that says that it may look.
-        more: More of the console.
+        client: Its connections.
+        link: The link.
     """
-    more.setdefault("given", {"database_url": dsn})
-    console, stop, links = Console(ConsoleDatabase(dsn), **more), trio.Event(), list[str]()
-    if may_act:
-        rules, keys = VisitorRules(local_user="ada"), VisitorKeys(links.append)
-    else:
-        rules = VisitorRules(user_header="x-user", proxies=(ip_network("127.0.0.1/32"),))
-        keys = VisitorKeys()
-    app = ConsoleApp(console, rules, keys, pages)
-    nursery.start_soon(console.database.keep)
-    nursery.start_soon(console.errands.run)
-    url = await nursery.start(Server(app.door).run, "127.0.0.1", 0, stop)
-    keys.renew()
-    console.address = url
-    async with httpx.AsyncClient(base_url=url, headers={} if may_act else VIEWER, timeout=30) as client:
-        if may_act:
-            assert (await client.get(f"/?key={links[-1]}")).status_code == 303
-        yield OpenSite(console, url, client)
-    stop.set()
+
+    def __init__(self, client: httpx.AsyncClient, link: str) -> None:
+        self._client, self._link = client, link
+
+    async def come(self) -> Self:
+        """Come by the link."""
+        assert (await self._client.get(self._link)).status_code == 303
+        return self
+
+    async def get(self, address: str, status: int = 200) -> str:
+        """The HTML of a page."""
+        answer = await self._client.get(address, headers={"accept": "text/html"})
+        assert answer.status_code == status, (address, answer.text)
+        return answer.text
+
+    async def leads(self, address: str) -> str:
+        """Where an address redirects to."""
+        answer = await self._client.get(address)
+        assert answer.status_code == 303, answer.text
+        return str(answer.headers["location"])
+
+    async def document(self, address: str, status: int = 200) -> Any:
+        """The JSON of a page."""
+        answer = await self._client.get(address, headers={"accept": "application/json"})
+        assert answer.status_code == status, (address, answer.text)
+        return answer.json()
+
+    async def post(self, address: str, form: Mapping[str, str], status: int = 303) -> str:
+        """Send a form; where it leads to, or the page that it answers with."""
+        origin = str(self._client.base_url).rstrip("/")
+        answer = await self._client.post(address, data=dict(form), headers={**FORM, "origin": origin})
+        assert answer.status_code == status, answer.text
+        return str(answer.headers.get("location", answer.text))
+
+
+class DatabaseSite(KnownBrowser):
+    """A console in this loop, and a browser that it knows.
+
+    Args:
+        dsn: Its database.
+        google: With what it asks Google.
+
+    Attributes:
+        console: The console.
+    """
+
+    def __init__(self, dsn: str, google: GoogleReadSettings | None = None) -> None:
+        self.console = Console(ConsoleDatabase(dsn), "staging", google=google)
+        links: list[str] = []
+        keys = VisitorKeys(links.append)
+        keys.renew()
+        app = ConsoleApp(self.console, VisitorRules(local_user="ada"), keys)
+        transport = httpx.ASGITransport(app.door, client=("127.0.0.1", 1234))
+        super().__init__(httpx.AsyncClient(transport=transport, base_url=HOME), f"/?key={links[0]}")
+
+    async def open(self, nursery: trio.Nursery) -> Self:
+        """Start what runs beside the pages, and come by the link."""
+        nursery.start_soon(self.console.database.keep)
+        nursery.start_soon(self.console.requeues.work)
+        return await self.come()

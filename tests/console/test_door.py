@@ -68,7 +68,7 @@ TRIED = (
     *PAGES,
     Page("/tried/act", "An act", act=tries),
     Page("/tried/words", "Words", act=tries, needs=VisitorRight.READ_WORDS),
-    Page("/tried/open", "Open", show=tries, act=tries, needs=VisitorRight.NONE, is_open=True),  # type: ignore[arg-type]
+    Page("/tried/open", "Open", show=tries, act=tries, needs=VisitorRight.NONE, is_open=True),
     Page("/tried/broken", "Broken", show=breaks),
     Page("/tried/slow", "Slow", show=hangs),
 )

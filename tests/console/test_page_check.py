@@ -14,7 +14,7 @@ from reactor.console.errands import AT_ONCE, KEPT, Errand, Errands
 from reactor.console.pages import check as page
 from reactor.desk.check import CheckFinding, CheckVerdict, findings
 from reactor.errors import ReactorError, TransientError
-from tests.console.site import OpenSite, open_site
+from tests.console.open_site import OpenSite, open_site
 from tests.support.commands import settings_of
 from tests.support.databases import Database
 from tests.support.google_fixtures import GoogleServer

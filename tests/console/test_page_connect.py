@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from reactor.console.asked_consents import MOST, SECONDS, AskedConsents
 from reactor.google.consent import ConsentQuestion
 from reactor.token_encryption import TokenCipher
-from tests.console.site import OpenSite, open_site
+from tests.console.open_site import OpenSite, open_site
 from tests.support.commands import settings_of
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from reactor.console.pages import drift as page
 from tests.commands.test_commands_drift import Remembered
-from tests.console.site import OpenSite, open_site
+from tests.console.open_site import OpenSite, open_site
 from tests.support.commands import settings_of
 from tests.support.google_fixtures import USER
 from tests.support.process_world import KEYS, WORKSPACE, World

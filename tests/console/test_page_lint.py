@@ -6,7 +6,7 @@ import trio
 
 from reactor.desk.lint import lint
 from reactor.postgres.connection.admin import open_admin_session
-from tests.console.site import open_site
+from tests.console.open_site import open_site
 from tests.support.databases import Database
 from tests.support.dialogues import upsert_json
 

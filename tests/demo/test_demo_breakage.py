@@ -16,7 +16,7 @@ from reactor.demo.breakage import DemoBreakage
 from reactor.demo.command import reactor
 from reactor.demo.demo import Demo
 from reactor.demo.options import Options
-from tests.console.site import OpenSite, open_site
+from tests.console.open_site import OpenSite, open_site
 from tests.support.databases import Server
 
 

@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from reactor.postgres.setup import schema
 from reactor.postgres.setup.migrations import migrate
 from tests.support.databases import Database, Server, deploy
 
@@ -140,3 +141,27 @@ def test_an_editor_of_one_workspace_goes_on_as_before(owner_and_editor: tuple[st
         after: dict[object, int] = dict(owner.execute(dead).fetchall())
         assert before.pop(workspace) > 0
         assert after == before
+
+
+def test_an_owner_who_is_no_superuser_makes_the_roles_of_the_console(
+    owner_and_editor: tuple[str, str], empty_database: str
+) -> None:
+    """Its views see every workspace; the login that reads them sees no text."""
+    owner_dsn, _ = owner_and_editor
+    migrate(owner_dsn, progress=lambda _: None)
+    with (
+        psycopg.connect(owner_dsn, autocommit=True) as owner,
+        psycopg.connect(empty_database, autocommit=True) as admin,
+    ):
+        database = sql.Identifier(owner.info.dbname)
+        admin.execute(sql.SQL("grant create on database {} to {}").format(database, sql.Identifier(owner.info.user)))
+        for _ in range(2):
+            owner.execute((schema.directory() / "console.sql").read_bytes())
+        [rows] = owner.execute("select count(*) from sync_outbox").fetchone() or [0]
+        admin.execute("set role calendar_sync_viewer")
+        titles = "select count(*), string_agg(payload #>> '{event,title}', '') ~ '^·+$' from calendar_sync.sync_outbox"
+        assert admin.execute(titles).fetchone() == (rows, True)
+        assert admin.execute("select count(id) from sync_outbox").fetchone() == (rows,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            admin.execute("select count(payload) from sync_outbox")
+        admin.execute("reset role")

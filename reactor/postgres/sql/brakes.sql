@@ -115,7 +115,8 @@ select exists (
   select from public.sync_brakes as b where b.workspace_id = %(workspace)s and b.released_at is null);
 
 -- name: stopped
--- The workspaces that are stopped, the longest first, up to `top` + 1, with what waits in each, up to `cap` + 1.
+-- The workspaces that are stopped, the longest first, up to `top` + 1 behind a place, with what waits in each, up to
+-- `cap` + 1.
 select b.workspace_id, b.cause, b.rebuild_id, b.deletes, b.events, b.stopped_at,
        (select count(*) from (
           select from public.sync_outbox as o
@@ -123,8 +124,10 @@ select b.workspace_id, b.cause, b.rebuild_id, b.deletes, b.events, b.stopped_at,
            limit %(cap)s + 1) as w)
   from (select * from public.sync_brakes as s
          where s.released_at is null and (%(workspace)s::uuid is null or s.workspace_id = %(workspace)s)
-         order by s.stopped_at limit %(top)s + 1) as b
- order by b.stopped_at;
+           and (%(after)s::uuid is null
+                or (s.stopped_at, s.workspace_id) > (%(after_since)s::timestamptz, %(after)s::uuid))
+         order by s.stopped_at, s.workspace_id limit %(top)s + 1) as b
+ order by b.stopped_at, b.workspace_id;
 
 -- name: release
 -- The number is taken now: rows that are inserted later get higher ones. We notify replicas that sleep, because no writer

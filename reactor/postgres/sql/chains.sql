@@ -7,6 +7,10 @@
 -- rows for a look from its beginning, and it is read to its end where they are few, or all at its end.
 select set_config('enable_seqscan', 'off', false);
 
+-- name: by_choice
+-- For the session: the planner chooses again. A page's session goes on to other questions.
+select set_config('enable_seqscan', 'on', false);
+
 -- name: item
 -- An item, and what it is about.
 select o.id, o.workspace_id as workspace, o.operation::text, public.sync_source_key(o.payload, o.id) as source
@@ -249,7 +253,7 @@ select s.workspace_id is not null as is_remembered, s.floor_seq, s.generation,
                           then split_part(k.key, ':', 2)::uuid end;
 
 -- name: open_of_source
--- The newest states of a source that wait. `rows` follows this, or one of the next three.
+-- The newest states of a source that wait. `rows` follows this, or one of the next four.
 with found as materialized (
   select o.*, o.xmax as locker
     from public.sync_outbox as o
@@ -304,6 +308,12 @@ with page as materialized (
           or pg_catalog.pg_column_size(o.payload) <= 16384 and public.sync_source_key(o.payload, o.id) = %(source)s)
    order by o.seq desc, o.updated_at desc
    limit %(rows)s
+)
+
+-- name: the_item
+-- The item that is asked for, in any state.
+with found as materialized (
+  select o.*, o.xmax as locker from public.sync_outbox as o where o.id = %(item)s
 )
 
 -- name: rows

@@ -12,7 +12,8 @@ update public.google_connections
 returning workspace_id;
 
 -- name: list
--- Up to `rows` + 1 of them, with what waits for each, up to `cap` + 1. The stored text is read for the name of its key alone.
+-- Up to `rows` + 1 of them behind a place, the invalid ones first, with what waits for each, up to `cap` + 1. The stored text
+-- is read for the name of its key alone.
 select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_valid as valid,
        left(c.refresh_token_encrypted, 10000) as stored, c.updated_at,
        (select count(*) from (
@@ -26,6 +27,7 @@ select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_
   from public.google_connections as c
  where (c.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
    and (not c.is_valid or not %(invalid)s)
+   and (%(after)s::uuid is null or (c.is_valid, c.workspace_id) > (%(after_valid)s::boolean, %(after)s::uuid))
  order by c.is_valid, c.workspace_id limit %(rows)s + 1;
 
 -- name: connection
