@@ -82,8 +82,9 @@ class Errands:
         errand = Errand(by, datetime.now(UTC), result)
         self._kept[name] = errand
         self._kept.move_to_end(name)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        over = [each for each, kept in self._kept.items() if kept.is_over]
+        for each in over[: max(0, len(self._kept) - KEPT)]:
+            del self._kept[each]
         self._hand_over.send_nowait((name, errand, work))
         return errand
 

@@ -112,7 +112,7 @@ def lint(admin: AdminSession, workspace: UUID | None = None) -> LintReport:
 
     Args:
         admin: The session; it need not be able to write.
-        workspace: Those of this workspace only.
+        workspace: Those of this workspace only; of settled rows, of the last ten thousand of all workspaces.
     """
     return LintReport(_view(admin, workspace), _outbox(admin, workspace))
 

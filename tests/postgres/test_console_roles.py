@@ -27,7 +27,6 @@ from reactor.desk import (
     connections,
     dead_letters,
     explanation,
-    invitations,
     lint,
     locks,
     outbox_status,
@@ -38,6 +37,7 @@ from reactor.desk import (
     requeue_run,
     workspaces,
 )
+from reactor.desk.access import invitations
 from reactor.desk.acts import ActAuthor
 from reactor.desk.dead_letters import LetterFilter
 from reactor.desk.preview import preview

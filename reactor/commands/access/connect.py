@@ -14,7 +14,7 @@ from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Reason, Verify, Workspace, author, read_number
 from reactor.commands.output import note, sentences
 from reactor.desk import connections
-from reactor.desk.consents import ConsentSettings, consent_candidate, consent_client, granted_token
+from reactor.desk.access.consents import ConsentSettings, consent_candidate, consent_client, granted_token
 from reactor.google.consent import ConsentClient, ask
 from reactor.google.trial import Candidate
 from reactor.postgres.connection.admin import open_admin_session

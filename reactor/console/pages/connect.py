@@ -15,8 +15,8 @@ from reactor.console.asked_consents import SECONDS, AskedConsent
 from reactor.console.console import Console
 from reactor.console.page import Page, PageAnswer, PageCookie, PageRequest, VisitorRight
 from reactor.console.pages.invite import consent_settings
-from reactor.desk import invitations
-from reactor.desk.consents import consent_candidate, consent_client, granted_token
+from reactor.desk.access import invitations
+from reactor.desk.access.consents import consent_candidate, consent_client, granted_token
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.google.consent import ask, denied
 

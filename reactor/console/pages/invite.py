@@ -8,10 +8,10 @@ from uuid import UUID
 
 from reactor.console.console import Console
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest
-from reactor.desk import invitations
+from reactor.desk.access import invitations
+from reactor.desk.access.consents import ConsentSettings, consent_client
+from reactor.desk.access.invitations import HOURS, Invitation
 from reactor.desk.connections import SQL as CONNECTIONS
-from reactor.desk.consents import ConsentSettings, consent_client
-from reactor.desk.invitations import HOURS, Invitation
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 

@@ -32,13 +32,19 @@ select p.key, 'UPSERT_EVENT' as operation, split_part(p.key, ' ', 1) as workspac
           from state as s) as p
 
 -- name: of_outbox
--- The newest rows: of those that wait (of ten thousand at most, because no index has them in this order), and of those that
--- were settled last. Their payloads are fetched at the end, of so many only.
+-- The newest rows: of those that wait or are in flight (of ten thousand at most, because no index has them in this order),
+-- and of those that were settled last. Their payloads are fetched at the end, of so many only. Both are ordered as an index has them: behind a
+-- policy of row level security the planner cannot tell how few wait, and would read the whole table for them.
 with waiting as (
   select o.id, o.seq
     from public.sync_outbox as o
-   where o.status in ('PENDING', 'FAILED', 'PROCESSING') and (%(only)s::uuid is null or o.workspace_id = %(only)s::uuid)
-   limit 10000
+   where o.status in ('PENDING', 'FAILED') and (%(only)s::uuid is null or o.workspace_id = %(only)s::uuid)
+   order by o.workspace_id, o.next_attempt_at limit 10000
+), in_flight as (
+  select o.id, o.seq
+    from public.sync_outbox as o
+   where o.status = 'PROCESSING' and (%(only)s::uuid is null or o.workspace_id = %(only)s::uuid)
+   order by o.workspace_id, public.sync_source_key(o.payload, o.id) limit 10000
 ), settled as (
   select o.id, o.seq
     from (select o.id, o.seq, o.workspace_id
@@ -48,7 +54,9 @@ with waiting as (
    where %(only)s::uuid is null or o.workspace_id = %(only)s::uuid
 ), newest as materialized (
   select n.id, n.seq
-    from (select w.id, w.seq from waiting as w union all select s.id, s.seq from settled as s) as n
+    from (select w.id, w.seq from waiting as w
+          union all select f.id, f.seq from in_flight as f
+          union all select s.id, s.seq from settled as s) as n
    order by n.seq desc nulls last limit %(rows)s
 )
 select o.id::text as key, o.operation::text as operation, o.workspace_id::text as workspace,

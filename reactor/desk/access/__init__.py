@@ -1,0 +1,1 @@
+"""Access to calendars: the consent of a person, and the invitation to give it."""
