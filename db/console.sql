@@ -293,7 +293,7 @@ grant select (id, workspace_id, google_event_id, calendar_id, source_type, sourc
 grant select (id, workspace_id, calendar_id, is_valid, created_at, updated_at)
   on public.google_connections to calendar_sync_viewer;
 grant select on public.sync_brakes, public.sync_departures, public.sync_set_aside, public.sync_order_gaps,
-                public.sync_acts, public.sync_pulses
+                public.sync_acts, public.sync_invitations, public.sync_pulses
   to calendar_sync_viewer;
 
 -- A dead letter becomes PENDING, as the statement of a requeue writes it.
@@ -305,6 +305,8 @@ grant insert (workspace_id, operation, payload) on public.sync_outbox to calenda
 grant update (released_at, passes) on public.sync_brakes to calendar_sync_operator;
 grant usage on sequence public.sync_outbox_seq to calendar_sync_operator;
 grant update (is_valid) on public.google_connections to calendar_sync_operator;
+-- An invitation is taken back; to make one takes a login that may store the credential that comes of it.
+grant update (revoked_at) on public.sync_invitations to calendar_sync_operator;
 -- Acts are written and never changed, but for how far a run is.
 grant insert (who, how, act, workspace_id, target, reason, forecast, result)
   on public.sync_acts to calendar_sync_operator;
@@ -343,7 +345,7 @@ select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 select pg_temp.add_policy('public.sync_acts', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
-select pg_temp.add_policy('public.sync_pulses', 'calendar_sync_viewer',
+select pg_temp.add_policy('public.sync_invitations', 'calendar_sync_viewer',
   'for select to calendar_sync_viewer using (true)');
 
 select pg_temp.add_policy('public.sync_outbox', 'calendar_sync_operator_requeues',
@@ -359,6 +361,9 @@ select pg_temp.add_policy('public.sync_brakes', 'calendar_sync_operator',
   'for update to calendar_sync_operator using (released_at is null) with check (true)');
 select pg_temp.add_policy('public.google_connections', 'calendar_sync_operator',
   'for update to calendar_sync_operator using (true) with check (true)');
+select pg_temp.add_policy('public.sync_invitations', 'calendar_sync_operator_revokes',
+  $$for update to calendar_sync_operator using (used_at is null and revoked_at is null)
+    with check (revoked_at is not null)$$);
 select pg_temp.add_policy('public.sync_acts', 'calendar_sync_operator_records',
   'for insert to calendar_sync_operator with check (true)');
 select pg_temp.add_policy('public.sync_acts', 'calendar_sync_operator_proceeds',

@@ -1,7 +1,7 @@
 -- The reactor's rights: a group role without a login. Run again and again, after the migrations. Operators give it a
 -- member: create role my_reactor login password '...' in role calendar_sync_reactor;
 --
--- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its ten tables and
+-- Row level security is on, and the reactor works for every workspace. It gets a policy on each of its eleven tables and
 -- not BYPASSRLS: that attribute opens every table of the database it has a grant on, and until PostgreSQL 16 only a
 -- superuser could give it, which a managed database's owner is not.
 --
@@ -38,6 +38,9 @@ grant select, insert, update, delete on public.sync_pulses to calendar_sync_reac
 
 -- insert: what the commands do; update: how far a run is; delete: retention.
 grant select, insert, update, delete on public.sync_acts to calendar_sync_reactor;
+
+-- update: that one was used or revoked; delete: retention.
+grant select, insert, update, delete on public.sync_invitations to calendar_sync_reactor;
 
 -- insert and update: tokens that Google rotates, is_valid, and the commands that add a connection.
 grant select, insert, update on public.google_connections to calendar_sync_reactor;
@@ -207,6 +210,18 @@ begin
      where polrelid = 'public.sync_acts'::regclass and polname = 'calendar_sync_reactor'
   ) then
     create policy calendar_sync_reactor on public.sync_acts
+      to calendar_sync_reactor using (true) with check (true);
+  end if;
+end $$;
+
+do $$
+begin
+  perform set_config('lock_timeout', '2s', true);
+  if not exists (
+    select from pg_catalog.pg_policy
+     where polrelid = 'public.sync_invitations'::regclass and polname = 'calendar_sync_reactor'
+  ) then
+    create policy calendar_sync_reactor on public.sync_invitations
       to calendar_sync_reactor using (true) with check (true);
   end if;
 end $$;

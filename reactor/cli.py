@@ -48,6 +48,10 @@ COMMANDS: Mapping[str, _Command] = {
     "drift": _Command(
         "compare.drift", "Compare calendars with what the application wants, event by event and field by field."
     ),
+    "lint": _Command(
+        "lint",
+        "Check what the application writes as the reactor will check it: its view, and the newest rows of the outbox.",
+    ),
     "console": _Command(
         "console",
         "Serve the operator's pages: how the outbox is, what needs a person, and why an event is not in the calendar.",

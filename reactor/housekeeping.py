@@ -123,7 +123,7 @@ class Housekeeping:
         """
         refusal = await self._delete()
         await self._forget_workspaces()
-        await self._forget("forget_aside", "forget_brakes", "forget_departures", "forget_acts")
+        await self._forget("forget_aside", "forget_brakes", "forget_departures", "forget_acts", "forget_invitations")
         if refusal is not None:
             raise refusal
 

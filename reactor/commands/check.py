@@ -16,7 +16,7 @@ def check(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 
     Exit codes: 0 nothing has failed; 1 something has.
     """
-    found = list(findings(database_url))
+    found = list(findings(database_url=database_url))
     if as_json:
         print_json([asdict(finding) for finding in found])
     else:

@@ -5,7 +5,6 @@ in the morning pastes the output into a ticket or a chat, and the cause of a dea
 Their lengths are shown, because Google limits those.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,15 +26,21 @@ from reactor.commands.options import (
 )
 from reactor.commands.output import note, note_hidden_texts, print_facts, print_json, print_table, progress, sentences
 from reactor.desk import dead_letters, requeue_run
-from reactor.desk.dead_letters import CODES, FATES, LetterFilter, RequeueForecast
+from reactor.desk.dead_letters import (
+    AGE_TEXT,
+    CODES,
+    FATE_TEXTS,
+    FATES,
+    LetterFilter,
+    RequeueForecast,
+    age_of,
+)
 from reactor.desk.requeue_run import LetterRefusal
 from reactor.desk.wording import at_least, count
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import open_admin_session
 
 SHOWN = 200  # causes in the table
-_AGE = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 app = typer.Typer(
     name="dead-letters",
@@ -60,15 +65,26 @@ Ids = Annotated[
     typer.Option("--id", parser=read_id, metavar="<UUID>", show_default=False, help="This one; may be repeated."),
 ]
 
+Error = Annotated[
+    str | None,
+    typer.Option("--error", show_default=False, metavar="TEXT", help="Those with this error, word for word."),
+]
+
 
 def _filters(
-    workspace: UUID | None, code: str | None, before: str | None, age: str | None, ids: list[UUID] | None
+    workspace: UUID | None,
+    code: str | None,
+    before: str | None,
+    age: str | None,
+    ids: list[UUID] | None = None,
+    *,
+    error: str | None = None,
 ) -> LetterFilter:
     """Read the filters; raises ConfigurationError with what they should be."""
     code = code.upper() if code else None
     if code is not None and code not in CODES:
         raise ConfigurationError(f"There is no code {code}. Codes are: {', '.join(sorted(CODES))}.")
-    return LetterFilter(workspace, code, _time(before), _age(age), ids or None)
+    return LetterFilter(workspace, code, _time(before), _age(age), ids or None, error)
 
 
 def _time(text: str | None) -> datetime | None:
@@ -84,10 +100,10 @@ def _time(text: str | None) -> datetime | None:
 def _age(text: str | None) -> timedelta | None:
     if text is None:
         return None
-    match = _AGE.fullmatch(text)
-    if match is None or len(match[1]) > 6:
-        raise ConfigurationError("--age is a number and a unit, such as 90s, 30m, 12h or 7d.")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    age = age_of(text)
+    if age is None:
+        raise ConfigurationError(f"--age is {AGE_TEXT}.")
+    return age
 
 
 @app.command(
@@ -104,6 +120,7 @@ def list_(
     code: Code = None,
     before: Before = None,
     age: Age = None,
+    error: Error = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -112,7 +129,7 @@ def list_(
     Exit codes: 0 there are none; 1 there are some; 2 wrong use or no database.
     """
     with sentences():
-        filters = _filters(workspace, code, before, age, None)
+        filters = _filters(workspace, code, before, age, error=error)
         with open_admin_session(read_dsn(database_url), name="dead-letters list") as admin:
             document = dead_letters.causes(admin, filters)
     causes = document["causes"]
@@ -180,6 +197,7 @@ def requeue(  # noqa: PLR0913  (options)
     code: Code = None,
     before: Before = None,
     age: Age = None,
+    error: Error = None,
     ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     rate: Annotated[
@@ -201,9 +219,9 @@ def requeue(  # noqa: PLR0913  (options)
     Exit codes: 0 done (or nothing to do); 1 some were locked or refused and are left; 2 wrong use or no database.
     """
     with sentences():
-        filters = _filters(workspace, code, before, age, ids)
+        filters = _filters(workspace, code, before, age, ids, error=error)
         if not everything and filters.is_open:
-            raise ConfigurationError("Say which: --workspace, --code, --before, --age or --id; or --all.")
+            raise ConfigurationError("Say which: --workspace, --code, --before, --age, --error or --id; or --all.")
         with open_admin_session(read_dsn(database_url), name="dead-letters requeue") as admin:
             forecast = dead_letters.forecast(admin, filters)
             if forecast.missing > 0:
@@ -240,15 +258,6 @@ def _forecast(forecast: RequeueForecast, done: str) -> str:
     counts, total = forecast.fates, len(forecast.ids)
     if not total:
         return "There are no such dead letters."
-    said = {
-        "sent": "will be sent",
-        "parked": "will wait for a valid connection",
-        "behind": "will give way to the rebuild of their workspace, which brings the newest state of the same event",
-        "refused": "will be dead letters again: the payload cannot be used "
-        "(`python -m reactor dead-letters show ID` says why)",
-        "outdated": "will be completed without being sent: a newer state was settled",
-        "overtaken": "will be completed without being sent: a newer state waits or is put back too",
-    }
-    lines = [f"  {counts[fate]:,} {text}" for fate, text in said.items() if counts[fate]]
+    lines = [f"  {counts[fate]:,} {text}" for fate, text in FATE_TEXTS.items() if counts[fate]]
     more = " (run it again for the rest)" if forecast.is_cut else ""
     return "\n".join([f"{count(total, 'dead letter')} {done}{more}:", *lines])

@@ -16,14 +16,58 @@ from reactor.console.assets import KEPT, read_assets
 from reactor.console.console import Console
 from reactor.console.door import Door
 from reactor.console.keys import VisitorKeys
-from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
-from reactor.console.pages import now, replicas
+from reactor.console.page import NextPage, Page, PageAnswer, PageCookie, PageRequest, VisitorRight
+from reactor.console.pages import (
+    acts,
+    brakes,
+    check,
+    connect,
+    connections,
+    dead,
+    drift,
+    find,
+    invite,
+    item,
+    lint,
+    now,
+    rebuilds,
+    replicas,
+    requeue,
+    why,
+    workspace,
+    workspaces,
+)
 from reactor.console.rendering import PageRenderer
 from reactor.errors import ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
-PAGES: tuple[Page, ...] = (now.PAGE, replicas.PAGE)
+PAGES: tuple[Page, ...] = (
+    now.PAGE,
+    find.PAGE,
+    workspaces.PAGE,
+    workspace.PAGE,
+    why.PAGE,
+    item.PAGE,
+    dead.PAGE,
+    requeue.PAGE,
+    connections.PAGE,
+    connections.ONE,
+    brakes.PAGE,
+    brakes.ONE,
+    rebuilds.PAGE,
+    rebuilds.ONE,
+    rebuilds.NEW,
+    replicas.PAGE,
+    lint.PAGE,
+    check.PAGE,
+    acts.PAGE,
+    acts.ONE,
+    drift.PAGE,
+    invite.PAGE,
+    connect.DONE,
+    connect.PAGE,
+)
 """Every page. Those in the menu stand there in this order."""
 
 STRANGER = Visitor("")
@@ -81,13 +125,14 @@ class ConsoleApp:
         return Route(page.path, endpoint, methods=methods)
 
     async def _answer(self, page: Page, request: Request) -> Response:
-        visitor = request.scope["visitor"] or STRANGER
+        visitor = await self._console.ceiling.under(request.scope["visitor"] or STRANGER)
         asked = PageRequest(
             visitor=visitor,
             path=request.path_params,
             query=dict(request.query_params.items()),
             form=await _form(request),
             now=datetime.now(UTC),
+            cookies=request.cookies,
         )
         work = page.act if request.method == "POST" else page.show
         if work is None:
@@ -97,7 +142,23 @@ class ConsoleApp:
         answer = await work(self._console, asked)
         if isinstance(answer, NextPage):
             return _see_other(answer.path)
-        return self._renderer.respond(request, page, answer, visitor=visitor, cost=asked.cost)
+        response = self._renderer.respond(request, page, answer, visitor=visitor, cost=asked.cost)
+        if answer.cookie is not None:
+            self._keep(response, answer.cookie)
+        return response
+
+    def _keep(self, response: Response, cookie: PageCookie) -> None:
+        """Send a cookie along. Google sends the browser back from its own site, so it is `Lax` and not `Strict`."""
+        secure = self._console.address.startswith("https:")
+        response.set_cookie(
+            cookie.name,
+            cookie.value,
+            max_age=cookie.seconds if cookie.value else 0,
+            path=cookie.path,
+            secure=secure,
+            httponly=True,
+            samesite="lax",
+        )
 
     def _refuse(self, request: Request, refusal: AccessRefusal) -> Response:
         return self._error(request, refusal.status, refusal.sentence)
@@ -137,7 +198,8 @@ _TITLES = {
 }
 _SENTENCES = {
     400: "The console cannot read the form: go back and send it again.",
-    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS.",
+    403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS, and a login of the "
+    "database that may (db/console.sql).",
     404: "Look whether the address was mistyped, or begin at the first page.",
     405: "A page is read with GET, and an act is done with POST: use the buttons of the page.",
     500: "This is a bug in the console, and nothing of the reactor's. There is an error in the console's log.",

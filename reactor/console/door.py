@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import structlog
 import trio
@@ -42,6 +42,9 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 """Those of every answer. `Cache-Control` is `no-store`, but for the assets."""
+
+INVITED, DONE = "/connect/", "/connect/done"
+"""What follows the first one is an invitation, or `done`."""
 
 Refuse = Callable[[Request, AccessRefusal], Response]
 
@@ -145,8 +148,12 @@ def _guarded(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def _path(scope: Scope) -> str:
-    """The path as it came, in printable characters, and without what follows the question mark."""
-    return bytes(scope["raw_path"]).decode("ascii", "replace")
+    """The path as it came, in printable characters, and without what follows the question mark.
+
+    An invitation's link is a secret, so nothing of it is said.
+    """
+    path = bytes(scope["raw_path"]).decode("ascii", "replace")
+    return f"{INVITED}…" if unquote(path).startswith(INVITED) and path != DONE else path
 
 
 def _headers(scope: Scope) -> Headers:

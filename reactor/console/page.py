@@ -44,6 +44,7 @@ class PageRequest:
         query: What follows the question mark; of a name that comes twice, the last value.
         form: What a form has sent, likewise.
         now: When it came.
+        cookies: The browser's cookies.
         cost: What the answer has cost the database so far.
     """
 
@@ -52,6 +53,7 @@ class PageRequest:
     query: Mapping[str, str]
     form: Mapping[str, str]
     now: datetime
+    cookies: Mapping[str, str] = field(default_factory=dict)
     cost: PageCost = field(default_factory=PageCost)
 
     @property
@@ -68,6 +70,23 @@ class PageRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PageCookie:
+    """A cookie that goes with an answer; no script sees it, and other sites do not send it with their forms.
+
+    Attributes:
+        name: Its name.
+        value: What it holds; empty to take it back.
+        path: The pages to which it is sent.
+        seconds: For which it is kept.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    path: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageAnswer:
     """What a page says.
 
@@ -78,6 +97,7 @@ class PageAnswer:
         title: What it is about; "" for the page's own title.
         status: The status code.
         more: Further values for the template, which are not part of the JSON.
+        cookie: A cookie for the browser, if any.
     """
 
     template: str
@@ -86,11 +106,12 @@ class PageAnswer:
     title: str = ""
     status: int = 200
     more: Mapping[str, Any] = field(default_factory=dict)
+    cookie: PageCookie | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NextPage:
-    """The answer to an act that was done: look at another page.
+    """The answer to an act that was done, or to a search that has found one thing: look at another page.
 
     Attributes:
         path: The page, "/acts/7".
@@ -99,7 +120,7 @@ class NextPage:
     path: str
 
 
-Show = Callable[[Console, PageRequest], Awaitable[PageAnswer]]
+Show = Callable[[Console, PageRequest], Awaitable[PageAnswer | NextPage]]
 Act = Callable[[Console, PageRequest], Awaitable[PageAnswer | NextPage]]
 
 
@@ -126,10 +147,10 @@ class Page:
     is_open: bool = False
 
 
-def in_session(work: Callable[[AdminSession, PageRequest], PageAnswer]) -> Show:
+def in_session(work: Callable[[AdminSession, PageRequest], PageAnswer | NextPage]) -> Show:
     """Make a page's function of one that reads from the database, in a session that cannot write."""
 
-    async def show(console: Console, asked: PageRequest) -> PageAnswer:
+    async def show(console: Console, asked: PageRequest) -> PageAnswer | NextPage:
         return await console.database.read(lambda admin: work(admin, asked), asked.cost)
 
     return show

@@ -25,6 +25,7 @@ from reactor.console.database import PageCost
 from reactor.console.page import Page, PageAnswer
 from reactor.desk.wording import as_json, at_least, clean, count, duration, many
 
+_SHORT = 60  # characters
 _HTML = "text/html; charset=utf-8"
 _JSON = "application/json; charset=utf-8"
 
@@ -58,6 +59,7 @@ class PageRenderer:
         )
         self._environment.filters |= {
             "ago": _ago,
+            "as_typed": _as_typed,
             "at_least": at_least,
             "duration": _duration,
             "many": many,
@@ -65,6 +67,8 @@ class PageRenderer:
             "noun": count,
             "number": clean,
             "prose": _prose,
+            "sentence_case": _sentence_case,
+            "short": _short,
         }
         self._environment.globals |= {
             "asset": lambda name: assets[name].path,
@@ -124,6 +128,22 @@ def _prose(text: str) -> Markup:
     """A sentence of ours; what stands in backticks is a command."""
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if n % 2 else part for n, part in enumerate(clean(text).split("`")))
+
+
+def _sentence_case(text: str) -> str:
+    """A text with a capital letter at its beginning, as a sentence has it."""
+    return text[:1].upper() + text[1:]
+
+
+def _short(value: str | None) -> str:
+    """A text of the database for a line of a table: its beginning, where it is long."""
+    text = clean(value)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+def _as_typed(text: str) -> Markup:
+    """What a person has typed into a field of several lines: with its lines, and in whole."""
+    return Markup("\n").join(Markup.escape("".join(filter(str.isprintable, line))) for line in text.splitlines())
 
 
 def _duration(seconds: float | timedelta | None) -> str:

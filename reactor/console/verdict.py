@@ -169,9 +169,16 @@ def _of_dead_letters(dead: Mapping[str, Any]) -> Iterator[VerdictFinding]:
     total = sum(dead["codes"].values())
     if total:
         worst = max(dead["codes"], key=lambda code: dead["codes"][code])
+        share, code = _share(dead["codes"][worst], total), clean(worst or "without a code")
         yield VerdictFinding(
             VerdictKind.PERSON,
-            f"{many(total, CAP, 'dead letter')}, most of them {clean(worst or 'without a code')}.",
+            f"{many(total, CAP, 'dead letter')}{share} {code}.",
             "Look at their causes, mend what they have met, and put them back.",
             "/dead",
         )
+
+
+def _share(number: int, total: int) -> str:
+    if number < total:
+        return ", most of them"
+    return ":" if total == 1 else ", all of them"

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from reactor import service
+from reactor.demo.breakage import DemoBreakage
 from reactor.demo.demo import Demo, Reactor
 from reactor.demo.options import Options
 from reactor.demo.screen import Scene, show_lines, show_screen
@@ -48,7 +49,9 @@ async def reactor(variables: dict[str, str], stop: trio.Event, ready: Callable[[
     await service.run(Settings.from_environment(**variables), stop=stop, ready=lambda _: ready())
 
 
-async def console(variables: dict[str, str], stop: trio.Event, say: Callable[[str], object]) -> None:
+async def console(
+    variables: dict[str, str], breakage: DemoBreakage, stop: trio.Event, say: Callable[[str], object]
+) -> None:
     """Serve the operator's pages until `stop` is set, on their usual port or, where that is taken, on a free one."""
     try:
         from reactor.console.run import run as serve  # noqa: PLC0415  (a demo with an end has no use for it)
@@ -61,7 +64,7 @@ async def console(variables: dict[str, str], stop: trio.Event, say: Callable[[st
             database_url=dsn, console_bind=bind, console_name="demo", console_colour="violet"
         )
         with suppress(ConfigurationError):
-            await serve(settings, say=say, stop=stop)
+            await serve(settings, say=say, stop=stop, given=variables, breakable=breakage)
             return
 
 

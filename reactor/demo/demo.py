@@ -16,6 +16,7 @@ import trio
 
 from calendar_emulator import CLIENT_ID, CLIENT_SECRET, Emulator, Service, application, serve
 from reactor.demo.application import Application
+from reactor.demo.breakage import DemoBreakage
 from reactor.demo.comparison import QUERY, Disagreement, ViewRow, differences
 from reactor.demo.database import Database, demo_database
 from reactor.demo.faults import FaultPlayer
@@ -43,9 +44,9 @@ Reactor = Callable[[dict[str, str], trio.Event, Callable[[], object]], Awaitable
 set; then it finishes what is in flight and returns."""
 
 
-ConsoleRunner = Callable[[dict[str, str], trio.Event, Callable[[str], object]], Awaitable[None]]
-"""The operator's pages: given the demo's settings, they are served until the event is set, and the third argument is
-called with the link that is good now."""
+ConsoleRunner = Callable[[dict[str, str], DemoBreakage, trio.Event, Callable[[str], object]], Awaitable[None]]
+"""The operator's pages: given the demo's settings and what can be broken, they are served until the event is set, and
+the last argument is called with the link that is good now."""
 
 
 @dataclass(slots=True)
@@ -151,6 +152,7 @@ class _DemoRun:
             "google_client_secret": CLIENT_SECRET,
             "google_api_root": f"{self._url}/",
             "google_token_uri": f"{self._url}/token",
+            "google_auth_uri": f"{self._url}/o/oauth2/v2/auth",
             "token_encryption_keys": self._google.keys,
             "health_bind": "127.0.0.1:0",
             "calendar_sync_requests_per_minute": "0",  # the emulator has no quotas, and the demo may be run at any rate
@@ -166,7 +168,8 @@ class _DemoRun:
         with settings_file(self._demo.options.settings, variables):
             async with trio.open_nursery() as beside:
                 if self._demo.console is not None:
-                    beside.start_soon(self._demo.console, variables, stop, self._scene.show_console)
+                    breakage = DemoBreakage(self._google, self._faults, self._stats, self._onlooker)
+                    beside.start_soon(self._demo.console, variables, breakage, stop, self._scene.show_console)
                 await self._work(reactor, stop)
                 beside.cancel_scope.cancel()
 

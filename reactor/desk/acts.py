@@ -35,6 +35,8 @@ class ActKind(StrEnum):
     ENABLE = "connection enable"
     DISABLE = "connection disable"
     CONNECT = "connect"
+    INVITE = "invite"
+    UNINVITE = "invitation revoke"
     REBUILD = "rebuild"
     ROTATE = "tokens rotate"
     STOP = "stop"

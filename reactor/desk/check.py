@@ -7,12 +7,13 @@ refusal shows whether those are right.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
 
 import httpx
 import psycopg
@@ -73,22 +74,23 @@ class CheckFinding:
 
 
 Findings = Iterator[CheckFinding]
+Given = Mapping[str, Any]
 
 
-def findings(database_url: str | None = None) -> Findings:
-    """Look at everything, one finding after the other; settings are read from the environment.
+def findings(**given: Any) -> Findings:
+    """Look at everything, one finding after the other.
 
     Args:
-        database_url: The database; None for DATABASE_URL.
+        given: Settings that are not taken from the environment, by their names; None for one that is.
     """
-    yield from _settings(database_url)
-    yield from _database(database_url)
-    yield from _google()
+    yield from _settings(given)
+    yield from _database(given)
+    yield from _google(given)
 
 
-def _settings(database_url: str | None) -> Findings:
+def _settings(given: Given) -> Findings:
     try:
-        Settings.from_environment(database_url=database_url)
+        Settings.from_environment(**given)
     except ConfigurationError as error:
         for line in str(error).splitlines():
             yield CheckFinding("settings", CheckVerdict.FAIL, line)
@@ -98,9 +100,9 @@ def _settings(database_url: str | None) -> Findings:
         yield CheckFinding("settings", CheckVerdict.WARN, sentence)
 
 
-def _database(database_url: str | None) -> Findings:
+def _database(given: Given) -> Findings:
     try:
-        dsn = DatabaseSettings.alone(database_url=database_url).database_url.get_secret_value()
+        dsn = DatabaseSettings.alone(**given).database_url.get_secret_value()
     except ConfigurationError:
         yield CheckFinding("database", CheckVerdict.FAIL, "not looked at: DATABASE_URL is missing or wrong, see above")
         return
@@ -114,14 +116,14 @@ def _database(database_url: str | None) -> Findings:
     try:
         with open_admin_session(dsn, name="check") as admin:
             yield from _server(admin)
-            yield from _lock_table(admin, dsn)
+            yield from _lock_table(admin, {**given, "database_url": dsn})
             yield from _rights(admin)
             yield from _view(admin)
             yield from _rehearsal(admin)
             yield from _order(admin)
             yield from _replicas(admin)
-            yield from _keys(admin)
-            yield from _client(admin)
+            yield from _keys(admin, given)
+            yield from _client(admin, given)
     except ReactorError as error:
         yield CheckFinding("database", CheckVerdict.FAIL, str(error))
 
@@ -174,9 +176,9 @@ def _queue(server: Row) -> CheckFinding:
     return CheckFinding("notify queue", CheckVerdict.OK, share)
 
 
-def _lock_table(admin: AdminSession, dsn: str) -> Findings:
+def _lock_table(admin: AdminSession, given: Given) -> Findings:
     try:
-        batch = Settings.alone(database_url=dsn).calendar_sync_batch_size
+        batch = Settings.alone(**given).calendar_sync_batch_size
     except ConfigurationError:  # said already
         return
     yield _locks_of_a_claim(batch, admin.one(SQL["lock_table"])["slots"])
@@ -269,10 +271,10 @@ def _replicas(admin: AdminSession) -> Findings:
             yield CheckFinding("locks", CheckVerdict.FAIL, says)
 
 
-def _keys(admin: AdminSession) -> Findings:
+def _keys(admin: AdminSession, given: Given) -> Findings:
     """Decrypt stored tokens, up to `CAP` of them; report only counts."""
     try:
-        cipher = EncryptionSettings.alone().token_cipher
+        cipher = EncryptionSettings.alone(**given).token_cipher
     except ConfigurationError:
         yield CheckFinding(
             "tokens", CheckVerdict.FAIL, "not looked at: TOKEN_ENCRYPTION_KEYS is missing or wrong, see above"
@@ -292,9 +294,10 @@ def _keys(admin: AdminSession) -> Findings:
         yield CheckFinding("tokens", CheckVerdict.OK, f"{which} stored tokens decrypt")
 
 
-def _client(admin: AdminSession) -> Findings:
+def _client(admin: AdminSession, given: Given) -> Findings:
     """Whether there are refresh tokens where there is no OAuth client."""
-    if os.environ.get("GOOGLE_CLIENT_ID") == NO_CLIENT and (found := admin.one(CONNECTIONS["of_persons"])["n"]):
+    client = given.get("google_client_id") or os.environ.get("GOOGLE_CLIENT_ID")
+    if client == NO_CLIENT and (found := admin.one(CONNECTIONS["of_persons"])["n"]):
         text = f"{found:,} refresh tokens are stored, which need an OAuth client, and GOOGLE_CLIENT_ID is none"
         yield CheckFinding("tokens, client", CheckVerdict.FAIL, text)
 
@@ -316,9 +319,9 @@ def _decrypt_all(admin: AdminSession, cipher: TokenCipher) -> tuple[Counter[obje
     return counts, advice
 
 
-def _google() -> Findings:
+def _google(given: Given) -> Findings:
     try:
-        settings = GoogleSettings.from_environment()
+        settings = GoogleSettings.from_environment(**given)
     except ConfigurationError:
         yield CheckFinding("google", CheckVerdict.FAIL, "not looked at: a setting of it is missing or wrong, see above")
         return

@@ -35,7 +35,7 @@ class ConnectionList:
     """The connections, the invalid ones first.
 
     Attributes:
-        rows: The first of them.
+        rows: Up to `LISTED` of them.
         is_cut: Whether there are more.
         stored: The encrypted credentials of service accounts, by workspace.
     """
@@ -58,8 +58,8 @@ def listed(
     workspace: UUID | None = None,
     *,
     invalid: bool = False,
-    after: tuple[bool, UUID] | None = None,
-    most: int | None = None,
+    behind: tuple[bool, UUID] | None = None,
+    rows: int | None = None,
 ) -> ConnectionList:
     """List connections with what waits for each, of one workspace or of all.
 
@@ -67,29 +67,30 @@ def listed(
         admin: The session.
         workspace: This one only.
         invalid: Those that wait for a person only.
-        after: Those that follow this one, by whether it is valid and by its workspace.
-        most: How many; `LISTED` without it.
+        behind: Those that follow this place, which is whether a connection is valid, and its workspace.
+        rows: How many at most; `LISTED` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
     """
     if workspace:
         admin.require_workspace(workspace)
-    most = LISTED if most is None else most
-    after_valid, after_workspace = after or (None, None)
-    place = {"after": after_workspace, "after_valid": after_valid}
-    rows = admin.rows(SQL["list"], workspace=workspace, invalid=invalid, cap=CAP, rows=most, **place)
-    is_cut = len(rows) > most
-    del rows[most:]
+    most = LISTED if rows is None else rows
+    valid, after = behind or (None, None)
+    found = admin.rows(
+        SQL["list"], workspace=workspace, invalid=invalid, after=after, after_valid=valid, cap=CAP, rows=most
+    )
+    is_cut = len(found) > most
+    del found[most:]
     keys = {}
-    for row in rows:
+    for row in found:
         stored = row.pop("stored")
         is_account = stored.startswith(NEWER)
         if is_account:
             keys[row["workspace"]] = stored
         kind = SERVICE_ACCOUNT if is_account else REFRESH_TOKEN
         row |= {"key": _key(stored), "kind": kind, "account": None, "subject": None}
-    return ConnectionList(rows, is_cut, keys)
+    return ConnectionList(found, is_cut, keys)
 
 
 def _key(stored: str) -> str:

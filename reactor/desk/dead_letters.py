@@ -1,5 +1,6 @@
 """Dead letters: why they died, and what a requeue would do; `requeue_run` does it."""
 
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -19,10 +20,25 @@ CAP = 100_000
 """Letters that one look, or one requeue, takes in."""
 READ = 200
 """Payloads that are read at a time."""
+AGES = (600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
+"""Seconds by which the ages of letters are counted: up to each of them, and beyond."""
 CODES = frozenset({*FailureCode, "NONE"} - {FailureCode.SUPERSEDED})
 """What a letter may have died of; NONE is an older worker's."""
-FATES = ("sent", "parked", "behind", "refused", "outdated", "overtaken")
+FATE_TEXTS = {
+    "sent": "will be sent",
+    "parked": "will wait for a valid connection",
+    "behind": "will give way to the rebuild of their workspace, which brings the newest state of the same event",
+    "refused": "will be dead letters again: the payload cannot be used "
+    "(`python -m reactor dead-letters show ID` says why)",
+    "outdated": "will be completed without being sent: a newer state was settled",
+    "overtaken": "will be completed without being sent: a newer state waits or is put back too",
+}
+FATES = tuple(FATE_TEXTS)
 """What a requeue may come to for a letter: `requeue_outcomes` in dead_letters.sql says what each is."""
+AGE_TEXT = "a number and a unit, such as 90s, 30m, 12h or 7d"
+"""How an age is written."""
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Document = dict[str, Any]
 
@@ -37,6 +53,7 @@ class LetterFilter:
         before: Those that died before this time.
         age: Those that died longer ago than this.
         ids: These.
+        error: Those that met this at last, word for word, as it is listed.
     """
 
     workspace: UUID | None = None
@@ -44,6 +61,7 @@ class LetterFilter:
     before: datetime | None = None
     age: timedelta | None = None
     ids: list[UUID] | None = None
+    error: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -68,6 +86,12 @@ class RequeueForecast:
     is_cut: bool = False
 
 
+def age_of(text: str) -> timedelta | None:
+    """Read an age; None where it is not written as `AGE_TEXT` says."""
+    match = _AGE.fullmatch(text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+
+
 def causes(admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None) -> Document:
     """Dead letters by workspace, code and error, the most frequent cause first.
 
@@ -86,6 +110,28 @@ def causes(admin: AdminSession, which: LetterFilter, *, cap: int | None = None, 
     found = admin.rows(SQL["by_cause"], **asdict(which), cap=cap, looks=looks)
     total = sum(cause["items"] for cause in found)
     return {"causes": found, "total": total, "capped": total > cap or _has_more(admin, which, looks)}
+
+
+def errors(admin: AdminSession, which: LetterFilter, *, cap: int, looks: int) -> Document:
+    """Dead letters by code and error, in whatever workspace, the most frequent first; `ages` counts by `AGES`.
+
+    Args:
+        admin: The session.
+        which: The letters that are meant; ids are none of the filters here.
+        cap: How many of them are counted, and one more.
+        looks: How many letters are looked at, of the workspace and the code.
+
+    Raises:
+        ConfigurationError: Nothing is known of the workspace.
+    """
+    if which.workspace:
+        admin.require_workspace(which.workspace)
+    found = admin.rows(SQL["by_error"], **asdict(which), cap=cap, looks=looks, ages=list(AGES))
+    for error in found:
+        fallen: Counter[int] = Counter(error.pop("places"))
+        error["ages"] = [fallen[place] for place in range(len(AGES) + 1)]
+    total = sum(error["items"] for error in found)
+    return {"errors": found, "total": total, "capped": total > cap or _has_more(admin, which, looks)}
 
 
 def _has_more(admin: AdminSession, which: LetterFilter, looks: int | None) -> bool:

@@ -3,26 +3,26 @@
 Texts of events are treated as everywhere: their lengths, unless they are asked for.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from reactor.core.calendar.ids import event_id
 from reactor.core.calendar.messages import EventRef
-from reactor.core.explain.asked import Asked
-from reactor.core.explain.causes import Explanation
+from reactor.core.explain.asked import Asked, read as understood
+from reactor.core.explain.causes import BY_ITSELF, Explanation
 from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
 from reactor.core.explain.explanation import explain as explained
-from reactor.core.explain.seen import EventPresence
+from reactor.core.explain.seen import EventPresence, GoogleReading
 from reactor.core.payload import LARGEST
 from reactor.desk import google_event
 from reactor.desk.dead_letters import SQL as LETTERS, would_be_sent
-from reactor.desk.google_event import GoogleReadSettings
+from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.wording import clean, count, duration
 from reactor.postgres import sources
-from reactor.postgres.chains import ChainReading, read
+from reactor.postgres.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import Match, SourceSearch, workspaces_of
+from reactor.postgres.sources import MATCHES, Match, SourceSearch, workspaces_of
 
 Document = dict[str, Any]
 _SIGHTS = {
@@ -41,12 +41,48 @@ class ExplanationReport:
     Attributes:
         document: All that is known, as `--json` prints it.
         is_well: Whether the calendar is as the application wants it, as far as is known.
+        goes_on: Whether it is not yet so, and the reactor goes on with it by itself.
         was_asked: Whether Google was asked.
     """
 
     document: Document
     is_well: bool
+    goes_on: bool
     was_asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuestion:
+    """A question to Google for one event.
+
+    Attributes:
+        token: By whose credentials.
+        place: Where the event is, or would be.
+        source: The source that it should be of.
+    """
+
+    token: StoredToken
+    place: EventRef
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSearch:
+    """What was found; one of the first three has something, or nothing was found.
+
+    Attributes:
+        item: The item with this id.
+        workspaces: The workspaces with this id, or that are connected to this calendar.
+        sources: The events that may be meant: workspace, source, when it starts, the length of its title.
+        has_more: Whether there are more.
+        left_out: What was not searched, a sentence each.
+    """
+
+    item: UUID | None = None
+    workspaces: list[UUID] = field(default_factory=list)
+    sources: list[Document] = field(default_factory=list)
+    has_more: bool = False
+    left_out: list[str] = field(default_factory=list)
 
 
 def find(
@@ -84,8 +120,39 @@ def matches(found: SourceSearch, *, show_texts: bool = False) -> list[Document]:
     ]
 
 
+def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> DeskSearch:
+    """Find what a person has typed or pasted.
+
+    Args:
+        admin: The session.
+        text: An id of an item, a workspace, a source, an event or a calendar; a link; or words of a title.
+        workspace: Where it is, for what is looked for in all workspaces otherwise.
+
+    Raises:
+        ConfigurationError: The text is empty, too long, or a link that holds no event; nothing is known of the
+            workspace.
+    """
+    asked = understood(text)
+    if asked.uuid:
+        if admin.row(CHAINS["item"], id=asked.uuid):
+            return DeskSearch(item=asked.uuid)
+        if admin.knows_workspace(asked.uuid):
+            return DeskSearch(workspaces=[asked.uuid])
+    if asked.title and "@" in asked.title and (connected := workspaces_of(admin, asked.title, None)):
+        return DeskSearch(workspaces=connected, has_more=len(connected) >= MATCHES)
+    found = find(admin, asked, workspace)
+    shown = matches(found)
+    return DeskSearch(sources=shown[:MATCHES], has_more=len(shown) > MATCHES, left_out=found.left_out)
+
+
 def explain(
-    admin: AdminSession, match: Match, *, google: GoogleReadSettings | None = None, show_texts: bool = False
+    admin: AdminSession,
+    match: Match,
+    *,
+    google: GoogleReadSettings | None = None,
+    seen: GoogleReading | None = None,
+    show_texts: bool = False,
+    view_seconds: float | None = None,
 ) -> ExplanationReport:
     """Say why an event is in its calendar or is not.
 
@@ -93,15 +160,20 @@ def explain(
         admin: The session.
         match: The source.
         google: The settings with which Google is asked too; None where it is not.
+        seen: What Google has said already to the question of `question`.
         show_texts: Whether the event's texts are in the document, and not their lengths.
+        view_seconds: Seconds that the application's view has; a few without it.
     """
-    reading = read(admin, match.workspace, match.source, match.item)
-    if google:
-        reading = _seen(admin, google, reading)
+    reading = read(admin, match.workspace, match.source, match.item, view_seconds=view_seconds)
+    if google and (place := _place_to_ask(reading.chain)):
+        seen = google_event.look(admin, google, match.workspace, place, match.source)
+    if seen:
+        reading = replace(reading, chain=replace(reading.chain, seen=seen))
     sent = _sent(admin, reading.chain, show_texts=show_texts)
     explanation = explained(reading.chain)
     document = _document(reading, explanation, sent, match.item, show_texts=show_texts)
-    return ExplanationReport(document, explanation.is_well, reading.chain.seen is not None)
+    goes_on = explanation.cause in BY_ITSELF
+    return ExplanationReport(document, explanation.is_well, goes_on, reading.chain.seen is not None)
 
 
 def _by_google(
@@ -126,18 +198,26 @@ def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
     return str(connection["calendar"]) if connection else None
 
 
-def _seen(admin: AdminSession, settings: GoogleReadSettings, reading: ChainReading) -> ChainReading:
-    """Ask for the event where it is; where it is not known to be, where it would be."""
-    chain = reading.chain
+def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> SourceQuestion | None:
+    """The question to Google for an event, for who asks it without a session; None where there is no one to ask.
+
+    Raises:
+        ConfigurationError: The workspace's token cannot be decrypted.
+    """
+    place = _place_to_ask(read(admin, match.workspace, match.source, match.item).chain)
+    if place is None:
+        return None
+    return SourceQuestion(google_event.stored_token(admin, google, match.workspace), place, match.source)
+
+
+def _place_to_ask(chain: Chain) -> EventRef | None:
+    """Where the event is; where it is not known to be, where it would be. None without a connection."""
     calendar = chain.wanted.calendar_id or (chain.connection and chain.connection.calendar_id)
     place = chain.place
     if place is None and calendar:
         generation = chain.memory.generation if chain.memory else 0
         place = EventRef(calendar, event_id(str(chain.workspace_id), chain.source, generation))
-    if place is None or chain.connection is None:
-        return reading
-    seen = google_event.look(admin, settings, chain.workspace_id, place, chain.source)
-    return replace(reading, chain=replace(chain, seen=seen))
+    return place if chain.connection else None
 
 
 def _sent(admin: AdminSession, chain: Chain, *, show_texts: bool) -> Document | None:
@@ -160,13 +240,13 @@ def _document(
         "item": item,
         "wanted": _wanted(reading, show_texts=show_texts),
         "standing": _standing(chain),
-        "waiting": [_row(row) for row in chain.rows],
+        "waiting": [row_document(row) for row in chain.rows],
         "ahead": {"items": chain.ahead, "met": chain.met} if chain.row else None,
         "would_be_sent": sent,
         "remembered": _remembered(reading),
         "google": _google(chain),
-        "dead_letters": [_row(row) for row in chain.dead_letters],
-        "finished": [_row(row) for row in chain.finished],
+        "dead_letters": [row_document(row) for row in chain.dead_letters],
+        "finished": [row_document(row) for row in chain.finished],
     }
 
 
@@ -230,7 +310,8 @@ def _of(session: SessionFacts) -> str:
     return session.text + ("" if session.seconds is None else f" for {duration(session.seconds)}")
 
 
-def _row(row: OutboxRow) -> Document:
+def row_document(row: OutboxRow) -> Document:
+    """A row as a person reads it."""
     ended = None if row.status not in ("COMPLETED", "DEAD_LETTER") else row.ended_ago
     return {
         "item": row.id,

@@ -4,6 +4,7 @@ We send one request, through the same client as the service's, and one for an ac
 changed, except a refresh token that Google replaces meanwhile: that is stored, as the service would.
 """
 
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import httpx
@@ -30,6 +31,39 @@ class GoogleReadSettings(EncryptionSettings, GoogleSettings):
     """The settings that a request to Google needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A workspace's stored credentials.
+
+    Attributes:
+        workspace: Whose they are.
+        text: As they are stored.
+        secret: What they are.
+    """
+
+    workspace: UUID
+    text: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+def stored_token(admin: AdminSession, settings: GoogleReadSettings, workspace: UUID) -> StoredToken:
+    """Read a workspace's stored credentials.
+
+    Raises:
+        ConfigurationError: The workspace has no connection, or its token cannot be decrypted.
+    """
+    stored = admin.row(SQL["stored_token"], workspace_id=workspace)
+    if stored is None:
+        raise ConfigurationError(
+            f"Workspace {workspace} has no connection, so Google cannot be asked: leave --google out."
+        )
+    text = stored["refresh_token_encrypted"]
+    try:
+        return StoredToken(workspace, text, settings.token_cipher.decrypt(workspace, text))
+    except TokenCipherError as error:
+        raise ConfigurationError(f"Google cannot be asked: {error}") from error
+
+
 def look(
     admin: AdminSession, settings: GoogleReadSettings, workspace: UUID, place: EventRef, source: str | None = None
 ) -> GoogleReading:
@@ -45,24 +79,34 @@ def look(
     Raises:
         ConfigurationError: The workspace has no connection, or its token cannot be decrypted.
     """
-    stored = admin.row(SQL["stored_token"], workspace_id=workspace)
-    if stored is None:
-        raise ConfigurationError(
-            f"Workspace {workspace} has no connection, so Google cannot be asked: leave --google out."
-        )
-    text = stored["refresh_token_encrypted"]
-    try:
-        secret = settings.token_cipher.decrypt(workspace, text)
-    except TokenCipherError as error:
-        raise ConfigurationError(f"Google cannot be asked: {error}") from error
-    answer, reply = trio.run(_ask, settings, secret, place)
-    if isinstance(answer, AccessToken) and answer.refresh_token not in (None, secret):
-        renewed = settings.token_cipher.encrypt(workspace, answer.refresh_token)
-        admin.rows(SQL["replace_token"], workspace_id=workspace, old=text, new=renewed)
-    return see(reply, str(workspace) if source else None, source)
+    token = stored_token(admin, settings, workspace)
+    reading, renewed = trio.run(ask, settings, token, place, source)
+    keep_renewed(admin, settings, token, renewed)
+    return reading
 
 
-async def _ask(settings: GoogleReadSettings, secret: str, place: EventRef) -> tuple[Answer, Reply | Retry | Dead]:
+async def ask(
+    settings: GoogleReadSettings, token: StoredToken, place: EventRef, source: str | None
+) -> tuple[GoogleReading, str | None]:
+    """Ask for the event at a place, without the database.
+
+    Returns:
+        What Google holds, and the refresh token that it has replaced the stored one by, None where it has not.
+    """
+    answer, reply = await _exchange(settings, token.secret, place)
+    given = answer.refresh_token if isinstance(answer, AccessToken) else None
+    renewed = None if given == token.secret else given
+    return see(reply, str(token.workspace) if source else None, source), renewed
+
+
+def keep_renewed(admin: AdminSession, settings: GoogleReadSettings, token: StoredToken, renewed: str | None) -> None:
+    """Store the refresh token that has replaced a stored one, unless that has changed meanwhile."""
+    if renewed:
+        new = settings.token_cipher.encrypt(token.workspace, renewed)
+        admin.rows(SQL["replace_token"], workspace_id=token.workspace, old=token.text, new=new)
+
+
+async def _exchange(settings: GoogleReadSettings, secret: str, place: EventRef) -> tuple[Answer, Reply | Retry | Dead]:
     account = account_of(secret, settings.oauth_client)
     async with (
         Transport(settings.google_api_root, Timeouts()) as transport,

@@ -14,9 +14,10 @@ from uuid import UUID
 import psycopg
 
 from reactor.desk import act_run, acts
-from reactor.desk.act_run import ActRun
+from reactor.desk.act_run import ActRun, RunState
 from reactor.desk.acts import ActAuthor, ActKind
-from reactor.desk.dead_letters import SQL, LetterFilter, RequeueForecast
+from reactor.desk.dead_letters import SQL, LetterFilter, RequeueForecast, forecast as forecast_of
+from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 
 PORTIONS = 5
@@ -59,13 +60,15 @@ class RequeueRun:
 
     def put_back(self, admin: AdminSession, ids: list[UUID]) -> None:
         """Put some back together, and one by one where the database refuses one of them for what it holds."""
+        done = self.act.done
         try:
             with admin.connection.transaction():
                 put = len(admin.rows(SQL["requeue"], ids=ids, began=self.began))
-                self.act.proceed(admin, self.act.done + put)
-        except psycopg.OperationalError:
-            raise
+                self.act.proceed(admin, done + put)
         except psycopg.Error as error:
+            self.act.done = done  # a commit may fail too
+            if isinstance(error, psycopg.OperationalError):
+                raise
             if len(ids) == 1:
                 self.refused.append(LetterRefusal(ids[0], error.sqlstate))
                 return
@@ -91,6 +94,43 @@ def begin(
         forecast={"found": of, **forecast.fates},
     )
     return RequeueRun(act, forecast.ids, rate, began)
+
+
+def begin_alone(
+    admin: AdminSession, which: LetterFilter, forecast: RequeueForecast, rate: float, by: ActAuthor
+) -> RequeueRun:
+    """Begin a run, unless another one is under way.
+
+    Raises:
+        ConfigurationError: Another one is.
+    """
+    with admin.connection.transaction():
+        admin.rows(acts.SQL["one_at_a_time"])
+        other = admin.row(acts.SQL["running"], act=ActKind.REQUEUE)
+        if other:
+            raise ConfigurationError(
+                f"Another requeue is under way, act {other['id']} by {other['who']}: wait for its end, or "
+                f"stop it: run `python -m reactor acts stop {other['id']}`."
+            )
+        return begin(admin, which, forecast, rate, by)
+
+
+def requeue_one(admin: AdminSession, item: UUID, by: ActAuthor) -> RequeueRun:
+    """Put one letter back, with its act in the same transaction; a run that is under way does not matter.
+
+    Raises:
+        ConfigurationError: It is no dead letter.
+    """
+    which = LetterFilter(ids=[item])
+    with admin.connection.transaction():
+        found = forecast_of(admin, which)
+        if not found.ids:
+            raise ConfigurationError(f"Item {item} is no dead letter any more: look at it again.")
+        run = begin(admin, which, found, 1.0, by)
+        for _, ids in run.portions():
+            run.put_back(admin, ids)
+        run.act.end(admin, RunState.DONE)
+    return run
 
 
 def requeue(admin: AdminSession, run: RequeueRun, advance: Callable[[int, list[LetterRefusal]], object]) -> None:

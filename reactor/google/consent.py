@@ -68,8 +68,14 @@ class ConsentResult:
     access_token: str = field(repr=False)
 
 
-def ask(client: ConsentClient, redirect_uri: str) -> ConsentQuestion:
-    """Make the question: the address to open, with a new state and a new verifier."""
+def ask(client: ConsentClient, redirect_uri: str, *, hint: str = "") -> ConsentQuestion:
+    """Make the question: the address to open, with a new state and a new verifier.
+
+    Args:
+        client: Our OAuth client.
+        redirect_uri: Where Google sends the answer.
+        hint: The address of the account that Google's page is to propose, if one is known.
+    """
     verifier, state = secrets.token_urlsafe(64), secrets.token_urlsafe(32)
     digest = hashlib.sha256(verifier.encode()).digest()
     query = {
@@ -82,6 +88,7 @@ def ask(client: ConsentClient, redirect_uri: str) -> ConsentQuestion:
         "code_challenge_method": "S256",
         "access_type": "offline",
         "prompt": "consent",
+        **({"login_hint": hint} if hint else {}),
     }
     return ConsentQuestion(f"{client.auth_uri}?{urlencode(query)}", redirect_uri, state, verifier)
 

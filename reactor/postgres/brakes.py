@@ -119,10 +119,32 @@ class Brakes:
             self._on_pull(each)
 
 
-def stopped(connection: Connection, workspace_id: UUID | None = None) -> list[Stopped]:
-    """Return the workspaces that are stopped, up to `TOP` + 1 of them, or the one if it is."""
+def stopped(
+    connection: Connection,
+    workspace_id: UUID | None = None,
+    *,
+    behind: tuple[datetime | str, UUID] | None = None,
+    top: int | None = None,
+    cap: int | None = None,
+) -> list[Stopped]:
+    """Return the workspaces that are stopped, up to `top` + 1 of them, or the one if it is.
+
+    Args:
+        connection: The session.
+        workspace_id: This one only.
+        behind: Those that follow this place, which is since when a workspace is stopped, and its id.
+        top: How many, and one more; `TOP` without it.
+        cap: How many items are counted for each, and one more; `CAP` without it.
+    """
     cursor = connection.cursor(row_factory=tuple_row)
-    given = {"workspace": workspace_id, "cap": CAP, "top": TOP}
+    since, after = behind or (None, None)
+    given = {
+        "workspace": workspace_id,
+        "after": after,
+        "after_since": since,
+        "cap": CAP if cap is None else cap,
+        "top": TOP if top is None else top,
+    }
     return [Stopped(*row) for row in cursor.execute(SQL["stopped"], given)]
 
 

@@ -1,7 +1,7 @@
 """Reads all that is known of one source's event (`core/explain/chain.py`), and finds the source that a person names.
 
-Nothing is written and no row is locked. We cannot know how long the application's view takes, so it gets a few seconds;
-if it fails, the rest is reported without it.
+Nothing is written and no row is locked. We cannot know how long the application's view takes, so it gets a few seconds,
+and less for a page; if it fails, the rest is reported without it.
 """
 
 from collections.abc import Iterator
@@ -64,22 +64,9 @@ class ChainReading:
     synced_at: Any = None
 
 
-def read(admin: AdminSession, workspace: UUID, source: str, item: UUID | None = None) -> ChainReading:
-    """Read a source's chain.
-
-    Args:
-        admin: The session.
-        workspace: The source's workspace.
-        source: Its name.
-        item: The row that was asked for: it is found also where rows of its source cannot be.
-    """
-    with by_index(admin):
-        return _read(admin, workspace, source, item)
-
-
 @contextmanager
 def by_index(admin: AdminSession) -> Iterator[None]:
-    """Have everything found by an index meanwhile."""
+    """Have the session read tables by their indexes; afterwards as before, because a page gives it back."""
     admin.rows(SQL["by_index"])
     try:
         yield
@@ -88,11 +75,39 @@ def by_index(admin: AdminSession) -> Iterator[None]:
             admin.rows(SQL["by_choice"])
 
 
-def _read(admin: AdminSession, workspace: UUID, source: str, item: UUID | None) -> ChainReading:
+def read(
+    admin: AdminSession,
+    workspace: UUID,
+    source: str,
+    item: UUID | None = None,
+    *,
+    view_seconds: float | None = None,
+) -> ChainReading:
+    """Read a source's chain.
+
+    Args:
+        admin: The session.
+        workspace: The source's workspace.
+        source: Its name.
+        item: The row that was asked for: it is found also where rows of its source cannot be.
+        view_seconds: Seconds that the application's view has; `VIEW_SECONDS` without it.
+    """
+    with by_index(admin):
+        return _read(admin, workspace, source, item, view_seconds)
+
+
+def read_item(admin: AdminSession, item: UUID) -> OutboxRow | None:
+    """Read what is reported of one row, with the session that has it; None where there is no such row."""
+    return next(iter(_rows(admin, SQL["the_item"], {"item": item})), None)
+
+
+def _read(
+    admin: AdminSession, workspace: UUID, source: str, item: UUID | None, view_seconds: float | None
+) -> ChainReading:
     about = {"workspace": workspace, "source": source, "item": item, "rows": STATES, "recent": RECENT, "dead": DEAD}
     place, known = admin.one(SQL["workspace"], **about), admin.one(SQL["memory"], **about)
     rows = _rows(admin, SQL["open_of_source"], about)
-    wanted, event = _wanted(admin, workspace, source)
+    wanted, event = _wanted(admin, workspace, source, view_seconds)
     ahead = admin.one(SQL["ahead"], workspace=workspace, item=rows[0].id, dead=DEAD) if rows else {}
     chain = Chain(
         workspace_id=workspace,
@@ -156,10 +171,12 @@ def _replicas(admin: AdminSession) -> Replicas:
     )
 
 
-def _wanted(admin: AdminSession, workspace: UUID, source: str) -> tuple[ViewState, dict[str, Any] | None]:
+def _wanted(
+    admin: AdminSession, workspace: UUID, source: str, view_seconds: float | None
+) -> tuple[ViewState, dict[str, Any] | None]:
     """What the application's view says of a source, and the event as it is there."""
     source_type, _, source_id = source.partition(":")
-    found, problem = view_rows(admin, source_id, source_type, workspace)
+    found, problem = view_rows(admin, source_id, source_type, workspace, view_seconds)
     if problem:
         return ViewState(problem=problem), None
     if not found:
@@ -170,7 +187,11 @@ def _wanted(admin: AdminSession, workspace: UUID, source: str) -> tuple[ViewStat
 
 
 def view_rows(
-    admin: AdminSession, source_id: str, source_type: str | None, workspace: UUID | None
+    admin: AdminSession,
+    source_id: str,
+    source_type: str | None,
+    workspace: UUID | None,
+    seconds: float | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
     """What the application's view has of a source, or the reason why we cannot read it."""
     kind, problem = _view(admin)
@@ -182,7 +203,8 @@ def view_rows(
     if kind == "view":
         column = admin.row(SQL["source_id_type"])
         statement = "view_of_uuid" if column and column["type"] == "uuid" and is_uuid(source_id) else "view_of_text"
-    return _ask_view(admin, SQL[statement], id=source_id, type=source_type or None, workspace=workspace, matches=STATES)
+    about = {"id": source_id, "type": source_type or None, "workspace": workspace, "matches": STATES}
+    return _ask_view(admin, SQL[statement], seconds, **about)
 
 
 def titles_in_view(
@@ -192,7 +214,7 @@ def titles_in_view(
     kind, problem = _view(admin)
     if problem or kind == "function":
         return [], problem or "calendar_source_events is a function, which cannot be searched"
-    return _ask_view(admin, SQL["view_of_title"], title=title, workspace=workspace, matches=matches)
+    return _ask_view(admin, SQL["view_of_title"], None, title=title, workspace=workspace, matches=matches)
 
 
 def _view(admin: AdminSession) -> tuple[str, str]:
@@ -203,12 +225,15 @@ def _view(admin: AdminSession) -> tuple[str, str]:
     return found["kind"], "" if found["is_readable"] else "calendar_source_events may not be read by this role"
 
 
-def _ask_view(admin: AdminSession, statement: LiteralString, **params: Any) -> tuple[list[dict[str, Any]], str]:
+def _ask_view(
+    admin: AdminSession, statement: LiteralString, seconds: float | None, **params: Any
+) -> tuple[list[dict[str, Any]], str]:
+    seconds = VIEW_SECONDS if seconds is None else seconds
     try:
-        with _hurry(admin):
+        with _hurry(admin, seconds):
             return admin.rows(statement, **params), ""
     except psycopg.errors.QueryCanceled:
-        return [], f"calendar_source_events took longer than {VIEW_SECONDS:g} s"
+        return [], f"calendar_source_events took longer than {seconds:g} s"
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
@@ -216,9 +241,9 @@ def _ask_view(admin: AdminSession, statement: LiteralString, **params: Any) -> t
 
 
 @contextmanager
-def _hurry(admin: AdminSession) -> Iterator[None]:
+def _hurry(admin: AdminSession, seconds: float) -> Iterator[None]:
     with admin.connection.transaction(force_rollback=True):
-        admin.rows(SQL["hurry"], milliseconds=f"{VIEW_SECONDS * 1000:.0f}")
+        admin.rows(SQL["hurry"], milliseconds=f"{seconds * 1000:.0f}")
         yield
 
 

@@ -91,7 +91,8 @@ async def forget(pool: Pool, what: str, *, days: int, rows: int) -> int:
 
     Args:
         pool: Connections to the database.
-        what: The statement's name: `forget_aside`, `forget_brakes`, `forget_departures` or `forget_acts`.
+        what: The statement's name: `forget_aside`, `forget_brakes`, `forget_departures`, `forget_acts` or
+            `forget_invitations`.
         days: How old it is at least.
         rows: As many as that at most.
     """

@@ -20,7 +20,7 @@ _CHANGES = [
             r"(?<!')\bpublic\.(sync_outbox|sync_sources|calendar_event_bindings|google_connections)\b",
             r"calendar_sync.\1",
         ),
-        (r"\bpublic\.calendar_source_events\(", "calendar_sync.calendar_source_events("),
+        (r"(?<!')\bpublic\.calendar_source_events\(", "calendar_sync.calendar_source_events("),
         (r"\bpublic\.sync_source_key\((\w+)\.payload, \1\.id\)", r"\1.source_key"),
         (r"\bpg_catalog\.pg_column_size\((\w+)\.payload\)", r"\1.payload_stored"),
         (r"\boctet_length\((\w+)\.payload::text\)", r"\1.payload_bytes"),

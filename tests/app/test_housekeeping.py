@@ -382,3 +382,19 @@ async def test_acts_are_kept_as_long_as_settled_items(database: Database, rounds
         await rounds.clean()
         ages = owner.execute("select extract(day from now() - at)::integer from sync_acts order by id").fetchall()
     assert ages == [(29,), (0,)]
+
+
+async def test_invitations_are_forgotten_some_time_after_they_have_expired(
+    database: Database, rounds: Housekeeping
+) -> None:
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute(
+            "insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, expires_at)"
+            " select sha256(days::text::bytea), gen_random_uuid(), 'x', 'ada', now() - days * interval '1 day'"
+            " from (values (100), (31), (29), (0)) as a (days)"
+        )
+        await rounds.clean()
+        ages = owner.execute(
+            "select extract(day from now() - expires_at)::integer from sync_invitations order by expires_at"
+        ).fetchall()
+    assert ages == [(29,), (0,)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reactor.desk import act_run, acts, brakes, requeue_run
+from reactor.desk import act_run, acts, requeue_run
 from reactor.desk.act_run import RunState
 from reactor.desk.acts import ActAuthor, ActKind
 from reactor.desk.dead_letters import LetterFilter, forecast
@@ -18,7 +18,7 @@ from reactor.token_encryption import TokenCipher
 from tests.commands.test_commands_dead_letters import EVENT, die
 from tests.support.commands import call, document, inherited
 from tests.support.databases import Database, wait_until
-from tests.support.outbox_world import World as Rows, source, workspace
+from tests.support.outbox_world import World as Rows, workspace
 from tests.support.process_world import KEYS
 
 OLD, TOKEN = "1//0what-is-stored", "1//0a-new-consent"
@@ -40,21 +40,6 @@ def rows(database: Database) -> Iterator[Rows]:
     rows.connection.execute(stop, (workspace(),))
     yield rows
     rows.close()
-
-
-def test_what_a_release_lets_go_is_shown_by_type(database: Database, rows: Rows) -> None:
-    """Of each source the newest state, and only where there is an event."""
-    known = "insert into sync_sources (workspace_id, source_key, google_event_id) values (%s, %s, 'e')"
-    for about in ("gone", "back", "left"):
-        rows.connection.execute(known, (workspace(), f"task:{source(about)}"))
-        rows.insert(about, operation="CANCEL_EVENT", created_at="2026-01-01" if about == "left" else "2026-01-02")
-    rows.insert("never", operation="CANCEL_EVENT")
-    rows.insert("back")
-    with open_admin_session(database.reactor, name="test") as admin:
-        found = brakes.sample(admin, workspace())
-    assert [(row["type"], row["of_type"], row["source"]) for row in found] == [
-        ("task", 2, f"task:{source(about)}") for about in ("left", "gone")
-    ]
 
 
 ACTS: dict[ActKind, tuple[str, ...]] = {

@@ -41,13 +41,22 @@ select md5(n::text)::uuid, 'BURST', 30, 40 from generate_series(0, 9) as n;
 """
 CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_bytes()
 OF_TOKENS = ("connections.stored_token", "connections.tokens_after", "connections.of_persons")
+LONG = "00000000-0000-4000-8000-00000000000a"
+CANCELS = """
+insert into sync_outbox (workspace_id, operation, payload)
+select %(long)s, 'CANCEL_EVENT', jsonb_build_object('sourceType', 'task', 'sourceId', md5('l' || n)::uuid)
+  from generate_series(1, %(rows)s) as n;
+insert into sync_sources (workspace_id, source_key, google_event_id)
+select %(long)s, 'task:' || md5('l' || n)::uuid, 'e' || n from generate_series(1, %(rows)s) as n;
+"""
+"""A workspace that is long by itself."""
 WRITES = {
     "admin": {"keep_read_only"},
     "dead_letters": {"requeue"},
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},
 }
-FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check")
+FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 
@@ -56,7 +65,7 @@ def reads() -> Iterator[tuple[str, LiteralString]]:
     for file in FILES:
         wanted = {name: text for name, text in statements(file).items() if name not in WRITES.get(file, ())}
         yield from ((f"{file}.{name}", text) for name, text in wanted.items())
-    yield from ((f"brakes.{name}", statements("brakes")[name]) for name in ("stopped", "sample"))
+    yield "brakes.stopped", statements("brakes")["stopped"]
 
 
 def given(connection: Connection, cap: int) -> dict[str, Any]:
@@ -64,7 +73,13 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
     dead = b"select array_agg(id) from (select id from sync_outbox where status = 'DEAD_LETTER' limit 50) as d"
     [[ids]] = connection.execute(dead).fetchall()
     return {
-        **dict.fromkeys(("workspace", "code", "before", "age", "after", "after_valid", "looks")),
+        **dict.fromkeys(("workspace", "code", "before", "age", "error", "after", "looks")),
+        **dict.fromkeys(("state", "after_state", "after_since", "after_valid", "before_id")),
+        "read_only": "off",
+        "lanes": [],
+        "standings": [],
+        "late": 300,
+        "count": cap,
         "cap": cap,
         "top": 20,
         "rows": 50,
@@ -76,10 +91,12 @@ def given(connection: Connection, cap: int) -> dict[str, Any]:
         "functions": ["sync_source_key"],
         "sequences": ["sync_outbox_seq"],
         "ids": ids,
+        "ages": [600.0, 3600.0],
     }
 
 
-LETTERS = ("dead_letters.by_cause", "dead_letters.requeue_outcomes", "dead_letters.has_more")
+LETTERS = tuple(f"dead_letters.{name}" for name in ("by_cause", "by_error", "requeue_outcomes", "has_more"))
+OF_ONE = ("workspaces.waiting", "workspaces.in_flight", "workspaces.burst_sample")
 RARE: list[dict[str, Any]] = [
     {},
     {"code": "AUTH"},  # no letter died of it
@@ -89,6 +106,7 @@ RARE: list[dict[str, Any]] = [
     {"before": "2020-01-01"},  # none died before: what is looked at is bounded
     {"age": "7 days", "code": "BAD_PAYLOAD"},
     {"age": "7 days", "workspace": BIG},
+    {"error": "never met"},
 ]
 """Filters that leave few of the letters, or none."""
 
@@ -98,8 +116,12 @@ def buffers(connection: Connection, name: str, text: str, cap: int, **filters: A
     params = {**given(connection, cap), **filters}
     if name in LETTERS:
         params |= {"ids": None, "looks": cap}
-    if name in ("admin.workspace_is_known", "brakes.sample"):
+    if name == "admin.workspace_is_known":
         params["workspace"] = BIG
+    if name in OF_ONE:
+        params["workspace"] = LONG
+    if name.startswith("workspaces."):
+        params["looks"] = cap
     explain = f"explain (analyze, buffers, timing off, summary off, format json) {text}"
     [[plan]] = connection.execute(explain.encode(), params).fetchall()
     top = plan[0]["Plan"]
@@ -116,6 +138,7 @@ def filled(postgres: Server, template: str, rows: int) -> str:
     name = postgres.create_database(template)
     with psycopg.connect(postgres.dsn(name), autocommit=True) as owner:
         psycopg.ClientCursor(owner).execute(FILL, {"rows": rows, "processing": rows // 2, "rebuild": REBUILD})
+        psycopg.ClientCursor(owner).execute(CANCELS, {"rows": rows, "long": LONG})
         owner.execute("vacuum analyze")
     return name
 

@@ -216,7 +216,7 @@ def test_connections_are_looked_at_page_by_page(database: Database, rows: Rows) 
         whole = [row["workspace"] for row in connections.listed(admin).rows]
         seen, after = [], None
         while True:
-            page = connections.listed(admin, after=after, most=2)
+            page = connections.listed(admin, behind=after, rows=2)
             seen += [row["workspace"] for row in page.rows]
             if not page.is_cut:
                 break

@@ -65,6 +65,8 @@ def test_they_are_grouped_by_cause(database: Database, rows: Rows) -> None:
         (("--code", "bad_request"), 1),
         (("--code", "none"), 1),
         (("--age", "1d"), 1),
+        (("--error", "Google is away"), 3),
+        (("--error", "Google"), 0),
         (("--before", "2020-01-02"), 1),
         (("--before", "2019-01-01T00:00:00+01:00"), 0),
         (("--workspace", str(workspace())), 5),

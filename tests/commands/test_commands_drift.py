@@ -200,7 +200,7 @@ async def test_what_is_planted_is_found_and_after_a_rebuild_nothing(
     mended = await drift(world, code=0)
     assert (mended["wanted"], mended["on_its_way"]) == (13, 0)
 
-    for place in ("reactor.google.reader.PAGE", "reactor.commands.compare.comparing.ROWS"):
+    for place in ("reactor.google.reader.PAGE", "reactor.desk.compare.comparing.ROWS"):
         monkeypatch.setattr(place, 3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tasks.are_edited)
@@ -269,8 +269,8 @@ def small_portions(monkeypatch: pytest.MonkeyPatch, google: GoogleServer) -> Non
     """Pages and portions of two, and an empty page now and then, as Google allows itself."""
     for place in (
         "reactor.google.reader.PAGE",
-        "reactor.commands.compare.comparing.PAGE",
-        "reactor.commands.compare.comparing.ROWS",
+        "reactor.desk.compare.comparing.PAGE",
+        "reactor.desk.compare.comparing.ROWS",
     ):
         monkeypatch.setattr(place, 2)
     google.emulator.settings.empty_pages = True

@@ -36,6 +36,7 @@ ITEMS = {
     status: UUID(f"00000000-0000-4000-8000-{number:012d}")
     for number, status in enumerate(("PENDING", "FAILED", "PROCESSING", "COMPLETED", "DEAD_LETTER"))
 }
+INVITATION = "A" * 43
 REBUILD = UUID("00000000-0000-4000-8000-00000000000f")
 
 LEASE = 7
@@ -94,6 +95,17 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
         "insert into calendar_event_bindings (workspace_id, google_event_id, calendar_id, source_type, source_id, "
         "event_type, event_title) values (%s, 'x', 'x', 'task', %s, 'MILESTONE', 'x')",
         (WORKSPACE, SOURCE),
+    )
+    owner.execute(
+        "insert into sync_acts (who, how, act, workspace_id, reason, target, result) "
+        "values ('x', 'console', 'x', %s, 'x', %s, "
+        "jsonb_build_object('state', 'running', 'done', 3, 'of', 10, 'at', now()))",
+        (WORKSPACE, Jsonb({"code": ATTACK.replace("\x1b", "").replace("\x07", ""), "ids": []})),
+    )
+    owner.execute(
+        "insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, expires_at) values "
+        "(sha256(%s), %s, 'x', 'x', now() + interval '1 d')",
+        (INVITATION.encode(), WORKSPACE),
     )
     for minutes, replica, lease in ((3, 1, LEASE), (5, 2, LEASE + 1), (7, 3, None)):
         owner.execute(

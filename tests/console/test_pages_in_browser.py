@@ -102,6 +102,9 @@ def test_a_page_in_every_look(seen: tuple[Tab, Complaints], console: RunningCons
         assert axe(tab, SEEN_ONLY) == "", look
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it scrolls sideways at 320 px"
     assert tab.evaluate("document.querySelectorAll('[style], [onclick], script:not([src]), style').length") == 0
+    ids = tab.evaluate("[...document.querySelectorAll('[id], [data-live]')].map(e => e.id)")
+    assert len(set(ids)) == len(ids), "an id twice"
+    assert "" not in ids, "what is live is found by its id"
     inside = tab.evaluate(
         "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes].map(a => a.value)).join(' ')"
     )

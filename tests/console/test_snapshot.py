@@ -1,6 +1,7 @@
 """However many look, the database is asked once in two seconds, and not at all while no one looks."""
 
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from reactor.console.database import PageCost
 from reactor.console.keys import VisitorKeys
 from reactor.console.snapshot import FRESH, SharedSnapshot, Snapshot
 from reactor.errors import TransientError
+from tests.console.attacks import ATTACK
 from tests.console.test_verdict import WELL
 
 VIEWERS = 50
@@ -88,15 +90,16 @@ async def test_who_gives_up_takes_the_look_from_no_one(autojump_clock: trio.abc.
 class _Database:
     """The desk's answer, without a database."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: dict[str, Any] = WELL) -> None:
         self.asked = 0
+        self._status = status
 
     async def read(self, work: object, cost: PageCost) -> tuple[dict[str, object], dict[str, object]]:
         del work
         self.asked += 1
         cost.statements += 11
         await trio.sleep(0.1)
-        return WELL, {
+        return self._status, {
             "points": [],
             "step": timedelta(minutes=1),
             "whole": {"done": 0, "p50": None, "failed": 0, "dead": 0},
@@ -133,6 +136,24 @@ async def test_fifty_pages_cost_one_look_and_the_next_answer_is_that_nothing_cha
         assert document.json()["items"] == WELL["items"]
         assert document.json()["verdict"]["sentence"].startswith("All is well")
     assert database.asked == 1
+
+
+async def test_what_the_database_holds_is_escaped_and_cleaned() -> None:
+    """Before any browser sees it, and whatever a template forgets."""
+    keys = VisitorKeys()
+    attacked = {**WELL, "dead_letters": {"codes": {ATTACK: 1}, "capped": False}}
+    app = ConsoleApp(Console(_Database(attacked)), VisitorRules(), keys)  # type: ignore[arg-type]
+    keys.renew()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app.door),
+        base_url="http://127.0.0.1:8400",
+        cookies={"console-8400": keys.exchange(keys._key) or ""},
+    ) as client:
+        page = (await client.get("/")).text
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 1
+    assert "<script>alert" not in page
+    assert "{{7*7}}" in page
+    assert not [each for each in "\x1b\x07\u202e" if each in page]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,15 @@ def test_each_matter_is_said_with_what_to_do(matter: str) -> None:
     assert first.page.startswith("/")
 
 
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [({"AUTH": 1}, "1 dead letter: AUTH."), ({"AUTH": 4}, "4 dead letters, all of them AUTH.")],
+)
+def test_dead_letters_of_one_code(codes: dict[str, int], said: str) -> None:
+    [reason] = judge_status({**WELL, "dead_letters": {"codes": codes, "capped": False}}).reasons
+    assert reason.what == said
+
+
 @given(st.sets(st.sampled_from(sorted(MATTERS)), min_size=1))
 def test_of_several_the_worst_comes_first_and_none_is_left_out(matters: set[str]) -> None:
     status = dict(WELL)

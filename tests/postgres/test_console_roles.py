@@ -27,6 +27,8 @@ from reactor.desk import (
     connections,
     dead_letters,
     explanation,
+    invitations,
+    lint,
     locks,
     outbox_status,
     pulses,
@@ -34,6 +36,7 @@ from reactor.desk import (
     rebuilds,
     replicas,
     requeue_run,
+    workspaces,
 )
 from reactor.desk.acts import ActAuthor
 from reactor.desk.dead_letters import LetterFilter
@@ -324,6 +327,21 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         document["backlog"] |= {"oldest_due_seconds": 0, "worst": []}  # they grow while we look
         return document
 
+    def standings(admin: AdminSession) -> Any:
+        shown = ("workspace", "states", "waiting", "dead", "valid", "calendar")
+        return [[row[name] for name in shown] for row in workspaces.listed(admin).rows]
+
+    def of_one(admin: AdminSession) -> Any:
+        document = workspaces.workspace_status(admin, workspace(), datetime.now(UTC))
+        document["waiting"]["oldest_due_seconds"] = 0  # it grows too
+        return document
+
+    def linted(admin: AdminSession) -> Any:
+        document = lint.lint(admin).document()
+        assert document["outbox"]["rows"] > 3
+        assert document["view"]["rows"] > 0
+        return document | {"view": document["view"] | {"origin": "a function of ours"}}
+
     logins.rows.connection.execute(
         "insert into sync_pulses (minute, replica, started_at, host, version, settings, gate, breaker, in_flight_items,"
         " in_flight_requests, lag, counts) values (date_trunc('minute', now()) - interval '5 min', gen_random_uuid(),"
@@ -338,7 +356,6 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         "letter with words": lambda admin: dead_letters.letter(admin, item, show_texts=True),
         "forecast": lambda admin: dead_letters.forecast(admin, LetterFilter(), cap=10, looks=10),
         "brakes": brakes.stopped,
-        "sample": lambda admin: brakes.sample(admin, workspace()),
         "connections": lambda admin: connections.listed(admin).rows,
         "locks": lambda admin: locks.held(admin).rows,
         "explanation": explained,
@@ -348,6 +365,13 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
         ),
         "progress": lambda admin: rebuild_progress.rebuild_progress(admin, rebuild),
         "acts": acts.listed,
+        "workspaces": standings,
+        "workspace": of_one,
+        "stopped": brakes.page,
+        "sample": lambda admin: brakes.sample(admin, brakes.stopped(admin, workspace("off"))[0]),
+        "rebuilds": rebuild_progress.listed,
+        "invitations": lambda admin: invitations.listed(admin, workspace()),
+        "lint": linted,
         "replicas": lambda admin: replicas.replica_status(admin, NOW),
     }
 
@@ -432,6 +456,9 @@ BEYOND = [
     "update sync_acts set who = 'bob'",
     "insert into sync_acts (at, who, how, act) values ('2020-01-01', 'bob', 'console', 'requeue')",
     "update sync_brakes set deletes = 0",
+    "update sync_invitations set expires_at = 'infinity'",
+    """insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, expires_at)
+       select sha256('x'), workspace_id, 'mine@example.com', 'bob', 'infinity' from google_connections""",
     "select calendar_sync.words(id, 'bob', 'console', 'why not') from sync_outbox",
 ]
 

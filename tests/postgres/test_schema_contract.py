@@ -85,6 +85,16 @@ ACTS = {
     "forecast": ("jsonb", True, None),
     "result": ("jsonb", True, None),
 }
+INVITATIONS = {
+    "hash": ("bytea", False, None),
+    "workspace_id": ("uuid", False, None),
+    "calendar_id": ("text", False, None),
+    "invited_by": ("text", False, None),
+    "invited_at": ("timestamp with time zone", False, "clock_timestamp()"),
+    "expires_at": ("timestamp with time zone", False, None),
+    "used_at": ("timestamp with time zone", True, None),
+    "revoked_at": ("timestamp with time zone", True, None),
+}
 COLUMNS = """
 select attname, format_type(atttypid, atttypmod), not attnotnull, pg_get_expr(adbin, adrelid)
   from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
@@ -100,6 +110,7 @@ select attname, format_type(atttypid, atttypmod), not attnotnull, pg_get_expr(ad
         ("google_connections", CONNECTIONS),
         ("sync_sources", SOURCES),
         ("sync_acts", ACTS),
+        ("sync_invitations", INVITATIONS),
     ],
 )
 def test_a_table_is_as_the_contract_says(

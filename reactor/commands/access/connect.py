@@ -14,22 +14,15 @@ from reactor.commands.access.loopback import Loopback
 from reactor.commands.options import AsJson, DatabaseUrl, Reason, Verify, Workspace, author, read_number
 from reactor.commands.output import note, sentences
 from reactor.desk import connections
-from reactor.errors import ConfigurationError
-from reactor.google.consent import ConsentClient, ask, exchange
-from reactor.google.endpoints import AUTH_URI, NO_CLIENT, TOKEN_URI
-from reactor.google.trial import Candidate, require_calendar
+from reactor.desk.consents import ConsentSettings, consent_candidate, consent_client, granted_token
+from reactor.google.consent import ConsentClient, ask
+from reactor.google.trial import Candidate
 from reactor.postgres.connection.admin import open_admin_session
-from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings
 
-WHO = "The account that consented"
 REMEDY = (
     "Look at --calendar, share the calendar with the account, with the right to make changes to events, or do it again "
     "with the account that owns it."
 )
-
-
-class _ConnectSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
-    """All settings of the command, so that all problems are reported before a person is asked anything."""
 
 
 def connect(
@@ -56,40 +49,22 @@ def connect(
     Exit codes: 0 connected; 1 no consent, or not the right one; 2 wrong use, a wrong setting or no database.
     """
     with sentences():
-        settings = _ConnectSettings.from_environment(database_url=database_url)
-        client = _client(settings)
+        settings = ConsentSettings.from_environment(database_url=database_url)
+        client = consent_client(settings)
         checked(calendar)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
             connections.dry_run_connect(admin, workspace, calendar)
-        candidate = Candidate(WHO, REMEDY, calendar, settings.google_api_root)
-        token = _consent(client, candidate if verify else None, browser=browser, timeout=timeout)
+        candidate = consent_candidate(settings, calendar, REMEDY) if verify else None
+        token = _consent(settings, client, candidate, browser=browser, timeout=timeout)
         stored = settings.token_cipher.encrypt(workspace, token)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
             said = connections.store(admin, workspace, calendar, stored, author(reason))
     report(said, as_json=as_json)
 
 
-def _client(settings: _ConnectSettings) -> ConsentClient:
-    if settings.google_client_id == NO_CLIENT:
-        raise ConfigurationError(
-            "GOOGLE_CLIENT_ID is none, which says that there are service accounts only; a person consents to an OAuth "
-            "client: set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or use "
-            "`python -m reactor connections add --service-account`."
-        )
-    if settings.google_auth_uri == AUTH_URI and settings.google_token_uri != TOKEN_URI:
-        raise ConfigurationError(
-            "GOOGLE_AUTH_URI is Google's and GOOGLE_TOKEN_URI is not: a code of one is nothing to the other. Set "
-            "GOOGLE_AUTH_URI too; the emulator prints it."
-        )
-    return ConsentClient(
-        settings.google_client_id,
-        settings.google_client_secret.get_secret_value(),
-        settings.google_auth_uri,
-        settings.google_token_uri,
-    )
-
-
-def _consent(client: ConsentClient, candidate: Candidate | None, *, browser: bool, timeout: float) -> str:
+def _consent(
+    settings: ConsentSettings, client: ConsentClient, candidate: Candidate | None, *, browser: bool, timeout: float
+) -> str:
     """Ask, wait, exchange, look at the calendar; returns the refresh token. Ends with exit code 1 where that fails."""
     with refusals():
         with Loopback() as loopback:
@@ -99,10 +74,7 @@ def _consent(client: ConsentClient, candidate: Candidate | None, *, browser: boo
             note("Consent in the browser that has just opened, or open:" if opened else "Open in a browser:")
             note(f"\n  {question.url}\n")
             code = loopback.wait(timeout)
-        granted = exchange(client, question, code)
-        if candidate is not None:
-            require_calendar(granted.access_token, candidate)
-    return granted.refresh_token
+        return granted_token(settings, question, code, candidate)
 
 
 EPILOG = """Examples:

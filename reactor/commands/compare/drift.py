@@ -3,40 +3,22 @@
 import io
 import os
 import sys
-from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO, cast
 from uuid import UUID
 
-import httpx
 import trio
 import typer
 
 from reactor.commands.compare import drift_report as reporting
-from reactor.commands.compare.comparing import SQL, Comparing, Cost, FailedForAllError, cost
-from reactor.commands.compare.drift_report import Comparison
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_number
 from reactor.commands.output import note, progress, sentences
-from reactor.credential_store import CredentialStore
-from reactor.errors import ConfigurationError, ReactorError
-from reactor.google.credentials import account_of
-from reactor.google.network import client_options
-from reactor.google.reader import Pace
-from reactor.google.token_exchange import TokenExchange
-from reactor.google.transport import Timeouts, Transport
+from reactor.desk.compare.comparing import Cost, cost
+from reactor.desk.compare.comparison import Comparison, forecast
+from reactor.desk.compare.run import DriftManner, DriftSettings, compare_all, compare_one
+from reactor.errors import ConfigurationError
 from reactor.observability import logs
 from reactor.postgres.connection.admin import open_admin_session
-from reactor.postgres.connection.pool import Pool
-from reactor.process.concurrency import one_error
-from reactor.settings import DatabaseSettings, EncryptionSettings, GoogleSettings
-
-PORTION = 100  # workspaces
-LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that Google has rotated meanwhile
-
-
-class _DriftSettings(EncryptionSettings, GoogleSettings, DatabaseSettings):
-    """All settings of the command, so that all problems are reported at once."""
 
 
 def drift(  # noqa: PLR0913  (options)
@@ -93,14 +75,13 @@ def drift(  # noqa: PLR0913  (options)
             if workspace:
                 admin.require_workspace(workspace)
             expected = cost(admin, workspace)
-        note(reporting.forecast(expected, rate=rate, lookups=int(lookups)))
+        manner = DriftManner(rate, words, patience, int(lookups))
+        note(forecast(expected, rate=rate, lookups=manner.lookups))
         if dry_run:
             reporting.show_cost(expected, as_json=as_json)
             raise typer.Exit
         logs.configure("auto", cast("TextIO", _StandardError()))
-        found = trio.run(
-            partial(_compare, settings, workspace, expected, rate, words=words, patience=patience, lookups=int(lookups))
-        )
+        found = trio.run(_compare, settings, workspace, expected, manner)
         if metrics:
             reporting.write_metrics(found, metrics)
     reporting.show(found, as_json=as_json)
@@ -109,62 +90,19 @@ def drift(  # noqa: PLR0913  (options)
 
 def _checked(
     workspace: UUID | None, metrics: Path | None, database_url: str | None, *, everything: bool
-) -> _DriftSettings:
+) -> DriftSettings:
     if (workspace is None) != everything:
         raise ConfigurationError("Say which: --workspace ID, or --all.")
     if metrics and not (metrics.parent.is_dir() and os.access(metrics.parent, os.W_OK)):
         raise ConfigurationError(f"--metrics names a file in a directory that we cannot write: {metrics.parent}.")
-    return _DriftSettings.from_environment(database_url=database_url)
+    return DriftSettings.from_environment(database_url=database_url)
 
 
-async def _compare(
-    settings: _DriftSettings,
-    workspace: UUID | None,
-    expected: Cost,
-    rate: float,
-    *,
-    words: bool,
-    patience: float,
-    lookups: int,
-) -> Comparison:
-    """Compare one workspace, or all."""
-    found = Comparison()
-    pool = Pool(settings.database_url.get_secret_value(), name="calendar-sync-reactor drift")
-    transport = Transport(settings.google_api_root, Timeouts())
-    with one_error(ReactorError):
-        async with (
-            aclosing(pool),
-            aclosing(transport),
-            httpx.AsyncClient(**client_options(settings.google_token_uri)) as client,
-            trio.open_nursery() as exchanges,
-        ):
-            account = partial(account_of, client=settings.oauth_client)
-            credentials = CredentialStore(settings.token_cipher, pool, TokenExchange(client), account, exchanges)
-            comparing = Comparing(pool, credentials, transport, Pace(rate), words, patience, lookups)
-            if workspace:
-                found.take(await comparing.compare(workspace))
-            else:
-                await _all(comparing, found, expected.workspaces)
-            exchanges.cancel_scope.deadline = trio.current_time() + LAST_TOKENS
-    return found
-
-
-async def _all(comparing: Comparing, found: Comparison, expected: int) -> None:
-    """Compare the workspaces whose connection works, one after the other."""
-    after: UUID | None = None
-    with progress("Comparing", expected) as advance:
-        while rows := await comparing.pool.execute(SQL["connections_after"], {"after": after, "rows": PORTION}):
-            for workspace, is_valid in rows:
-                after = workspace
-                if not is_valid:
-                    found.invalid += 1
-                    continue
-                try:
-                    found.take(await comparing.compare(workspace), of_many=True)
-                except FailedForAllError as error:
-                    found.stopped = str(error)
-                    return
-                advance(1)
+async def _compare(settings: DriftSettings, workspace: UUID | None, expected: Cost, manner: DriftManner) -> Comparison:
+    if workspace:
+        return await compare_one(settings, workspace, manner)
+    with progress("Comparing", expected.workspaces) as advance:
+        return await compare_all(settings, manner, advance)
 
 
 class _StandardError(io.TextIOBase):

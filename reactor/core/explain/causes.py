@@ -63,6 +63,20 @@ class Cause(StrEnum):
 WELL = frozenset({Cause.STRAY, Cause.CANCELLED, Cause.SHOWN, Cause.APPLIED, Cause.NOT_WANTED})
 """The calendar is as the application wants it, as far as is known."""
 
+BY_ITSELF = frozenset(
+    {
+        Cause.IN_HAND,
+        Cause.EARLIER_IN_HAND,
+        Cause.WORKER_GONE,
+        Cause.REBUILDING,
+        Cause.BEHIND_REBUILD,
+        Cause.BACKING_OFF,
+        Cause.HELD,
+        Cause.DUE,
+    }
+)
+"""The calendar is not yet so, and the reactor goes on with it by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

@@ -55,13 +55,18 @@ class AdminSession:
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(statement, params)
 
+    def knows_workspace(self, workspace: UUID) -> bool:
+        """Whether it has a connection or an item, or ever had one applied."""
+        known: bool = self.one(_SQL["workspace_is_known"], workspace=workspace)["known"]
+        return known
+
     def require_workspace(self, workspace: UUID) -> None:
         """Make sure that there is such a workspace.
 
         Raises:
             ConfigurationError: It has no connection and no item, and never had one applied.
         """
-        if not self.one(_SQL["workspace_is_known"], workspace=workspace)["known"]:
+        if not self.knows_workspace(workspace):
             raise ConfigurationError(
                 f"Nothing is known of workspace {workspace}: it has no connection to Google and no open item. If the "
                 f"id is right, connect it: `python -m reactor connect --workspace {workspace} --calendar …`; "

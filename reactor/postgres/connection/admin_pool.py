@@ -84,6 +84,7 @@ class AdminPool:
         self._dsn, self._title, self._bounds = dsn, f"calendar-sync-reactor {name}", bounds
         self._free: list[PooledSession] = []
         self._lock = threading.Lock()
+        self._keeps = True
 
     @contextmanager
     def session(self, *, may_write: bool = False) -> Iterator[PooledSession]:
@@ -109,8 +110,12 @@ class AdminPool:
                 self._put(session)
 
     def close(self, *, unused_since: float = float("inf")) -> None:
-        """Close the free sessions that have not been used since then, by `time.monotonic`; without it, all of them."""
+        """Close the free sessions that have not been used since then, by `time.monotonic`.
+
+        Without a time, all of them, and one that is in use is not kept either.
+        """
         with self._lock:
+            self._keeps = unused_since < float("inf")
             old = [each for each in self._free if each.used_at < unused_since]
             self._free = [each for each in self._free if each.used_at >= unused_since]
         for each in old:
@@ -146,7 +151,7 @@ class AdminPool:
             session.connection.close()
 
     def _put(self, session: PooledSession) -> None:
-        if not _is_usable(session):
+        if not (self._keeps and _is_usable(session)):
             session.connection.close()
             return
         session.used_at = time.monotonic()

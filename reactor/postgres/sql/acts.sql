@@ -34,3 +34,15 @@ update public.sync_acts as a
 returning exists (
   select from public.sync_acts as s
    where s.id > a.id and s.act = 'stop' and s.target -> 'run' = to_jsonb(a.id)) as stops;
+
+-- name: one_at_a_time
+-- Until the end of the transaction: who begins a run on a page looks whether another one runs, one after the other.
+select pg_catalog.pg_advisory_xact_lock(718300, 5);
+
+-- name: running
+-- The run of a kind that is under way, among the last acts.
+select a.id, a.who
+  from (select * from public.sync_acts as a order by a.id desc limit 1000) as a
+ where a.act = %(act)s and a.result ->> 'state' = 'running'
+   and (a.result ->> 'at')::timestamptz >= clock_timestamp() - interval '2 min'
+ order by a.id desc limit 1;

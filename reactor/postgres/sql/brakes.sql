@@ -115,7 +115,8 @@ select exists (
   select from public.sync_brakes as b where b.workspace_id = %(workspace)s and b.released_at is null);
 
 -- name: stopped
--- The workspaces that are stopped, the longest first, up to `top` + 1, with what waits in each, up to `cap` + 1.
+-- The workspaces that are stopped, the longest first, up to `top` + 1 behind a place, with what waits in each, up to
+-- `cap` + 1.
 select b.workspace_id, b.cause, b.rebuild_id, b.deletes, b.events, b.stopped_at,
        (select count(*) from (
           select from public.sync_outbox as o
@@ -123,40 +124,10 @@ select b.workspace_id, b.cause, b.rebuild_id, b.deletes, b.events, b.stopped_at,
            limit %(cap)s + 1) as w)
   from (select * from public.sync_brakes as s
          where s.released_at is null and (%(workspace)s::uuid is null or s.workspace_id = %(workspace)s)
-         order by s.stopped_at limit %(top)s + 1) as b
- order by b.stopped_at;
-
--- name: sample
--- Of a workspace, what waits to be deleted: the newest state of a source decides, and it counts if there is an event, as in
--- `count`. Of the `rows` rows that are due first, the `top` oldest of each type, with how many there are of it.
-with page as materialized (
-  select public.sync_source_key(o.payload, o.id) as key, o.seq, o.operation, o.parent_id, o.created_at
-    from public.sync_outbox as o
-   where o.status in ('PENDING', 'FAILED') and o.workspace_id = %(workspace)s
-     and pg_catalog.pg_column_size(o.payload) <= 16384
-   order by o.next_attempt_at limit %(rows)s
-), newest as materialized (
-  select distinct on (p.key) p.* from page as p order by p.key, p.seq desc
-), going as materialized (
-  select split_part(n.key, ':', 1) as type, n.key as source, n.created_at
-    from newest as n
-   where n.operation = 'CANCEL_EVENT' and n.parent_id is null
-     and (exists (
-            select from public.sync_sources as s
-             where s.workspace_id = %(workspace)s and s.source_key = n.key and s.google_event_id is not null)
-          or exists (
-            select from public.calendar_event_bindings as b
-             where b.workspace_id = %(workspace)s and b.source_type = split_part(n.key, ':', 1)
-               and b.source_id = case
-                 when split_part(n.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
-                 then split_part(n.key, ':', 2)::uuid end))
-), placed as (
-  select g.*, count(*) over (partition by g.type)::integer as of_type,
-         row_number() over (partition by g.type order by g.created_at, g.source) as place
-    from going as g
-)
-select p.type, p.of_type, p.source, p.created_at as asked_for
-  from placed as p where p.place <= %(top)s order by p.of_type desc, p.type, p.place;
+           and (%(after)s::uuid is null
+                or (s.stopped_at, s.workspace_id) > (%(after_since)s::timestamptz, %(after)s::uuid))
+         order by s.stopped_at, s.workspace_id limit %(top)s + 1) as b
+ order by b.stopped_at, b.workspace_id;
 
 -- name: release
 -- The number is taken now: rows that are inserted later get higher ones. We notify replicas that sleep, because no writer

@@ -253,7 +253,7 @@ select s.workspace_id is not null as is_remembered, s.floor_seq, s.generation,
                           then split_part(k.key, ':', 2)::uuid end;
 
 -- name: open_of_source
--- The newest states of a source that wait. `rows` follows this, or one of the next three.
+-- The newest states of a source that wait. `rows` follows this, or one of the next four.
 with found as materialized (
   select o.*, o.xmax as locker
     from public.sync_outbox as o
@@ -308,6 +308,12 @@ with page as materialized (
           or pg_catalog.pg_column_size(o.payload) <= 16384 and public.sync_source_key(o.payload, o.id) = %(source)s)
    order by o.seq desc, o.updated_at desc
    limit %(rows)s
+)
+
+-- name: the_item
+-- The item that is asked for, in any state.
+with found as materialized (
+  select o.*, o.xmax as locker from public.sync_outbox as o where o.id = %(item)s
 )
 
 -- name: rows

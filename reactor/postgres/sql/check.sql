@@ -24,6 +24,7 @@ select lacking.kinds || ' on ' || wanted.name as missing
                ('select, update', 'sync_order_gaps'),
                ('select, insert, update, delete', 'sync_pulses'),
                ('select, insert, update, delete', 'sync_acts'),
+               ('select, insert, update, delete', 'sync_invitations'),
                ('select, insert, update', 'google_connections'),
                ('select', '_yoyo_migration')) as wanted (kind, name)
   cross join lateral (

@@ -12,8 +12,8 @@ update public.google_connections
 returning workspace_id;
 
 -- name: list
--- Up to `rows` + 1 of them, with what waits for each, up to `cap` + 1; after one, where that is given. The stored text is
--- read for the name of its key alone.
+-- Up to `rows` + 1 of them behind a place, the invalid ones first, with what waits for each, up to `cap` + 1. The stored text
+-- is read for the name of its key alone.
 select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_valid as valid,
        left(c.refresh_token_encrypted, 10000) as stored, c.updated_at,
        (select count(*) from (

@@ -1,7 +1,7 @@
 -- Dead letters: why they died, what a requeue would do, and back into the outbox.
 --
 -- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
--- of its last update, which is what retention goes by. NONE is the code of those that an older worker gave up.
+-- of its last update, which is what retention goes by. `error` is the whole of it, as far as it is shown. NONE is the code of those that an older worker gave up.
 --
 -- Workspace and code are found by an index: sync_outbox_dead_letter has both, each code leaves one condition on its
 -- column, and the order is the index's, or the planner reads the table for a code that most finished rows have. No index
@@ -22,6 +22,7 @@ with dead as (
            order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
    where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (left(o.last_error, 500) = %(error)s::text or %(error)s::text is null)
    limit %(cap)s + 1
 )
 select d.workspace_id as workspace, coalesce(left(d.failure_code, 100), 'NONE') as code,
@@ -31,6 +32,36 @@ select d.workspace_id as workspace, coalesce(left(d.failure_code, 100), 'NONE') 
   from dead as d
  group by 1, 2, 3
  order by 4 desc, 6 desc;
+
+-- name: by_error
+-- By code and error, of the first `cap` + 1: in how many workspaces, and into which place among `ages` (seconds, the
+-- smallest first) each one's age falls. What has no time that can be counted from is as old as can be.
+with dead as (
+  select o.id, o.workspace_id, o.failure_code, o.last_error, o.updated_at
+    from (select d.id, d.workspace_id, d.failure_code, d.last_error, d.updated_at
+            from public.sync_outbox as d
+           where d.status = 'DEAD_LETTER'
+             and (d.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+             and (%(code)s::text is null or %(code)s::text <> 'NONE' and d.failure_code = %(code)s::text
+                  or %(code)s::text = 'NONE' and d.failure_code is null)
+           order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
+   where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
+     and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (left(o.last_error, 500) = %(error)s::text or %(error)s::text is null)
+   limit %(cap)s + 1
+)
+select coalesce(left(d.failure_code, 100), 'NONE') as code, left(d.last_error, 500) as error,
+       count(*)::integer as items, count(distinct d.workspace_id)::integer as workspaces,
+       min(d.updated_at) as first, max(d.updated_at) as last,
+       (array_agg(d.id order by d.updated_at desc))[1] as newest,
+       array_agg(width_bucket(case when isfinite(d.updated_at) then extract(epoch from now() - d.updated_at)
+                                   else 1e12 end::double precision, %(ages)s::double precision[])) as places
+  from dead as d
+ group by 1, 2
+ order by 3 desc, 6 desc;
+
+-- name: item_times
+select o.next_attempt_at, o.processed_at from public.sync_outbox as o where o.id = %(id)s;
 
 -- name: dead_letter
 -- One, with its source's floor and whether a newer state of the source is on its way. A payload that is too large for any
@@ -79,6 +110,7 @@ with chosen as materialized (
            order by d.workspace_id, d.failure_code limit %(looks)s::bigint) as o
    where (o.updated_at < %(before)s::timestamptz or %(before)s::timestamptz is null)
      and (o.updated_at < now() - %(age)s::interval or %(age)s::interval is null)
+     and (left(o.last_error, 500) = %(error)s::text or %(error)s::text is null)
    limit %(cap)s
 )
 select t.id, t.suspect,

@@ -1,7 +1,7 @@
 -- What `drift` reads: what the application wants, what is remembered, what is on its way. Nothing here writes.
 --
--- A statement that begins with a comma follows one of the three `state_of_...`; the module reactor/commands/compare/comparing.py puts them
--- together. The session's time zone is UTC, so moments are written in UTC.
+-- A statement that begins with a comma follows one of the three `state_of_...`; reactor/desk/compare/comparing.py puts
+-- them together. The session's time zone is UTC, so moments are written in UTC.
 
 -- name: source
 -- Where the application says what it wants, and whether we may read it.

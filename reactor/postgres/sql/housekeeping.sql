@@ -174,6 +174,18 @@ with portion as materialized (
 )
 select count(*)::integer from gone;
 
+-- name: forget_invitations
+-- A portion of the invitations that expired before settled items are deleted.
+with portion as materialized (
+  select i.hash
+    from public.sync_invitations as i
+   where i.expires_at < now() - pg_catalog.make_interval(days => %(days)s::integer)
+   order by i.expires_at limit %(rows)s::integer
+), gone as (
+  delete from public.sync_invitations as d using portion as p where d.hash = p.hash returning 1
+)
+select count(*)::integer from gone;
+
 -- name: forget_departures
 -- A portion of those that are connected again, or gone.
 with portion as materialized (

@@ -151,6 +151,24 @@ select count(*) filter (where k.google_event_id is not null) as events,
   from known as k
   left join state as s on s.key = k.key
 
+-- name: sample_of_deletes
+-- Sources whose event a rebuild would delete, as `survey` counts them: up to `rows`, of each type of source some.
+, going as (
+  select k.key, split_part(k.key, ':', 1) as type, m.updated_at as applied_at
+    from known as k
+    left join state as s on s.key = k.key
+    left join public.sync_sources as m on m.workspace_id = %(workspace)s and m.source_key = k.key
+   where k.google_event_id is not null and case when s.key is null then %(complete)s else not s.is_known end
+), ranked as (
+  select g.*, row_number() over (partition by g.type order by g.applied_at, g.key) as place,
+         count(*) over (partition by g.type) as of_type
+    from going as g
+)
+select left(r.key, 500) as source, left(r.type, 100) as type, r.of_type::integer as of_type, null::timestamptz as asked_at,
+       r.applied_at
+  from ranked as r
+ order by r.place, r.type limit %(rows)s
+
 -- name: size
 -- How many events must exist.
 select count(*) filter (where s.is_known) as writes from state as s

@@ -1,0 +1,47 @@
+"""`/lint`: what the application writes, checked as the reactor will check it; and a payload that a person pastes.
+
+Both looks are POST, because they take longer than a page should. They change nothing, so everyone may.
+"""
+
+from uuid import UUID
+
+from reactor.console.console import Console
+from reactor.console.page import Page, PageAnswer, PageRequest, VisitorRight
+from reactor.desk.lint import CAP, NEWEST, lint, lint_payload
+from reactor.errors import ConfigurationError
+
+_COMMAND = "python -m reactor lint"
+_MORE = {"report": None, "pasted": None, "text": "", "workspace": "", "cap": CAP, "newest": NEWEST}
+
+
+async def show(console: Console, asked: PageRequest) -> PageAnswer:
+    """Ask what to look at."""
+    del console
+    return PageAnswer("lint.html", {}, command=_COMMAND, more={**_MORE, "workspace": asked.query.get("workspace", "")})
+
+
+async def look(console: Console, asked: PageRequest) -> PageAnswer:
+    """Look at the database, or at the payload that was sent along."""
+    if "payload" in asked.form:
+        text = asked.form["payload"]
+        said = lint_payload(text.encode())
+        command = f"{_COMMAND} --payload FILE"
+        return PageAnswer("lint.html", said, command=command, more={**_MORE, "pasted": said, "text": text})
+    given = asked.form.get("workspace", "").strip()
+    workspace = _workspace(given)
+    report = await console.database.read(lambda admin: lint(admin, workspace), asked.cost)
+    document = report.document()
+    command = f"{_COMMAND} --workspace {workspace}" if workspace else _COMMAND
+    return PageAnswer("lint.html", document, command=command, more={**_MORE, "report": document, "workspace": given})
+
+
+def _workspace(given: str) -> UUID | None:
+    try:
+        return UUID(given) if given else None
+    except ValueError:
+        raise ConfigurationError(
+            "The workspace must be a UUID, such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10."
+        ) from None
+
+
+PAGE = Page("/lint", "Lint", show=show, act=look, needs=VisitorRight.NONE, in_menu=True)

@@ -1,0 +1,116 @@
+"""Carries out the requeues that pages begin, one at a time, and outlives the page that began one.
+
+The letters are put back by a task that lives, portion after portion. The other way, to put all back at once with a
+`next_attempt_at` that is later for each, would need no one to stay alive, but it could not be stopped: a letter that is
+put back has lost what it died of. It would lock as many rows as there are letters in one transaction; `explain` would
+tell of items that a program has postponed; and a workspace whose consent comes back would have all of them due at once
+(db/triggers.sql). What the task has not come to is still a dead letter, with its cause.
+
+Each portion commits with its progress, so the act's row is right whenever the console ends. A console that is stopped
+says so in that row. One that is killed says nothing any more, and after two minutes its run is shown as broken off. The
+same where the database has been away for longer than we try.
+"""
+
+from functools import partial
+from uuid import UUID
+
+import structlog
+import trio
+
+from reactor.console.database import ConsoleDatabase, PageCost
+from reactor.desk import acts
+from reactor.desk.act_run import RunState
+from reactor.desk.requeue_run import RequeueRun
+from reactor.errors import ReactorError, TransientError
+from reactor.postgres.connection.admin import AdminSession
+
+log = structlog.get_logger(__name__)
+
+SIGN = 2.0
+"""Seconds between two looks whether a run is to stop, and two signs that it lives, at most."""
+_TRIES = 10
+_BETWEEN = 3.0  # seconds between two tries: ten of them are over before the run would be shown as broken off
+_LAST_WORD = 5.0  # seconds to say how it ended
+
+
+class RequeueWorker:
+    """The task.
+
+    Args:
+        database: The console's.
+    """
+
+    def __init__(self, database: ConsoleDatabase) -> None:
+        self._database = database
+        self._begun, self._waiting = trio.open_memory_channel[RequeueRun](8)
+
+    def take(self, run: RequeueRun) -> None:
+        """Have a run carried out that has begun."""
+        self._begun.send_nowait(run)
+
+    async def work(self) -> None:
+        """Carry out one run after the other, until cancelled."""
+        async for run in self._waiting:
+            await self._carry_out(run)
+
+    async def _carry_out(self, run: RequeueRun) -> None:
+        state = RunState.BROKEN_OFF
+        try:
+            await self._put_back(run)
+            state = RunState.STOPPED if run.act.stops else RunState.DONE
+        except ReactorError as error:
+            log.warning("console_requeue_broken_off", act=run.act.id, reason=str(error))
+        except Exception:
+            log.exception("console_requeue_failed", act=run.act.id)  # a bug, and no reason to end the console
+        finally:
+            with trio.move_on_after(_LAST_WORD, shield=True):
+                await self._say_last(run, state)
+
+    async def _put_back(self, run: RequeueRun) -> None:
+        started = trio.current_time()
+        for after, ids in run.portions():
+            while not run.act.stops and (left := started + after - trio.current_time()) > 0:
+                await trio.sleep(min(left, SIGN))
+                if left > SIGN:
+                    await self._try(run, [])
+            if run.act.stops:
+                return
+            await self._try(run, ids)
+
+    async def _try(self, run: RequeueRun, ids: list[UUID]) -> None:
+        """Put a portion back, or give a sign of life; where the database is away or busy, try again."""
+        for attempt in range(_TRIES):
+            if attempt:
+                await trio.sleep(_BETWEEN)
+            try:
+                await self._database.write(partial(_portion, run=run, ids=ids, again=attempt > 0), PageCost())
+            except TransientError:
+                if attempt == _TRIES - 1:
+                    raise
+            else:
+                return
+
+    async def _say_last(self, run: RequeueRun, state: RunState) -> None:
+        try:
+            await self._database.write(partial(_end, run=run, state=state), PageCost())
+        except ReactorError as error:
+            log.warning("console_requeue_has_no_end", act=run.act.id, reason=str(error))
+
+
+def _portion(admin: AdminSession, *, run: RequeueRun, ids: list[UUID], again: bool) -> None:
+    if again:
+        _recount(admin, run)
+    if ids:
+        run.put_back(admin, ids)
+    else:
+        run.act.proceed(admin, run.act.done)
+
+
+def _end(admin: AdminSession, *, run: RequeueRun, state: RunState) -> None:
+    _recount(admin, run)
+    run.act.end(admin, state)
+
+
+def _recount(admin: AdminSession, run: RequeueRun) -> None:
+    """Take what is done from its act's row: a portion may have been committed, and its answer lost."""
+    run.act.done = acts.act(admin, run.act.id)["result"]["done"]
