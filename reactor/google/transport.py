@@ -142,9 +142,10 @@ class Transport:
             await self._idle.pop(0).wire.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        while self._idle:
-            await self._idle.pop().wire.aclose()
+        """Close every connection, also in a task that is cancelled."""
+        with trio.CancelScope(shield=True):  # to close one is a checkpoint, and the others would stay open
+            while self._idle:
+                await self._idle.pop().wire.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -64,8 +64,12 @@ def do(database: Database, kind: ActKind, *more: str) -> Any:
     return call(database.reactor, *ACTS[kind], *more, stdin=TOKEN, **environment)
 
 
+OTHERS = (ActKind.STOP, ActKind.WORDS, ActKind.INVITE, ActKind.UNINVITE)
+"""Those that have tests of their own: below, in tests/postgres/test_console_roles.py, and in those of invitations."""
+
+
 def test_every_act_is_among_these() -> None:
-    assert {*ACTS, ActKind.STOP, ActKind.WORDS} == set(ActKind)  # the last two have tests of their own
+    assert {*ACTS, *OTHERS} == set(ActKind)
 
 
 @pytest.mark.parametrize("kind", ACTS)

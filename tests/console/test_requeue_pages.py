@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 import trio
 from psycopg.types.json import Jsonb
@@ -17,11 +18,13 @@ from structlog.testing import capture_logs
 
 from reactor.console import requeue_worker
 from reactor.desk.dead_letters import FATES
-from reactor.errors import TransientError
+from reactor.desk.requeue_run import RequeueRun
+from reactor.postgres.connection.admin import AdminSession
 from tests.commands.test_commands_dead_letters import EVENT, die, floor
 from tests.commands.test_commands_explain import item
 from tests.console.conftest import running
 from tests.console.site import DatabaseSite, KnownBrowser
+from tests.support.commands import call
 from tests.support.databases import Database
 from tests.support.outbox_world import World as Rows
 from tests.support.process_world import WORKSPACE
@@ -64,6 +67,20 @@ def rows(database: Database) -> Iterator[Rows]:
 @pytest.fixture
 async def site(database: Database, nursery: trio.Nursery) -> DatabaseSite:
     return await DatabaseSite(database.reactor).open(nursery)
+
+
+def lose_answers(monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    """Portions are committed, and the session dies before that is known."""
+    put_back, portions = RequeueRun.put_back, count(1)
+
+    def loses(run: RequeueRun, admin: AdminSession, ids: list[UUID]) -> None:
+        done = run.act.done
+        put_back(run, admin, ids)
+        if next(portions) % every == 0:
+            run.act.done = done
+            raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(RequeueRun, "put_back", loses)
 
 
 async def form(site: KnownBrowser, address: str = "/dead/requeue") -> dict[str, str]:
@@ -212,15 +229,7 @@ async def test_what_is_committed_is_counted_and_nothing_else(
     for number in range(90):
         die(rows, str(number))
     rows.connection.execute(FAILS.replace("{when}", "nextval('public.tries') % 50 in (1, 30)").encode())
-    write, calls = site.console.database.write, count()
-
-    async def loses(work: Any, cost: Any) -> Any:
-        answer = await write(work, cost)
-        if next(calls) % 3 == 1:
-            raise TransientError("lost")
-        return answer
-
-    monkeypatch.setattr(site.console.database, "write", loses)
+    lose_answers(monkeypatch, every=3)
     act = await site.post("/dead/requeue", {**await form(site), "rate": "50"})
     while not ended(rows, act):
         await trio.sleep(0.01)
@@ -228,18 +237,30 @@ async def test_what_is_committed_is_counted_and_nothing_else(
     assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("done", 90, 90)
 
 
+@pytest.mark.parametrize("why", ["no commit", "no answer"])
 async def test_a_run_that_is_given_up_counts_what_it_has_done(
-    rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch
+    rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     monkeypatch.setattr(requeue_worker, "_BETWEEN", 0.01)
     for number in range(20):
         die(rows, str(number))
-    rows.connection.execute(
-        FAILS.replace("{when}", "(select count(*) > 10 from sync_outbox where status = 'PENDING')").encode()
-    )
+    if why == "no commit":
+        when = "(select count(*) > 10 from sync_outbox where status = 'PENDING')"
+        rows.connection.execute(FAILS.replace("{when}", when).encode())
+    else:
+        lose_answers(monkeypatch, every=1)
     act = await site.post("/dead/requeue", {**await form(site), "rate": "20"})
     await until(lambda: ended(rows, act))
-    assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("broken off", 8, 8)
+    back = {"no commit": 8, "no answer": 4}[why]
+    assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("broken off", back, back)
+
+
+def test_a_command_counts_no_portion_whose_commit_has_failed(database: Database, rows: Rows) -> None:
+    for number in range(3):
+        die(rows, str(number))
+    rows.connection.execute(FAILS.replace("{when}", "true").encode())
+    assert call(database.reactor, "dead-letters", "requeue", "--all").exit_code == 2
+    assert (result(rows, "/acts/1")["state"], result(rows, "/acts/1")["done"], rows.one(BACK)) == ("broken off", 0, 0)
 
 
 async def test_what_the_database_refuses_is_left(rows: Rows, site: DatabaseSite) -> None:

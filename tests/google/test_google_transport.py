@@ -152,6 +152,19 @@ async def test_requests_at_once_are_as_many_connections_and_no_more() -> None:
         assert wire.connections <= 7
 
 
+async def test_all_connections_are_closed_also_by_a_cancelled_task() -> None:
+    """To close one is a checkpoint: cancelled there, the others would stay open."""
+    async with listening(sends(http(200), keep=True)) as wire:
+        with trio.CancelScope() as scope:
+            async with Transport(wire.root, PATIENT) as wired:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(3):
+                        nursery.start_soon(wired.send, GET, "token")
+                scope.cancel()
+    del wired
+    gc.collect()  # a socket that is open is a warning, and warnings are errors here
+
+
 async def test_a_connection_that_the_server_closed_is_replaced() -> None:
     closing = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with listening(sends(closing)) as wire, Transport(wire.root, PATIENT) as wired:

@@ -117,7 +117,10 @@ def find(admin: AdminSession, secret: str) -> Document:
 def landing(admin: AdminSession, secret: str) -> Document:
     """What the invited person is shown: what `find` says, and how the workspace is; raises what `find` raises."""
     found = find(admin, secret)
-    row = admin.row(CONNECTIONS["list"], workspace=found["workspace"], invalid=False, cap=connections.CAP, rows=1)
+    first = {"after": None, "after_valid": None}
+    row = admin.row(
+        CONNECTIONS["list"], workspace=found["workspace"], invalid=False, cap=connections.CAP, rows=1, **first
+    )
     shown = (
         {"valid": row["valid"], "since": row["updated_at"], "waiting": row["waiting"] + row["dead"]} if row else None
     )
