@@ -8,13 +8,13 @@ import trio
 
 import reactor
 from reactor.console.app import PAGES, ConsoleApp
-from reactor.console.breakage import BreakPort
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
 from reactor.console.door import PATIENCE
 from reactor.console.keys import VisitorKeys
 from reactor.console.pages import break_it
 from reactor.console.settings import ConsoleSettings
+from reactor.console.shared.breakage import BreakPort
 from reactor.desk.google_event import GoogleReadSettings
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.observability.server import Server
@@ -58,7 +58,7 @@ async def run(
     database = ConsoleDatabase(dsn)
     known = {"database_url": dsn, **(given or {})}
     console = Console(
-        database, settings.console_name, settings.console_colour, _google(), given=known, breakable=breakable
+        database, settings.console_name, settings.console_colour, _google(known), given=known, breakable=breakable
     )
     app = ConsoleApp(console, rules, keys, (*PAGES, break_it.PAGE) if breakable else PAGES)
     server = Server(app.door, name="console", failed=_log_failure, setting="CONSOLE_BIND", patience=PATIENCE + _SENDING)
@@ -88,10 +88,10 @@ async def run(
     return in_order
 
 
-def _google() -> GoogleReadSettings | None:
+def _google(given: Mapping[str, Any]) -> GoogleReadSettings | None:
     """With what Google is asked: most consoles have neither its secret nor the keys, and need neither."""
     try:
-        return GoogleReadSettings.from_environment()
+        return GoogleReadSettings.from_environment(**given)
     except ConfigurationError:
         return None
 

@@ -1,6 +1,6 @@
 """What a visitor of the demo's console may break: the same faults as the scenario's, for long enough to look at them.
 
-The console knows this by its protocol only (`reactor.console.breakage`).
+The console knows this by its protocol only (`reactor.console.shared.breakage`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from uuid import UUID
 import trio
 
 from calendar_emulator import Fault
-from reactor.console.breakage import BreakKind, BreakState
+from reactor.console.shared.breakage import BreakKind, BreakState
 from reactor.demo.comparison import QUERY, ViewRow, differences
 from reactor.demo.faults import FaultPlayer
 from reactor.demo.google import DemoAccount, Google

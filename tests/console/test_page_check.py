@@ -10,8 +10,8 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from reactor.console.errands import AT_ONCE, KEPT, Errand, Errands
 from reactor.console.pages import check as page
+from reactor.console.shared.errands import AT_ONCE, KEPT, Errand, Errands
 from reactor.desk.check import CheckFinding, CheckVerdict, findings
 from reactor.errors import ReactorError, TransientError
 from tests.console.open_site import OpenSite, open_site

@@ -13,7 +13,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from reactor.console.asked_consents import MOST, SECONDS, AskedConsents
+from reactor.console.shared.asked_consents import MOST, SECONDS, AskedConsents
 from reactor.google.consent import ConsentQuestion
 from reactor.token_encryption import TokenCipher
 from tests.console.open_site import OpenSite, open_site

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from uuid import UUID
 
-from reactor.console.breakage import BreakPort
 from reactor.console.console import Console
-from reactor.console.errands import Errand
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest
+from reactor.console.shared.breakage import BreakPort
+from reactor.console.shared.errands import Errand
 from reactor.errors import ConfigurationError
 
 _NAME = "break"

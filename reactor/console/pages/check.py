@@ -10,8 +10,8 @@ from functools import partial
 import trio
 
 from reactor.console.console import Console
-from reactor.console.errands import Errand
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
+from reactor.console.shared.errands import Errand
 from reactor.desk.check import CheckVerdict, findings
 
 _NAME = "check"

@@ -11,10 +11,10 @@ from functools import partial
 import structlog
 import trio
 
-from reactor.console.asked_consents import SECONDS, AskedConsent
 from reactor.console.console import Console
 from reactor.console.page import Page, PageAnswer, PageCookie, PageRequest, VisitorRight
 from reactor.console.pages.invite import consent_settings
+from reactor.console.shared.asked_consents import SECONDS, AskedConsent
 from reactor.desk.access import invitations
 from reactor.desk.access.consents import consent_candidate, consent_client, granted_token
 from reactor.errors import ConfigurationError, ReactorError

@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from reactor.console.console import Console
-from reactor.console.errands import Errand
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest
+from reactor.console.shared.errands import Errand
 from reactor.desk.compare.comparing import Cost, cost
 from reactor.desk.compare.comparison import comparison_document, forecast
 from reactor.desk.compare.run import DriftManner, DriftSettings, compare_one
