@@ -25,8 +25,8 @@ from reactor.commands.options import (
     read_number,
 )
 from reactor.commands.output import note, note_hidden_texts, print_facts, print_json, print_table, progress, sentences
-from reactor.desk import dead_letters, requeue_run
-from reactor.desk.dead_letters import (
+from reactor.desk.letters import dead_letters, requeue_run
+from reactor.desk.letters.dead_letters import (
     AGE_TEXT,
     CODES,
     FATE_TEXTS,
@@ -35,7 +35,7 @@ from reactor.desk.dead_letters import (
     RequeueForecast,
     age_of,
 )
-from reactor.desk.requeue_run import LetterRefusal
+from reactor.desk.letters.requeue_run import LetterRefusal
 from reactor.desk.wording import at_least, count
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import open_admin_session

@@ -11,11 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from reactor.console.access import AccessRefusal, Visitor, VisitorRules
 from reactor.console.assets import KEPT, read_assets
 from reactor.console.console import Console
-from reactor.console.door import Door
-from reactor.console.keys import VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageCookie, PageRequest, VisitorRight
 from reactor.console.pages import (
     acts,
@@ -38,6 +35,9 @@ from reactor.console.pages import (
     workspaces,
 )
 from reactor.console.rendering import PageRenderer
+from reactor.console.visitors.access import AccessRefusal, Visitor, VisitorRules
+from reactor.console.visitors.door import Door
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.errors import ReactorError, TransientError
 
 log = structlog.get_logger(__name__)

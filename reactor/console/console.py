@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reactor.console.database import ConsoleDatabase, PageCost
-from reactor.console.login import LoginLimit
 from reactor.console.requeue_worker import RequeueWorker
 from reactor.console.shared.asked_consents import AskedConsents
 from reactor.console.shared.breakage import BreakPort
 from reactor.console.shared.errands import Errands
 from reactor.console.snapshot import SharedSnapshot, Snapshot
+from reactor.console.visitors.login import LoginLimit
 from reactor.desk.google_event import GoogleReadSettings
 from reactor.desk.outbox_status import outbox_status
 from reactor.desk.pulses import activity

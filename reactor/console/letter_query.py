@@ -6,7 +6,7 @@ from shlex import quote
 from urllib.parse import urlencode
 from uuid import UUID
 
-from reactor.desk.dead_letters import AGE_TEXT, CODES, LetterFilter, age_of
+from reactor.desk.letters.dead_letters import AGE_TEXT, CODES, LetterFilter, age_of
 from reactor.errors import ConfigurationError
 
 

@@ -17,10 +17,10 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from reactor.console.access import Visitor
 from reactor.console.console import Console
 from reactor.console.database import PageCost
 from reactor.console.snapshot import Snapshot
+from reactor.console.visitors.access import Visitor
 from reactor.desk.acts import ActAuthor
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession

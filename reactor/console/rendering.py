@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import reactor
-from reactor.console.access import Visitor
 from reactor.console.assets import PageAsset
 from reactor.console.console import Console
 from reactor.console.database import PageCost
 from reactor.console.page import Page, PageAnswer
+from reactor.console.visitors.access import Visitor
 from reactor.desk.wording import as_json, at_least, clean, count, duration, many
 
 _SHORT = 60  # characters

@@ -20,7 +20,7 @@ import trio
 from reactor.console.database import ConsoleDatabase, PageCost
 from reactor.desk import acts
 from reactor.desk.act_run import RunState
-from reactor.desk.requeue_run import RequeueRun
+from reactor.desk.letters.requeue_run import RequeueRun
 from reactor.errors import ReactorError, TransientError
 from reactor.postgres.connection.admin import AdminSession
 

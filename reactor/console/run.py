@@ -10,11 +10,11 @@ import reactor
 from reactor.console.app import PAGES, ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
-from reactor.console.door import PATIENCE
-from reactor.console.keys import VisitorKeys
 from reactor.console.pages import break_it
 from reactor.console.settings import ConsoleSettings
 from reactor.console.shared.breakage import BreakPort
+from reactor.console.visitors.door import PATIENCE
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.desk.google_event import GoogleReadSettings
 from reactor.errors import ConfigurationError, ReactorError
 from reactor.observability.server import Server

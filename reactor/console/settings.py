@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from reactor.console.access import LOOPBACK_NAMES, Network, VisitorRules
+from reactor.console.visitors.access import LOOPBACK_NAMES, Network, VisitorRules
 from reactor.errors import ConfigurationError
 from reactor.settings import DatabaseSettings, LogSettings, parse_bind, reads_as
 

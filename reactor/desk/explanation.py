@@ -16,8 +16,8 @@ from reactor.core.explain.explanation import explain as explained
 from reactor.core.explain.seen import EventPresence, GoogleReading
 from reactor.core.payload import LARGEST
 from reactor.desk import google_event
-from reactor.desk.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.google_event import GoogleReadSettings, StoredToken
+from reactor.desk.letters.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.wording import clean, count, duration
 from reactor.postgres import sources
 from reactor.postgres.chains import SQL as CHAINS, ChainReading, read

@@ -19,7 +19,7 @@ from psycopg import errors
 
 from reactor.core.item import Oversized
 from reactor.core.payload import LARGEST, BadPayloadError, Cancel, Operation, Rebuild, parse, source_key
-from reactor.desk.preview import preview
+from reactor.desk.letters.preview import preview
 from reactor.desk.wording import visible
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.shown import shown

@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from reactor.core.dispatch.lane import LaneStatus
-from reactor.desk import brakes, connections, dead_letters, pulses, rebuild_progress
+from reactor.desk import brakes, connections, pulses, rebuild_progress
+from reactor.desk.letters import dead_letters
 from reactor.desk.outbox_status import SQL as STATUS
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements

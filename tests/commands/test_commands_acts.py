@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from reactor.desk import act_run, acts, requeue_run
+from reactor.desk import act_run, acts
 from reactor.desk.act_run import RunState
 from reactor.desk.acts import ActAuthor, ActKind
-from reactor.desk.dead_letters import LetterFilter, forecast
+from reactor.desk.letters import requeue_run
+from reactor.desk.letters.dead_letters import LetterFilter, forecast
 from reactor.postgres.connection.admin import open_admin_session
 from reactor.token_encryption import TokenCipher
 from tests.commands.test_commands_dead_letters import EVENT, die

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from reactor.commands import brake
-from reactor.desk import check, connections, dead_letters, locks, outbox_status, rebuild_progress
+from reactor.desk import check, connections, locks, outbox_status, rebuild_progress
+from reactor.desk.letters import dead_letters
 from reactor.postgres import brakes
 from reactor.postgres.shown import shown
 from reactor.postgres.statements import statements

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from reactor.desk import acts, dead_letters
+from reactor.desk import acts
+from reactor.desk.letters import dead_letters
 from reactor.postgres.connection.admin import open_admin_session
 from tests.support.commands import call, document, inherited
 from tests.support.databases import Database, wait_until
@@ -216,8 +217,8 @@ def test_the_rate_is_kept(database: Database, rows: Rows, monkeypatch: pytest.Mo
         now += seconds
         seen.append((round(now, 3), rows.one("select count(*) from sync_outbox where status = 'PENDING'")))
 
-    monkeypatch.setattr("reactor.desk.requeue_run.monotonic", lambda: now)
-    monkeypatch.setattr("reactor.desk.requeue_run.sleep", sleep)
+    monkeypatch.setattr("reactor.desk.letters.requeue_run.monotonic", lambda: now)
+    monkeypatch.setattr("reactor.desk.letters.requeue_run.sleep", sleep)
     call(database.reactor, "dead-letters", "requeue", "--all", "--rate", "20")
     assert seen == [(0.0, 0), (0.2, 4), (0.4, 8)]
 

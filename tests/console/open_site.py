@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import trio
 
-from reactor.console.access import VisitorRules
 from reactor.console.app import PAGES, ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
-from reactor.console.keys import VisitorKeys
 from reactor.console.page import Page
+from reactor.console.visitors.access import VisitorRules
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.observability.server import Server
 
 VIEWER = {"x-user": "viewer@example.com"}

@@ -6,11 +6,11 @@ from typing import Any, Self
 import httpx
 import trio
 
-from reactor.console.access import VisitorRules
 from reactor.console.app import ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
-from reactor.console.keys import VisitorKeys
+from reactor.console.visitors.access import VisitorRules
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.desk.google_event import GoogleReadSettings
 
 HOME = "http://127.0.0.1:8400"

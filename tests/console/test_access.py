@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.console.access import AccessRefusal, AccessRequest, Headers, Visitor, VisitorRules, admit
+from reactor.console.visitors.access import AccessRefusal, AccessRequest, Headers, Visitor, VisitorRules, admit
 
 LOOPBACK = VisitorRules(local_user="ada")
 PROXIED = VisitorRules(

@@ -9,13 +9,13 @@ import trio
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from reactor.console import door
-from reactor.console.access import VisitorRules
 from reactor.console.app import PAGES, ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
-from reactor.console.keys import MOST, VisitorKeys
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
+from reactor.console.visitors import door
+from reactor.console.visitors.access import VisitorRules
+from reactor.console.visitors.keys import MOST, VisitorKeys
 from reactor.observability.server import Server
 from tests.console.examples import EXAMPLES, addresses
 from tests.console.test_access import PROXIED

@@ -6,8 +6,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from reactor.console.access import Visitor
-from reactor.console.login import LoginLimit
+from reactor.console.visitors.access import Visitor
+from reactor.console.visitors.login import LoginLimit
 from reactor.desk.rights import LoginRights
 from reactor.errors import TransientError
 from tests.console.site import DatabaseSite

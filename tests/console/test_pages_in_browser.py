@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Request, expect
 
-from reactor.console.door import HEADERS
+from reactor.console.visitors.door import HEADERS
 from tests.console.attacks import MARKS
 from tests.console.conftest import RunningConsole, running
 from tests.console.examples import EXAMPLES, addresses

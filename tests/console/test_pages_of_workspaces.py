@@ -19,11 +19,11 @@ import trio
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from reactor.console.access import VisitorRules
 from reactor.console.app import ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
-from reactor.console.keys import VisitorKeys
+from reactor.console.visitors.access import VisitorRules
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.core.dispatch.lane import LaneStatus
 from reactor.observability.server import Server
 from reactor.postgres.connection.pool import Pool

@@ -10,11 +10,11 @@ import httpx
 import pytest
 import trio
 
-from reactor.console.access import VisitorRules
 from reactor.console.app import ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import ConsoleDatabase
-from reactor.console.keys import VisitorKeys
+from reactor.console.visitors.access import VisitorRules
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.core.dispatch.lane import LaneStatus
 from reactor.core.pulse import Pulse, PulseCounts
 from reactor.postgres.connection.pool import Pool

@@ -17,8 +17,8 @@ from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
 from reactor.console import requeue_worker
-from reactor.desk.dead_letters import FATES
-from reactor.desk.requeue_run import RequeueRun
+from reactor.desk.letters.dead_letters import FATES
+from reactor.desk.letters.requeue_run import RequeueRun
 from reactor.postgres.connection.admin import AdminSession
 from tests.commands.test_commands_dead_letters import EVENT, die, floor
 from tests.commands.test_commands_explain import item

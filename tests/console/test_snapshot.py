@@ -7,12 +7,12 @@ import httpx
 import pytest
 import trio
 
-from reactor.console.access import VisitorRules
 from reactor.console.app import ConsoleApp
 from reactor.console.console import Console
 from reactor.console.database import PageCost
-from reactor.console.keys import VisitorKeys
 from reactor.console.snapshot import FRESH, SharedSnapshot, Snapshot
+from reactor.console.visitors.access import VisitorRules
+from reactor.console.visitors.keys import VisitorKeys
 from reactor.desk.rights import LoginRights, rights
 from reactor.errors import TransientError
 from tests.console.attacks import ATTACK

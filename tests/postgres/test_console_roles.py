@@ -25,7 +25,6 @@ from reactor.desk import (
     acts,
     brakes,
     connections,
-    dead_letters,
     explanation,
     lint,
     locks,
@@ -34,13 +33,13 @@ from reactor.desk import (
     rebuild_progress,
     rebuilds,
     replicas,
-    requeue_run,
     workspaces,
 )
 from reactor.desk.access import invitations
 from reactor.desk.acts import ActAuthor
-from reactor.desk.dead_letters import LetterFilter
-from reactor.desk.preview import preview
+from reactor.desk.letters import dead_letters, requeue_run
+from reactor.desk.letters.dead_letters import LetterFilter
+from reactor.desk.letters.preview import preview
 from reactor.desk.rights import LoginRights, rights, words
 from reactor.desk.wording import as_json
 from reactor.errors import ConfigurationError

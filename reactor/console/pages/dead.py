@@ -7,8 +7,8 @@ from typing import Any
 
 from reactor.console.letter_query import DeadLetterQuery
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
-from reactor.desk import dead_letters
-from reactor.desk.dead_letters import AGES, CODES
+from reactor.desk.letters import dead_letters
+from reactor.desk.letters.dead_letters import AGES, CODES
 from reactor.desk.wording import duration
 from reactor.postgres.connection.admin import AdminSession
 

@@ -2,8 +2,8 @@
 
 from reactor.console.links import why_path
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
-from reactor.desk.items import item
-from reactor.desk.requeue_run import requeue_one
+from reactor.desk.letters.items import item
+from reactor.desk.letters.requeue_run import requeue_one
 from reactor.postgres.connection.admin import AdminSession
 
 

@@ -10,9 +10,10 @@ from reactor.console.console import Console
 from reactor.console.letter_query import DeadLetterQuery
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session
 from reactor.console.pages.dead import CAP, LOOKS
-from reactor.desk import acts, dead_letters, requeue_run
-from reactor.desk.dead_letters import CODES, FATE_TEXTS, FATES
-from reactor.desk.requeue_run import RequeueRun
+from reactor.desk import acts
+from reactor.desk.letters import dead_letters, requeue_run
+from reactor.desk.letters.dead_letters import CODES, FATE_TEXTS, FATES
+from reactor.desk.letters.requeue_run import RequeueRun
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 

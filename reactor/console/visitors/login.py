@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import trio
 
-from reactor.console.access import Visitor
+from reactor.console.visitors.access import Visitor
 from reactor.desk.rights import LoginRights
 from reactor.errors import ReactorError
 

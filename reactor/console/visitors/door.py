@@ -1,7 +1,7 @@
 """What every request passes: who may ask, how much they may send, how long it may take; the headers of every answer.
 
-The rules are in `reactor.console.access`, which knows no HTTP library; this applies them, and exchanges the printed key
-for a cookie.
+The rules are in `reactor.console.visitors.access`, which knows no HTTP library; this applies them, and exchanges the
+printed key for a cookie.
 
 *Headers.* A page may load, run and submit what the console itself serves, and nothing else; scripts may make markup by
 one policy of ours only (Trusted Types). `Referrer-Policy` is `same-origin` and not `no-referrer`: under the latter a
@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reactor.console.access import AccessRefusal, AccessRequest, Headers, VisitorRules, admit
-from reactor.console.keys import VisitorKeys
+from reactor.console.visitors.access import AccessRefusal, AccessRequest, Headers, VisitorRules, admit
+from reactor.console.visitors.keys import VisitorKeys
 
 log = structlog.get_logger(__name__)
 

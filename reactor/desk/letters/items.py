@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from reactor.core.explain.chain import OutboxRow
-from reactor.desk import dead_letters
 from reactor.desk.explanation import row_document
+from reactor.desk.letters import dead_letters
 from reactor.postgres.chains import read_item
 from reactor.postgres.connection.admin import AdminSession
 

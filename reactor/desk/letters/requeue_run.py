@@ -16,7 +16,7 @@ import psycopg
 from reactor.desk import act_run, acts
 from reactor.desk.act_run import ActRun, RunState
 from reactor.desk.acts import ActAuthor, ActKind
-from reactor.desk.dead_letters import SQL, LetterFilter, RequeueForecast, forecast as forecast_of
+from reactor.desk.letters.dead_letters import SQL, LetterFilter, RequeueForecast, forecast as forecast_of
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST, BadPayloadError, parse
-from reactor.desk.preview import preview
+from reactor.desk.letters.preview import preview
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
