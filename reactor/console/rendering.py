@@ -8,7 +8,7 @@ not there is an error and not an empty text. No template may use `safe`; a test 
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,19 +57,7 @@ class PageRenderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {
-            "ago": _ago,
-            "as_typed": _as_typed,
-            "at_least": at_least,
-            "duration": _duration,
-            "many": many,
-            "moment": _moment,
-            "noun": count,
-            "number": clean,
-            "prose": _prose,
-            "sentence_case": _sentence_case,
-            "short": _short,
-        }
+        self._environment.filters |= FILTERS
         self._environment.globals |= {
             "asset": lambda name: assets[name].path,
             "colour": console.colour,
@@ -167,3 +155,19 @@ def _ago(value: Any, now: datetime) -> Markup | str:
     return Markup('<time datetime="{}">{} ago</time>').format(
         value.isoformat(), duration(max(0.0, (now - value).total_seconds()))
     )
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "ago": _ago,
+    "as_typed": _as_typed,
+    "at_least": at_least,
+    "duration": _duration,
+    "many": many,
+    "moment": _moment,
+    "noun": count,
+    "number": clean,
+    "prose": _prose,
+    "sentence_case": _sentence_case,
+    "short": _short,
+}
+"""What templates write values with."""

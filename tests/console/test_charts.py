@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reactor.console.charts import Chart, ChartRow, ChartSeries, ChartUnit, draw, label
+from reactor.console.rendering import FILTERS
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 COUNT, SECONDS = ChartUnit.COUNT, ChartUnit.SECONDS
@@ -33,6 +34,7 @@ def points(chart: Chart) -> Iterator[tuple[float, float]]:
 
 def markup(chart: Chart) -> str:
     environment = Environment(loader=PackageLoader("reactor.console"), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= FILTERS
     return str(environment.from_string('{% from "chart.html" import chart %}{{ chart(it, "k") }}').render(it=chart))
 
 
