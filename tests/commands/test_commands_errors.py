@@ -140,7 +140,7 @@ def test_what_is_no_uuid() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("requeue",), "Say which: --workspace, --code, --before, --age or --id; or --all."),
+        (("requeue",), "Say which: --workspace, --code, --before, --age, --error or --id; or --all."),
         (("list", "--code", "SAD"), "There is no code SAD. Codes are: AUTH, "),
         (("list", "--age", "1 week"), "--age is a number and a unit, such as 90s"),
         (("list", "--before", "yesterday"), "--before is a date or a time in ISO 8601"),
