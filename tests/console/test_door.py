@@ -16,6 +16,8 @@ from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, Visito
 from reactor.console.visitors import door
 from reactor.console.visitors.access import VisitorRules
 from reactor.console.visitors.keys import MOST, VisitorKeys
+from reactor.console.visitors.login import LoginLimit
+from reactor.desk.rights import LoginRights
 from reactor.observability.server import Server
 from tests.console.examples import EXAMPLES, addresses
 from tests.console.test_access import PROXIED
@@ -27,13 +29,19 @@ FORM = {"sec-fetch-site": "same-origin", "origin": HOME, "content-type": "applic
 ALIVE = ("/livez",)
 
 
+async def may_everything() -> LoginRights:
+    return LoginRights(viewer=True, operator=True, words=True)
+
+
 class Site:
     """A console without a database, as a browser meets it."""
 
     def __init__(self, rules: VisitorRules, pages: tuple[Page, ...]) -> None:
         self.keys = VisitorKeys(self.announced)
         self.links: list[str] = []
-        self.app = ConsoleApp(Console(ConsoleDatabase(NOWHERE), "staging"), rules, self.keys, pages)
+        console = Console(ConsoleDatabase(NOWHERE), "staging")
+        console.ceiling = LoginLimit(may_everything)
+        self.app = ConsoleApp(console, rules, self.keys, pages)
 
     def announced(self, key: str) -> None:
         self.links.append(f"/?key={key}")
