@@ -256,6 +256,12 @@ def test_the_oldest_browser_gives_way() -> None:
     assert keys.exchange("") is None
 
 
+async def test_a_key_leads_to_no_other_site(site: Site) -> None:
+    async with site.client() as client:
+        answer = await client.get(f"{HOME}//evil.example/{site.links[0][1:]}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/evil.example/")
+
+
 async def test_no_key_is_taken_behind_a_proxy(proxied: Site) -> None:
     proxied.keys.renew()
     async with proxied.client(PUBLIC, "10.1.2.3") as client:

@@ -131,7 +131,7 @@ class Door:
         value = self._keys.exchange(key)
         if value is None:
             return None
-        response = Response(status_code=303, headers={"location": scope["path"]})
+        response = Response(status_code=303, headers={"location": "/" + scope["path"].lstrip("/")})
         response.set_cookie(
             name, value, httponly=True, samesite="strict", secure=self._rules.origin.startswith("https:")
         )
