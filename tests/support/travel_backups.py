@@ -103,7 +103,7 @@ class Backups:
             tables = self._tables(copying)
             copying.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(map(sql.Identifier, tables))))
             for table in tables:
-                back = sql.SQL("insert into public.{} table backups.{}")
+                back = sql.SQL("insert into public.{} overriding system value table backups.{}")
                 copying.execute(back.format(sql.Identifier(table), sql.Identifier(f"{table}_{taken.number}")))
 
     @staticmethod
