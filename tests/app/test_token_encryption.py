@@ -313,3 +313,10 @@ def test_no_problem_shows_a_part_of_a_key(parts: list[str], noise: bytes) -> Non
     except KeySettingError as error:
         shown = f"{error} {error!r}"
     assert key[:8] not in shown
+
+
+def test_applications_of_release_0_1_find_it_by_its_name_then() -> None:
+    from reactor.vault import Vault  # noqa: PLC0415  (what they import)
+
+    stored = Vault.from_setting(setting(k1=K1)).encrypt(OURS, SECRET)
+    assert TokenCipher.from_setting(setting(k1=K1)).decrypt(OURS, stored) == SECRET
