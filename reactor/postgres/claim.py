@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.abc import Buffer
 
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.item import Item, Oversized, SourceState, WorkspaceConnection
@@ -140,7 +141,7 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     """
     cursor = await connection.execute(_SQL["claim"], params | {"largest": LARGEST}, binary=True)
     *rows, report = await cursor.fetchall()
-    return Pass([_item(row, params["lease"]) for row in rows], json.loads(report[5]))
+    return Pass([_item(row, params["lease"]) for row in rows], json.loads(_json(report[5])))
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
@@ -194,7 +195,7 @@ def _item(row: Row, lease_no: int) -> Item:
         seq=seq,
         claim_no=next(_numbers),
         operation=operation,
-        payload=Oversized(size) if size > LARGEST else payload or b"null",
+        payload=Oversized(size) if size > LARGEST else _json(payload),
         attempts=attempts,
         max_attempts=most,
         age=age,
@@ -204,6 +205,11 @@ def _item(row: Row, lease_no: int) -> Item:
         lease_no=lease_no,
         losses=losses,
     )
+
+
+def _json(binary: Buffer | None) -> bytes:
+    """The text in a jsonb; before it stands a byte, the version of the format."""
+    return b"null" if binary is None else bytes(binary[1:])
 
 
 @lru_cache(maxsize=256)  # the items of a workspace share it
