@@ -67,7 +67,7 @@ class Door:
         self._is_open, self._refuse = is_open, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """PageAnswer a request."""
+        """Answer a request."""
         began, status = time.monotonic(), 0
 
         async def with_headers(message: Message) -> None:
