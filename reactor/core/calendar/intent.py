@@ -82,8 +82,7 @@ class SyncIntent:
 
         Only for an id of ours: Google accepts it once in a calendar, for ever, which tells the accounts apart.
         """
-        bound = self.bound
-        return bound is not None and bound == self.place(PRIMARY, self.generation)
+        return self.bound_calendar_id == PRIMARY and self.bound == self.place(PRIMARY, self.generation)
 
     @property
     def remakes(self) -> bool:
