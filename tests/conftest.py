@@ -37,9 +37,16 @@ pytest_plugins = ["tests.support.google_fixtures", "tests.support.process_world"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with few tests first: they start processes and take long, and what comes last may run by itself."""
+    """Files with few tests first: they start processes and take long, and what comes last may run by itself.
+
+    What is drawn by lot covers no branch: that must not be luck. Tracing it would also take long, and so would tracing
+    the simulations that carry this mark themselves.
+    """
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: tests[item.path])
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")
