@@ -24,6 +24,8 @@ from reactor.core.outcome import Dead, Done, FailureCode, Outcome
 from reactor.core.payload import Cancel, Upsert
 from tests.support.dialogues import CALENDAR, OTHER, Google, cancel_json, upsert_json, work
 
+pytestmark = pytest.mark.no_cover
+
 ROUNDS = 12
 GUEST = {"email": "grace@example.com", "responseStatus": "accepted"}
 
