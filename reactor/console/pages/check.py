@@ -12,7 +12,8 @@ import trio
 from reactor.console.console import Console
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
 from reactor.console.shared.errands import Errand
-from reactor.desk.check import CheckVerdict, findings
+from reactor.desk.check.finding import CheckVerdict
+from reactor.desk.check.run import findings
 
 _NAME = "check"
 _KINDS = {CheckVerdict.OK: "well", CheckVerdict.WARN: "person", CheckVerdict.FAIL: "trouble"}
