@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -25,13 +24,6 @@ async def findings(google: GoogleServer, dsn: str | None, code: int = 0, **envir
     result = await call_beside(google, dsn, "check", "--json", **environment)
     assert result.exit_code == code, result.output
     return {finding["check"]: (finding["verdict"], finding["says"]) for finding in json.loads(result.stdout)}
-
-
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    yield rows
-    rows.close()
 
 
 async def test_all_is_well(world: World) -> None:
