@@ -107,28 +107,32 @@ class Claimer:
             RefusedError: The server refused; nothing was claimed.
             SessionLostError: The session is gone.
         """
-        ring, began = self._ring, trio.current_time()
+        began = trio.current_time()
         self._cut = self._in_flight.bytes >= BYTES_IN_FLIGHT
-        suspect = self._bars.next(began, excluded)
+        again = self._bars.next(began, excluded)
         excluded = frozenset(excluded) | self._bars.workspaces
         barred = excluded | self._brakes.stopped
         turn = self._turn(barred)
         if slots <= 0 or self._cut or turn is TrialDecision.WAIT:
             return await self._full(barred)
-        if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
+        if isinstance(turn, UUID) and (claimed := await self._on_trial(turn)):
             return claimed
-        if suspect and (claimed := await self._suspect(*suspect, slots)):
+        if again and (claimed := await self._again(*again, slots)):
             return claimed
+        return await self._round(slots, excluded, each, began)
+
+    async def _round(self, slots: int, excluded: frozenset[UUID], each: float, began: float) -> ClaimResult:
+        """Look at the workspaces of the ring, a few at a time, until something is found or none is left."""
+        ring, read = self._ring, False
         ring.begin()
-        read = False
         while True:
             stopped = self._brakes.stopped
             barred = excluded | stopped
             refresh = not read and ring.is_stale(began)
             window = [] if refresh else ring.next_workspaces(slots, barred)
             if not window and read:
-                turn = self._turn(barred)  # we may just have found that only a suspect is left
-                if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
+                turn = self._turn(barred)  # perhaps only an item is left that needs a trial
+                if isinstance(turn, UUID) and (claimed := await self._on_trial(turn)):
                     return claimed
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
             found = await self._pass(self._spread(slots, window, each), window, barred)
@@ -147,15 +151,15 @@ class Claimer:
         """How many items to take from some workspaces, or from a ring that is read anew."""
         return int(min(slots, each * max(1, len(window) or self._ring.due)))
 
-    async def _suspect(self, workspace: UUID, trial: int, slots: int) -> ClaimResult | None:
-        """Claim items of a workspace that was barred; None where there is nothing to claim."""
+    async def _again(self, workspace: UUID, trial: int, slots: int) -> ClaimResult | None:
+        """Claim items of a workspace whose bar is over; None where there is nothing to claim."""
         found = await self._alone(min(slots, trial), workspace)
         if found is None or not found.items:
             return None
         self._take_in(found, began=None)
         return await self._braked(found.items, Look(LookResult.WORK, left_behind=True), found.report["superseded"])
 
-    async def _tried(self, workspace: UUID) -> ClaimResult | None:
+    async def _on_trial(self, workspace: UUID) -> ClaimResult | None:
         """Claim one item alone that lost its worker three times; None where there is none."""
         self._trials.begin(workspace)
         found = await self._pass(1, [workspace], (), trial=True)

@@ -1,4 +1,4 @@
-"""What becomes of items whose worker died."""
+"""Items whose worker died, and how they are taken over."""
 
 from collections.abc import Callable
 from functools import partial
