@@ -1,4 +1,4 @@
-"""What all pages of a console stand on."""
+"""What all pages of a console use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

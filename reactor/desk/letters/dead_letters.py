@@ -45,7 +45,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which dead letters are meant; what is None does not matter.
+    """Selects dead letters; a field that is None selects all.
 
     Attributes:
         workspace: Those of this workspace.
@@ -71,7 +71,7 @@ class LetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class RequeueForecast:
-    """What a requeue would come to, letter by letter, the newest state first.
+    """The expected result of a requeue, letter by letter, the newest state first.
 
     Attributes:
         ids: The letters.
@@ -188,7 +188,7 @@ def _fate(letter: Document, *, is_usable: bool) -> str:
 def forecast(
     admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None
 ) -> RequeueForecast:
-    """What a requeue of these letters would come to now.
+    """Forecast the result of a requeue of these letters.
 
     Args:
         admin: The session.
@@ -210,7 +210,7 @@ def forecast(
 
 
 def _ask_the_parser(admin: AdminSession, outcomes: list[Document]) -> None:
-    """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
+    """Mark as refused what would be sent and has a payload that cannot be used; only suspects are looked at."""
     suspects = {row["id"]: row for row in outcomes if row["suspect"] and row["fate"] in ("sent", "parked")}
     ids = list(suspects)
     for first in range(0, len(ids), READ):
