@@ -4,7 +4,7 @@
 with views and row level security. Cold is after a restart of the server, with nothing in its memory (but in that of
 the system's files); warm is the median of five. The time is what the console says at the foot of a page: how long its
 statements took together. CPU is that of the server's processes, and on a machine that others use too the better
-figure. `over` marks what takes more than 200 ms.
+figure. `over` marks what takes more than 200 ms of it, with the statement that takes most.
 
 *Viewers.* Fifty look at the first page and reload it every second. The server's log says how often it was asked.
 
@@ -21,7 +21,8 @@ import random
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,7 @@ class Look:
         rows: That they have returned.
         buffers: Pages of tables and indexes that were touched.
         slowest: The seconds of each statement, by its beginning.
+        status: The status code of the answer.
     """
 
     seconds: float = 0.0
@@ -128,6 +130,7 @@ class Look:
     rows: int = 0
     buffers: int = 0
     slowest: Counter[str] = field(default_factory=Counter)
+    status: int = 0
 
 
 class MeasuredDatabase(ConsoleDatabase):
@@ -183,27 +186,39 @@ def _cpu(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-async def looks(it: World, address: str, times: int) -> tuple[list[Look], int]:
-    """Look at a page so often, in a console of its own; with the status code of the answers."""
-    database = MeasuredDatabase(it.server.url(user=LOGIN), it.owner)
+@asynccontextmanager
+async def visit(dsn: str, owner: psycopg.Connection[Any]) -> AsyncIterator[Callable[[str], Awaitable[Look]]]:
+    """Open a console, and come by its link; yields what looks at an address."""
+    database = MeasuredDatabase(dsn, owner)
     links: list[str] = []
     keys = VisitorKeys(links.append)
     keys.renew()
     app = ConsoleApp(Console(database), VisitorRules(local_user="bench"), keys)
     transport = httpx.ASGITransport(app.door, client=("127.0.0.1", 1234))
-    found = []
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery, httpx.AsyncClient(transport=transport, base_url=HOME) as client:
+
+        async def look(address: str) -> Look:
+            database.look = Look()
+            answer = await client.get(address, headers={"accept": "text/html"})
+            database.look.status = answer.status_code
+            return database.look
+
         nursery.start_soon(database.keep)
-        async with httpx.AsyncClient(transport=transport, base_url=HOME) as client:
-            await client.get(f"/?key={links[0]}")
-            await client.get("/lint")  # asks what the login may do; then that is known
-            for _ in range(times):
-                database.look = Look()
-                await trio.sleep(FRESH if address == "/" and found else 0)
-                answer = await client.get(address, headers={"accept": "text/html"})
-                found.append(database.look)
+        await look(f"/?key={links[0]}")
+        await look("/lint")  # asks what the login may do; then that is known for a minute
+        yield look
         nursery.cancel_scope.cancel()
-    return found, answer.status_code
+
+
+async def cold_and_warm(it: World, address: str) -> tuple[Look, list[Look]]:
+    """Look at a page, after a restart and then several times."""
+    restart(it)
+    async with visit(it.server.url(user=LOGIN), it.owner) as look:
+        cold, warm = await look(address), []
+        for _ in range(WARM_LOOKS):
+            await trio.sleep(FRESH if address == "/" else 0)
+            warm.append(await look(address))
+    return cold, warm
 
 
 def restart(it: World) -> None:
@@ -221,17 +236,15 @@ def measure_pages(it: World) -> None:
     print(f"pages, milliseconds of the database's time; each may take {BOUND * 1000:.0f}")
     print(f"{'':44} {'cold':>6} {'warm':>6} {'CPU':>6} {'statements':>10} {'rows':>7} {'buffers':>8}")
     for address in (each for several in examples.values() for each in several):
-        restart(it)
-        [cold], _ = trio.run(looks, it, address, 1)
-        warm, status = trio.run(looks, it, address, WARM_LOOKS + 1)
-        seconds = statistics.median(each.seconds for each in warm[1:])
-        cpu = statistics.median(each.cpu for each in warm[1:])
-        last = warm[-1]
+        cold, warm = trio.run(cold_and_warm, it, address)
+        seconds, cpu = (statistics.median(getattr(each, name) for each in warm) for name in ("seconds", "cpu"))
         told = f"{cold.seconds * 1000:6.0f} {seconds * 1000:6.0f} {cpu * 1000:6.0f}"
-        marked = f"  over: {last.slowest.most_common(1)[0][0]}" if max(seconds, cold.seconds) > BOUND else ""
+        slowest = warm[-1].slowest.most_common(1)
+        marked = f"  over: {slowest[0][0]}" if slowest and max(cpu, cold.cpu) > BOUND else ""
+        failed = "" if cold.status in (200, 303) else f"  {cold.status}"
         short = address if len(address) <= 44 else f"{address[:20]}…{address[-23:]}"
-        answered = "" if status in (200, 303) else f"  {status}"
-        print(f"{short:44} {told} {last.statements:10} {last.rows:7,} {last.buffers:8,}{marked}{answered}", flush=True)
+        last = warm[-1]
+        print(f"{short:44} {told} {last.statements:10} {last.rows:7,} {last.buffers:8,}{marked}{failed}", flush=True)
 
 
 def log_of(it: World) -> str:

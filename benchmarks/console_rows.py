@@ -1,9 +1,9 @@
 """The database that the console is measured on: whatever its pages count, there is more of it than they count.
 
-A workspace has a number, k, and its state comes of that: 0 is stopped by the brake in the middle of many deletes, has a
-tenth of all rows, and is as large as a workspace gets; so are those of every 200th. Of ten the second and third have
-an invalid connection and the fourth has none. Every 20th is behind; what waits in the others is due later. A source has
-a number too, i, from which follows its workspace. Sources come in any order of the workspaces, as in life.
+A workspace has a number, k, and its state comes of that. Workspace 0 has a tenth of all rows, of 10,000 sources at most.
+Of 200 the first and the fifth are stopped by the brake in the middle of many deletes; of ten the second and third have
+an invalid connection and the fourth has none; of twenty the sixth is behind, and what waits in the others is due later.
+A source has a number too, i, from which follows its workspace, so that they come in any order of the workspaces.
 """
 
 import os
@@ -26,6 +26,9 @@ create function pg_temp.number(i bigint) returns integer language sql immutable
 return case when i % 10 = 0 then 0
             else 1 + floor(power((i * 2654435761 % 4294967296) / 4294967296.0, 2) * ({workspaces} - 1))::integer end;
 
+create function pg_temp.source(i bigint) returns bigint language sql immutable
+return case when i % 10 = 0 then i % 100000 else i end;
+
 create function pg_temp.payload(w uuid, k integer, i bigint, operation text) returns jsonb language sql immutable
 return jsonb_build_object(
   'operation', operation, 'workspaceId', w, 'calendarId', 'team-' || k || '@example.com', 'sourceType', 'task',
@@ -41,13 +44,14 @@ _OF_SOURCE = """
 _FINISHED = """
 insert into sync_outbox (workspace_id, operation, payload, status, failure_code, attempts, parent_id, created_at,
                          updated_at, processed_at)
-select b.w, 'UPSERT_EVENT', pg_temp.payload(b.w, a.k, n % {rows}, 'UPSERT_EVENT'), 'COMPLETED',
+select b.w, 'UPSERT_EVENT', pg_temp.payload(b.w, a.k, i.i, 'UPSERT_EVENT'), 'COMPLETED',
        case when n % 20 = 7 then 'SUPERSEDED' end, 1,
        case when n % 40 = 1 then md5('r' || n / 40 % 1500)::uuid when n % 400 = 2 then md5('r0')::uuid end,
        t.at - interval '3 s', t.at, t.at
   from generate_series({first}, {last}) as n,
        lateral (select now() - ({finished} - n) * interval '30 d' / {finished} as at) as t,
-""" + _OF_SOURCE.format(source="n % {rows}")
+       lateral (select pg_temp.source(n % {rows}) as i) as i,
+""" + _OF_SOURCE.format(source="i.i")
 _CONNECTIONS = """
 insert into google_connections (workspace_id, refresh_token_encrypted, calendar_id, is_valid, updated_at)
 select md5('w' || k)::uuid, 'v1:k1:' || repeat('x', 200), 'team-' || k || '@example.com', k % 10 not in (1, 2),
@@ -59,14 +63,14 @@ insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, 
 select b.w, 'task:' || md5('s' || i)::uuid, 1, md5('e' || i), 'team-' || a.k || '@example.com',
        pg_temp.payload(b.w, a.k, i, 'UPSERT_EVENT'), now() - i * interval '2 s'
   from generate_series(0, {rows} - 1) as i,
-""" + _OF_SOURCE.format(source="i")
+""" + _OF_SOURCE.format(source="i") + " where i % 10 > 0 or i < 100000"
 _BINDINGS = """
 insert into calendar_event_bindings (workspace_id, google_event_id, calendar_id, source_type, source_id, event_type,
                                      event_title, event_start, event_end, last_synced_at)
 select b.w, md5('e' || i), 'team-' || a.k || '@example.com', 'task', md5('s' || i)::uuid, 'MILESTONE',
        'Milestone ' || i || ' of a project', now(), now(), now()
   from generate_series(0, {rows} - 1) as i,
-""" + _OF_SOURCE.format(source="i")
+""" + _OF_SOURCE.format(source="i") + " where i % 10 > 0 or i < 100000"
 _WAITING = """
 insert into sync_outbox (workspace_id, operation, payload, status, attempts, last_error, next_attempt_at, created_at)
 select b.w, o.operation::outbox_operation, pg_temp.payload(b.w, a.k, i.i, o.operation),
@@ -76,7 +80,7 @@ select b.w, o.operation::outbox_operation, pg_temp.payload(b.w, a.k, i.i, o.oper
                     else interval '2 h' + n % 86400 * interval '1 s' end,
        now() - interval '1 d' - n % 86400 * interval '1 s'
   from generate_series(1, {rows}) as n,
-       lateral (select n % greatest({rows} / 3, 1) as i) as i,
+       lateral (select pg_temp.source(n % greatest({rows} / 3, 1)) as i) as i,
 """ + _OF_SOURCE.format(source="i.i") + """,
        lateral (select case when a.k % 200 in (0, 4) and i.i % 3 < 2 then 'CANCEL_EVENT' else 'UPSERT_EVENT' end
                        as operation) as o
@@ -90,8 +94,8 @@ select b.w, 'UPSERT_EVENT', pg_temp.payload(b.w, a.k, i.i, 'UPSERT_EVENT'), 'DEA
   from generate_series(1, {rows}) as n,
        lateral (select (array['EXHAUSTED', 'EXHAUSTED', 'EXHAUSTED', 'EXHAUSTED', 'BAD_REQUEST', 'BAD_REQUEST', 'AUTH',
                               'BAD_PAYLOAD', 'FORBIDDEN', 'EVENT_GONE', null])[1 + n % 11] as code) as c,
-       lateral (select now() - interval '30 d' * power((n * 40503 % 65536) / 65536.0, 4) as at) as t,
-       lateral (select {rows} / 6 + n % greatest({rows} / 3, 1) as i) as i,
+       lateral (select now() - interval '30 d' * power((n::bigint * 40503 % 65536) / 65536.0, 4) as at) as t,
+       lateral (select pg_temp.source({rows} / 6 + n % greatest({rows} / 3, 1)) as i) as i,
 """ + _OF_SOURCE.format(source="i.i")
 _IN_FLIGHT = """
 insert into sync_outbox (workspace_id, operation, payload, status, attempts, lease_no)
@@ -153,7 +157,7 @@ insert into app_tasks
 select b.w, md5('s' || i)::uuid, 'Milestone ' || i || ' of a project'
   from generate_series(0, {rows} - 1) as i,
 """ + _OF_SOURCE.format(source="i") + """
- where i % 200 = 0 or i % 10 > 0 and i % 5 = 0;
+ where i % 20 = 0 and i < 100000 or i % 10 = 5;
 create index on app_tasks (workspace_id);
 create index on app_tasks (source_id);
 create view calendar_source_events as
@@ -172,14 +176,19 @@ update sync_outbox as o set next_attempt_at = now() + interval '1 d'
 """
 
 
-def fill(owner: psycopg.Connection[Any]) -> Iterator[str]:
+def fill(owner: psycopg.Connection[Any], rows: int = ROWS, workspaces: int = WORKSPACES) -> Iterator[str]:
     """Insert all of it; yields what comes next.
+
+    Args:
+        owner: A session of the owner's.
+        rows: How many wait, and how many are dead.
+        workspaces: How many there are.
 
     The finished rows are vacuumed, what waits and is dead is not: rows that come and go every second stand on pages of
     which the server does not know that all may be seen, and an index alone does not do for them.
     """
-    finished = 10 * ROWS
-    values = {"rows": ROWS, "workspaces": WORKSPACES, "finished": finished, "lease": LEASES[0]}
+    finished = 10 * rows
+    values = {"rows": rows, "workspaces": workspaces, "finished": finished, "lease": LEASES[0]}
     owner.execute("set session_replication_role = replica")
     owner.execute(_FUNCTIONS.format(**values).encode())
     yield f"{finished:,} finished rows"
@@ -188,7 +197,7 @@ def fill(owner: psycopg.Connection[Any]) -> Iterator[str]:
         owner.execute(_FINISHED.format(**values, first=first, last=last).encode())
     owner.execute("vacuum analyze sync_outbox")
     parts = (_CONNECTIONS, _SOURCES, _BINDINGS, _WAITING, _DEAD, _IN_FLIGHT, _REBUILDS, _BRAKES, _ASIDE, _ACTS)
-    yield f"{ROWS:,} waiting, {ROWS:,} dead, and what belongs to them"
+    yield f"{rows:,} waiting, {rows:,} dead, and what belongs to them"
     for part in (*parts, _INVITATIONS, _PULSES, _APPLICATION):
         owner.execute(part.format(**values).encode())
     yield "statistics"
