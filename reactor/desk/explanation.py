@@ -93,7 +93,7 @@ def find(
     workspace: UUID | None = None,
     google: GoogleReadSettings | None = None,
     *,
-    rows: int = sources.ROWS,
+    rows: int | None = None,
 ) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
@@ -101,8 +101,8 @@ def find(
         admin: The session.
         asked: What was asked for.
         workspace: Where it is.
-        rows: How many events are looked through, where only that helps.
         google: The settings with which Google is asked whose an event is, where nothing here knows it.
+        rows: How many events are looked through, where only that helps; `reactor.postgres.sources.ROWS` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace, or what was asked for is a rebuild.

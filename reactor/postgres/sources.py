@@ -54,20 +54,20 @@ class SourceSearch:
     left_out: list[str] = field(default_factory=list)
 
 
-def find(admin: AdminSession, asked: Asked, workspace: UUID | None, *, rows: int = ROWS) -> SourceSearch:
+def find(admin: AdminSession, asked: Asked, workspace: UUID | None, *, rows: int | None = None) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
     Args:
         admin: The session.
         asked: What was asked for.
         workspace: Where it is.
-        rows: How many bindings, and remembered sources, are looked through for an event or a title.
+        rows: How many bindings, and remembered sources, are looked through for an event or a title; `ROWS` without it.
 
     Raises:
         ConfigurationError: What was asked for is a rebuild.
     """
     with by_index(admin):
-        return _find(admin, asked, workspace, rows)
+        return _find(admin, asked, workspace, ROWS if rows is None else rows)
 
 
 def _find(admin: AdminSession, asked: Asked, workspace: UUID | None, rows: int) -> SourceSearch:
