@@ -1,6 +1,6 @@
 """The database that the console is measured on: whatever its pages count, there is more of it than they count.
 
-A workspace has a number, k, and its state comes of that. Workspace 0 has a tenth of all rows, of 10,000 sources at most.
+A workspace has a number, k, and its state comes of that. Workspace 0 has a tenth of all rows, of 10,000 sources.
 Of 200 the first and the fifth are stopped by the brake in the middle of many deletes; of ten the second and third have
 an invalid connection and the fourth has none; of twenty the sixth is behind, and what waits in the others is due later.
 A source has a number too, i, from which follows its workspace, so that they come in any order of the workspaces.
@@ -58,20 +58,29 @@ select md5('w' || k)::uuid, 'v1:k1:' || repeat('x', 200), 'team-' || k || '@exam
        now() - k * interval '1 min'
   from generate_series(0, {workspaces} - 1) as k where k % 10 <> 3
 """
-_SOURCES = """
+_SOURCES = (
+    """
 insert into sync_sources (workspace_id, source_key, floor_seq, google_event_id, calendar_id, payload, updated_at)
 select b.w, 'task:' || md5('s' || i)::uuid, 1, md5('e' || i), 'team-' || a.k || '@example.com',
        pg_temp.payload(b.w, a.k, i, 'UPSERT_EVENT'), now() - i * interval '2 s'
   from generate_series(0, {rows} - 1) as i,
-""" + _OF_SOURCE.format(source="i") + " where i % 10 > 0 or i < 100000"
-_BINDINGS = """
+"""
+    + _OF_SOURCE.format(source="i")
+    + " where i % 10 > 0 or i < 100000"
+)
+_BINDINGS = (
+    """
 insert into calendar_event_bindings (workspace_id, google_event_id, calendar_id, source_type, source_id, event_type,
                                      event_title, event_start, event_end, last_synced_at)
 select b.w, md5('e' || i), 'team-' || a.k || '@example.com', 'task', md5('s' || i)::uuid, 'MILESTONE',
        'Milestone ' || i || ' of a project', now(), now(), now()
   from generate_series(0, {rows} - 1) as i,
-""" + _OF_SOURCE.format(source="i") + " where i % 10 > 0 or i < 100000"
-_WAITING = """
+"""
+    + _OF_SOURCE.format(source="i")
+    + " where i % 10 > 0 or i < 100000"
+)
+_WAITING = (
+    """
 insert into sync_outbox (workspace_id, operation, payload, status, attempts, last_error, next_attempt_at, created_at)
 select b.w, o.operation::outbox_operation, pg_temp.payload(b.w, a.k, i.i, o.operation),
        (case when n % 5 = 0 then 'FAILED' else 'PENDING' end)::outbox_status, case when n % 5 = 0 then 2 else 0 end,
@@ -81,10 +90,13 @@ select b.w, o.operation::outbox_operation, pg_temp.payload(b.w, a.k, i.i, o.oper
        now() - interval '1 d' - n % 86400 * interval '1 s'
   from generate_series(1, {rows}) as n,
        lateral (select pg_temp.source(n % greatest({rows} / 3, 1)) as i) as i,
-""" + _OF_SOURCE.format(source="i.i") + """,
+"""
+    + _OF_SOURCE.format(source="i.i")
+    + """,
        lateral (select case when a.k % 200 in (0, 4) and i.i % 3 < 2 then 'CANCEL_EVENT' else 'UPSERT_EVENT' end
                        as operation) as o
 """
+)
 _DEAD = """
 insert into sync_outbox (workspace_id, operation, payload, status, attempts, failure_code, last_error, created_at,
                          updated_at, processed_at)
@@ -133,7 +145,8 @@ select now() - (20000 - n) * interval '2 min', 'ada', 'console',
 """
 _INVITATIONS = """
 insert into sync_invitations (hash, workspace_id, calendar_id, invited_by, invited_at, expires_at, revoked_at)
-select sha256(convert_to(case n when 0 then repeat('A', 43) else 'i' || n end, 'UTF8')), md5('w' || n % 200)::uuid, 'team@example.com', 'ada',
+select sha256(convert_to(case n when 0 then repeat('A', 43) else 'i' || n end, 'UTF8')),
+       md5('w' || n % 200)::uuid, 'team@example.com', 'ada',
        now() - n * interval '1 h', now() - n * interval '1 h' + interval '72 h',
        case when n % 2 = 1 then now() - n * interval '1 h' end
   from generate_series(0, 3999) as n
@@ -141,8 +154,8 @@ select sha256(convert_to(case n when 0 then repeat('A', 43) else 'i' || n end, '
 _PULSES = """
 insert into sync_pulses (minute, replica, started_at, host, version, settings, lease_no, gate, breaker, in_flight_items,
                          in_flight_requests, rate, lag, standings, lanes, counts, waited, done, answers)
-select date_trunc('minute', now()) - n * interval '1 min', md5('p' || r)::uuid, now() - interval '9 d', 'reactor-' || r,
-       '0.2.0', '{{"calendar_sync_lane_requests_per_minute": 600, "log_level": "INFO"}}', {lease} + r, 'armed', 'closed',
+select date_trunc('minute', now()) - n * interval '1 min', md5('p' || r)::uuid, now() - interval '9 d',
+       'reactor-' || r, '0.2.0', '{{"calendar_sync_lane_requests_per_minute": 600}}', {lease} + r, 'armed', 'closed',
        1000, 40, 83, 0.004, '{{"held": 12, "broken": 8, "busy": 30}}', l.lanes, '{{"claimed": 2400, "applied": 2380}}',
        '{{"0.5": 2000, "1": 380, "60": 20}}', '{{"0.5": 1500, "1": 800, "60": 80}}', '{{"200": 2380, "503": 20}}'
   from generate_series(1, 48 * 60) as n, generate_series(0, 1) as r,
@@ -151,12 +164,15 @@ select date_trunc('minute', now()) - n * interval '1 min', md5('p' || r)::uuid, 
                   'standing', (array['held', 'broken', 'busy'])[1 + m % 3], 'in_flight', m)) as lanes
                   from generate_series(1, 20) as m) as l
 """
-_APPLICATION = """
+_APPLICATION = (
+    """
 create table app_tasks (workspace_id uuid, source_id uuid, title text);
 insert into app_tasks
 select b.w, md5('s' || i)::uuid, 'Milestone ' || i || ' of a project'
   from generate_series(0, {rows} - 1) as i,
-""" + _OF_SOURCE.format(source="i") + """
+"""
+    + _OF_SOURCE.format(source="i")
+    + """
  where i % 20 = 0 and i < 100000 or i % 10 = 5;
 create index on app_tasks (workspace_id);
 create index on app_tasks (source_id);
@@ -167,6 +183,7 @@ select t.workspace_id, 'task'::text as source_type, t.source_id, 'team@example.c
   from app_tasks as t;
 grant select on calendar_source_events to calendar_sync_reactor
 """
+)
 _RESTING = """
 update sync_outbox as o set next_attempt_at = now() + interval '1 d'
   from google_connections as c
@@ -208,7 +225,7 @@ def fill(owner: psycopg.Connection[Any], rows: int = ROWS, workspaces: int = WOR
 
 
 def rest(owner: psycopg.Connection[Any]) -> None:
-    """Leave a reactor nothing to do: what is due in connected workspaces is due tomorrow, what is in flight has ended."""
+    """Leave a reactor nothing to do: what it could send is due tomorrow, and what is in flight has ended."""
     owner.execute("set session_replication_role = replica")
     owner.execute("update sync_outbox set status = 'COMPLETED', lease_no = null where status = 'PROCESSING'")
     owner.execute(_RESTING)
