@@ -3,13 +3,13 @@
 What comes first is worst: while no reactor runs, nothing else matters. A list that was cut is "over" so many.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from reactor.core.refusals import advice
-from reactor.desk.outbox_status import CAP, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED
 from reactor.desk.wording import at_least, clean, count, duration, many
 
 LATE = 300.0
@@ -156,13 +156,20 @@ def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
             "/brakes",
         )
     if parked:
-        waiting = many(sum(each["waiting"] for each in parked), CAP, "item")
         yield VerdictFinding(
             VerdictKind.PERSON,
-            f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {waiting} waiting.",
+            f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {_waiting(parked)} waiting.",
             "Connect them again: `python -m reactor connect`.",
             "/connections",
         )
+
+
+def _waiting(parked: Sequence[Mapping[str, Any]]) -> str:
+    """How many items wait in them; of each no more than `COUNT` are counted."""
+    total = sum(min(each["waiting"], COUNT) for each in parked)
+    if any(each["waiting"] > COUNT for each in parked):
+        return f"over {min(total, CAP):,} items"
+    return many(total, CAP, "item")
 
 
 def _of_dead_letters(dead: Mapping[str, Any]) -> Iterator[VerdictFinding]:

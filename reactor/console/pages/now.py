@@ -6,7 +6,7 @@ from reactor.console.page import Page, PageAnswer, PageRequest, of_snapshot
 from reactor.console.snapshot import Snapshot
 from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
-from reactor.desk.outbox_status import CAP, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED
 
 _SHOWN = 10  # of each list
 _CLAIMS = "claims"  # in the name of one session of each replica
@@ -30,6 +30,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
             "hour": in_words(snapshot.activity),
             "taken_at": snapshot.taken_at,
             "cap": CAP,
+            "count": COUNT,
             "listed": LISTED,
             "shown": _SHOWN,
             "replicas": sum(_CLAIMS in each["application"] for each in snapshot.status["replicas"]),
