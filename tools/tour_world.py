@@ -95,7 +95,7 @@ class TourWorld:
             self._rows[account.workspace_id] = rows
             await self._carry_out([row.inserted() for row in rows])
         await self.start_reactor()
-        named = {"CONSOLE_NAME": NAME, "CONSOLE_COLOUR": "violet"}
+        named = {"CONSOLE_NAME": NAME, "CONSOLE_COLOUR": "violet", "LOGNAME": "ada"}
         start = partial(RunningConsole, self._folder, **self.settings(**named))
         self.console = await trio.to_thread.run_sync(start)
         await self.mended()

@@ -201,7 +201,7 @@ def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
             VerdictKind.PERSON,
             f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {waiting} waiting.",
             "Invite the person who can connect them again, by a link; what has waited is sent then.",
-            "/connections?state=invalid" if all(each["connected"] for each in parked) else "/connections",
+            "/connections",
         )
 
 
@@ -212,7 +212,7 @@ def _of_dead_letters(dead: Mapping[str, Any], *, any_parked: bool) -> Iterator[V
             VerdictKind.PERSON,
             f"{many(total, CAP, 'dead letter')}{_share(total, total)} AUTH.",
             "They are put back by themselves when their workspaces are connected again.",
-            "/connections?state=invalid",
+            "/connections",
         )
     elif total:
         worst = max(dead["codes"], key=lambda code: dead["codes"][code])
