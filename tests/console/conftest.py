@@ -103,11 +103,17 @@ def console(attacked: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> None:
     """Debian's Chromium. Without it the tests are skipped, and where CI is set they fail: `.ci/run` installs it."""
     if not CHROMIUM.exists():
         assert not os.environ.get("CI"), f"{CHROMIUM} is missing: .ci/run installs it"
         pytest.skip(f"{CHROMIUM} is not here")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: None) -> Iterator[Browser]:
+    """A browser that tests drive."""
+    del chromium
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
         yield playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
