@@ -134,6 +134,8 @@ class ConsoleApp:
             now=datetime.now(UTC),
             cookies=request.cookies,
         )
+        if any("\0" in str(value) for given in (asked.path, asked.query, asked.form) for value in given.values()):
+            raise HTTPException(400)  # no text of the database can hold it, so what is meant is not there
         work = page.act if request.method == "POST" else page.show
         if work is None:
             raise HTTPException(405)
@@ -197,7 +199,7 @@ _TITLES = {
     503: "The database does not answer",
 }
 _SENTENCES = {
-    400: "The console cannot read the form: go back and send it again.",
+    400: "The console cannot read the form or the address: go back and send it again.",
     403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS, and a login of the "
     "database that may (db/console.sql).",
     404: "Look whether the address was mistyped, or begin at the first page.",
