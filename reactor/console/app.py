@@ -38,7 +38,7 @@ from reactor.console.rendering import PageRenderer
 from reactor.console.visitors.access import AccessRefusal, Visitor, VisitorRules
 from reactor.console.visitors.door import Door
 from reactor.console.visitors.keys import VisitorKeys
-from reactor.errors import ReactorError, TransientError
+from reactor.errors import ConfigurationError, ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +135,7 @@ class ConsoleApp:
             cookies=request.cookies,
         )
         if any("\0" in str(value) for given in (asked.path, asked.query, asked.form) for value in given.values()):
-            raise HTTPException(400)  # no text of the database can hold it, so what is meant is not there
+            raise ConfigurationError("There is a character in it that no text can hold: write it without.")
         work = page.act if request.method == "POST" else page.show
         if work is None:
             raise HTTPException(405)
@@ -199,7 +199,7 @@ _TITLES = {
     503: "The database does not answer",
 }
 _SENTENCES = {
-    400: "The console cannot read the form or the address: go back and send it again.",
+    400: "The console cannot read the form: go back and send it again.",
     403: "You may look, but not do this: it takes a group in CONSOLE_OPERATORS or CONSOLE_WORDS, and a login of the "
     "database that may (db/console.sql).",
     404: "Look whether the address was mistyped, or begin at the first page.",
