@@ -1,4 +1,4 @@
-"""Puts the console together: its pages, its assets, what an error looks like, and the door in front of all."""
+"""Puts the console together: pages, assets, error pages, and the door that every request passes."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -79,7 +79,7 @@ class ConsoleApp:
     """The application of a console.
 
     Args:
-        console: What its pages stand on.
+        console: What its pages use.
         rules: Who may ask for what.
         keys: The printed key, on the loopback.
         pages: Its pages.
@@ -150,7 +150,7 @@ class ConsoleApp:
         return response
 
     def _keep(self, response: Response, cookie: PageCookie) -> None:
-        """Send a cookie along. Google sends the browser back from its own site, so it is `Lax` and not `Strict`."""
+        """Add a cookie to an answer: `Lax`, not `Strict`, because Google sends the browser back from its own site."""
         secure = self._console.address.startswith("https:")
         response.set_cookie(
             cookie.name,
@@ -177,11 +177,11 @@ class ConsoleApp:
         return response
 
     async def _failed(self, request: Request, error: Exception) -> Response:
-        """An error with a sentence: the database is slow or away, or something is not as it should be."""
+        """Answer for an error that has a sentence for people: the database is slow or away, or a setting is wrong."""
         return self._error(request, 503 if isinstance(error, TransientError) else 422, str(error))
 
     async def _crashed(self, request: Request, error: Exception) -> Response:
-        """A bug. The door logs it."""
+        """Answer for an unexpected error, which is a bug; the door logs it."""
         del error
         return self._error(request, 500, _SENTENCES[500])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from reactor.core.refusals import advice
 from reactor.desk.met import WALKED
-from reactor.desk.outbox_status import CAP, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED
 from reactor.desk.wording import at_least, clean, count, duration, many
 
 LATE = 300.0
@@ -196,13 +196,20 @@ def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
             "/brakes",
         )
     if parked:
-        waiting = many(sum(each["waiting"] for each in parked), CAP, "item")
         yield VerdictFinding(
             VerdictKind.PERSON,
-            f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {waiting} waiting.",
+            f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {_waiting(parked)} waiting.",
             "Invite the person who can connect them again, by a link; what has waited is sent then.",
             "/connections",
         )
+
+
+def _waiting(parked: Sequence[Mapping[str, Any]]) -> str:
+    """How many items wait in them; of each no more than `COUNT` are counted."""
+    total = sum(min(each["waiting"], COUNT) for each in parked)
+    if any(each["waiting"] > COUNT for each in parked):
+        return f"over {min(total, CAP):,} items"
+    return many(total, CAP, "item")
 
 
 def _of_dead_letters(dead: Mapping[str, Any], *, any_parked: bool) -> Iterator[VerdictFinding]:

@@ -1,4 +1,4 @@
-"""A console that runs as an operator runs it, and a browser; each once for a file."""
+"""A console that runs as an operator runs it, and a browser, each once for a file; a site of its own for a test."""
 
 import os
 import signal
@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.console.attacks import attack, attacking_sessions
+from tests.console.site import DatabaseSite
 from tests.support.commands import inherited
 from tests.support.databases import Database, Server, wait_until
+from tests.support.outbox_world import World as Rows
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -65,6 +68,19 @@ def running(folder: Path, **environment: str) -> Iterator[RunningConsole]:
         yield console
     finally:
         console.end()
+
+
+@pytest.fixture
+def rows(database: Database) -> Iterator[Rows]:
+    rows = Rows(database)
+    rows.connect()
+    yield rows
+    rows.close()
+
+
+@pytest.fixture
+async def site(database: Database, nursery: trio.Nursery) -> DatabaseSite:
+    return await DatabaseSite(database.reactor).open(nursery)
 
 
 @pytest.fixture(scope="module")

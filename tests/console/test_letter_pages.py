@@ -40,19 +40,6 @@ def _lines() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    rows.connect()
-    yield rows
-    rows.close()
-
-
-@pytest.fixture
-async def site(database: Database, nursery: trio.Nursery) -> DatabaseSite:
-    return await DatabaseSite(database.reactor).open(nursery)
-
-
 def key_of(about: str) -> str:
     return f"task:{source(about)}"
 

@@ -7,7 +7,7 @@ from reactor.console.snapshot import Snapshot
 from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
 from reactor.desk.letters.dead_letters import CODES
-from reactor.desk.outbox_status import CAP, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED
 
 _SHOWN = 10  # of each list
 _CLAIMS = "claims"  # in the name of one session of each replica
@@ -31,6 +31,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
             "hour": in_words(snapshot.activity),
             "taken_at": snapshot.taken_at,
             "cap": CAP,
+            "count": COUNT,
             "codes": sorted(CODES),
             "listed": LISTED,
             "shown": _SHOWN,
