@@ -156,10 +156,10 @@ class Outbox:
         """
         ring, began = self._ring, trio.current_time()
         self._cut = self._bytes >= BYTES_IN_FLIGHT
-        suspects = self._suspects(began, excluded)
+        suspects = self._suspects(began, excluded) if self._barred else ()
         excluded = frozenset(excluded) | self._barred.keys()
         barred = excluded | self._brakes.stopped
-        turn = self._turn(barred)
+        turn = self._turn(barred, began)
         if slots <= 0 or self._cut or turn is TrialDecision.WAIT:
             return await self._full(barred)
         if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
@@ -179,7 +179,7 @@ class Outbox:
             refresh = not read and ring.is_stale(began)
             window = [] if refresh else ring.next_workspaces(slots, barred)
             if not window and read:
-                turn = self._turn(barred)  # we may just have found that only a suspect is left
+                turn = self._turn(barred, trio.current_time())  # we may just have found that only a suspect is left
                 if isinstance(turn, UUID) and (claimed := await self._tried(turn)):
                     return claimed
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
@@ -255,9 +255,9 @@ class Outbox:
         """Whether an item is in flight that may still end this worker; one that only waits to be written does not."""
         return self._in_flight.keys() > self._unwritten
 
-    def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:
+    def _turn(self, excluded: Collection[UUID], now: float) -> TrialDecision | UUID:
         trying = not self._suspected <= self._unwritten
-        return self._trials.next(trio.current_time(), excluded, busy=self._is_busy, trying=trying)
+        return self._trials.next(now, excluded, busy=self._is_busy, trying=trying)
 
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False) -> Pass:
         """Look at some workspaces; without any, read the ring anew and look at its first."""
@@ -343,11 +343,19 @@ class Outbox:
     def _take_in(self, found: Pass, *, began: float | None) -> None:
         report, now = found.report, trio.current_time()
         self._brakes.stopped = frozenset(map(UUID, report["stopped"]))
-        # A row that a person made claimable while we have it in flight is claimed once more; the first claim ends it.
-        found.items[:] = [item for item in found.items if item.id.int not in self._in_flight]
-        self._in_flight.update((item.id.int, item) for item in found.items)
-        self._suspected.update(item.id.int for item in found.items if item.losses >= FREE_LOSSES)
-        self._bytes += sum(map(_size, found.items))
+        ours: list[Item] = []
+        workspaces: dict[int, UUID] = {}
+        for item in found.items:
+            number = item.id.int
+            if number in self._in_flight:  # a person made it claimable again meanwhile; the claim before ends it
+                continue
+            self._in_flight[number] = item
+            self._bytes += _size(item)
+            if item.losses >= FREE_LOSSES:
+                self._suspected.add(number)
+            workspaces[item.workspace_id.int] = item.workspace_id
+            ours.append(item)
+        found.items[:] = ours
         self._cut |= report["cut"]
         self._trials.left_out([UUID(w) for w in report["trials"]], now)
         if began is not None:
@@ -355,7 +363,7 @@ class Outbox:
         # What was set aside just now took the place of what is behind it, and will not do so again.
         aside_of = (UUID(workspace) for _, workspace, _, _ in report["aside"] if workspace)
         successful = {
-            *{item.workspace_id.int: item.workspace_id for item in found.items}.values(),
+            *workspaces.values(),
             *map(UUID, report["tidied"]),
             *aside_of,
         }
