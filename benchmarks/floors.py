@@ -23,7 +23,7 @@ import httpx
 import psycopg
 import trio
 
-from reactor.google.wire import Body, Connector
+from reactor.google.wire import ApiEndpoint, Body
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.statements import statements
 
@@ -115,7 +115,7 @@ def under_trio(pipe: Any, dsn: str, google: str, *, claim: LiteralString, params
         for _ in range(10):  # prepares it
             await cursor.execute(claim, params)
         url = httpcore.URL(google + PATH)
-        wire = await Connector(url.origin, None, None, 60.0).connect(5.0)
+        wire = await ApiEndpoint(url.origin, None, None, 60.0).connect(5.0)
         pipe.send("ready")
         while True:
             await trio.lowlevel.wait_readable(listening.fileno())

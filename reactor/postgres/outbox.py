@@ -343,19 +343,15 @@ class Outbox:
     def _take_in(self, found: Pass, *, began: float | None) -> None:
         report, now = found.report, trio.current_time()
         self._brakes.stopped = frozenset(map(UUID, report["stopped"]))
-        ours: list[Item] = []
+        # A row that a person made claimable while we have it in flight is claimed once more; the first claim ends it.
+        found.items[:] = [item for item in found.items if item.id.int not in self._in_flight]
         workspaces: dict[int, UUID] = {}
         for item in found.items:
-            number = item.id.int
-            if number in self._in_flight:  # a person made it claimable again meanwhile; the claim before ends it
-                continue
-            self._in_flight[number] = item
+            self._in_flight[item.id.int] = item
             self._bytes += _size(item)
             if item.losses >= FREE_LOSSES:
-                self._suspected.add(number)
+                self._suspected.add(item.id.int)
             workspaces[item.workspace_id.int] = item.workspace_id
-            ours.append(item)
-        found.items[:] = ours
         self._cut |= report["cut"]
         self._trials.left_out([UUID(w) for w in report["trials"]], now)
         if began is not None:
