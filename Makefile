@@ -6,7 +6,12 @@ STAMP := .venv/.installed
 TOOLS := .venv/.tools
 ITEMS ?=
 
-# The tests that show every branch of what is pure. No other is traced: tracing takes three times what a test does.
+# Images of Python often keep it from writing byte code. Without any, each worker and each process that a test starts
+# compiles all that it imports anew: that makes two thirds of a worker's start, and half of a command's.
+unexport PYTHONDONTWRITEBYTECODE
+
+# The tests that show every branch of what is pure. No other is traced: tracing takes three times what a test does. What
+# is drawn by lot or simulated at length among them is not either (the mark no_cover).
 PURE := tests/core tests/drift tests/google/test_batch.py tests/app/test_token_encryption.py
 # Tests that need no server and no process: rules, loop, client, emulator, and a few simulated histories.
 QUICK := tests/core tests/loop tests/drift tests/docs tests/google tests/emulator \

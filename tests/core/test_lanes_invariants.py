@@ -340,6 +340,7 @@ SELDOM = [pytest.param(fault, marks=pytest.mark.soak) for fault in (Dropping, Co
 """Found after hundreds of lives."""
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", [Lining, Flying, Deferring, *SELDOM])
 def test_a_fault_put_back_is_found(fault: type[Lanes]) -> None:
     def broken(*, concurrency: int, **given: object) -> Lanes:

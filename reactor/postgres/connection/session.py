@@ -43,7 +43,7 @@ from psycopg.pq import ConnStatus
 
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres.connection.driver import Row, TrioConnection
-from reactor.postgres.connection.errors import unreachable
+from reactor.postgres.connection.errors import as_ours, unreachable
 from reactor.postgres.connection.session_settings import STATEMENT_TIMEOUT, Bounds, connect, read_anything
 
 T = TypeVar("T")
@@ -130,6 +130,18 @@ class Session:
             finally:
                 self._lock.release()
         raise SessionLostError(f"The database did not answer within {timeout:g} s.")
+
+    async def ask(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `work` with the connection and some arguments, although it is cancelled.
+
+        Raises:
+            SessionLostError: As `run`.
+            RefusedError: The server refused a statement; the session goes on.
+        """
+        try:
+            return await self.run(lambda connection: work(connection, *args), shield=True)
+        except psycopg.Error as error:
+            raise as_ours(error) from error
 
     async def _acquire(self) -> None:
         """Take the lock; if it is free, without a round of the scheduler, because an item waits for the result."""
