@@ -229,7 +229,8 @@ class Loop:
             self._count_look("REFUSED", refused)
             return refused
         self._take_in(claimed.items)
-        self._release_braked(claimed.braked)
+        if claimed.braked:
+            self._release_braked(claimed.braked)
         self._start_sends()
         if claimed.items:
             await _let_leave()
