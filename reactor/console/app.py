@@ -38,7 +38,7 @@ from reactor.console.rendering import PageRenderer
 from reactor.console.visitors.access import AccessRefusal, Visitor, VisitorRules
 from reactor.console.visitors.door import Door
 from reactor.console.visitors.keys import VisitorKeys
-from reactor.errors import ReactorError, TransientError
+from reactor.errors import ConfigurationError, ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +134,8 @@ class ConsoleApp:
             now=datetime.now(UTC),
             cookies=request.cookies,
         )
+        if any("\0" in str(value) for given in (asked.path, asked.query, asked.form) for value in given.values()):
+            raise ConfigurationError("There is a character in it that no text can hold: write it without.")
         work = page.act if request.method == "POST" else page.show
         if work is None:
             raise HTTPException(405)

@@ -10,8 +10,8 @@ from uuid import UUID
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
 
-WALKED = 5_000
-"""Workspaces that are looked at."""
+WALKED = 1_000
+"""Workspaces that are looked at: three look-ups each, of every look at the first page."""
 REASONS = 5
 """Reasons that are returned, those of most workspaces."""
 

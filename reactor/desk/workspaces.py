@@ -154,8 +154,8 @@ def workspace_status(admin: AdminSession, workspace: UUID, now: datetime) -> Doc
         "connection": connection[0] if connection else None,
         "brake": asdict(stopped[0]) if stopped else None,
         "lane": pulses.lane_of(admin, workspace, now),
-        "met": met(admin, workspace),
         "set_aside": admin.rows(STATUS["aside"], **where),
         "dead_letters": {**letters, "causes": letters["causes"][:CAUSES], "different": len(letters["causes"])},
         "rebuilds": rebuild_progress.listed(admin, workspace=workspace, rows=REBUILDS).rows,
+        "met": met(admin, workspace),
     }

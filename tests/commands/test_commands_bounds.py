@@ -58,7 +58,7 @@ WRITES = {
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},
 }
-FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
+FILES = ("status", "met", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 

@@ -1,4 +1,4 @@
-"""What waiting items have met: said of a lane that is held, whatever waits behind, not of one that waits for a person."""
+"""What waiting items have met: said of a lane that is held, whatever waits behind, and of none that awaits a person."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
