@@ -19,10 +19,10 @@ from reactor.desk import google_event
 from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.letters.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.wording import clean, count, duration
-from reactor.postgres import sources
-from reactor.postgres.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import MATCHES, Match, SourceSearch, workspaces_of
+from reactor.postgres.explain import sources
+from reactor.postgres.explain.chains import SQL as CHAINS, ChainReading, read
+from reactor.postgres.explain.sources import MATCHES, Match, SourceSearch, workspaces_of
 
 SEARCHED = 20_000
 """Events that a page looks through: a fifth of what the command does, which a person waits for."""
@@ -102,7 +102,7 @@ def find(
         asked: What was asked for.
         workspace: Where it is.
         google: The settings with which Google is asked whose an event is, where nothing here knows it.
-        rows: How many events are looked through, where only that helps; `reactor.postgres.sources.ROWS` without it.
+        rows: How many events are looked through, where only that helps; `sources.ROWS` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace, or what was asked for is a rebuild.
