@@ -102,7 +102,7 @@ def find(
         asked: What was asked for.
         workspace: Where it is.
         google: The settings with which Google is asked whose an event is, where nothing here knows it.
-        rows: How many events are looked through, where only that helps; `sources.ROWS` without it.
+        rows: How many events are looked through, where only that helps; `reactor.postgres.sources.ROWS` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace, or what was asked for is a rebuild.
