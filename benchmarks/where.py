@@ -65,6 +65,8 @@ AT = {
     "loop/settler.py _finish": "count and tell ends",
     "loop/settler.py": "gather ends",
     "loop/loop.py": "the loop around it",
+    "loop/guarded_policy.py": "the loop around it",
+    "core/dispatch/alarms.py": "lanes, limits, evidence",
     "postgres/settling.py _input": "write the settle's JSON",
     "postgres/settling.py _write": "send the settle, read its answer (psycopg, JSON)",
     "postgres/settling.py": "divide the settle",
