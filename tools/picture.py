@@ -1,7 +1,7 @@
 """A picture of the console for the docs: `python -m tools.picture` writes docs/console.png.
 
-It starts the demo and waits until its charts have some minutes to show, and something needs a person there,
-which one of its troubles brings about. So what the picture shows is what the console has shown. Needs Chromium.
+It starts the demo and waits until its charts have some minutes to show, and something needs a person there. So what
+the picture shows is what the console has shown. Needs Chromium.
 """
 
 import re
