@@ -48,6 +48,7 @@ pytest_plugins = ["tests.support.google_fixtures", "tests.support.process_world"
 # would run by itself.
 LONGEST = (
     "console/test_pages_in_browser.py",
+    "postgres/test_outbox_stubborn_rows.py",
     "demo/test_demo_command.py",
     "deploy/test_container.py",
     "postgres/test_schema_adoption.py",

@@ -192,7 +192,7 @@ def test_a_signal_while_the_server_starts_is_a_quiet_end(directory: Path) -> Non
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Starting PostgreSQL")
     deadline = time.monotonic() + 30
-    while not list(directory.glob("*/data/*")) and time.monotonic() < deadline:  # initdb is at work
+    while not list(directory.glob("*/data/base")) and time.monotonic() < deadline:  # initdb is at work
         select.select([], [], [], 0.002)
     os.killpg(process.pid, signal.SIGINT)
     out, errors = process.communicate(timeout=60)
