@@ -20,7 +20,7 @@ from psycopg import sql
 
 from reactor.postgres.setup.embedded import embedded_postgres
 from reactor.postgres.setup.migrations import migrate
-from tests.support.databases import Database, Server, deploy
+from tests.support.databases import Database, Server, deploy, in_memory
 
 # Machines are shared: no deadline per example, and a slow first example is not a failure. The suite is run often, so it
 # draws few examples each time, others every time; `make soak` draws many.
@@ -93,7 +93,7 @@ def postgres() -> Iterator[Server]:
     if given:
         yield Server(given, shutil.which("psql"))
         return
-    with embedded_postgres() as server:
+    with embedded_postgres(below=in_memory()) as server:
         yield Server(server.url(), str(server.bin_path / "psql"))
 
 

@@ -19,7 +19,7 @@ import pytest
 from reactor.demo.options import settings_file
 from reactor.errors import ConfigurationError
 from tests.support.commands import call
-from tests.support.databases import Server, wait_until
+from tests.support.databases import Server, in_memory, wait_until
 
 COMMAND = (sys.executable, "-m", "reactor", "demo")
 ITEMS = 90
@@ -55,7 +55,7 @@ def finished(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory with a short path, for a socket, that everybody can enter: the server may work as another user."""
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(dir=in_memory()) as made:
         directory = Path(made)
         directory.chmod(0o1777)
         yield directory
