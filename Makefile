@@ -39,7 +39,7 @@ demo: $(STAMP)  ## see it work, in this terminal; ITEMS=500 ends by itself and c
 
 test: $(STAMP) $(TOOLS)  ## the whole suite on an embedded PostgreSQL; pure parts at 100 % branch coverage
 	$(BIN)/python -m pytest $(PURE) --cov -m "not soak" -n 2 --dist worksteal $(ARGS)
-	$(BIN)/python -m pytest -m "not soak and not alone" -n 4 --dist loadfile --no-loadscope-reorder $(PURE:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not alone" -n 5 --dist loadfile --no-loadscope-reorder $(PURE:%=--ignore=%) $(ARGS)
 	$(BIN)/python -m pytest -m "alone and not soak" $(ALONE) $(ARGS)
 
 quick: $(STAMP)  ## what needs no server
