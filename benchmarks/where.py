@@ -31,7 +31,7 @@ from benchmarks.world import World, wait_until, world
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Transport
 from reactor.loop.loop import Loop
-from reactor.postgres import outbox
+from reactor.postgres import claimer
 from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.wakeups import Wakeups
 
@@ -67,6 +67,7 @@ AT = {
     "postgres/settling.py _write": "send the settle, read its answer (psycopg, JSON)",
     "postgres/settling.py": "divide the settle",
     "postgres/outbox.py": "keep the items in flight",
+    "core/dispatch/in_flight.py": "keep the items in flight",
 }
 """By module of the reactor's, or module and function."""
 
@@ -114,7 +115,7 @@ def note_steps() -> Callable[[], Any]:
     """Have the steps of wakes noted; returns what tells them."""
     noted = Noted()
     noted.around(Wakeups, "_notified", before="the notification was read")
-    noted.around(outbox, "claim", before="the look began", after="the item was made")
+    noted.around(claimer, "claim", before="the look began", after="the item was made")
     noted.around(TrioConnection, "_until", before="the claim was sent", after="the claim was answered")
     noted.around(Loop, "_take_in", before="what else the claim said was taken in", after="its payload was checked")
     noted.around(Loop, "_send", before="a task sends it")

@@ -154,7 +154,7 @@ def _none_if_empty(value: object) -> object:
 
 def _digits_if_number(value: object) -> object:
     """The digits of a number; infinity, which JSON does not have, stays what it is."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else value
+    return str(value) if type(value) in (int, float) and isfinite(cast("float", value)) else value
 
 
 def _false_if_absent(value: object) -> object:

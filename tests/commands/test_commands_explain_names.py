@@ -2,7 +2,6 @@
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -20,11 +19,9 @@ TITLED = {"eventType": "MILESTONE", "event": EVENT}
 
 
 @pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
+def rows(rows: Rows) -> Rows:
     rows.connect()
-    yield rows
-    rows.close()
+    return rows
 
 
 def remember(rows: Rows, about: str, *, of: str = "w", event: str | None = None, generation: int = 0) -> None:

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from reactor.console.pages import check as page
 from reactor.console.shared.errands import AT_ONCE, KEPT, Errand, Errands
-from reactor.desk.check import CheckFinding, CheckVerdict, findings
+from reactor.desk.check.finding import CheckFinding, CheckVerdict
+from reactor.desk.check.run import findings
 from reactor.errors import ReactorError, TransientError
 from tests.console.open_site import OpenSite, open_site
 from tests.support.commands import settings_of
