@@ -30,7 +30,8 @@
 -- that the row would need a number of the sequence again.
 --
 -- *Children of rebuilds.* The gap, the region and the sequence go on by twos from the same number, so the places between
--- stay free for children.
+-- are for children there too. A child that met a place of another time at Google lies just beyond the newest open row or
+-- dead letter that it lay beyond before, or at the lower end of the region: so it is older than every row that its rebuild has not seen.
 --
 -- *The end of the numbers.* A mending takes 2^32 for the gap and 2^33 for the region, a millionth of 2^53: 560,000 of them fit beyond the
 -- clock. The gap ends at 2^53 or before; only a region can lie above it, where something shows a place near 2^53.
@@ -145,9 +146,10 @@ begin
   return newest;
 end $$;
 
--- The open rows of an item's source that are not in flight, and the item, in the order in which they were created.
+-- The open rows of an item's source that are not in flight, and the item, in the order in which they were created. A child of a
+-- rebuild is as old as the newest row that it lies beyond.
 create or replace function public.sync_outbox_kin(item uuid)
-returns table (id uuid, seq bigint, created_at timestamptz, n bigint)
+returns table (id uuid, seq bigint, is_child boolean, age timestamptz, n bigint)
 language plpgsql
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -156,23 +158,46 @@ set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
 #variable_conflict use_column
+declare
+  child public.sync_outbox;
+  newest timestamptz;
 begin
+  select o.* into child
+    from public.sync_outbox as o where o.id = item and o.parent_id is not null and o.operation <> 'REBUILD_ALL';
+  if child.id is not null then
+    select max(k.created_at) into newest
+      from (
+        select n.seq, n.created_at
+          from public.sync_outbox as n
+         where n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = child.workspace_id
+           and public.sync_source_key(n.payload, n.id) = public.sync_source_key(child.payload, child.id)
+           and n.parent_id is null and n.operation <> 'REBUILD_ALL'
+        union all
+        select n.seq, n.created_at
+          from public.sync_outbox as n
+         where n.status = 'DEAD_LETTER' and n.workspace_id = child.workspace_id
+           and public.sync_source_key(n.payload, n.id) = public.sync_source_key(child.payload, child.id)
+           and n.parent_id is null and n.operation <> 'REBUILD_ALL') as k
+     where k.seq < child.seq and isfinite(k.created_at);
+  end if;
   return query
-  select k.id, k.seq, k.age, row_number() over (order by k.age nulls first, k.seq, k.id)
+  select k.id, k.seq, k.is_child, k.age, row_number() over (order by k.age nulls first, k.is_child, k.seq, k.id)
     from public.sync_outbox as o
    cross join lateral (
-     select n.id, n.seq, case when isfinite(n.created_at) then n.created_at end as age
+     select n.id, n.seq, false as is_child, case when isfinite(n.created_at) then n.created_at end as age
        from public.sync_outbox as n
       where o.operation <> 'REBUILD_ALL' and n.operation <> 'REBUILD_ALL'
         and n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = o.workspace_id
         and public.sync_source_key(n.payload, n.id) = public.sync_source_key(o.payload, o.id)
         and (n.status::text <> 'PROCESSING' or n.id = o.id) and n.parent_id is null
      union all
-     select n.id, n.seq, case when isfinite(n.created_at) then n.created_at end
+     select n.id, n.seq, false, case when isfinite(n.created_at) then n.created_at end
        from public.sync_outbox as n
       where o.operation = 'REBUILD_ALL' and n.operation = 'REBUILD_ALL'
         and n.status in ('PENDING', 'FAILED', 'PROCESSING') and n.workspace_id = o.workspace_id
-        and (n.status::text <> 'PROCESSING' or n.id = o.id)) as k
+        and (n.status::text <> 'PROCESSING' or n.id = o.id)
+     union all
+     select child.id, child.seq, true, newest where child.id = o.id) as k
    where o.id = item;
 end $$;
 
@@ -181,23 +206,23 @@ create or replace function public.sync_outbox_places_by_age(item uuid, gap bigin
 language plpgsql
 as $$
 begin
-  -- Each lies two above the one before at least.
+  -- Each lies two above the one before at least, and a child one further.
   select coalesce(array_agg(p.id order by p.n), '{}'), coalesce(array_agg(p.place order by p.n), '{}')
     into ids, places
     from (
-      select w.id, w.seq, w.n, 2 * w.n + max(w.place - 2 * w.n) over (order by w.n) as place
+      select w.id, w.seq, w.n, 2 * w.n + max(w.place - 2 * w.n) over (order by w.n) + w.is_child::integer as place
         from (
-          select k.id, k.seq, k.n,
+          select k.id, k.seq, k.n, k.is_child,
                  greatest(
-                   case when k.seq > g.high and k.seq <= g.top then k.seq end,
+                   case when k.seq > g.high and k.seq <= g.top then k.seq - k.is_child::integer end,
                    g.high + 4294967296 + 2 * least(1073741824, greatest(-2147483647, coalesce(
-                     floor(extract(epoch from k.created_at - g.mended_at) * 100), -2147483647)))::bigint) as place
+                     floor(extract(epoch from k.age - g.mended_at) * 100), -2147483647)))::bigint) as place
             from public.sync_order_gaps as g
            cross join lateral public.sync_outbox_kin(item) as k
            where g.high = gap
              and (k.seq between 0 and g.top
                   or (k.seq < 0 or k.seq > public.sync_outbox_last_place())
-                     and coalesce(k.created_at, '-infinity') <= g.mended_at)) as w) as p
+                     and coalesce(k.age, '-infinity') <= g.mended_at)) as w) as p
    where p.place <> p.seq;
 end $$;
 
