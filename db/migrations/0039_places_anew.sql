@@ -2,50 +2,54 @@
 --
 -- 0026_order.sql gives a row of another time the next number of the sequence. But that row is old: while it gets its
 -- place, a writer may have drawn one for a newer state of the same source already, and may not have committed yet. Then
--- the older row lay above the newer one, which was put away as outdated: an update was lost. Now a mending reserves places
--- for such rows.
+-- the older row lay above the newer one, which was put away as outdated: an update was lost. Now a mending reserves
+-- places for such rows.
 --
 -- *The region.* A mending moves the sequence over a gap, (low, high], as before, and then over a *region*, (high, top],
 -- for rows from before the mending. So they lie above every floor and every place of the other time that the mending
 -- knows, and below every place that is drawn after it, whether that is visible yet or not: who draws a place after the
--- mending is newer than who drew it before. Without another sequence: a place in the region is computed from the gap and
--- from when the row was created, so there is no state that a backup, a logical replica or TRUNCATE ... RESTART IDENTITY could take back,
--- and no two replicas disagree. The middle of the region is the moment of the mending, a hundredth of a second is two
--- places, and 2^33 places reach 248 days back; what is older lies at the lower end. Rows of a source that are seen
--- together never have the same place, in the order of their age (with the same age, of their places); a row that lies in
--- the region already never goes down, as its place may have been shown.
+-- mending is newer than who drew it before. A place in the region follows from the gap and from when the row was
+-- created. So there is no second sequence that a backup, a logical replica or TRUNCATE ... RESTART IDENTITY could take
+-- back, and no two replicas disagree. The middle of the region is the moment of the mending, a hundredth of a second is
+-- two places, and 2^33 places reach 248 days back; what is older lies at the lower end. Rows of a source that are seen
+-- together get different places, in the order of their age (those of one transaction in the order of their places). A
+-- row that lies in the region already never goes down, as its place may have been shown.
 --
--- *Who goes there.* A row that is met and comes from before the newest mending: with it all open rows of its source that
--- do, by age. Rows that were drawn after the mending keep their places. A row that lies below a floor within the region,
--- and has not been there itself, committed late or was put back by a person: it gets its place by its age, and then is
--- newer than the floor, or is not and ends. That is decided in the region in which the floor lies, also after later
--- mendings. With the same hundredth of a second it is sent: who commits later is newer, if writers of a source wait for
--- each other.
+-- *Which rows go there.* A row that is met and comes from before the newest mending; with it all open rows of its
+-- source that do, by age. Rows that were drawn after the mending keep their places. A row below a floor in the region
+-- that has not been there itself, because it was committed late or put back by a person, gets its place by its age too,
+-- and then it is newer than the floor, or it ends. That is decided in the region in which the floor lies, also after
+-- later mendings. A row of the same hundredth of a second as its floor is sent: it was committed later, and writers of
+-- a source wait for each other.
 --
--- *Regions are used again and never overlap.* The sequence is never below a known region: where it is, that is proof as a
--- floor would be, and it is mended. Where sync_order_gaps was taken back, a region may be unknown; then its places are
--- like all others of the other time. Either they are ahead of the sequence, as floors, rows or at Google, and the next
--- mending goes beyond. Or the sequence has passed them: then the event at Google shows a place that nothing here explains
--- (reactor/postgres/settling.py), and a mending is made for it unless the newest region lies above it already. Without
--- that the row would need a number of the sequence again.
+-- *No region is used for two times.* The sequence is never below a region that is known: where it is, that is proof as
+-- a floor is, and it is mended. Where sync_order_gaps was taken back, a region may be unknown. Then its places are like
+-- all others of the other time. They may be ahead of the sequence, in a floor, a row or at Google, and then the next
+-- mending goes beyond them. Or the sequence has passed them: then the event at Google shows a place that nothing here
+-- explains (reactor/postgres/settling.py), and a mending is made for it, unless the newest region lies above it
+-- already. (Before, the sequence was not moved then, and the row got its next number.)
 --
--- *Children of rebuilds.* The gap, the region and the sequence go on by twos from the same number, so the places between
--- are for children there too. A child that met a place of another time at Google lies just beyond the newest open row or
--- dead letter that it lay beyond before, or at the lower end of the region: so it is older than every row that its rebuild has not seen.
+-- *Children of rebuilds.* The gap, the region and the sequence go on by twos from the same number, so the places
+-- between are for children there too. A child that met a place of another time at Google lies just beyond the newest
+-- open row or dead letter that it lay beyond before, or else at the lower end of the region: below every row that its
+-- rebuild has not seen.
 --
--- *The end of the numbers.* A mending takes 2^32 for the gap and 2^33 for the region, a millionth of 2^53: 560,000 of them fit beyond the
--- clock. The gap ends at 2^53 or before; only a region can lie above it, where something shows a place near 2^53.
+-- *The end of the numbers.* A mending takes 2^32 places for the gap and 2^33 for the region; 560,000 of them fit
+-- between the clock and 2^53. A gap ends at 2^53 at the latest, or where the sequence was beyond it already; its region
+-- may lie above.
 --
 -- *What stays as it was.*
---   - A row with a place that the sequence has not given out, of an application that writes `seq` itself: no mending is made,
---     or such an application would drag the sequence to its end. It and the rows of its source that are younger
---     get numbers of the sequence, by age. A writer of the same source who has drawn a place before and commits afterwards
---     lies below; so `seq` is to be left to its default. A row from before the newest mending goes to the region.
+--   - A place that the sequence has not given out, of an application that writes `seq` itself. No mending is made for
+--     it, or such an application would drag the sequence to its end. The row, and the younger ones of its source, get
+--     numbers of the sequence, by age. A state of this source that has drawn its place by then and commits afterwards
+--     lies below, and is lost. So `seq` is to be left to its default. (Such a row from before the newest mending goes
+--     to the region.)
 --   - Between rows from before a mending age decides, and created_at is when a transaction began. Of two transactions
---     of one source that overlap, the one that began first and wrote last counts as the older one.
+--     of one source that overlap, and whose rows wait at the mending or come after it, the one that began first and
+--     wrote last counts as the older one.
 --   - A gap from before this release has no region. Until the next mending its rows get numbers of the sequence.
---   - A replica of an older release places what met a newer state at Google by itself, with a number of the sequence. All
---     else it asks the functions below for, whose names, arguments and results are the same.
+--   - A replica of an older release gives an item that met a place of another time a number of the sequence, by itself.
+--     All else it asks the functions below for; their names, arguments and results are the same.
 do $$
 begin
   if exists (
@@ -61,8 +65,8 @@ end $$;
 comment on column public.sync_order_gaps.top is
   'calendar-sync reactor: places from high (exclusive) to top are for rows from before; null where none are';
 
--- As in 0026_order.sql, with a region. GOOGLE with a place that the sequence has passed mends too, unless the newest region
--- lies above it.
+-- As in 0026_order.sql, with a region. For GOOGLE a place that the sequence has passed is a reason too, unless the newest
+-- region lies above it.
 create or replace function public.sync_order_mend(cause text, met bigint)
 returns boolean
 language plpgsql
@@ -146,8 +150,8 @@ begin
   return newest;
 end $$;
 
--- The open rows of an item's source that are not in flight, and the item, in the order in which they were created. A child of a
--- rebuild is as old as the newest row that it lies beyond.
+-- The open rows of an item's source that are not in flight, and the item, in the order in which they were created. A
+-- child of a rebuild is as old as the newest row that it lies beyond.
 create or replace function public.sync_outbox_kin(item uuid)
 returns table (id uuid, seq bigint, is_child boolean, age timestamptz, n bigint)
 language plpgsql
@@ -201,7 +205,7 @@ begin
    where o.id = item;
 end $$;
 
--- The places, in the region above a gap, of an item and the rows of its source that belong there: those that have none yet.
+-- The places, in the region above a gap, of an item and the rows of its source that belong there and have another.
 create or replace function public.sync_outbox_places_by_age(item uuid, gap bigint, out ids uuid[], out places bigint[])
 language plpgsql
 as $$
@@ -226,8 +230,7 @@ begin
    where p.place <> p.seq;
 end $$;
 
--- Gives these rows these places, in their order, and the next number of the sequence for null; says to how many. What the server
--- refuses is set aside.
+-- Gives places to rows, in the order in which they are given, and says to how many. What the server refuses is set aside.
 create or replace function public.sync_outbox_place_at(ids uuid[], places bigint[])
 returns integer
 language plpgsql
@@ -242,7 +245,7 @@ begin
   for n in 1..cardinality(ids) loop
     begin
       update public.sync_outbox as o
-         set seq = coalesce(places[n], nextval('public.sync_outbox_seq'))
+         set seq = places[n]
        where o.id = ids[n];
       if not found then raise no_data_found; end if;
       placed := placed + 1;
@@ -256,8 +259,8 @@ begin
   return placed;
 end $$;
 
--- Gives places to what has none, among all open rows of the source of each of these, in the order in which they were created;
--- returns those of these that are the newest then. For the others somebody has to look once more.
+-- Gives places to those that have none, of all open rows of the source of each of these, in the order in which they were
+-- created; returns those of these that are the newest then. For the others we have to look once more.
 create or replace function public.sync_outbox_order_by_age(ids uuid[])
 returns uuid[]
 language plpgsql
@@ -267,6 +270,7 @@ declare
   gap public.sync_order_gaps := public.sync_outbox_newest_gap();
   wanted record;
   rest uuid[];
+  head uuid;
   is_placed boolean;
   newest uuid[] := '{}';
 begin
@@ -276,18 +280,19 @@ begin
       wanted := public.sync_outbox_places_by_age(each_id, gap.high);
       is_placed := public.sync_outbox_place_at(wanted.ids, wanted.places) = cardinality(wanted.ids);
     end if;
-    -- From the oldest on that has no place still.
-    select array_agg(k.id order by k.n) into rest
+    -- From the oldest on that still has none.
+    select array_agg(k.id order by k.n) filter (where k.is_after), (array_agg(k.id order by k.seq desc))[1]
+      into rest, head
       from (
-        select f.id, f.n, bool_or(
+        select f.id, f.n, f.seq, bool_or(
                  f.seq < 0 or f.seq > public.sync_outbox_last_place() or gap.top is null and f.seq <= gap.high
                ) over (order by f.n) as is_after
-          from public.sync_outbox_kin(each_id) as f) as k
-     where k.is_after;
+          from public.sync_outbox_kin(each_id) as f) as k;
     if rest is not null then
-      is_placed := is_placed and public.sync_outbox_place_anew(rest) = cardinality(rest);
+      is_placed := public.sync_outbox_place_anew(rest) = cardinality(rest) and is_placed;
+      head := rest[cardinality(rest)];
     end if;
-    if is_placed and each_id = (select k.id from public.sync_outbox_kin(each_id) as k order by k.seq desc limit 1) then
+    if is_placed and each_id = head then
       newest := newest || each_id;
     else
       perform pg_catalog.pg_notify('sync_outbox', '');
@@ -296,8 +301,8 @@ begin
   return newest;
 end $$;
 
--- Ends rows that lie below their source's floor, as sync_outbox_supersede does; returns how many. Those that may be newer than
--- their floor get a place by their age instead: the floor comes from another time, or was set by a row that was placed so.
+-- Ends rows that lie below their source's floor, as sync_outbox_supersede does; returns how many. Those that may be newer
+-- than their floor get a place by their age instead: it comes from another time, or from a row that was placed like that.
 create or replace function public.sync_outbox_put_away(ids uuid[])
 returns integer
 language plpgsql
@@ -328,7 +333,7 @@ begin
     perform public.sync_order_mend('CLAIM', highest_floor);
   end if;
   perform public.sync_outbox_newest_gap();
-  -- Of several mendings the first one behind which the floor lies; where only the times tell, the last one.
+  -- Of several mendings the first one whose gap or region has the floor; where only the times tell, the last one.
   select array_agg(o.id order by o.seq) filter (where o.seq >= 0 and m.top is not null),
          array_agg(m.high order by o.seq) filter (where o.seq >= 0 and m.top is not null),
          array_agg(o.id order by o.seq) filter (where o.seq >= 0 and m.top is null),
@@ -391,8 +396,8 @@ begin
   return public.sync_outbox_take(ids, lease);
 end $$;
 
--- Gives places above what was met at Google to items that are ours, and to the rows of their sources from before the mending
--- that nobody has locked. The caller has asked sync_order_mend first.
+-- Gives places above what was met at Google to items that are ours, and to the rows of their sources from before the
+-- mending that no other session has locked. The caller has called sync_order_mend before.
 create or replace function public.sync_outbox_move_up(ids uuid[], leases bigint[])
 returns void
 language plpgsql
