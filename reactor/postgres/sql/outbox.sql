@@ -147,11 +147,8 @@ select i.id, i.newer
 select public.sync_order_mend(%(cause)s, %(met)s);
 
 -- name: move_up
--- A new place for items that are ours.
-update public.sync_outbox as o
-   set seq = pg_catalog.nextval('public.sync_outbox_seq')
-  from unnest(%(ids)s::uuid[], %(leases)s::bigint[]) as i (id, lease_no)
- where o.id = i.id and o.lease_no = i.lease_no;
+-- New places for items that are ours, below those that writers draw from now on (db/migrations/0039_places_anew.sql).
+select public.sync_outbox_move_up(%(ids)s::uuid[], %(leases)s::bigint[]);
 
 -- name: take_unlogged_mendings
 -- The mendings of the order that were not logged yet; each is logged by one replica.
