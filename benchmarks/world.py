@@ -6,7 +6,7 @@ waits for is not seen.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -85,9 +85,9 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """Make one; it ends with the block."""
-    with embedded_postgres(SERVER) as server:
+def world(settings: Mapping[str, str] | None = None) -> Iterator[World]:
+    """Make one, with these settings of the server too; it ends with the block."""
+    with embedded_postgres({**SERVER, **(settings or {})}) as server:
         migrate(server.url(), progress=lambda _line: None)
         with psycopg.connect(server.url(), autocommit=True) as owner:
             owner.execute("create role bench login in role calendar_sync_reactor")

@@ -19,11 +19,13 @@ from reactor.desk import google_event
 from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.letters.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.wording import clean, count, duration
-from reactor.postgres import sources
-from reactor.postgres.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import MATCHES, Match, SourceSearch, workspaces_of
+from reactor.postgres.explain import sources
+from reactor.postgres.explain.chains import SQL as CHAINS, ChainReading, read
+from reactor.postgres.explain.sources import MATCHES, Match, SourceSearch, workspaces_of
 
+SEARCHED = 20_000
+"""Events that a page looks through: a fifth of what the command does, which a person waits for."""
 Document = dict[str, Any]
 _SIGHTS = {
     EventPresence.ALIVE: "the event is there",
@@ -86,7 +88,12 @@ class DeskSearch:
 
 
 def find(
-    admin: AdminSession, asked: Asked, workspace: UUID | None = None, google: GoogleReadSettings | None = None
+    admin: AdminSession,
+    asked: Asked,
+    workspace: UUID | None = None,
+    google: GoogleReadSettings | None = None,
+    *,
+    rows: int | None = None,
 ) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
@@ -95,13 +102,14 @@ def find(
         asked: What was asked for.
         workspace: Where it is.
         google: The settings with which Google is asked whose an event is, where nothing here knows it.
+        rows: How many events are looked through, where only that helps; `reactor.postgres.sources.ROWS` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace, or what was asked for is a rebuild.
     """
     if workspace:
         admin.require_workspace(workspace)
-    found = sources.find(admin, asked, workspace)
+    found = sources.find(admin, asked, workspace, rows=rows)
     if google and asked.event_id and not found.matches:
         return _by_google(admin, google, asked, workspace, found)
     return found
@@ -140,7 +148,7 @@ def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> Des
             return DeskSearch(workspaces=[asked.uuid])
     if asked.title and "@" in asked.title and (connected := workspaces_of(admin, asked.title, None)):
         return DeskSearch(workspaces=connected, has_more=len(connected) >= MATCHES)
-    found = find(admin, asked, workspace)
+    found = find(admin, asked, workspace, rows=SEARCHED)
     shown = matches(found)
     return DeskSearch(sources=shown[:MATCHES], has_more=len(shown) > MATCHES, left_out=found.left_out)
 
@@ -199,7 +207,7 @@ def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
 
 
 def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> SourceQuestion | None:
-    """The question to Google for an event, for who asks it without a session; None where there is no one to ask.
+    """The question to Google for an event, for a caller without a session; None where Google cannot be asked.
 
     Raises:
         ConfigurationError: The workspace's token cannot be decrypted.
@@ -255,7 +263,7 @@ def _text(text: object, *, show_texts: bool) -> object:
 
 
 def _short(value: object) -> str:
-    """What is no text and yet may be anything: columns of a view have any type."""
+    """The beginning of a value that should be no text; the columns of an application's view may have any type."""
     return str(value)[:60]
 
 
@@ -276,7 +284,7 @@ def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
 
 
 def _standing(chain: Chain) -> Document:
-    """What a claim asks of the workspace, beside the row itself."""
+    """What a claim requires of the workspace, beside the row itself."""
     connection, stop, replicas = chain.connection, chain.stop, chain.replicas
     running = count(replicas.count, "replica")
     refused = f", one is refused by the database with SQLSTATE {replicas.sqlstate}" if replicas.sqlstate else ""

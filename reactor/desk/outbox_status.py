@@ -15,12 +15,19 @@ TOP = 5
 """Workspaces that are named as the worst."""
 LISTED = 1_000
 """Workspaces in the document."""
+COUNT = 100
+"""Items that are counted for a page of each workspace that is parked: there may be `LISTED` of them."""
 
 Document = dict[str, Any]
 
 
-def outbox_status(admin: AdminSession, workspace: UUID | None = None) -> Document:
+def outbox_status(admin: AdminSession, workspace: UUID | None = None, *, count: int | None = None) -> Document:
     """The state of the outbox, of one workspace or of all, at the same cost whatever its size.
+
+    Args:
+        admin: The session.
+        workspace: The one; all without it.
+        count: How many items are counted of each workspace that is parked, and one more; `CAP` without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
@@ -31,7 +38,7 @@ def outbox_status(admin: AdminSession, workspace: UUID | None = None) -> Documen
     counts = admin.one(SQL["open_items"], **where, cap=CAP)
     capped, due = counts["open"] > CAP, counts.pop("due")
     dead = {row["code"]: row["n"] for row in admin.rows(SQL["dead"], **where, cap=CAP)}
-    parked = admin.rows(SQL["parked"], **where, cap=CAP, top=LISTED)
+    parked = admin.rows(SQL["parked"], **where, cap=CAP, top=LISTED, count=CAP if count is None else count)
     return {
         "items": {
             **counts,

@@ -4,7 +4,6 @@ The result types of the outbox, those of a claim, a sweep and a check of the loc
 """
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.abc import Buffer
+from pydantic_core import from_json
 
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.item import Item, Oversized, SourceState, WorkspaceConnection
@@ -139,9 +139,10 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     Raises:
         psycopg.Error: The server refused; nothing was claimed.
     """
-    cursor = await connection.execute(_SQL["claim"], params | {"largest": LARGEST}, binary=True)
+    cursor = connection.kept(_SQL["claim"])
+    await cursor.execute(_SQL["claim"], params | {"largest": LARGEST})
     *rows, report = await cursor.fetchall()
-    return Pass([_item(row, params["lease"]) for row in rows], json.loads(_json(report[5])))
+    return Pass([_item(row, params["lease"]) for row in rows], from_json(_json(report[5])))
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:

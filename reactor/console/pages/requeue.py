@@ -1,4 +1,4 @@
-"""`/dead/requeue`: what a requeue would come to, and its begin. The rest is on the page of its act."""
+"""`/dead/requeue`: the forecast of a requeue, and the form that begins it; its progress is on the page of its act."""
 
 import math
 from contextlib import suppress
@@ -20,15 +20,17 @@ from reactor.postgres.connection.admin import AdminSession
 RATE = 50.0
 """Letters a second, where the form is not changed; as of the command."""
 LEAST, MOST = 0.1, 1_000.0
+PAYLOADS = 500
+"""Payloads that are read for a forecast; a viewer's login has the words of each taken out."""
 
 
 def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
-    """Show the forecast for those that the filters leave."""
+    """Show the forecast for the dead letters that the filters select."""
     query = DeadLetterQuery.of(asked.query)
     seen = acts.server_time(admin)
-    forecast = dead_letters.forecast(admin, query.filter, cap=CAP, looks=LOOKS)
+    forecast = dead_letters.forecast(admin, query.filter, cap=CAP, looks=LOOKS, payloads=PAYLOADS)
     found = len(forecast.ids)
-    document: dict[str, Any] = {"found": found, "capped": forecast.is_cut}
+    document: dict[str, Any] = {"found": found, "capped": forecast.is_cut, "unread": forecast.unread}
     document |= {fate: forecast.fates[fate] for fate in FATES}
     return PageAnswer(
         "requeue.html",
@@ -46,7 +48,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 async def begin(console: Console, asked: PageRequest) -> NextPage:
-    """Begin a run, of those letters that had died when the forecast was shown."""
+    """Begin a run of those letters that were dead when the forecast was shown."""
     run = await console.database.write(lambda admin: _begin(admin, asked), asked.cost)
     console.requeues.take(run)
     return NextPage(f"/acts/{run.act.id}")
@@ -55,7 +57,7 @@ async def begin(console: Console, asked: PageRequest) -> NextPage:
 def _begin(admin: AdminSession, asked: PageRequest) -> RequeueRun:
     by, rate = asked.author, _rate(asked.form.get("rate", ""))
     which = replace(DeadLetterQuery.of(asked.form).filter, before=_time(asked.form.get("seen", "")))
-    forecast = dead_letters.forecast(admin, which, cap=CAP, looks=LOOKS)
+    forecast = dead_letters.forecast(admin, which, cap=CAP, looks=LOOKS, payloads=PAYLOADS)
     if not forecast.ids:
         raise ConfigurationError("There are no such dead letters any more: look at the forecast again.")
     return requeue_run.begin_alone(admin, which, forecast, rate, by)

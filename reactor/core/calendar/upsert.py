@@ -15,7 +15,8 @@ methods of `_Writing` are the states; to go to another state is to `yield from` 
 
 A tombstone is revived only where we made it or were asked to (`SyncIntent.may_revive`): what a person deleted stays
 deleted. Before that the next generation is looked for, because an attempt that was never settled may have gone on to
-it: reviving the older one beside it would make the event exist twice.
+it: reviving the older one beside it would make the event exist twice. The same holds where an event that we remember is
+not there at all (its calendar was emptied) and would be inserted again.
 
 A move writes the event in the new calendar and then removes it from the old one. If it breaks off in between, the next
 attempt meets its own insert and goes on. Recreating removes first and then writes, which is its meaning.
@@ -44,8 +45,8 @@ from reactor.core.calendar.answers import (
 )
 from reactor.core.calendar.dialogue import Dialogue, Finished, SeenCalendars, ask, read, stop_if_superseded
 from reactor.core.calendar.intent import SyncIntent
-from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, Response
-from reactor.core.calendar.naming import may_be_primary, own_name, renamed, resolved
+from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, Response, may_be_primary
+from reactor.core.calendar.naming import own_name, renamed, resolved
 from reactor.core.calendar.removal import remove, remove_all_generations
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
@@ -239,6 +240,8 @@ class _Writing:
             yield from self._seen.confirm(self.place.calendar_id, anew=True)
             if not (self._work.may_revive or self._unknown):
                 raise Finished(EVENT_GONE)
+            if (found := (yield from self._successor())) is not None:
+                return (yield from self._meet(found))
         return (yield from self._insert(self.generation))
 
     def _meet(self, found: RemoteEvent) -> Dialogue[Self]:
@@ -269,10 +272,7 @@ class _Writing:
         return (yield from self._overtaken(means, answer))
 
     def _revive(self, found: RemoteEvent) -> Dialogue[Self]:
-        ahead = self._work.place(self.place.calendar_id, self._following())
-        successor = yield from self._read(ahead)
-        if isinstance(successor, RemoteEvent):
-            self.generation, self.place = self._following(), ahead
+        if (successor := (yield from self._successor())) is not None:
             return (yield from self._meet(successor))
         if found.etag is None:
             return (yield from self._lost())
@@ -302,6 +302,15 @@ class _Writing:
         if not self._work.may_revive:
             raise Finished(EVENT_GONE)
         return (yield from self._insert(self._following()))
+
+    def _successor(self) -> Dialogue[RemoteEvent | None]:
+        """Go on to the next generation, if an attempt that was never settled has made it, and return its event."""
+        ahead = self._work.place(self.place.calendar_id, self._following())
+        found = yield from self._read(ahead)
+        if not isinstance(found, RemoteEvent):
+            return None
+        self.generation, self.place = self._following(), ahead
+        return found
 
     def _following(self) -> int:
         return self._work.after(self.place, self.generation)

@@ -45,7 +45,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which dead letters are meant; what is None does not matter.
+    """Selects dead letters; a field that is None selects all.
 
     Attributes:
         workspace: Those of this workspace.
@@ -71,19 +71,21 @@ class LetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class RequeueForecast:
-    """What a requeue would come to, letter by letter, the newest state first.
+    """The expected result of a requeue, letter by letter, the newest state first.
 
     Attributes:
         ids: The letters.
         fates: How many letters have each of `FATES`.
         missing: How many of the given ids are no dead letters.
         is_cut: Whether there may be more letters than were taken in.
+        unread: How many may have died of their payload, which was not read; they count as if it could be used.
     """
 
     ids: list[UUID]
     fates: Counter[str]
     missing: int = 0
     is_cut: bool = False
+    unread: int = 0
 
 
 def age_of(text: str) -> timedelta | None:
@@ -186,15 +188,21 @@ def _fate(letter: Document, *, is_usable: bool) -> str:
 
 
 def forecast(
-    admin: AdminSession, which: LetterFilter, *, cap: int | None = None, looks: int | None = None
+    admin: AdminSession,
+    which: LetterFilter,
+    *,
+    cap: int | None = None,
+    looks: int | None = None,
+    payloads: int | None = None,
 ) -> RequeueForecast:
-    """What a requeue of these letters would come to now.
+    """Forecast the result of a requeue of these letters.
 
     Args:
         admin: The session.
         which: The letters that are meant.
         cap: How many of them are taken in; `CAP` without it.
         looks: How many letters are looked at, of the workspace and the code; all without it.
+        payloads: How many payloads are read, of letters that may have died of theirs; all without it.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
@@ -203,16 +211,20 @@ def forecast(
         admin.require_workspace(which.workspace)
     cap = CAP if cap is None else cap
     outcomes = admin.rows(SQL["requeue_outcomes"], **asdict(which), cap=cap, looks=looks)
-    _ask_the_parser(admin, outcomes)
+    unread = _ask_the_parser(admin, outcomes, payloads)
     missing = len(set(which.ids)) - len(outcomes) if which.ids else 0
     is_cut = len(outcomes) == cap or _has_more(admin, which, looks)
-    return RequeueForecast([row["id"] for row in outcomes], Counter(row["fate"] for row in outcomes), missing, is_cut)
+    fates = Counter(row["fate"] for row in outcomes)
+    return RequeueForecast([row["id"] for row in outcomes], fates, missing, is_cut, unread)
 
 
-def _ask_the_parser(admin: AdminSession, outcomes: list[Document]) -> None:
-    """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known."""
+def _ask_the_parser(admin: AdminSession, outcomes: list[Document], most: int | None) -> int:
+    """Mark as refused what would be sent and has a payload that cannot be used; only suspects are looked at.
+
+    Of so many at most; return how many are left.
+    """
     suspects = {row["id"]: row for row in outcomes if row["suspect"] and row["fate"] in ("sent", "parked")}
-    ids = list(suspects)
+    ids = list(suspects)[:most]
     for first in range(0, len(ids), READ):
         for row in admin.rows(SQL["payloads"], ids=ids[first : first + READ], most=LARGEST):
             try:
@@ -221,3 +233,4 @@ def _ask_the_parser(admin: AdminSession, outcomes: list[Document]) -> None:
                 )
             except BadPayloadError:
                 suspects[row["id"]]["fate"] = "refused"
+    return len(suspects) - len(ids)

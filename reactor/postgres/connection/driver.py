@@ -18,7 +18,7 @@ nothing may begin in a scope that is cancelled, not even a ROLLBACK.
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, Self, TypeVar
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 import trio
@@ -41,6 +41,17 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         # libpq closes its descriptor by itself when it meets the end of the stream; a task that waits for it then
         # waits for ever, or for another descriptor of the same number. A duplicate of our own stays what it is.
         self._socket = socket.socket(fileno=os.dup(opened.fileno()))
+        self._kept: dict[str, psycopg.AsyncCursor[Row]] = {}
+
+    def kept(self, statement: LiteralString) -> psycopg.AsyncCursor[Row]:
+        """The cursor for a statement that is run again and again; its values come in binary.
+
+        psycopg keeps in it how the statement's parameters and columns are converted, and to find that out is a quarter
+        of what it does for a claim of one item. The cursor keeps the last result too, until it runs again.
+        """
+        if statement not in self._kept:
+            self._kept[statement] = self.cursor(binary=True)
+        return self._kept[statement]
 
     @classmethod
     async def adopt(cls, opened: psycopg.Connection[Row]) -> Self:

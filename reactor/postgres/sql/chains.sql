@@ -1,6 +1,8 @@
 -- What is known of one source's event, at a cost that no table's size changes: everything is found by an index, or among
 -- so many rows that a statement names. Payloads whose key takes milliseconds to read (above 16 kB as stored) are passed
--- over, but for the item that is asked for by its id. reactor/postgres/chains.py puts the answers together.
+-- over, but for the item that is asked for by its id. Rows that are looked through come in the order of their index: by
+-- the limit alone the planner takes them from the table, or from the index of all settled rows, and walks the finished
+-- ones. reactor/postgres/explain/chains.py puts the answers together.
 
 -- name: by_index
 -- For the session: where a limit is meant to end a walk along an index, the planner may think that a table has enough such
@@ -75,45 +77,47 @@ select split_part(k.key, ':', 1)
         union all
         (select public.sync_source_key(o.payload, o.id) from public.sync_outbox as o
           where o.status in ('PENDING', 'FAILED', 'PROCESSING') and pg_catalog.pg_column_size(o.payload) <= 16384
-          limit 1000)
+          order by o.workspace_id limit 1000)
         union all
         (select public.sync_source_key(o.payload, o.id) from public.sync_outbox as o
-          where o.status = 'DEAD_LETTER' and pg_catalog.pg_column_size(o.payload) <= 16384 limit 1000)) as k
+          where o.status = 'DEAD_LETTER' and pg_catalog.pg_column_size(o.payload) <= 16384
+          order by o.workspace_id limit 1000)) as k
  where position(':' in k.key) > 0
  order by 1
  limit 100;
 
 -- name: places
--- In which workspaces there is a source of one of these names: look-ups for each workspace (a limit within each keeps
--- the planner from reading a whole table for them), then among dead and finished rows, which no index has by source.
-select w.id as workspace, k.key as source
-  from unnest(%(workspaces)s::uuid[]) as w (id)
- cross join unnest(%(keys)s::text[]) as k (key)
-  left join lateral (
-    select true as found from public.sync_sources as s
-     where s.workspace_id = w.id and s.source_key = k.key limit 1) as s on true
-  left join lateral (
-    select true as found from public.sync_outbox as o
-     where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = w.id
-       and public.sync_source_key(o.payload, o.id) = k.key
-     order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as o on true
-  left join lateral (
-    select true as found from public.calendar_event_bindings as b
-     where b.workspace_id = w.id and b.source_type = split_part(k.key, ':', 1)
-       and b.source_id = case when split_part(k.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
-                              then split_part(k.key, ':', 2)::uuid end limit 1) as b on true
- where s.found or o.found or b.found
+-- In which workspaces there is a source of one of these names: look-ups for each workspace, which a single scan of an
+-- index makes one after the other (of an array that is selected the planner does not weigh each element); then among dead and finished rows, which no index has by source.
+select s.workspace_id as workspace, s.source_key as source
+  from public.sync_sources as s
+ where s.workspace_id = any (array(select unnest(%(workspaces)s::uuid[]))) and s.source_key = any (%(keys)s::text[])
+union
+select o.workspace_id, public.sync_source_key(o.payload, o.id)
+  from public.sync_outbox as o
+ where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = any (array(select unnest(%(workspaces)s::uuid[])))
+   and public.sync_source_key(o.payload, o.id) = any (%(keys)s::text[])
+union
+select b.workspace_id, b.source_type || ':' || b.source_id
+  from public.calendar_event_bindings as b
+ where b.workspace_id = any (array(select unnest(%(workspaces)s::uuid[])))
+   and b.source_type = any (array(select split_part(k.key, ':', 1) from unnest(%(keys)s::text[]) as k (key)))
+   and b.source_id = any (array(
+         select split_part(k.key, ':', 2)::uuid
+           from unnest(%(keys)s::text[]) as k (key)
+          where split_part(k.key, ':', 2) ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'))
 union
 select e.workspace_id, e.key
   from (select d.workspace_id, public.sync_source_key(d.payload, d.id) as key
-          from (select o.* from public.sync_outbox as o where o.status = 'DEAD_LETTER' limit %(dead)s) as d
+          from (select o.* from public.sync_outbox as o
+                 where o.status = 'DEAD_LETTER' order by o.workspace_id, o.failure_code limit %(dead)s) as d
          where pg_catalog.pg_column_size(d.payload) <= 16384
         union all
         select f.workspace_id, public.sync_source_key(f.payload, f.id)
           from (select o.* from public.sync_outbox as o
                  where o.status in ('COMPLETED', 'DEAD_LETTER') order by o.updated_at desc limit %(recent)s) as f
          where pg_catalog.pg_column_size(f.payload) <= 16384) as e
- where e.key = any (%(keys)s::text[]) and e.workspace_id = any (%(workspaces)s::uuid[])
+ where e.key = any (%(keys)s::text[]) and e.workspace_id = any (array(select unnest(%(workspaces)s::uuid[])))
  limit %(matches)s;
 
 -- name: of_event
@@ -134,13 +138,15 @@ with remembered as materialized (
   select o.workspace_id, public.sync_source_key(o.payload, o.id) as source_key
     from (select o.* from public.sync_outbox as o
            where o.status in ('PENDING', 'FAILED', 'PROCESSING')
-             and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null) limit %(open)s) as o
+             and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+                 order by o.workspace_id limit %(open)s) as o
    where pg_catalog.pg_column_size(o.payload) <= 16384
   union
   select o.workspace_id, public.sync_source_key(o.payload, o.id)
     from (select o.* from public.sync_outbox as o
            where o.status = 'DEAD_LETTER'
-             and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null) limit %(dead)s) as o
+             and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+                 order by o.workspace_id, o.failure_code limit %(dead)s) as o
    where pg_catalog.pg_column_size(o.payload) <= 16384
 ), named as (
   select r.workspace_id, r.source_key from remembered as r where r.google_event_id = %(event)s
@@ -178,18 +184,25 @@ select u.workspace_id as workspace, u.source, left(max(u.title), 500) as title, 
                left(o.payload #>> '{event,start}', 40)
           from (select o.* from public.sync_outbox as o
                  where o.status in ('PENDING', 'FAILED', 'PROCESSING')
-                   and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null) limit %(open)s) as o
+                   and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+                 order by o.workspace_id limit %(open)s) as o
          where pg_catalog.pg_column_size(o.payload) <= 16384
         union all
         select o.workspace_id, public.sync_source_key(o.payload, o.id), o.payload #>> '{event,title}',
                left(o.payload #>> '{event,start}', 40)
           from (select o.* from public.sync_outbox as o
                  where o.status = 'DEAD_LETTER'
-                   and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null) limit %(dead)s) as o
+                   and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+                 order by o.workspace_id, o.failure_code limit %(dead)s) as o
          where pg_catalog.pg_column_size(o.payload) <= 16384) as u
  where position(lower(%(title)s) in lower(u.title)) > 0
  group by 1, 2
  limit %(matches)s;
+
+-- name: more_bindings
+-- Whether there are more bindings than are searched for a title.
+select exists (select from public.calendar_event_bindings as b
+                where b.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null offset %(rows)s) as more;
 
 -- name: view_of_title
 -- The same in what the application wants; we cannot know how long that takes, so it gets little time.
@@ -255,7 +268,7 @@ select s.workspace_id is not null as is_remembered, s.floor_seq, s.generation,
 -- name: open_of_source
 -- The newest states of a source that wait. `rows` follows this, or one of the next four.
 with found as materialized (
-  select o.*, o.xmax as locker
+  select o.id
     from public.sync_outbox as o
    where o.status in ('PENDING', 'FAILED', 'PROCESSING') and o.workspace_id = %(workspace)s
      and public.sync_source_key(o.payload, o.id) = %(source)s
@@ -266,7 +279,7 @@ with found as materialized (
 -- name: open_rebuild
 -- The workspace's newest rebuild, unless a newer one was carried out.
 with found as materialized (
-  select o.*, o.xmax as locker
+  select o.id
     from public.sync_outbox as o
    where o.operation = 'REBUILD_ALL' and o.status in ('PENDING', 'FAILED', 'PROCESSING')
      and o.workspace_id = %(workspace)s
@@ -279,9 +292,10 @@ with found as materialized (
 -- name: dead_of_source
 -- The source's dead letters, among the first `dead` of its workspace.
 with found as materialized (
-  select o.*
-    from (select o.*, o.xmax as locker from public.sync_outbox as o
-           where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s limit %(dead)s) as o
+  select o.id
+    from (select o.* from public.sync_outbox as o
+           where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s
+           order by o.failure_code limit %(dead)s) as o
    where o.id = %(item)s
       or pg_catalog.pg_column_size(o.payload) <= 16384 and public.sync_source_key(o.payload, o.id) = %(source)s
    order by o.seq desc, o.updated_at desc
@@ -290,22 +304,29 @@ with found as materialized (
 
 -- name: finished_of_source
 -- The source's completed rows: among those that ended last, and among those that ended when the source was last written
--- (a settle writes both in one transaction, so they have one time); and the item that is asked for.
+-- (a settle writes both in one transaction, so they have one time); and the item that is asked for. Payloads are read of
+-- the workspace's own rows alone.
 with page as materialized (
-  (select o.id from public.sync_outbox as o
-    where o.status in ('COMPLETED', 'DEAD_LETTER') order by o.updated_at desc limit %(recent)s)
-  union
-  (select o.id from public.sync_outbox as o
-    where o.status in ('COMPLETED', 'DEAD_LETTER') and o.updated_at = %(settled_at)s::timestamptz limit %(recent)s)
+  select e.id
+    from ((select o.id, o.workspace_id from public.sync_outbox as o
+            where o.status in ('COMPLETED', 'DEAD_LETTER') order by o.updated_at desc limit %(recent)s)
+          union all
+          (select o.id, o.workspace_id from public.sync_outbox as o
+            where o.status in ('COMPLETED', 'DEAD_LETTER') and o.updated_at = %(settled_at)s::timestamptz
+            limit %(recent)s)) as e
+   where e.workspace_id = %(workspace)s
   union
   select %(item)s::uuid
 ), found as materialized (
-  select o.*
+  select p.id
     from page as p
-   cross join lateral (select o.*, o.xmax as locker from public.sync_outbox as o where o.id = p.id limit 1) as o
-   where o.status = 'COMPLETED' and o.workspace_id = %(workspace)s
-     and (o.id = %(item)s
-          or pg_catalog.pg_column_size(o.payload) <= 16384 and public.sync_source_key(o.payload, o.id) = %(source)s)
+   cross join lateral (
+     select o.seq, o.updated_at
+       from public.sync_outbox as o
+      where o.id = p.id and o.status = 'COMPLETED' and o.workspace_id = %(workspace)s
+        and (o.id = %(item)s
+             or pg_catalog.pg_column_size(o.payload) <= 16384 and public.sync_source_key(o.payload, o.id) = %(source)s)
+      limit 1) as o
    order by o.seq desc, o.updated_at desc
    limit %(rows)s
 )
@@ -313,7 +334,7 @@ with page as materialized (
 -- name: the_item
 -- The item that is asked for, in any state.
 with found as materialized (
-  select o.*, o.xmax as locker from public.sync_outbox as o where o.id = %(item)s
+  select o.id from public.sync_outbox as o where o.id = %(item)s
 )
 
 -- name: rows
@@ -339,7 +360,8 @@ select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.par
        extract(epoch from clock_timestamp() - case
          when o.status <> 'PROCESSING' then t.xact_start when isfinite(o.updated_at) then o.updated_at
        end)::double precision as seconds
-  from found as o
+  from found as f
+ cross join lateral (select o.*, o.xmax as locker from public.sync_outbox as o where o.id = f.id limit 1) as o
   left join public.sync_set_aside as a on a.item_id = o.id
   left join lateral (
     (select l.pid, false as is_locker from public.sync_lease_holders() as l

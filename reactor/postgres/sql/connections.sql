@@ -13,7 +13,7 @@ returning workspace_id;
 
 -- name: list
 -- Up to `rows` + 1 of them behind a place, the invalid ones first, with what waits for each, up to `cap` + 1. The stored text
--- is read for the name of its key alone.
+-- is read for the name of its key alone, and of those that are shown: a viewer's login has a pattern taken off it.
 select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_valid as valid,
        left(c.refresh_token_encrypted, 10000) as stored, c.updated_at,
        (select count(*) from (
@@ -24,11 +24,14 @@ select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_
           select from public.sync_outbox as o
            where o.status = 'DEAD_LETTER' and o.workspace_id = c.workspace_id and o.failure_code = 'AUTH'
            limit %(cap)s + 1) as d)::integer as dead
-  from public.google_connections as c
- where (c.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-   and (not c.is_valid or not %(invalid)s)
-   and (%(after)s::uuid is null or (c.is_valid, c.workspace_id) > (%(after_valid)s::boolean, %(after)s::uuid))
- order by c.is_valid, c.workspace_id limit %(rows)s + 1;
+  from (select k.workspace_id as w
+          from public.google_connections as k
+         where (k.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
+           and (not k.is_valid or not %(invalid)s)
+           and (%(after)s::uuid is null or (k.is_valid, k.workspace_id) > (%(after_valid)s::boolean, %(after)s::uuid))
+         order by k.is_valid, k.workspace_id limit %(rows)s + 1) as p
+  join public.google_connections as c on c.workspace_id = p.w
+ order by c.is_valid, c.workspace_id;
 
 -- name: connection
 select workspace_id as workspace, calendar_id as calendar, is_valid as valid

@@ -1,5 +1,7 @@
 -- The state of the outbox, at a bounded cost: nothing here counts more than `cap` rows of anything, by partial indexes
--- that hold open or dead rows only. A million waiting items make no difference.
+-- that hold open or dead rows only. A million waiting items make no difference. What is counted is ordered as its index
+-- is: by the limit alone the planner may expect to meet enough of it in the table itself, which begins with ten million
+-- finished rows.
 
 -- name: open_items
 -- Open rows by status, of the first `cap` + 1.
@@ -12,7 +14,7 @@ select coalesce(sum(n), 0)::integer as open,
                   from public.sync_outbox as o
                  where o.status in ('PENDING', 'FAILED')
                    and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-                 limit %(cap)s + 1) as s
+                 order by o.workspace_id, o.next_attempt_at limit %(cap)s + 1) as s
          group by s.status) as t;
 
 -- name: estimate
@@ -33,7 +35,7 @@ select count(*)::integer as processing,
   from (select p.id, p.lease_no, p.claim_no
           from public.sync_outbox as p
          where p.status = 'PROCESSING' and (p.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-         limit %(cap)s + 1) as o;
+         order by p.workspace_id limit %(cap)s + 1) as o;
 
 -- name: due
 -- The workspaces with something due and a valid connection, of the first `cap` + 1 that have anything open: for how many
@@ -63,7 +65,7 @@ select w.id as workspace,
        (select count(*) from (
           select from public.sync_outbox as o
            where o.status in ('PENDING', 'FAILED') and o.workspace_id = w.id and o.next_attempt_at <= now()
-           limit %(cap)s + 1) as d)::integer as due
+           order by o.next_attempt_at limit %(cap)s + 1) as d)::integer as due
   from unnest(%(workspaces)s::uuid[]) as w (id);
 
 -- name: aside
@@ -84,7 +86,7 @@ select b.workspace_id as workspace, b.cause, b.deletes, b.events
 
 -- name: parked
 -- Workspaces that wait for a person: something is open, and the connection is missing or invalid. One look-up in the
--- index for each workspace; the first `cap` of them are looked at.
+-- index for each workspace; the first `cap` of them are looked at, and what waits in each is counted up to `count` + 1.
 with recursive ring as (
   (select o.workspace_id as w, 0 as n from public.sync_outbox as o
     where o.status in ('PENDING', 'FAILED') and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
@@ -99,7 +101,8 @@ with recursive ring as (
 select r.w as workspace, c.workspace_id is not null as connected,
        (select count(*) from (
           select from public.sync_outbox as o
-           where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.w limit %(cap)s + 1) as d)::integer as waiting
+           where o.status in ('PENDING', 'FAILED') and o.workspace_id = r.w
+           order by o.next_attempt_at limit %(count)s + 1) as d)::integer as waiting
   from ring as r
   left join public.google_connections as c on c.workspace_id = r.w
  where c.is_valid is not true
@@ -117,7 +120,7 @@ select count(*)::integer as total, count(*) filter (where not c.is_valid)::integ
 select coalesce(left(d.failure_code, 100), 'NONE') as code, count(*)::integer as n
   from (select o.failure_code from public.sync_outbox as o
          where o.status = 'DEAD_LETTER' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-         limit %(cap)s + 1) as d
+         order by o.workspace_id, o.failure_code limit %(cap)s + 1) as d
  group by 1 order by 2 desc, 1;
 
 -- name: replicas

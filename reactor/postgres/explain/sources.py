@@ -11,8 +11,8 @@ from uuid import UUID
 from reactor.core.calendar.ids import digest_of
 from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
-from reactor.postgres.chains import DEAD, RECENT, SQL, by_index, titles_in_view, view_rows
 from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.explain.chains import DEAD, RECENT, SQL, by_index, titles_in_view, view_rows
 
 WORKSPACES = 10_000
 """Workspaces that are looked through."""
@@ -54,17 +54,23 @@ class SourceSearch:
     left_out: list[str] = field(default_factory=list)
 
 
-def find(admin: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSearch:
+def find(admin: AdminSession, asked: Asked, workspace: UUID | None, *, rows: int | None = None) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
+
+    Args:
+        admin: The session.
+        asked: What was asked for.
+        workspace: Where it is.
+        rows: How many bindings, and remembered sources, are looked through for an event or a title; `ROWS` without it.
 
     Raises:
         ConfigurationError: What was asked for is a rebuild.
     """
     with by_index(admin):
-        return _find(admin, asked, workspace)
+        return _find(admin, asked, workspace, ROWS if rows is None else rows)
 
 
-def _find(admin: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSearch:
+def _find(admin: AdminSession, asked: Asked, workspace: UUID | None, rows: int) -> SourceSearch:
     if asked.uuid:
         item = admin.row(SQL["item"], id=asked.uuid)
         if item and workspace in (None, item["workspace"]):
@@ -77,8 +83,8 @@ def _find(admin: AdminSession, asked: Asked, workspace: UUID | None) -> SourceSe
         source_type, _, source_id = asked.source.partition(":")
         return _by_keys(admin, [asked.source], _Area.of(admin, None), source_type, source_id)
     if asked.event_id:
-        return _by_event(admin, asked.event_id, workspace)
-    return _by_title(admin, asked.title or "", workspace)
+        return _by_event(admin, asked.event_id, workspace, rows)
+    return _by_title(admin, asked.title or "", workspace, rows)
 
 
 def workspaces_of(admin: AdminSession, calendar_id: str | None, workspace: UUID | None) -> list[UUID]:
@@ -135,26 +141,28 @@ class _Area:
         return cls(found[:WORKSPACES], None, more if len(found) > WORKSPACES else [])
 
 
-def _by_event(admin: AdminSession, event_id: str, workspace: UUID | None) -> SourceSearch:
+def _by_event(admin: AdminSession, event_id: str, workspace: UUID | None, most: int) -> SourceSearch:
     rows = admin.rows(
         SQL["of_event"],
         workspace=workspace,
         event=event_id,
         digest=digest_of(event_id),
-        rows=ROWS + 1,
+        rows=most + 1,
         open=DEAD,
         dead=DEAD,
         matches=MATCHES + 1,
     )
     looked = rows[0]["looked"]
     matches = [Match(row["workspace"], row["source"]) for row in rows if row["source"] is not None]
-    left_out = [f"only {ROWS:,} remembered events were compared: name the --workspace, or ask Google with --google"]
-    return SourceSearch(matches, left_out if looked > ROWS and not matches else [])
+    left_out = [f"only {most:,} remembered events were compared: name the --workspace, or ask Google with --google"]
+    return SourceSearch(matches, left_out if looked > most and not matches else [])
 
 
-def _by_title(admin: AdminSession, title: str, workspace: UUID | None) -> SourceSearch:
+def _by_title(admin: AdminSession, title: str, workspace: UUID | None, most: int) -> SourceSearch:
+    if admin.hides_texts:
+        return SourceSearch([], ["this login may not read titles"])
     rows = admin.rows(
-        SQL["of_title"], workspace=workspace, title=title, rows=ROWS, open=DEAD, dead=DEAD, matches=MATCHES + 1
+        SQL["of_title"], workspace=workspace, title=title, rows=most, open=DEAD, dead=DEAD, matches=MATCHES + 1
     )
     wanted, problem = titles_in_view(admin, title, workspace, MATCHES + 1)
     matches = {
@@ -163,6 +171,7 @@ def _by_title(admin: AdminSession, title: str, workspace: UUID | None) -> Source
         )
         for row in (*rows, *wanted)
     }
-    return SourceSearch(
-        list(matches.values()), [f"what the application wants was not searched: {problem}"] if problem else []
-    )
+    left_out = [f"what the application wants was not searched: {problem}"] if problem else []
+    if not matches and admin.one(SQL["more_bindings"], workspace=workspace, rows=most)["more"]:
+        left_out.append(f"only {most:,} events were: name the --workspace")
+    return SourceSearch(list(matches.values()), left_out)
