@@ -80,7 +80,7 @@ def addresses(owner: psycopg.Connection[Any]) -> dict[str, list[str]]:
         ).fetchall()
         ids[name] = found[0]
     item, rebuild, (_, source) = ids["item"][0], ids["rebuild"][0], ids["source"]
-    [[event]] = owner.execute("select md5('e0')").fetchall()
+    event = "v" * 26  # of no event
     asked = (str(item), str(usual), source, source.partition(":")[2], event, "team-17@example.com", "Milestone 77")
     return {
         "/": ["/"],

@@ -25,8 +25,8 @@ BUFFERS = 2_000
 """Pages of tables and indexes that a page of the console may touch, beside those of two days of pulses."""
 HIDDEN = 250
 """Payloads of which it may have the words hidden: each takes longer than all else that is done for a row."""
-BOUNDS = {"CAP", "CHILDREN", "COUNT", "DEAD", "LISTED", "LISTED_CAP", "LOOKS", "RECENT", "ROWS", "SEARCHED"}
-MORE_BOUNDS = {"TOP", "WALKED", "WORKSPACES"}
+BOUNDS = {"CAP", "CHILDREN", "COUNT", "DEAD", "LISTED", "LISTED_CAP", "LOOKS", "RECENT", "ROWS"}
+MORE_BOUNDS = {"BRIEF_ROWS", "BRIEF_WORKSPACES", "TOP", "WALKED", "WORKSPACES"}
 CALLS = "select coalesce(sum(calls), 0) from pg_stat_user_functions where funcname = 'redacted'"
 
 Connection = psycopg.Connection[Any]

@@ -6,7 +6,7 @@ from reactor.console.page import Page, PageAnswer, PageRequest, of_snapshot
 from reactor.console.snapshot import Snapshot
 from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
-from reactor.desk.outbox_status import CAP, COUNT, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 
 _SHOWN = 10  # of each list
 _CLAIMS = "claims"  # in the name of one session of each replica
@@ -32,6 +32,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
             "cap": CAP,
             "count": COUNT,
             "listed": LISTED,
+            "most_parked": PARKED,
             "shown": _SHOWN,
             "replicas": sum(_CLAIMS in each["application"] for each in snapshot.status["replicas"]),
         },
