@@ -8,13 +8,15 @@ can be compared. `over` marks what takes more than 200 ms of it, with the statem
 
 *Viewers.* Fifty look at the first page and reload it every second. The server's log says how often it was asked.
 
-*Wakes.* From a writer's commit to the arrival of the request, as in `benchmarks.wake`, beside a console with these
-fifty and without one, by turns.
+*Wakes.* From a writer's commit to the arrival of the request, as in `benchmarks.wake`, by turns: beside a console with
+these fifty, without one, and beside the console of an empty database on the same server, which takes as much of the
+processors: what is more than that is the database's. In brackets is the ratio to no console.
 
 CONSOLE_ROWS (1,000,000) says how large, CONSOLE_PARTS which of these ("pages viewers wakes"), BENCH_ROUNDS and
 BENCH_WAKES as for `wake`. At its full size it takes half an hour, and 12 GB in the directory for temporary files.
 """
 
+import itertools
 import logging
 import os
 import random
@@ -47,6 +49,7 @@ from reactor.console.snapshot import FRESH
 from reactor.console.visitors.access import VisitorRules
 from reactor.console.visitors.keys import VisitorKeys
 from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.setup.migrations import migrate
 
 T = TypeVar("T")
 
@@ -54,6 +57,8 @@ PARTS = os.environ.get("CONSOLE_PARTS", "pages viewers wakes").split()
 BOUND = 0.2
 """Seconds of the database's time that a page may take."""
 WARM_LOOKS = 5
+GAPS = {400: WAKES, 40: 4 * WAKES}
+"""How many rows, by the milliseconds between two."""
 SECONDS = 30
 """For which the viewers look."""
 LOGIN = "bench_viewer"
@@ -283,36 +288,48 @@ def measure_viewers(it: World) -> None:
 
 
 def measure_wakes(it: World) -> None:
-    """Print how long a wake takes beside a console, and without one."""
+    """Print how long a wake takes beside a console, beside one of an empty database, and without one."""
     rest(it.owner)
+    consoles = {"no console": None, "an empty one's": empty(it), "a console": it.server.url(user=LOGIN)}
     times: dict[tuple[str, int], list[float]] = defaultdict(list)
-    used, numbers = [], iter(range(10**9))
+    used: dict[str, list[float]] = defaultdict(list)
+    numbers = itertools.count()
 
     def write(_: int) -> int:
         return it.write(1, [it.workspaces[next(numbers) % len(it.workspaces)]])
 
     def turn(name: str) -> None:
-        for gap, count in ((400, WAKES), (40, 4 * WAKES)):
+        for gap, count in GAPS.items():
             times[name, gap] += wakes(write, google, count, gap)
 
     with running(serve_stub, 0.0) as (google, _), reactor(it.dsn, google):
         wakes(write, google, WARM, 40)
         for _ in range(ROUNDS):
-            for name in random.sample(("no console", "a console"), 2):
-                if name == "no console":
+            for name, dsn in random.sample(list(consoles.items()), len(consoles)):
+                if dsn is None:
                     turn(name)
                     continue
-                with console(it.server.url(user=LOGIN)) as page, viewers(page):
+                with console(dsn) as page, viewers(page):
                     time.sleep(2.0)
                     cpu, began = page.cpu, time.monotonic()
                     turn(name)
-                    used.append((page.cpu - cpu) / (time.monotonic() - began))
-    for gap in (400, 40):
-        without, beside = (list(percentiles(times[name, gap])) for name in ("no console", "a console"))
-        for name, (p50, p99) in {"without a console": without, f"beside one, {VIEWERS} viewers": beside}.items():
-            print(f"wake, a row each {gap:3} ms, {name:22} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms")
-        print(f"wake, a row each {gap:3} ms, ratio: p50 {beside[0] / without[0]:.2f}, p99 {beside[1] / without[1]:.2f}")
-    print(f"the console took {statistics.median(used):.0%} of a core meanwhile")
+                    used[name].append((page.cpu - cpu) / (time.monotonic() - began))
+    for gap in GAPS:
+        (p50, p99), *_ = found = [list(percentiles(times[name, gap])) for name in consoles]
+        for name, (half, most) in zip(consoles, found, strict=True):
+            core = f"   {statistics.median(used[name]):4.0%} of a core" if used[name] else ""
+            ratios = f"({half / p50:.2f})   p99 {most:6.2f} ms ({most / p99:.2f})"
+            print(f"wake, a row each {gap:3} ms, {name:14} p50 {half:6.2f} ms {ratios}{core}")
+
+
+def empty(it: World) -> str:
+    """Make an empty database beside it, for a console that takes as much of the machine, and nothing of the outbox."""
+    it.owner.execute("drop database if exists nothing")
+    it.owner.execute("create database nothing")
+    migrate(it.server.url("nothing"), progress=lambda _line: None)
+    with psycopg.connect(it.server.url("nothing"), autocommit=True) as owner:
+        owner.execute(CONSOLE_SQL.read_bytes())
+    return it.server.url("nothing", user=LOGIN)
 
 
 def percentiles(times: list[float]) -> Iterator[float]:
