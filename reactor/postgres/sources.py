@@ -18,8 +18,8 @@ WORKSPACES = 10_000
 """Workspaces that are looked through."""
 ROWS = 100_000
 """Bindings, and remembered sources, that are looked through for an event or a title."""
-BRIEF_WORKSPACES, BRIEF_ROWS = 5_000, 20_000
-"""The same for a page: it should take a fifth of a second."""
+BRIEF_WORKSPACES, BRIEF_ROWS, BRIEF_RECENT = 5_000, 20_000, 3_000
+"""The same for a page, which should take a fifth of a second; and dead and finished rows that are looked through."""
 MATCHES = 20
 """Matches that are reported."""
 
@@ -116,7 +116,12 @@ def _by_keys(
     admin: AdminSession, keys: list[str], area: "_Area", source_type: str | None, source_id: str
 ) -> SourceSearch:
     rows = admin.rows(
-        SQL["places"], workspaces=area.workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1
+        SQL["places"],
+        workspaces=area.workspaces,
+        keys=keys,
+        dead=min(DEAD, area.recent),
+        recent=area.recent,
+        matches=MATCHES + 1,
     )
     matches = {(row["workspace"], row["source"]): Match(row["workspace"], row["source"]) for row in rows}
     wanted, _ = view_rows(admin, source_id, source_type, area.only)
@@ -131,17 +136,19 @@ class _Area:
     """Where we search: in one workspace, or in all, up to a limit."""
 
     workspaces: list[UUID]
+    recent: int
     only: UUID | None = None
     left_out: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, admin: AdminSession, workspace: UUID | None, *, brief: bool) -> "_Area":
+        recent = BRIEF_RECENT if brief else RECENT
         if workspace:
-            return cls([workspace], workspace)
+            return cls([workspace], recent, workspace)
         most = BRIEF_WORKSPACES if brief else WORKSPACES
         found = [row["workspace"] for row in admin.rows(SQL["workspaces"], most=most, brief=brief)]
         more = [f"there are over {most:,} workspaces: name one with --workspace"]
-        return cls(found[:most], None, more if len(found) > most else [])
+        return cls(found[:most], recent, None, more if len(found) > most else [])
 
 
 def _by_event(admin: AdminSession, event_id: str, workspace: UUID | None, most: int) -> SourceSearch:

@@ -26,7 +26,7 @@ BUFFERS = 2_000
 HIDDEN = 250
 """Payloads of which it may have the words hidden: each takes longer than all else that is done for a row."""
 BOUNDS = {"CAP", "CHILDREN", "COUNT", "DEAD", "LISTED", "LISTED_CAP", "LOOKS", "RECENT", "ROWS"}
-MORE_BOUNDS = {"BRIEF_ROWS", "BRIEF_WORKSPACES", "TOP", "WALKED", "WORKSPACES"}
+MORE_BOUNDS = {"BRIEF_RECENT", "BRIEF_ROWS", "BRIEF_WORKSPACES", "TOP", "WALKED", "WORKSPACES"}
 CALLS = "select coalesce(sum(calls), 0) from pg_stat_user_functions where funcname = 'redacted'"
 
 Connection = psycopg.Connection[Any]
