@@ -23,7 +23,7 @@ CONSOLE = (Path(__file__).resolve().parents[2] / "db" / "console.sql").read_byte
 ROWS, WORKSPACES = 4_000, 300
 BUFFERS = 2_000
 """Pages of tables and indexes that a page of the console may touch, beside those of two days of pulses."""
-HIDDEN = 250
+HIDDEN = 110
 """Payloads of which it may have the words hidden: each takes longer than all else that is done for a row."""
 BOUNDS = {"CAP", "CHILDREN", "COUNT", "DEAD", "LISTED", "LISTED_CAP", "LOOKS", "RECENT", "ROWS"}
 MORE_BOUNDS = {"BRIEF_RECENT", "BRIEF_ROWS", "BRIEF_WORKSPACES", "TOP", "WALKED", "WORKSPACES"}
