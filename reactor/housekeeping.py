@@ -1,4 +1,4 @@
-"""What is done now and then: the schema is verified again, the backlog is measured, what is old is deleted."""
+"""Regular rounds: the schema is verified again, the backlog is measured, old rows are deleted."""
 
 import random
 from functools import partial

@@ -74,7 +74,7 @@ class RebuildService:
 
     Attributes:
         pool: Connections to the database, for rebuilds alone.
-        calendar: Lists.
+        calendar: Lists the calendars.
         brake: What may be deleted without a question.
         observer: Notified of what the database refuses.
         on_pull: Called when the brake stops a workspace.
@@ -109,7 +109,7 @@ def is_of_the_server(sqlstate: str) -> bool:
 
 
 def _holds_nothing(found: Outcome) -> bool:
-    """Whether that is said of a calendar that is gone, or of a name that is no calendar's."""
+    """Whether an answer is about a calendar that is gone, or about a name that no calendar has."""
     if isinstance(found, Retry):
         return found.kind is RetryKind.QUESTION
     return isinstance(found, Dead) and found.code in _ABSENT

@@ -75,9 +75,9 @@ CRASH_FIRST = 1.0  # seconds; an unexpected error is seldom over at once
 STEADY = 60.0  # seconds of work without an error after which we take it to be over
 CONNECT_WITHIN = 30.0  # seconds; several addresses may stand behind the database's name
 PING_CLAIMS = 10.0  # seconds; each sweep shows as much, and while items are in flight there are two a second
-PING_SETTLES = (
-    60.0  # seconds; this session holds no lock and listens to nothing, so we may notice its loss when we use it
-)
+PING_SETTLES = 60.0
+"""Seconds. This session holds no lock, so we may notice its loss when we use it; the calls that it hears only make a
+replica count before its time (`reactor.postgres.shares`)."""
 STATEMENT = "3s"  # a claim or a settle takes milliseconds; if one row makes it longer, we do it again without that row
 LOCK_SETTLES = "100ms"  # a settle leaves out items that wait longer for a lock (reactor/postgres/settling.py)
 LAST_TOKENS = 5.0  # seconds, at the end, for refresh tokens that are still to be stored
@@ -259,7 +259,6 @@ class Service:
                     self._dsn,
                     name=CLAIMS + mark,
                     statement_timeout=STATEMENT,
-                    on_notify=shares.called,
                     ping_interval=PING_CLAIMS,
                 ) as session,
                 open_session(
@@ -267,6 +266,7 @@ class Service:
                     name="calendar-sync-reactor settles",
                     lock_timeout=LOCK_SETTLES,
                     statement_timeout=STATEMENT,
+                    on_notify=shares.called,
                     ping_interval=PING_SETTLES,
                 ) as writing,
             ):
@@ -285,7 +285,7 @@ class Service:
                     counted=shares.counted,
                 )
                 self.state.outbox = outbox
-                await shares.join(session)
+                await shares.join(session, listening=writing)
                 outbox.each = self.state.lanes.each
                 loop = Loop(
                     outbox,

@@ -6,7 +6,8 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl
 from reactor.commands.output import print_json, print_table
-from reactor.desk.check import CheckVerdict, findings
+from reactor.desk.check.finding import CheckVerdict
+from reactor.desk.check.run import findings
 
 
 def check(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:

@@ -1,4 +1,4 @@
-"""Puts the console together: its pages, its assets, what an error looks like, and the door in front of all."""
+"""Puts the console together: pages, assets, error pages, and the door that every request passes."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,12 +18,9 @@ from reactor.console.pages import (
     acts,
     brakes,
     check,
-    connect,
-    connections,
     dead,
     drift,
     find,
-    invite,
     item,
     lint,
     now,
@@ -34,11 +31,12 @@ from reactor.console.pages import (
     workspace,
     workspaces,
 )
+from reactor.console.pages.access import connect, connections, invite
 from reactor.console.rendering import PageRenderer
 from reactor.console.visitors.access import AccessRefusal, Visitor, VisitorRules
 from reactor.console.visitors.door import Door
 from reactor.console.visitors.keys import VisitorKeys
-from reactor.errors import ReactorError, TransientError
+from reactor.errors import ConfigurationError, ReactorError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +77,7 @@ class ConsoleApp:
     """The application of a console.
 
     Args:
-        console: What its pages stand on.
+        console: What its pages use.
         rules: Who may ask for what.
         keys: The printed key, on the loopback.
         pages: Its pages.
@@ -134,6 +132,8 @@ class ConsoleApp:
             now=datetime.now(UTC),
             cookies=request.cookies,
         )
+        if any("\0" in str(value) for given in (asked.path, asked.query, asked.form) for value in given.values()):
+            raise ConfigurationError("There is a character in it that no text can hold: write it without.")
         work = page.act if request.method == "POST" else page.show
         if work is None:
             raise HTTPException(405)
@@ -148,7 +148,7 @@ class ConsoleApp:
         return response
 
     def _keep(self, response: Response, cookie: PageCookie) -> None:
-        """Send a cookie along. Google sends the browser back from its own site, so it is `Lax` and not `Strict`."""
+        """Add a cookie to an answer: `Lax`, not `Strict`, because Google sends the browser back from its own site."""
         secure = self._console.address.startswith("https:")
         response.set_cookie(
             cookie.name,
@@ -175,11 +175,11 @@ class ConsoleApp:
         return response
 
     async def _failed(self, request: Request, error: Exception) -> Response:
-        """An error with a sentence: the database is slow or away, or something is not as it should be."""
+        """Answer for an error that has a sentence for people: the database is slow or away, or a setting is wrong."""
         return self._error(request, 503 if isinstance(error, TransientError) else 422, str(error))
 
     async def _crashed(self, request: Request, error: Exception) -> Response:
-        """A bug. The door logs it."""
+        """Answer for an unexpected error, which is a bug; the door logs it."""
         del error
         return self._error(request, 500, _SENTENCES[500])
 

@@ -1,7 +1,7 @@
 """The console's own style sheet, script and picture, under names that hold a hash of what is in them.
 
-So a browser may keep them for ever, and a new release has other names. All are read at the start and served from
-memory.
+Because of the hash a browser may keep them for ever: a new release has new names. All files are read at the start and
+served from memory.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ KEPT = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class PageAsset:
-    """A file.
+    """A file that the console serves.
 
     Attributes:
         path: Where it is served, "/assets/console.0123456789ab.css".
-        content: What is in it.
+        content: Its bytes.
         kind: Its content type.
     """
 

@@ -1,7 +1,7 @@
 """Lines over time, as plain drawing data: series in, paths, ticks and labels out; `templates/chart.html` makes SVG.
 
-A chart says three times what it shows: as lines, as a sentence for those who do not see them, and as a table. A line is
-known by its dashes as well as by its colour, so it is told apart in forced colours and in print.
+A chart shows the same three times: as lines, as a sentence for readers who cannot see them, and as a table. Lines
+differ in their dashes as well as in their colours, so a reader can distinguish them in forced colours and in print.
 """
 
 import math
@@ -26,7 +26,7 @@ _MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1_440)  # between two t
 
 
 class ChartUnit(StrEnum):
-    """What a chart's values are."""
+    """The unit of a chart's values."""
 
     COUNT = "count"
     SECONDS = "seconds"
@@ -37,9 +37,9 @@ class ChartSeries:
     """Values over time.
 
     Attributes:
-        name: What they are.
+        name: What the values are.
         values: One for each time; None, or what is no finite number, where there is none. Below zero counts as zero.
-        is_bad: Whether they should be zero.
+        is_bad: Whether a value above zero is a fault.
     """
 
     name: str
@@ -91,12 +91,12 @@ class Chart:
         x_ticks: The axis of time, along the bottom.
         y_ticks: The axis of values, from the bottom up.
         rows: The table, the newest first, without times in which all is zero or nothing.
-        width: Of the whole; the unit of all coordinates is the same.
-        height: Of the whole.
-        left: Of the box in which the lines are, as its other sides.
-        right: See above.
-        top: See above.
-        bottom: See above.
+        width: The width of the drawing, in the unit of all coordinates.
+        height: Its height.
+        left: The left side of the box in which the lines are.
+        right: The right side of that box.
+        top: Its top.
+        bottom: Its bottom.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What all pages of a console stand on."""
+"""What all pages of a console use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from reactor.console.shared.errands import Errands
 from reactor.console.snapshot import SharedSnapshot, Snapshot
 from reactor.console.visitors.login import LoginLimit
 from reactor.desk.google_event import GoogleReadSettings
+from reactor.desk.met import met
 from reactor.desk.outbox_status import outbox_status
 from reactor.desk.pulses import activity
 from reactor.desk.rights import rights
@@ -58,9 +59,9 @@ class Console:
 
     async def _look(self) -> Snapshot:
         cost = PageCost()
-        status, hour = await self.database.read(_look, cost)
-        return Snapshot(status, hour, cost=cost)
+        status, hour, errors = await self.database.read(_look, cost)
+        return Snapshot(status, hour, errors, cost=cost)
 
 
-def _look(admin: AdminSession) -> tuple[dict[str, Any], dict[str, Any]]:
-    return outbox_status(admin, brief=True), activity(admin, now=datetime.now(UTC))
+def _look(admin: AdminSession) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    return outbox_status(admin, brief=True), activity(admin, now=datetime.now(UTC)), met(admin)

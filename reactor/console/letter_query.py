@@ -34,10 +34,10 @@ class DeadLetterQuery:
 
     @property
     def filter(self) -> LetterFilter:
-        """What they mean.
+        """The filters as the desk takes them.
 
         Raises:
-            ConfigurationError: One of them means nothing.
+            ConfigurationError: A filter has a value that cannot be used.
         """
         age = age_of(self.age) if self.age else None
         if self.age and age is None:
@@ -49,7 +49,7 @@ class DeadLetterQuery:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Those that are given."""
+        """The filters that are set, by their names."""
         return {name: value for name, value in asdict(self).items() if value}
 
     def path(self, page: str, **more: str) -> str:

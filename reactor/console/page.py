@@ -58,7 +58,7 @@ class PageRequest:
 
     @property
     def author(self) -> ActAuthor:
-        """Who does what a form asks for, and why, as it is recorded with the act.
+        """Return who acts and why, as the record of the act has it.
 
         Raises:
             ConfigurationError: The form has no reason.
@@ -75,9 +75,9 @@ class PageCookie:
 
     Attributes:
         name: Its name.
-        value: What it holds; empty to take it back.
+        value: Its value; empty to delete it.
         path: The pages to which it is sent.
-        seconds: For which it is kept.
+        seconds: For how long the browser keeps it.
     """
 
     name: str
@@ -88,12 +88,12 @@ class PageCookie:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """What a page says.
+    """What a page answers.
 
     Attributes:
         template: The file in templates/ that makes HTML of it.
         document: What it says, as JSON has it; the template knows it as `document`.
-        command: The command that says or does the same, "" where there is none.
+        command: The command that does the same, "" where there is none.
         title: What it is about; "" for the page's own title.
         status: The status code.
         more: Further values for the template, which are not part of the JSON.

@@ -1,6 +1,6 @@
-"""Where a page of a long list begins, in its address: the values by which the list is in order, of the row before.
+"""Where a page of a long list begins, as its address has it: the row before, by the values that sort the list.
 
-A list is read by its keys and not by a number of rows, so that the tenth page costs what the first does.
+A list is read by these values and not by a number of rows, so the tenth page costs as much as the first.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def read_place(text: str | None, *kinds: Callable[[str], Any]) -> tuple[Any, ...
         kinds: What reads each value: `int`, `UUID`, `truth`, `moment`.
 
     Raises:
-        ConfigurationError: It is no place.
+        ConfigurationError: The text is no place.
     """
     if not text:
         return None
@@ -49,7 +49,7 @@ def truth(text: str) -> bool:
 
 
 def moment(text: str) -> datetime | str:
-    """Read a time with its zone, or one that is no moment: for ever, or since ever."""
+    """Read a time with its zone, or PostgreSQL's `infinity` and `-infinity`, which Python cannot hold."""
     if text in ("infinity", "-infinity"):
         return text
     found = datetime.fromisoformat(text)

@@ -99,7 +99,7 @@ class PageRenderer:
         return Response(html, answer.status, headers, _HTML)
 
     def _tag(self, page: Page, answer: PageAnswer, visitor: Visitor | None, document: str, kind: str) -> str:
-        """What an answer is known by: all that it is made of, but for what it has cost."""
+        """An answer's entity tag: a hash of all that it is made of, except for what it has cost."""
         more = json.dumps(dict(answer.more), default=str, sort_keys=True)
         parts = (self._start, kind, page.path, answer.title, answer.command, repr(visitor), more, document)
         return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'

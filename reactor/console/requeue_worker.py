@@ -1,14 +1,14 @@
 """Carries out the requeues that pages begin, one at a time, and outlives the page that began one.
 
-The letters are put back by a task that lives, portion after portion. The other way, to put all back at once with a
-`next_attempt_at` that is later for each, would need no one to stay alive, but it could not be stopped: a letter that is
-put back has lost what it died of. It would lock as many rows as there are letters in one transaction; `explain` would
-tell of items that a program has postponed; and a workspace whose consent comes back would have all of them due at once
-(db/triggers.sql). What the task has not come to is still a dead letter, with its cause.
+A task puts the letters back, portion after portion. The alternative is to put all back at once, each with a later
+`next_attempt_at`. Then no task has to live on, but the requeue cannot be stopped, because a letter that is put back has
+lost its cause of death. One transaction locks as many rows as there are letters. `explain` reports items that a program
+has postponed. And if a workspace's consent comes back, all of its items are due at once (db/triggers.sql). What the
+task has not reached is still a dead letter, with its cause.
 
 Each portion commits with its progress, so the act's row is right whenever the console ends. A console that is stopped
-says so in that row. One that is killed says nothing any more, and after two minutes its run is shown as broken off. The
-same where the database has been away for longer than we try.
+writes so into that row. A console that is killed writes nothing more, and after two minutes its run is shown as broken
+off; so is a run for which the database was away longer than we try.
 """
 
 from functools import partial
@@ -34,7 +34,7 @@ _LAST_WORD = 5.0  # seconds to say how it ended
 
 
 class RequeueWorker:
-    """The task.
+    """Carries out requeues, one after the other.
 
     Args:
         database: The console's.
@@ -45,7 +45,7 @@ class RequeueWorker:
         self._begun, self._waiting = trio.open_memory_channel[RequeueRun](8)
 
     def take(self, run: RequeueRun) -> None:
-        """Have a run carried out that has begun."""
+        """Queue a run that has begun."""
         self._begun.send_nowait(run)
 
     async def work(self) -> None:

@@ -89,7 +89,7 @@ async def run(
 
 
 def _google(given: Mapping[str, Any]) -> GoogleReadSettings | None:
-    """With what Google is asked: most consoles have neither its secret nor the keys, and need neither."""
+    """The settings with which Google is asked; None where they are not set, because most consoles do not need them."""
     try:
         return GoogleReadSettings.from_environment(**given)
     except ConfigurationError:

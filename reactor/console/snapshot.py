@@ -25,12 +25,14 @@ class Snapshot:
     Attributes:
         status: The document of `python -m reactor status --json`.
         activity: What the replicas did in the last hour (`reactor.desk.pulses.activity`).
+        met: What waiting items have met (`reactor.desk.met`).
         taken_at: When.
         cost: What it has cost the database.
     """
 
     status: dict[str, Any]
     activity: dict[str, Any]
+    met: list[dict[str, Any]] = field(default_factory=list)
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     cost: PageCost = field(default_factory=PageCost)
 

@@ -41,7 +41,7 @@ def activity_charts(activity: Mapping[str, Any]) -> list[Chart]:
 
 
 def in_words(activity: Mapping[str, Any]) -> str:
-    """What all of that time comes to, in a sentence."""
+    """Sum the whole time up in a sentence."""
     whole = activity["whole"]
     said = [f"{count(whole['done'], 'item')} done"] if whole["done"] else []
     if whole["p50"] is not None:

@@ -9,11 +9,14 @@ from enum import Enum
 from typing import Any
 
 from reactor.core.refusals import advice
+from reactor.desk.met import WALKED
 from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 from reactor.desk.wording import at_least, clean, count, duration, many
 
 LATE = 300.0
 """Seconds that a due item may wait before a person should look; the alert `ReactorStalled` has the same."""
+LONG = 60.0
+"""Seconds after which what a waiting item has met is said: most of it is over by then."""
 
 
 class VerdictKind(Enum):
@@ -57,9 +60,14 @@ class Verdict:
     reasons: tuple[VerdictFinding, ...]
 
 
-def judge_status(status: Mapping[str, Any]) -> Verdict:
-    """Judge the document of `status`."""
-    reasons = tuple(_reasons(status))
+def judge_status(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]] = ()) -> Verdict:
+    """Judge the document of `status`.
+
+    Args:
+        status: The document.
+        met: What waiting items have met (`reactor.desk.met`).
+    """
+    reasons = tuple(_reasons(status, met))
     if not reasons:
         return Verdict(VerdictKind.WELL, f"All is well: {_at_work(status)}.", ())
     worst = max(reasons, key=lambda each: _ORDER.index(each.kind)).kind
@@ -92,11 +100,12 @@ def _at_work(status: Mapping[str, Any]) -> str:
     )
 
 
-def _reasons(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+def _reasons(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]]) -> Iterator[VerdictFinding]:
     yield from _of_the_service(status)
+    yield from _of_waiting_items(met)
     yield from _of_the_database(status)
     yield from _of_workspaces(status)
-    yield from _of_dead_letters(status["dead_letters"])
+    yield from _of_dead_letters(status["dead_letters"], any_parked=status["parked"]["invalid"] > 0)
 
 
 def _of_the_service(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
@@ -115,6 +124,37 @@ def _of_the_service(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
             "Look at the workspaces that wait longest, and at what Google answers.",
             "/w",
         )
+
+
+def _of_waiting_items(met: Sequence[Mapping[str, Any]]) -> Iterator[VerdictFinding]:
+    for each in met:
+        if lasts(each):
+            one = each["workspaces"] == 1
+            whose = "a workspace" if one else f"{many(each['workspaces'], WALKED, 'workspace')}"
+            yield VerdictFinding(
+                VerdictKind.TROUBLE,
+                f"Items of {whose} have waited for {duration(each['waited'])}: {clean(each['error'])}.",
+                next((says for reason, says in _REMEDIES.items() if each["error"].startswith(reason)), _ELSE),
+                f"/w/{each['workspace']}" if one else "/w",
+            )
+
+
+def lasts(met: Mapping[str, Any]) -> bool:
+    """Whether what items have met is worth a person's look: it lasts, and is no limit of a rate, which is usual."""
+    return bool(met["waited"] >= LONG) and not met["error"].startswith(_USUAL)
+
+
+_USUAL = ("rate limited", "the token endpoint limits the rate")
+_ITSELF = "Nothing is lost, and it goes on by itself. Look at Google's status page and at the network"
+_REMEDIES = {
+    "the stored token cannot be decrypted": "The service lacks a key: put the one that Connections names behind the "
+    "others in its `TOKEN_ENCRYPTION_KEYS`, and restart it.",
+    "Google failed": f"{_ITSELF}.",
+    "no answer came": f"{_ITSELF}.",
+    "the request could not be sent": f"{_ITSELF}.",
+    "the token endpoint cannot be reached": f"{_ITSELF}.",
+}
+_ELSE = "They are tried again by themselves; what is named has to be mended."
 
 
 def _of_the_database(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
@@ -159,7 +199,7 @@ def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
         yield VerdictFinding(
             VerdictKind.PERSON,
             f"{many(len(parked), PARKED, 'workspace')} without a valid connection, with {_waiting(parked)} waiting.",
-            "Connect them again: `python -m reactor connect`.",
+            "Invite the person who can connect them again, by a link; what has waited is sent then.",
             "/connections",
         )
 
@@ -172,15 +212,22 @@ def _waiting(parked: Sequence[Mapping[str, Any]]) -> str:
     return many(total, CAP, "item")
 
 
-def _of_dead_letters(dead: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+def _of_dead_letters(dead: Mapping[str, Any], *, any_parked: bool) -> Iterator[VerdictFinding]:
     total = sum(dead["codes"].values())
-    if total:
+    if any_parked and set(dead["codes"]) == {"AUTH"}:
+        yield VerdictFinding(
+            VerdictKind.PERSON,
+            f"{many(total, CAP, 'dead letter')}{_share(total, total)} AUTH.",
+            "They are put back by themselves when their workspaces are connected again.",
+            "/connections",
+        )
+    elif total:
         worst = max(dead["codes"], key=lambda code: dead["codes"][code])
         share, code = _share(dead["codes"][worst], total), clean(worst or "without a code")
         yield VerdictFinding(
             VerdictKind.PERSON,
             f"{many(total, CAP, 'dead letter')}{share} {code}.",
-            "Look at their causes, mend what they have met, and put them back.",
+            "These items were given up. Look at their causes, mend what they have met, and put them back.",
             "/dead",
         )
 

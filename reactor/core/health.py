@@ -1,9 +1,9 @@
 """Decides whether the process has started, is alive, and is ready.
 
-*Alive* says only that the loops go round: a loop that tries to reach a database that is down goes round. A database
-outage must not restart every replica, so liveness knows nothing of the database. *Ready* says that this replica does
-its work: it has its sessions, the database does not refuse what it asks, the schema is the one it needs, and it is not
-about to stop. *Started* says that it was ready once; readiness reports what is lost later.
+*Alive* says only that the loops make progress: a loop that tries again and again to reach a database that is down does.
+A database outage must not restart every replica, so liveness knows nothing of the database. *Ready* says that this
+replica does its work: it has its sessions, the database does not refuse what it asks, the schema is the one it needs,
+and it is not about to stop. *Started* says that it was ready once; readiness reports what is lost later.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class HealthFacts:
 
 
 def liveness(beats: Mapping[str, float], now: float, *, rest: float = 0.0) -> ProbeResult:
-    """Judge whether every loop goes round.
+    """Judge whether every loop makes progress.
 
     Args:
         beats: When each loop last completed a cycle.

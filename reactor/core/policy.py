@@ -190,7 +190,7 @@ def _binding(payload: Upsert, done: Done) -> Binding:
         calendar_id=payload.calendar_id,  # by the application's name of it: `primary` stays that
         source_type=payload.source_type,
         source_id=payload.source_id,
-        event_type=payload.event_type.value,
+        event_type=str(payload.event_type),
         title=event.title,
         start=_in_time(event.start, start, event.time_zone),
         end=_in_time(event.end, end, event.time_zone),

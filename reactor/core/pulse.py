@@ -1,4 +1,4 @@
-"""What a replica tells of itself once a minute, and whether there is anything to tell.
+"""What a replica reports about itself once a minute, and whether there is anything to report.
 
 *While it works* a replica writes one pulse a minute: what it has counted since the pulse before, and how it stands now.
 *While it is idle* it writes none, so an idle database stays idle: an item counted, an item or a request in flight, or a
@@ -203,7 +203,7 @@ class PulseMemory:
         minute: The minute of that pulse.
         base: What had been counted before that minute.
         counted: What had been counted at that pulse.
-        told: The state that was written; None where it was not, so that the next pulse tells it.
+        told: The state that was written; None where it was not, so that the next pulse reports it.
     """
 
     minute: int = -1

@@ -16,7 +16,7 @@ from reactor.postgres.connection.admin import AdminSession
 
 
 class RunState(StrEnum):
-    """How an act is that takes long. One that has said nothing for two minutes is shown as broken off."""
+    """The state of an act that takes long. One without a sign of life for two minutes is shown as broken off."""
 
     RUNNING = "running"
     DONE = "done"
@@ -31,7 +31,7 @@ class ActRun:
     Attributes:
         id: The number of the act.
         done: How many things are done.
-        stops: Whether somebody has asked it to stop.
+        stops: Whether an operator has asked it to stop.
     """
 
     id: int
@@ -89,7 +89,7 @@ def ending(admin: AdminSession, run: ActRun) -> Iterator[None]:
 
 
 def stop(admin: AdminSession, run: int, by: ActAuthor) -> None:
-    """Have a run stop, also another person's, before its next portion.
+    """Ask a run to stop before its next portion; another person may have begun it.
 
     Raises:
         ConfigurationError: There is no such run, or it has ended.

@@ -64,7 +64,7 @@ class ActList:
 
     Attributes:
         rows: The acts.
-        before: What the next look is given to go on; None at the end.
+        before: What the next call takes to go on behind these; None at the end.
     """
 
     rows: list[Document]

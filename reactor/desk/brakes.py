@@ -39,7 +39,7 @@ class StoppedPage:
 
     Attributes:
         rows: Up to a page of them.
-        after: What the next look is given to go on; None at the end.
+        after: What the next call takes to go on behind these; None at the end.
     """
 
     rows: list[Stopped]
@@ -56,8 +56,8 @@ def page(admin: AdminSession, after: tuple[datetime | str, UUID] | None = None, 
 def sample(admin: AdminSession, found: Stopped) -> Document:
     """What would be deleted of a workspace that is stopped: some sources of each type, and how old they are.
 
-    No text of an event is read. Of a burst, it is drawn from the rows that are due first, of a rebuild from all that
-    the application says now; `missing` is why there is none.
+    No text of an event is read. The sample of a burst comes from the rows that are due first, that of a rebuild from
+    all that the application says now; `missing` says why there is none.
     """
     try:
         rows = _of_rebuild(admin, found) if found.cause == "REBUILD" else _of_burst(admin, found)

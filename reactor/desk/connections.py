@@ -100,7 +100,9 @@ def _key(stored: str) -> str:
 
 
 def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool, by: ActAuthor) -> Document:
-    """Mark a connection valid, which puts back what died for want of it, or invalid; return what came of it.
+    """Mark a connection valid or invalid; return what followed.
+
+    Marking it valid puts back the dead letters that died because it was invalid.
 
     Raises:
         ConfigurationError: The workspace has no connection.

@@ -19,10 +19,10 @@ from reactor.desk import google_event
 from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.letters.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.wording import clean, count, duration
-from reactor.postgres import sources
-from reactor.postgres.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import MATCHES, Match, SourceSearch, workspaces_of
+from reactor.postgres.explain import sources
+from reactor.postgres.explain.chains import SQL as CHAINS, ChainReading, read
+from reactor.postgres.explain.sources import MATCHES, Match, SourceSearch, workspaces_of
 
 Document = dict[str, Any]
 _SIGHTS = {
@@ -205,7 +205,7 @@ def _calendar(admin: AdminSession, workspace: UUID) -> str | None:
 
 
 def question(admin: AdminSession, match: Match, google: GoogleReadSettings) -> SourceQuestion | None:
-    """The question to Google for an event, for who asks it without a session; None where there is no one to ask.
+    """The question to Google for an event, for a caller without a session; None where Google cannot be asked.
 
     Raises:
         ConfigurationError: The workspace's token cannot be decrypted.
@@ -261,7 +261,7 @@ def _text(text: object, *, show_texts: bool) -> object:
 
 
 def _short(value: object) -> str:
-    """What is no text and yet may be anything: columns of a view have any type."""
+    """The beginning of a value that should be no text; the columns of an application's view may have any type."""
     return str(value)[:60]
 
 
@@ -282,7 +282,7 @@ def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
 
 
 def _standing(chain: Chain) -> Document:
-    """What a claim asks of the workspace, beside the row itself."""
+    """What a claim requires of the workspace, beside the row itself."""
     connection, stop, replicas = chain.connection, chain.stop, chain.replicas
     running = count(replicas.count, "replica")
     refused = f", one is refused by the database with SQLSTATE {replicas.sqlstate}" if replicas.sqlstate else ""

@@ -1,4 +1,4 @@
-"""Rebuilds: which there are, how far each is, and when it will be over."""
+"""Rebuilds: the list, the progress of each, and when it will be over."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class RebuildList:
 
     Attributes:
         rows: Up to a page of them.
-        before: What the next look is given to go on; None at the end.
+        before: What the next call takes to go on behind these; None at the end.
         is_cut: Whether there are more than are walked through, so that some may be missing.
     """
 
@@ -89,7 +89,7 @@ def prospect(progress: Mapping[str, Any], lane: Mapping[str, Any], now: datetime
 def rebuild_progress(
     admin: AdminSession, rebuild: UUID, workspace: UUID | None = None, *, cap: int | None = None
 ) -> Document:
-    """How far a rebuild is.
+    """The progress of a rebuild.
 
     Args:
         admin: The session.

@@ -1,4 +1,4 @@
-"""Rebuilds: what one would come to, and its start.
+"""Rebuilds: the forecast of one, and its start.
 
 The forecast reads what the rebuild will read, except for Google: events that only a calendar knows are found by the
 rebuild itself.
@@ -26,7 +26,7 @@ Document = dict[str, Any]
 
 
 def forecast(admin: AdminSession, workspace: UUID, *, recreate: bool) -> Document:
-    """What a rebuild of the workspace would come to now, and what it would wait for.
+    """Forecast a rebuild of the workspace, and say what it would wait for.
 
     Raises:
         ConfigurationError: There is no such workspace, it has no connection, its calendar cannot be one, it has a
@@ -83,7 +83,7 @@ def _ready(admin: AdminSession, workspace: UUID) -> Document:
 
 
 def _forecast(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: bool) -> Document:
-    """What a rebuild would come to now.
+    """Forecast a rebuild.
 
     Raises:
         ConfigurationError: The view cannot be read, so the rebuild would wait for a grant.
@@ -112,7 +112,7 @@ def _forecast(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: 
 
 
 def _obstacles(admin: AdminSession, workspace: UUID, *, valid: bool) -> list[str]:
-    """What it waits for before it begins."""
+    """What a rebuild waits for before it begins."""
     stopped = admin.one(BRAKES["is_stopped"], workspace=workspace)["exists"]
     return [
         *([] if valid else ["a valid connection: `python -m reactor connect`"]),

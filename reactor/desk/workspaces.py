@@ -10,6 +10,7 @@ from uuid import UUID
 from reactor.core.dispatch.lane import LaneStatus
 from reactor.desk import brakes, connections, pulses, rebuild_progress
 from reactor.desk.letters import dead_letters
+from reactor.desk.met import met
 from reactor.desk.outbox_status import SQL as STATUS
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
@@ -159,4 +160,5 @@ def workspace_status(admin: AdminSession, workspace: UUID, now: datetime) -> Doc
         "set_aside": admin.rows(STATUS["aside"], **where),
         "dead_letters": {**letters, "causes": letters["causes"][:CAUSES], "different": len(letters["causes"])},
         "rebuilds": rebuild_progress.listed(admin, workspace=workspace, rows=REBUILDS).rows,
+        "met": met(admin, workspace),
     }

@@ -1,1 +1,1 @@
-"""Everything that speaks to Google."""
+"""Google: requests over HTTP, batches, access tokens, credentials, consents."""

@@ -13,6 +13,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,17 @@ def _tls_problems(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _holds_certificates(path: str) -> bool:
+    try:
+        file = Path(path).stat()
+    except (OSError, ValueError):
+        return False
+    return _was_read(path, file.st_dev, file.st_ino, file.st_ctime_ns, file.st_size)
+
+
+@lru_cache(maxsize=8)
+def _was_read(path: str, *version: int) -> bool:
+    """Whether a file's certificates can be read: once for each version of it, because a start asks five times."""
+    del version
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=path)

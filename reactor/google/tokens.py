@@ -173,8 +173,8 @@ class TokenSource:
         flight = self._flight
         if flight is None and (present is None or now >= self._replace_at):
             flight = self._take_off(now)
-        if present is not None:
-            await trio.lowlevel.checkpoint()
+        if present is not None:  # not worth a round of the scheduler: an item waits for it
+            await trio.lowlevel.checkpoint_if_cancelled()
             return present
         if flight is not None:
             await flight.landed.wait()

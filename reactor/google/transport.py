@@ -22,7 +22,7 @@ from reactor import __version__
 from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
 from reactor.google.endpoints import checked_url
 from reactor.google.network import client_options
-from reactor.google.wire import Body, maker
+from reactor.google.wire import ApiEndpoint, Body
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
@@ -75,63 +75,68 @@ class Transport:
         root = checked_url(api_root)
         self._timeouts = timeouts
         self._url = httpcore.URL(scheme=root.raw_scheme, host=root.raw_host, port=root.port, target=root.raw_path)
-        self._headers = {
-            "Host": root.netloc.decode("ascii"),
-            "User-Agent": f"calendar-sync-reactor/{__version__}",
-            "Accept-Encoding": "identity",
-        }
+        self._headers = [
+            (b"Host", root.netloc),
+            (b"User-Agent", f"calendar-sync-reactor/{__version__}".encode()),
+            (b"Accept-Encoding", b"identity"),
+        ]
         self._extensions = {"timeout": {"connect": timeouts.connect, "write": timeouts.write, "read": timeouts.read}}
         options = client_options(str(root))
-        self._maker = maker(options["verify"] or None, options["proxy"], _IDLE)  # one for all: TLS is expensive to make
+        # One for all: what TLS needs is expensive to make.
+        self._endpoint = ApiEndpoint(self._url.origin, options["verify"] or None, options["proxy"], _IDLE)
         self._idle: list[_Connection] = []
 
     async def send(self, request: ApiRequest, token: str) -> Reply:
         """Send one request; a failure of the network is a reply too."""
         await self._retire()
-        wire = await self._connection()
+        wire: httpcore.AsyncConnectionInterface | None = None
         try:
+            written = self._written(request, token)
             with trio.move_on_after(self._timeouts.whole):
-                return await self._exchange(wire, request, token)
+                wire = await self._connection()
+                return await self._exchange(wire, written)
             return NoResponse("the answer took too long")
+        except _NEVER_SENT:
+            return NoResponse("no connection", sent=False)
+        except _LOST:
+            return NoResponse("the connection was lost")
         finally:
-            if wire.is_idle():  # not after a failure or a cancellation: then httpcore has closed it
+            if (
+                wire is not None and wire.is_idle()
+            ):  # not after a failure or a cancellation: then httpcore has closed it
                 self._idle.append(_Connection(wire, trio.current_time()))
 
     async def _connection(self) -> httpcore.AsyncConnectionInterface:
-        """The connection that was used last, or a new one, which connects with its first request."""
+        """The connection that was used last, or a new one."""
         while self._idle:
             wire = self._idle.pop().wire
             if not wire.has_expired():  # the server may have closed it
                 return wire
             await wire.aclose()
-        return self._maker.create_connection(self._url.origin)
+        return await self._endpoint.connect(self._timeouts.connect)
 
-    async def _exchange(self, wire: httpcore.AsyncConnectionInterface, request: ApiRequest, token: str) -> Reply:
+    async def _exchange(self, wire: httpcore.AsyncConnectionInterface, request: httpcore.Request) -> Reply:
+        response = await wire.handle_async_request(request)
         try:
-            response = await wire.handle_async_request(self._written(request, token))
-            try:
-                body = await _bounded(response.stream)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await response.aclose()
-        except _NEVER_SENT:
-            return NoResponse("no connection", sent=False)
-        except _LOST:
-            return NoResponse("the connection was lost")
+            body = await _bounded(response.stream)
+        finally:
+            with trio.CancelScope(shield=True):
+                await response.aclose()
         if body is None:
             return NoResponse("the answer is too large")
         return Response(response.status, _read(response.headers), body)
 
     def _written(self, request: ApiRequest, token: str) -> httpcore.Request:
         """The request as httpcore sends it; the target goes out as it was written."""
-        headers = {**self._headers, "Authorization": f"Bearer {token}", **request.headers}
+        headers = [*self._headers, (b"Authorization", b"Bearer " + token.encode("ascii"))]
+        headers += [(name.encode("ascii"), text.encode("ascii")) for name, text in request.headers.items()]
         if request.body:
-            headers["Content-Length"] = str(len(request.body))
+            headers.append((b"Content-Length", b"%d" % len(request.body)))
         url, target = self._url, self._url.target + request.target.encode("ascii")
         return httpcore.Request(
             request.http_method,
             httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=target),
-            headers=[(name.encode("ascii"), text.encode("ascii")) for name, text in headers.items()],
+            headers=headers,
             content=Body(request.body) if request.body else None,
             extensions=self._extensions,
         )

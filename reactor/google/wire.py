@@ -1,8 +1,9 @@
 """httpcore, adapted to Trio and to short waits: a request leaves in one piece, and its body may be cancelled.
 
 *Connections.* httpcore's pool and httpx's transport, which is around it, took half of the CPU of a request (312 us with
-both, 215 with the pool alone, 150 with neither). We hold connections by ourselves (`reactor.google.transport`), so the
-pool only makes them: it knows TLS and proxies.
+both, 215 with the pool alone, 150 with neither). We hold connections by ourselves (`reactor.google.transport`), and we
+open them: httpcore's own have a lock around the one that speaks HTTP, because two tasks might open it at once, and to
+take that lock is a round of the scheduler for every request. Connections through a proxy are httpcore's.
 
 *One piece.* httpcore writes a request's head and its body one after the other. Each is a system call, a round of the
 scheduler and a packet, and the server is woken twice: after a sleep, with cold caches, that was an eighth of the time
@@ -20,6 +21,7 @@ from typing import Any, Self
 
 import httpcore
 import httpx
+import trio
 
 _MOST = 65_536
 """Bytes that are kept; a batch of 50 has about 40,000."""
@@ -85,20 +87,58 @@ class _Backend(httpcore.AsyncNetworkBackend):
         return WholeStream(await self._trio.connect_tcp(host, port, timeout, local_address, socket_options))
 
 
-def maker(tls: ssl.SSLContext | None, proxy: str | None, idle: float) -> httpcore.AsyncConnectionPool:
-    """What makes connections whose streams send a request whole.
+class ApiEndpoint:
+    """The server that requests go to: opens connections to it, whose streams send a request whole.
 
     Args:
+        origin: The server.
         tls: What certificates are checked with; None for plain http.
         proxy: The proxy's URL; None for direct connections.
         idle: Seconds after which an idle connection is not used any more.
     """
-    settings: dict[str, Any] = {"ssl_context": tls, "keepalive_expiry": idle, "network_backend": _Backend()}
-    if proxy is None:
-        return httpcore.AsyncConnectionPool(**settings)
-    told = httpx.Proxy(proxy)  # it reads the user and the password
-    url = httpcore.URL(scheme=told.url.raw_scheme, host=told.url.raw_host, port=told.url.port, target=told.url.raw_path)
-    return httpcore.AsyncHTTPProxy(url, proxy_auth=told.raw_auth, **settings)
+
+    def __init__(self, origin: httpcore.Origin, tls: ssl.SSLContext | None, proxy: str | None, idle: float) -> None:
+        self._origin = origin
+        self._tls = tls
+        self._idle = idle
+        self._backend = _Backend()
+        self._proxy = None if proxy is None else self._through(httpx.Proxy(proxy))
+        if tls is not None:
+            tls.set_alpn_protocols(["http/1.1"])
+
+    def _through(self, proxy: httpx.Proxy) -> httpcore.AsyncHTTPProxy:
+        url = proxy.url  # httpx has read the user and the password
+        return httpcore.AsyncHTTPProxy(
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            proxy_auth=proxy.raw_auth,
+            ssl_context=self._tls,
+            keepalive_expiry=self._idle,
+            network_backend=self._backend,
+        )
+
+    async def connect(self, timeout: float) -> httpcore.AsyncConnectionInterface:
+        """Open a connection; one through a proxy opens with its first request.
+
+        Args:
+            timeout: Seconds for each step.
+
+        Raises:
+            httpcore.ConnectError: The server cannot be reached, or is another one.
+            httpcore.ConnectTimeout: It does not answer in time.
+        """
+        if self._proxy is not None:
+            return self._proxy.create_connection(self._origin)
+        host = self._origin.host.decode("ascii")
+        stream: httpcore.AsyncNetworkStream = await self._backend.connect_tcp(host, self._origin.port, timeout)
+        if self._tls is not None:
+            plain = stream
+            try:
+                stream = await plain.start_tls(self._tls, host, timeout)
+            except BaseException:
+                with trio.CancelScope(shield=True):  # to close a socket is quick
+                    await plain.aclose()
+                raise
+        return httpcore.AsyncHTTP11Connection(self._origin, stream, self._idle)
 
 
 class Body(httpx.AsyncByteStream):

@@ -1,1 +1,1 @@
-"""What the process tells of itself: log, metrics, spans, the health endpoint, and watches."""
+"""What the process reports about itself: log, metrics, spans, the health endpoint, and its watches."""

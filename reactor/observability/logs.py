@@ -29,7 +29,7 @@ def configure(form: Format, stream: TextIO | None = None, *, level: Level = "inf
     Args:
         form: `json`, `console`, or `auto` for console on a terminal and JSON elsewhere.
         stream: Where lines go; standard error by default.
-        level: The least of our own lines.
+        level: The lowest level at which our own lines are written.
     """
     out = stream or sys.stderr
     shared: list[Processor] = [

@@ -23,12 +23,12 @@ log = structlog.get_logger(__name__)
 
 
 class PulseWriter:
-    """Tells the database once a minute what the process has done and how it stands.
+    """Writes once a minute into the database what the process has done, and its state.
 
     Args:
         pool: Connections to the database.
         identity: Which process it is.
-        state: What is told.
+        state: What a pulse reports.
         observer: Notified of what the database refuses.
     """
 
@@ -47,7 +47,7 @@ class PulseWriter:
             await self.write()
 
     async def end(self) -> None:
-        """Write what is still to be told, before the process ends."""
+        """Write the last pulse, before the process ends."""
         with trio.move_on_after(LAST):
             await self.write(last=True)
 

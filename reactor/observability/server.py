@@ -108,7 +108,7 @@ class Server:
     Args:
         app: The ASGI application. It reads a request's body at once, and no more of it than it wants: what it leaves
             is kept in memory until it answers.
-        name: Of the server in the log.
+        name: The server's name in the log.
         failed: Called with the errors that end a connection.
         setting: The variable that says where it listens, for the sentence about a port that is taken.
         patience: Seconds for a request, as `reactor.observability.http_connection` counts them; None for its own.

@@ -1,1 +1,1 @@
-"""Everything that speaks SQL."""
+"""PostgreSQL: the outbox and its claims, rebuilds, the schema, connections, and all statements (`sql/`)."""

@@ -4,7 +4,6 @@ The result types of the outbox, those of a claim, a sweep and a check of the loc
 """
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +12,8 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.abc import Buffer
+from pydantic_core import from_json
 
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.item import Item, Oversized, SourceState, WorkspaceConnection
@@ -138,9 +139,10 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     Raises:
         psycopg.Error: The server refused; nothing was claimed.
     """
-    cursor = await connection.execute(_SQL["claim"], params | {"largest": LARGEST}, binary=True)
+    cursor = connection.kept(_SQL["claim"])
+    await cursor.execute(_SQL["claim"], params | {"largest": LARGEST})
     *rows, report = await cursor.fetchall()
-    return Pass([_item(row, params["lease"]) for row in rows], json.loads(report[5]))
+    return Pass([_item(row, params["lease"]) for row in rows], from_json(_json(report[5])))
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
@@ -194,7 +196,7 @@ def _item(row: Row, lease_no: int) -> Item:
         seq=seq,
         claim_no=next(_numbers),
         operation=operation,
-        payload=Oversized(size) if size > LARGEST else payload or b"null",
+        payload=Oversized(size) if size > LARGEST else _json(payload),
         attempts=attempts,
         max_attempts=most,
         age=age,
@@ -204,6 +206,11 @@ def _item(row: Row, lease_no: int) -> Item:
         lease_no=lease_no,
         losses=losses,
     )
+
+
+def _json(binary: Buffer | None) -> bytes:
+    """The text in a jsonb; before it stands a byte, the version of the format."""
+    return b"null" if binary is None else bytes(binary[1:])
 
 
 @lru_cache(maxsize=256)  # the items of a workspace share it

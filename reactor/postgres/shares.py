@@ -1,8 +1,10 @@
 """Keeps a replica's part of Google's quota, through its claims session; `core/dispatch/sharing.py` decides the part.
 
 The locks are the claims session's, so they end with the lease. Other replicas notify when they come, leave, or use
-less; that is a channel of its own, and the claims session listens to it. A replica that vanished without a notification
-is noticed by the count that comes with every sweep. So none of this sends a statement while nothing changes.
+less; that is a channel of its own. The session that settles listens to it, because a session that listens wakes with
+every answer to see what else has come, and an item waits for a claim's. The two sessions end together. A replica that
+vanished without a notification is noticed by the count that comes with every sweep. So none of this sends a statement
+while nothing changes.
 
 A statement that the server refuses is tried again a moment later; if it refuses for long, our part is no longer valid
 and nothing is sent.
@@ -64,14 +66,18 @@ class Shares:
             self._stir.set()
         self._tell()
 
-    async def join(self, session: Session) -> None:
+    async def join(self, session: Session, listening: Session) -> None:
         """Join the count of replicas, and wait until there is a part for us.
+
+        Args:
+            session: The claims session.
+            listening: The session that calls `called`.
 
         Raises:
             RefusedError: The server refused.
             SessionLostError: The session is gone.
         """
-        await _execute(session, "listen")
+        await _execute(listening, "listen")
         while self._sharing.divisor == NOTHING:
             await self._adjust(session)
             if self._sharing.divisor == NOTHING:

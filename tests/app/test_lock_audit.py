@@ -51,7 +51,7 @@ async def test_a_row_that_went_astray_is_an_error_in_the_log(database: Database,
     world.connect()
     world.insert()
     await outbox.claim(slots=10)
-    outbox._in_flight.clear()
+    outbox._in_flight.end([item.id.int for item in outbox.in_flight])
     world.close()
     with structlog.testing.capture_logs() as lines:
         await audit.check(outbox)

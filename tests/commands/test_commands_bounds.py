@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from reactor.commands import brake
-from reactor.desk import check, connections, locks, outbox_status, rebuild_progress
+from reactor.desk import connections, locks, outbox_status, rebuild_progress
+from reactor.desk.check import database as database_check, stored_tokens
 from reactor.desk.letters import dead_letters
 from reactor.postgres import brakes
 from reactor.postgres.shown import shown
@@ -57,7 +58,7 @@ WRITES = {
     "connections": {"replace_token", "connect", "set_valid", "reencrypt"},
     "check": {name for name in statements("check") if name.startswith("rehearse_")},
 }
-FILES = ("status", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
+FILES = ("status", "met", "dead_letters", "connections", "locks", "lock_holders", "admin", "check", "workspaces")
 BIG = "cfcd2084-95d5-65ef-66e7-dff9f98764da"  # md5('0'): it waits, is stopped, and has a connection
 
 
@@ -182,7 +183,10 @@ def busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     with psycopg.connect(database.owner, autocommit=True) as owner:
         psycopg.ClientCursor(owner).execute(FILL, {"rows": 60, "processing": 30, "rebuild": REBUILD})
     for module, name, value in (
-        *((module, "CAP", 5) for module in (outbox_status, connections, dead_letters, locks, check)),
+        *(
+            (module, "CAP", 5)
+            for module in (outbox_status, connections, dead_letters, locks, database_check, stored_tokens)
+        ),
         (brakes, "CAP", 3),
         (brake, "CAP", 3),
         (outbox_status, "LISTED", 1),
@@ -191,7 +195,7 @@ def busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         (brakes, "TOP", 4),
         (brake, "TOP", 4),
         (connections, "LISTED", 10),
-        (check, "PORTION", 3),
+        (stored_tokens, "PORTION", 3),
     ):
         monkeypatch.setattr(module, name, value)
     return database

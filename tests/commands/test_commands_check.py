@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from reactor.desk import check
+from reactor.desk.check import database as database_check
+from reactor.desk.check.finding import CheckVerdict, clock
 from reactor.postgres.connection.admin import open_admin_session
 from reactor.token_encryption import NEWER, TokenCipher
 from tests.docs.test_docs_commands import pasted
@@ -24,13 +24,6 @@ async def findings(google: GoogleServer, dsn: str | None, code: int = 0, **envir
     result = await call_beside(google, dsn, "check", "--json", **environment)
     assert result.exit_code == code, result.output
     return {finding["check"]: (finding["verdict"], finding["says"]) for finding in json.loads(result.stdout)}
-
-
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    yield rows
-    rows.close()
 
 
 async def test_all_is_well(world: World) -> None:
@@ -161,12 +154,12 @@ def test_every_right_that_is_granted_is_asked_for(database: Database) -> None:
         assert len(grants) > 30
         for name, wanted in grants:
             owner.execute(f"revoke {wanted} from public, calendar_sync_reactor")
-            [finding] = check._rights(admin)
+            [finding] = database_check._rights(admin)
             owner.execute(f"grant {wanted} to calendar_sync_reactor")
             if name not in OF_THE_APPLICATION:
                 assert name in finding.says, f"without {wanted} the service does not work"
-        [finding] = check._rights(admin)
-        assert finding.verdict is check.CheckVerdict.OK
+        [finding] = database_check._rights(admin)
+        assert finding.verdict is CheckVerdict.OK
 
 
 @pytest.mark.parametrize(
@@ -193,13 +186,13 @@ def test_the_applications_state_that_may_not_be_read(database: Database, made: s
         psycopg.connect(database.owner, autocommit=True) as owner,
         open_admin_session(database.reactor, name="test") as admin,
     ):
-        assert list(check._view(admin)) == [], "there is none"
+        assert list(database_check._view(admin)) == [], "there is none"
         owner.execute(f"{made}; {taken}")
-        [finding] = check._view(admin)
-        assert finding.verdict is check.CheckVerdict.FAIL
+        [finding] = database_check._view(admin)
+        assert finding.verdict is CheckVerdict.FAIL
         assert finding.says == f"calendar_source_events may not be read, so rebuilds wait. Run: {grant}"
         owner.execute(grant)
-        assert list(check._view(admin)) == []
+        assert list(database_check._view(admin)) == []
 
 
 async def test_an_empty_database(google: GoogleServer, empty_database: str) -> None:
@@ -231,7 +224,7 @@ async def test_tokens_that_do_not_decrypt(world: World, rows: Rows) -> None:
 
 def test_clocks() -> None:
     def verdict(seconds: float) -> tuple[str, str]:
-        finding = check._clock("clock", timedelta(seconds=seconds))
+        finding = clock("clock", timedelta(seconds=seconds))
         return str(finding.verdict), finding.says
 
     assert verdict(1.0)[0] == "ok"
@@ -240,7 +233,7 @@ def test_clocks() -> None:
 
 
 def test_a_notify_queue_that_fills() -> None:
-    assert [str(check._queue({"queue": share}).verdict) for share in (0.0, 0.2, 0.6)] == ["ok", "warn", "fail"]
+    assert [str(database_check._queue({"queue": share}).verdict) for share in (0.0, 0.2, 0.6)] == ["ok", "warn", "fail"]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +241,7 @@ def test_a_notify_queue_that_fills() -> None:
     [(1_000, 6_400, "ok"), (200, 800, "ok"), (200, 799, "warn"), (200, 400, "warn"), (200, 399, "fail")],
 )
 def test_a_lock_table_that_a_claim_could_fill(batch: int, slots: int, verdict: str) -> None:
-    finding = check._locks_of_a_claim(batch, slots)
+    finding = database_check._locks_of_a_claim(batch, slots)
     assert finding.verdict == verdict
     assert f"{slots:,} locks" in finding.says
     assert ("CALENDAR_SYNC_BATCH_SIZE" in finding.says) is (verdict != "ok")

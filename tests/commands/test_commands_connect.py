@@ -1,6 +1,7 @@
 """`connect` from end to end: the command asks, the test is the browser, the emulator is Google."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -26,6 +27,10 @@ from tests.support.google_fixtures import GoogleServer
 from tests.support.process_world import KEYS
 
 WORKSPACE = UUID(int=7)
+SAID_OF_A_TAKEN_PORT = (
+    "--port: cannot listen on 127.0.0.1, port {} (Address already in use): end what listens there, or register another "
+    "port with the OAuth client and give that.\n"
+)
 
 
 class Asking:
@@ -123,6 +128,19 @@ async def test_a_consent_is_stored_and_works(google: GoogleServer, database: Dat
     client = {"client_id": google.client_id, "client_secret": google.client_secret}
     async with httpx.AsyncClient() as http:
         assert (await http.post(google.token_uri, data=form | client)).status_code == 200
+
+
+async def test_an_answer_comes_to_the_port_that_is_asked_for(google: GoogleServer, database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with asking(google, database, google.user, "--port", port) as command:
+            code, said, _ = await command.end()
+        assert (code, said) == (2, SAID_OF_A_TAKEN_PORT.format(port))
+    async with asking(google, database, google.user, "--port", port) as command:
+        await command.has_asked()
+        assert parse_qs(urlsplit(command.url).query)["redirect_uri"] == [f"http://127.0.0.1:{port}"]
+        assert (await browse(command.url)).status_code == 200
+        assert (await command.end())[0] == 0
 
 
 async def test_consent_is_denied(google: GoogleServer, database: Database) -> None:

@@ -1,6 +1,5 @@
 """`connections` and `tokens`: consents are stored, changed and encrypted anew, and never shown."""
 
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import psycopg
@@ -20,13 +19,6 @@ CALENDAR = "team@example.com"
 NEW_KEY = "k2:" + "B" * 42 + "A="
 BOTH = f"{NEW_KEY},{KEYS}"
 ADD = ("connections", "add", "--no-verify")  # tests/commands/test_connections_tried.py tries them
-
-
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    yield rows
-    rows.close()
 
 
 def add(database: Database, name: str = "w", calendar: str = CALENDAR, token: str = TOKEN) -> None:

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -31,11 +30,9 @@ EVENT = {
 
 
 @pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
+def rows(rows: Rows) -> Rows:
     rows.connect()
-    yield rows
-    rows.close()
+    return rows
 
 
 def die(rows: Rows, about: str, code: str = "EXHAUSTED", *, of: str = "w", **columns: Any) -> UUID:

@@ -2,7 +2,6 @@
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -10,7 +9,7 @@ import psycopg
 import pytest
 
 from reactor.core.calendar.ids import event_id
-from reactor.postgres import chains, sources
+from reactor.postgres.explain import chains, sources
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import NAMESPACE, World as Rows, source, workspace
@@ -20,11 +19,9 @@ TITLED = {"eventType": "MILESTONE", "event": EVENT}
 
 
 @pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
+def rows(rows: Rows) -> Rows:
     rows.connect()
-    yield rows
-    rows.close()
+    return rows
 
 
 def remember(rows: Rows, about: str, *, of: str = "w", event: str | None = None, generation: int = 0) -> None:

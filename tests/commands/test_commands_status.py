@@ -1,6 +1,6 @@
 """`status` and `locks`: what they say is so."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,13 +13,6 @@ from reactor.postgres.outbox import Outbox
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import World as Rows, workspace
-
-
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    yield rows
-    rows.close()
 
 
 @pytest.fixture

@@ -83,6 +83,11 @@ def _insert(owner: psycopg.Connection[tuple[object, ...]]) -> None:
     owner.execute(
         "insert into sync_outbox (workspace_id, operation, payload) values (%s, 'UPSERT_EVENT', %s)", (other, payload)
     )
+    owner.execute(  # what it has met is said on the first page, because it has waited for long
+        "insert into sync_outbox (workspace_id, operation, payload, last_error, next_attempt_at, created_at) "
+        "values (%s, 'UPSERT_EVENT', %s, 'x', now() + interval '2 h', now() - interval '1 h')",
+        (other, payload),
+    )
     owner.execute("insert into sync_sources (workspace_id, source_key) values (%s, 'x')", (WORKSPACE,))
     owner.execute(
         "insert into sync_brakes (workspace_id, cause, deletes, events) values (%s, 'BURST', 40, 50)", (WORKSPACE,)

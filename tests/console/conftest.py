@@ -1,4 +1,4 @@
-"""A console that runs as an operator runs it, and a browser; each once for a file."""
+"""A console that runs as an operator runs it, and a browser, each once for a file; a site of its own for a test."""
 
 import os
 import signal
@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.console.attacks import attack, attacking_sessions
+from tests.console.site import DatabaseSite
 from tests.support.commands import inherited
 from tests.support.databases import Database, Server, wait_until
+from tests.support.outbox_world import World as Rows
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -67,6 +70,19 @@ def running(folder: Path, **environment: str) -> Iterator[RunningConsole]:
         console.end()
 
 
+@pytest.fixture
+def rows(database: Database) -> Iterator[Rows]:
+    rows = Rows(database)
+    rows.connect()
+    yield rows
+    rows.close()
+
+
+@pytest.fixture
+async def site(database: Database, nursery: trio.Nursery) -> DatabaseSite:
+    return await DatabaseSite(database.reactor).open(nursery)
+
+
 @pytest.fixture(scope="module")
 def attacked(postgres: Server, migrated_template: str, reactor_login: dict[str, str]) -> Iterator[Database]:
     """A database whose every text is an attack."""
@@ -87,11 +103,17 @@ def console(attacked: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> None:
     """Debian's Chromium. Without it the tests are skipped, and where CI is set they fail: `.ci/run` installs it."""
     if not CHROMIUM.exists():
         assert not os.environ.get("CI"), f"{CHROMIUM} is missing: .ci/run installs it"
         pytest.skip(f"{CHROMIUM} is not here")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: None) -> Iterator[Browser]:
+    """A browser that tests drive."""
+    del chromium
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
         yield playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)

@@ -39,6 +39,10 @@ class KnownBrowser:
         assert answer.status_code == status, (address, answer.text)
         return answer.text
 
+    async def ask(self, address: str, accept: str) -> httpx.Response:
+        """Whatever an address answers."""
+        return await self._client.get(address, headers={"accept": accept})
+
     async def leads(self, address: str) -> str:
         """Where an address redirects to."""
         answer = await self._client.get(address)

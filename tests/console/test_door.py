@@ -208,6 +208,24 @@ async def test_every_answer_has_the_headers(
     assert seen >= {200, 400, 401, 403, 404, 405, 415, 422, 500, 503}
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    [b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"<script>\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000],
+)
+async def test_what_is_no_request_is_answered_with_nothing(site: Site, nursery: trio.Nursery, malformed: bytes) -> None:
+    """The protocol answers itself, without our headers: so there must be nothing that they would protect."""
+    url = await nursery.start(Server(site.app.door).run, "127.0.0.1", 0, trio.Event())
+    stream = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+    async with stream:
+        await stream.send_all(malformed)
+        answer = b"".join([piece async for piece in stream])
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] in (b"400", b"431")
+    assert body == b""
+    names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+    assert names == {b"content-length", b"connection", b"date"}
+
+
 def test_the_policy_lets_nothing_in_from_outside() -> None:
     allowed = dict(each.split(" ", 1) for each in door.POLICY.split("; "))
     assert allowed["default-src"] == allowed["frame-ancestors"] == allowed["base-uri"] == "'none'"

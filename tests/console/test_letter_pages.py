@@ -18,6 +18,7 @@ from reactor.core.calendar.ids import event_id
 from reactor.desk import acts
 from reactor.desk.acts import ActAuthor, ActKind
 from reactor.desk.google_event import GoogleReadSettings
+from reactor.desk.letters.dead_letters import CODES
 from reactor.postgres.connection.admin import open_admin_session
 from tests.commands.test_commands_dead_letters import EVENT, die, floor
 from tests.console.site import DatabaseSite
@@ -37,19 +38,6 @@ WORDS = ("Fire the whole team", "secret words")
 def _lines() -> Iterator[None]:
     with capture_logs():
         yield
-
-
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    rows.connect()
-    yield rows
-    rows.close()
-
-
-@pytest.fixture
-async def site(database: Database, nursery: trio.Nursery) -> DatabaseSite:
-    return await DatabaseSite(database.reactor).open(nursery)
 
 
 def key_of(about: str) -> str:
@@ -83,7 +71,7 @@ async def test_any_id_leads_to_its_page(rows: Rows, site: DatabaseSite) -> None:
         rows.insert(f"n{number}", payload=EVENT)
     found = await site.document("/find?q=fire")
     assert (len(found["sources"]), found["has_more"]) == (20, True)
-    assert "Nothing that is known here fits it." in await site.get(f"/find?q={source('none')}")
+    assert "Nothing that is known here matches it." in await site.get(f"/find?q={source('none')}")
     for wrong in ("https://example.com/", "x" * 1_001):
         assert (await site.document(f"/find?q={wrong}"))["problem"]
     assert "no id" in (await site.document("/find?q=fire&workspace=x"))["problem"]
@@ -287,3 +275,15 @@ async def test_a_forecast_is_the_commands(database: Database, rows: Rows, site: 
     assert {name: told[name] for name in fates} == {name: command[name] for name in fates} == fates
     assert told["found"] == command["found"] == 7
     assert "python -m reactor dead-letters requeue --all --dry-run" in await site.get("/dead/requeue")
+
+
+async def test_the_first_page_leads_from_a_code_to_its_causes_and_these_say_what_to_do(
+    rows: Rows, site: DatabaseSite
+) -> None:
+    for code in sorted(CODES):
+        rows.insert(code, status="DEAD_LETTER", failure_code=None if code == "NONE" else code, last_error="it says no")
+    first, causes = await site.get("/"), await site.get("/dead")
+    for code in CODES:
+        assert f'<a href="/dead?code={code}">{code}</a>' in first
+        assert (f"<dt>{code}</dt>" in causes) == (code != "NONE"), "an older worker's has no code to advise on"
+    assert "it says no" in await site.get("/dead?code=NONE")

@@ -1,18 +1,22 @@
 """What the database's login may do is the ceiling for all visitors: a viewer's sees no word and changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from functools import reduce
+from typing import Any
 
 import pytest
 import trio
 from structlog.testing import capture_logs
 
+from reactor.console.page import VisitorRight
 from reactor.console.visitors.access import Visitor
 from reactor.console.visitors.login import LoginLimit
 from reactor.desk.rights import LoginRights
 from reactor.errors import TransientError
+from tests.console.examples import LETTER, SOURCE, WORKSPACE, addresses
 from tests.console.site import DatabaseSite
 from tests.console.test_requeue_pages import ended, form, result
-from tests.postgres.test_console_roles import SECRET, Logins, logins
+from tests.postgres.test_console_roles import SECRET, STATE, Logins, is_told, logins
 from tests.support.outbox_world import source, workspace
 from tests.support.waiting import until
 
@@ -22,9 +26,9 @@ W = workspace()
 
 
 @pytest.fixture(autouse=True)
-def _lines() -> Iterator[None]:
-    with capture_logs():
-        yield
+def lines() -> Iterator[list[MutableMapping[str, Any]]]:
+    with capture_logs() as lines:
+        yield lines
 
 
 def letter(logins: Logins) -> str:
@@ -54,6 +58,39 @@ async def test_a_viewer_sees_the_pages_and_cannot_act(logins: Logins, nursery: t
     for address, fields in ((item, {"reason": "x"}), ("/dead/requeue", sent), (pages(logins)[1], {})):
         assert "a login of the database that may" in await site.post(address, fields, 403)
     assert logins.rows.one("select jsonb_agg(to_jsonb(o) order by o.id) from sync_outbox as o") == before
+
+
+@pytest.mark.parametrize(
+    "role", ["viewer", "reactor", *(pytest.param(each, marks=pytest.mark.soak) for each in ("operator", "words"))]
+)
+async def test_no_page_shows_a_word_or_changes_anything(
+    logins: Logins, nursery: trio.Nursery, lines: list[MutableMapping[str, Any]], role: str
+) -> None:
+    """Every page, as HTML and as JSON, with each login; nothing of it is in the log either."""
+    site = await DatabaseSite(logins.dsn[role]).open(nursery)
+    ids = {WORKSPACE: str(W), SOURCE: str(source("a")), LETTER: letter(logins), "script": SECRET}
+    before, shown = logins.rows.one(STATE), 0
+    for _, example in addresses():
+        address = reduce(lambda text, each: text.replace(*each), ids.items(), example)
+        for accept in ("text/html", "application/json"):
+            answer = await site.ask(address, accept)
+            assert answer.status_code in (200, 303, 404, 422), address
+            shown += answer.status_code == 200
+            told = answer.text.replace(SECRET, "", answer.text.count(f'value="{SECRET}"'))  # what was typed comes back
+            assert not is_told(told if "/find" in address else answer.text), address
+    assert shown > 30
+    assert not is_told(lines)
+    assert logins.rows.one(STATE) == before
+
+
+async def test_no_act_of_any_page_is_open_to_a_viewers_login(logins: Logins, nursery: trio.Nursery) -> None:
+    site = await DatabaseSite(logins.dsn["viewer"]).open(nursery)
+    before = logins.rows.one(STATE)
+    acts = {page.path: address for page, address in addresses() if page.act and page.needs is not VisitorRight.NONE}
+    assert len(acts) > 8
+    for address in acts.values():
+        assert "a login of the database that may" in await site.post(address, {"reason": "x"}, 403), address
+    assert logins.rows.one(STATE) == before
 
 
 async def test_a_viewers_login_is_refused_by_the_database_itself(

@@ -142,6 +142,7 @@ async def test_a_brake_is_released_by_who_has_seen_what_would_go(visit: Visit, w
     said = await visit.page(path)
     assert "40 of 500 events would have been deleted" in said
     assert f"task:{source()}" in said
+    assert f'<a href="/w/{stopped}/s/task:{source()}">' in (await visit.client.get(path)).text
     assert f"python -m reactor brake release --workspace {stopped}" in said
     assert "Release, and delete them in staging" in said
     assert (await visit.json(path))["sample"]["types"] == {"task": 1}
@@ -316,6 +317,9 @@ async def test_one_workspace_in_a_sentence(visit: Visit, world: World) -> None:
     assert "Nothing waits." in await visit.page(f"/w/{workspace()}")
     world.insert()
     assert "All is well: 1 item waits." in await visit.page(f"/w/{workspace()}")
+    world.connection.execute("update sync_outbox set last_error = 'It has no key'")
+    assert "1 item waits; when it was tried: It has no key." in await visit.page(f"/w/{workspace()}")
+    world.connection.execute("update sync_outbox set last_error = null")
     world.connection.execute("update sync_outbox set next_attempt_at = now() - interval '2 h'")
     world.insert("dead", status="DEAD_LETTER", failure_code="BAD_REQUEST", last_error="It says no.")
     said = await visit.page(f"/w/{workspace()}")

@@ -56,19 +56,6 @@ def _lines() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def rows(database: Database) -> Iterator[Rows]:
-    rows = Rows(database)
-    rows.connect()
-    yield rows
-    rows.close()
-
-
-@pytest.fixture
-async def site(database: Database, nursery: trio.Nursery) -> DatabaseSite:
-    return await DatabaseSite(database.reactor).open(nursery)
-
-
 def lose_answers(monkeypatch: pytest.MonkeyPatch, every: int) -> None:
     """Portions are committed, and the session dies before that is known."""
     put_back, portions = RequeueRun.put_back, count(1)

@@ -101,11 +101,12 @@ class _Database:
         self.asked += 1
         cost.statements += 11
         await trio.sleep(0.1)
-        return self._status, {
+        activity = {
             "points": [],
             "step": timedelta(minutes=1),
             "whole": {"done": 0, "p50": None, "failed": 0, "dead": 0},
         }
+        return self._status, activity, []
 
 
 async def test_fifty_pages_cost_one_look_and_the_next_answer_is_that_nothing_changed() -> None:

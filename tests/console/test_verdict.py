@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.console.verdict import LATE, VerdictKind, judge_status
+from reactor.console.verdict import LATE, LONG, VerdictKind, judge_status
 
 REPLICA: dict[str, Any] = {
     "pid": 1,
@@ -93,6 +93,38 @@ def test_each_matter_is_said_with_what_to_do(matter: str) -> None:
 def test_dead_letters_of_one_code(codes: dict[str, int], said: str) -> None:
     [reason] = judge_status({**WELL, "dead_letters": {"codes": codes, "capped": False}}).reasons
     assert reason.what == said
+
+
+def test_dead_letters_that_a_consent_puts_back_lead_to_the_connections() -> None:
+    parked = {**WELL["parked"], "invalid": 1}
+    status = {**WELL, "parked": parked, "dead_letters": {"codes": {"AUTH": 2}, "capped": False}}
+    [reason] = judge_status(status).reasons
+    assert (reason.page, "by themselves" in reason.remedy) == ("/connections", True)
+    [reason] = judge_status({**status, "dead_letters": {"codes": {"AUTH": 2, "FORBIDDEN": 1}, "capped": False}}).reasons
+    assert reason.page == "/dead"
+
+
+MET: dict[str, Any] = {"error": "Google failed (503)", "workspaces": 1, "workspace": "7d1f", "waited": LONG}
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "page"),
+    [
+        ({}, "Items of a workspace have waited for 1 min: Google failed (503).", "/w/7d1f"),
+        ({"workspaces": 4}, "Items of 4 workspaces have waited for 1 min: Google failed (503).", "/w"),
+        ({"error": "new\x1b"}, "Items of a workspace have waited for 1 min: new .", "/w/7d1f"),
+    ],
+)
+def test_what_items_have_met_for_long_is_trouble(change: dict[str, Any], what: str, page: str) -> None:
+    verdict = judge_status(WELL, [{**MET, **change}])
+    [reason] = verdict.reasons
+    assert (verdict.kind, reason.what, reason.page) == (VerdictKind.TROUBLE, what, page)
+    assert reason.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("change", [{"waited": LONG - 1}, {"error": "rate limited (403 rateLimitExceeded)"}])
+def test_what_is_over_soon_or_usual_is_no_trouble(change: dict[str, Any]) -> None:
+    assert judge_status(WELL, [{**MET, **change}]).kind is VerdictKind.WELL
 
 
 @given(st.sets(st.sampled_from(sorted(MATTERS)), min_size=1))

@@ -170,6 +170,7 @@ def test_a_trickle_stops_at_the_same_count_whatever_the_number_of_replicas(
     assert len(fleet.removed) == events // 2
 
 
+@pytest.mark.no_cover
 def test_a_busy_workspace_that_loses_one_a_minute_is_never_stopped() -> None:
     fleet = Fleet(Tables(), Limit())
     fleet.make(60)

@@ -157,9 +157,9 @@ def test_where_an_event_does_not_say_its_calendar_its_version_tells(google: Goog
 
 
 def test_a_calendar_that_cannot_be_looked_at_for_another_reason_says_nothing(google: Google) -> None:
-    memory = written(google, "primary", bound_calendar_id=OTHER, bound_event_id="never0")
+    memory = written(google, "primary", bound_calendar_id=BOB, bound_event_id="never0")
     limited = refusal(429, "rateLimitExceeded")
-    assert google.run(work(upsert_json("second", "primary"), seq=2, **memory), Script(LIST, None, limited)) == RATE
+    assert google.run(work(upsert_json("second", "primary"), seq=2, **memory), Script(LIST, limited)) == RATE
     assert google.titles() == ["first"]
 
 
@@ -171,6 +171,13 @@ def test_a_move_between_primary_and_another_calendar_is_a_move(google: Google) -
     back = done(google.run(work(upsert_json("back", "primary"), seq=3, **remembered(there))))
     assert back.calendar_id == CALENDAR
     assert (google.titles(), google.titles(OTHER)) == (["back"], [])
+
+
+def test_a_calendar_that_is_no_accounts_own_is_not_looked_for_by_its_other_name(google: Google) -> None:
+    memory = written(google, OTHER)
+    google.asked.clear()
+    assert done(google.run(work(upsert_json("moved", "primary"), seq=2, **memory))).calendar_id == CALENDAR
+    assert google.steps == [INSERT, DELETE]
 
 
 @pytest.mark.parametrize("noted", ["primary", CALENDAR])

@@ -100,6 +100,11 @@ def test_a_list_ends_with_events_or_an_outcome(replies: list[Any]) -> None:
     assert isinstance(found, list | Retry | Dead)
 
 
+def test_a_list_that_is_refused_or_cannot_be_read_is_none() -> None:
+    assert drive(inventory(CALENDAR, WORKSPACE), [refusal(404, "notFound")]) == answers.NO_CALENDAR
+    assert drive(inventory(CALENDAR, WORKSPACE), [{"items": "none"}]) == answers.UNREADABLE
+
+
 def test_pages_without_end_come_to_an_end() -> None:
     dialogue = inventory(CALENDAR, WORKSPACE)
     next(dialogue)

@@ -221,6 +221,21 @@ def test_a_peer_that_sleeps_on_is_seen_to_ever_more_rarely() -> None:
     assert gate.next(now).until == now + 1.0
 
 
+def test_a_peer_that_is_gone_is_asked_after_no_more() -> None:
+    """What it did not see is looked for at once."""
+    gate = gate_at(GateState.WATCHING)
+    gate.saw_peer(armed=False, now=2.0)
+    assert (gate.state, gate.next(2.0).do) == (GateState.HUNGRY, GateAction.LOOK)
+
+
+def test_beside_a_peer_that_claims_the_next_look_waits_ever_longer() -> None:
+    gate, pauses = gate_at(GateState.AWAKE), []
+    for now in range(2, 8):
+        gate.looked(Look(LookResult.BUSY), now)
+        pauses.append(gate.next(now).until - now)
+    assert pauses == pytest.approx([0.625 * 0.005 * times for times in (1, 2, 4, 8, 8, 8)])
+
+
 def test_without_overlapping_writers_a_row_is_seen_at_once() -> None:
     lonely = [Writer(start=1.0 + number, length=0.001) for number in range(20)]
     for replicas in (1, 3):
@@ -230,6 +245,7 @@ def test_without_overlapping_writers_a_row_is_seen_at_once() -> None:
         assert world.notifications == 20
 
 
+@pytest.mark.no_cover
 def test_a_busy_reactor_is_hardly_called() -> None:
     busy = [Writer(start=number * 0.001, length=0.002) for number in range(10_000)]
     world = World(busy, 1, Timings(poll=30.0), seed=1)

@@ -1,4 +1,4 @@
-"""What becomes of an item, rule by rule."""
+"""How an item ends, rule by rule."""
 
 import json
 import math

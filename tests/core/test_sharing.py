@@ -24,6 +24,7 @@ def world(replicas: int, seed: int = 1) -> World:
     return them
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 def test_however_many_there_are_they_use_the_quota_and_no_more(replicas: int) -> None:
     them = world(replicas)
@@ -33,6 +34,7 @@ def test_however_many_there_are_they_use_the_quota_and_no_more(replicas: int) ->
     assert them.most(60.5) <= QUOTA
 
 
+@pytest.mark.no_cover
 def test_kills_and_joins_between_one_two_and_four() -> None:
     """Every minute of it, those with a kill too."""
     them = world(1)
@@ -48,6 +50,7 @@ def test_kills_and_joins_between_one_two_and_four() -> None:
     assert min(minutes) >= 0.95
 
 
+@pytest.mark.no_cover
 def test_three_of_four_are_killed_at_once() -> None:
     them = world(4)
     them.run(70)
@@ -57,6 +60,7 @@ def test_three_of_four_are_killed_at_once() -> None:
     assert min(them.used(at, at + 60) for at in range(1001, int(them.now) - 60)) >= 0.95
 
 
+@pytest.mark.no_cover
 def test_a_rolling_update_with_one_more() -> None:
     them = world(4)
     them.run(60)

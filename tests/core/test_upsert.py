@@ -267,7 +267,18 @@ def test_a_bound_event_that_is_found_a_little_later_is_updated(google: Google) -
 def test_a_rebuild_makes_a_bound_event_that_does_not_exist(google: Google) -> None:
     item = work(upsert_json("new"), bound_event_id="never00", bound_calendar_id=CALENDAR, etag='"1"', reopen=True)
     assert done(google.run(item)).generation == 0
-    assert google.steps == [UPDATE, GET, LIST, INSERT]
+    assert google.steps == [UPDATE, GET, LIST, GET, INSERT]
+
+
+def test_an_event_that_is_not_there_any_more_is_not_made_beside_its_next_generation(google: Google) -> None:
+    """A calendar was emptied; a recreate went on to the next id and was never settled; then an edit comes."""
+    before = done(google.run(work(upsert_json("before"))))
+    google.emulator.remove_calendar(OTHER)
+    google.emulator.add_calendar(OTHER).roles[CALENDAR] = "owner"
+    memory = {"bound_event_id": before.event_id, "bound_calendar_id": OTHER, "etag": before.etag, "reopen": True}
+    google.run(work(upsert_json("made anew", OTHER), seq=2, recreate=True, **memory))
+    assert done(google.run(work(upsert_json("edited", OTHER), seq=3, **memory))).generation == 1
+    assert google.titles(OTHER) == ["edited"]
 
 
 def test_a_bound_event_in_a_calendar_that_is_gone_is_the_calendars_fault(google: Google) -> None:

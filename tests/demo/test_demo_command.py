@@ -19,7 +19,7 @@ import pytest
 from reactor.demo.options import settings_file
 from reactor.errors import ConfigurationError
 from tests.support.commands import call
-from tests.support.databases import Server, wait_until
+from tests.support.databases import Server, in_memory, wait_until
 
 COMMAND = (sys.executable, "-m", "reactor", "demo")
 ITEMS = 90
@@ -55,7 +55,7 @@ def finished(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory with a short path, for a socket, that everybody can enter: the server may work as another user."""
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(dir=in_memory()) as made:
         directory = Path(made)
         directory.chmod(0o1777)
         yield directory
@@ -192,7 +192,7 @@ def test_a_signal_while_the_server_starts_is_a_quiet_end(directory: Path) -> Non
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Starting PostgreSQL")
     deadline = time.monotonic() + 30
-    while not list(directory.glob("*/data/*")) and time.monotonic() < deadline:  # initdb is at work
+    while not list(directory.glob("*/data/base")) and time.monotonic() < deadline:  # initdb is at work
         select.select([], [], [], 0.002)
     os.killpg(process.pid, signal.SIGINT)
     out, errors = process.communicate(timeout=60)

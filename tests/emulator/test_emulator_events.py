@@ -1,4 +1,4 @@
-"""What the emulator lets an event be, and what becomes of it."""
+"""What the emulator lets an event be, and how an event changes."""
 
 from typing import Any
 

@@ -7,6 +7,7 @@ from reactor.core.calendar.messages import ApiRequest, Reply, Response
 from reactor.core.outcome import Outcome, Retry
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Transport
+from tests.support.byte_server import http, listening, sends
 from tests.support.google_client import Static, item
 
 CROWD = 10
@@ -49,6 +50,31 @@ async def test_a_crowd_of_answers_is_read_one_in_each_round_of_the_scheduler(mon
         for _ in range(CROWD):
             sending.start_soon(send, client)
     assert len(set(read)) == CROWD
+
+
+async def test_a_request_leaves_in_the_second_round_of_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that has started one lets three pass before it does anything else (`reactor.loop.loop`)."""
+    rounds = Rounds()
+    left: list[int] = []
+    send_all = trio.SocketStream.send_all
+
+    async def noting(self: trio.SocketStream, data: bytes) -> None:
+        if data.startswith(b"POST"):
+            left.append(rounds.count - began)
+        await send_all(self, data)
+
+    monkeypatch.setattr(trio.SocketStream, "send_all", noting)
+    trio.lowlevel.add_instrument(rounds)
+    async with (
+        listening(sends(http(500), keep=True)) as server,
+        GoogleCalendar(server.root) as client,
+        trio.open_nursery() as sending,
+    ):
+        began = 0
+        await client.send([item(1)], Static())  # opens the connection
+        began = rounds.count
+        sending.start_soon(client.send, [item(2)], Static())
+    assert left[1] == 2
 
 
 async def test_an_answer_that_has_come_is_read_whatever_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """A request leaves in one piece."""
 
+import gc
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from reactor.core.calendar import messages
-from reactor.core.calendar.messages import EventRef, Response
+from reactor.core.calendar.messages import EventRef, NoResponse, Response
 from reactor.google.client import GoogleCalendar
 from reactor.google.transport import Timeouts, Transport
 from reactor.google.wire import WholeStream
@@ -117,10 +120,11 @@ async def test_the_client_sends_a_request_with_one_call(items: int, monkeypatch:
 
 
 HOST = "calendar.example.com"
+LOOPBACK = IPv4Address("127.0.0.1")
 
 
 def certified(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for the host that is its own authority: the file to trust, and what its server needs."""
+    """A certificate for host and loopback that is its own authority: the file to trust, and what its server needs."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
     now = datetime.now(UTC)
@@ -132,7 +136,7 @@ def certified(directory: Path) -> tuple[Path, ssl.SSLContext]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST), x509.IPAddress(LOOPBACK)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -178,3 +182,55 @@ async def test_encrypted_and_through_a_proxy(tmp_path: Path, monkeypatch: pytest
         f"{request.http_method} /{request.target}" for request in requests
     ]
     assert b"launch" in read[0]
+
+
+GET = messages.get(EventRef("ada@example.com", "e1"))
+
+
+@pytest.mark.parametrize("trusts", [True, False])
+async def test_encrypted_without_a_proxy(trusts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    trusted, context = certified(tmp_path)
+    connections = 0
+
+    async def server(stream: trio.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        encrypted = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        with suppress(trio.BrokenResourceError):
+            while await encrypted.receive_some():
+                await encrypted.send_all(http(200, b"{}"))
+
+    if trusts:
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            [listener] = await nursery.start(partial(trio.serve_tcp, server, 0, host=str(LOOPBACK)))
+            port = listener.socket.getsockname()[1]
+            async with Transport(f"https://{LOOPBACK}:{port}/", Timeouts()) as wired:
+                answers = [await wired.send(GET, "token") for _ in range(2)]
+            nursery.cancel_scope.cancel()
+    if trusts:
+        assert [type(answer) for answer in answers] == [Response, Response]
+        assert connections == 1
+    else:
+        assert answers == [NoResponse("no connection", sent=False)] * 2
+
+
+async def test_a_handshake_that_is_cancelled_leaves_no_connection() -> None:
+    closed = trio.Event()
+
+    async def silent(stream: trio.SocketStream) -> None:
+        while await stream.receive_some():  # says nothing, and hears the end
+            pass
+        closed.set()
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            [listener] = await nursery.start(partial(trio.serve_tcp, silent, 0, host=str(LOOPBACK)))
+            port = listener.socket.getsockname()[1]
+            async with Transport(f"https://{LOOPBACK}:{port}/", Timeouts()) as wired:
+                with trio.move_on_after(0.1):
+                    await wired.send(GET, "token")
+                await closed.wait()
+            nursery.cancel_scope.cancel()
+    gc.collect()

@@ -15,6 +15,7 @@ from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate
+from tests.support.databases import in_memory
 from tests.support.repeating import Connection, Repeating
 
 BATCH = 1_000  # the largest CALENDAR_SYNC_BATCH_SIZE
@@ -54,7 +55,7 @@ class Most(Repeating):
 def server() -> Iterator[EmbeddedPostgres]:
     if "TEST_DATABASE_URL" in os.environ:
         pytest.skip("needs a server with PostgreSQL's own settings")
-    with embedded_postgres(DEFAULTS) as server:
+    with embedded_postgres(DEFAULTS, below=in_memory()) as server:
         migrate(server.url(), progress=lambda _: None)
         yield server
 

@@ -1,6 +1,6 @@
 """The order of states after time travel: what is ahead of the sequence, and rows with places that it never gave out."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
@@ -17,14 +17,6 @@ from tests.support.outbox_world import World
 
 FOR_EVER = 2**63 - 1
 LAST = "select last_value from sync_outbox_seq"
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[World]:
-    world = World(database)
-    world.connect()
-    yield world
-    world.close()
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """What a claim sees of the ring, the brake and what is set aside; called as in test_outbox_claim_steps.py."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +10,6 @@ from tests.support.databases import Database
 from tests.support.outbox_world import World, claim, settled_to_99, source, workspace
 
 HOUR = 3600
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[World]:
-    world = World(database)
-    world.connect()
-    yield world
-    world.close()
 
 
 @pytest.mark.parametrize(

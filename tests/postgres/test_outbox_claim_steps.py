@@ -5,7 +5,6 @@ often mended by another, or by the next claim, and is then only slow.
 """
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +15,6 @@ from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import CLAIM, Found, World, claim, settled_to_99, source, workspace
 
 LATER = "2100-01-01"
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[World]:
-    world = World(database)
-    world.connect()
-    yield world
-    world.close()
 
 
 def wait(world: World, about: str, **columns: Any) -> UUID:

@@ -91,7 +91,7 @@ async def test_what_a_replica_cannot_send_soon_is_left_to_the_others(world: Worl
         world.connect(name)
         for number in range(6):
             world.insert(f"source {number}", of=name)
-    outboxes[0]._ring._fresh_until = 0.0
+    outboxes[0]._claimer._ring._fresh_until = 0.0
     first, second = await outboxes[0].claim(slots=50), await outboxes[0].claim(slots=50)
     assert (len(first.items), len(second.items)) == (6, 12), "it did not know how many workspaces there are"
 

@@ -1,6 +1,6 @@
 """How a rebuild and the other items of its workspace keep out of each other's way."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -8,7 +8,6 @@ import pytest
 from reactor.core.calendar.prune import PruneTarget
 from reactor.core.item import Item, Settlement
 from reactor.core.payload import Rebuild, parse
-from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from reactor.postgres.rebuilds import Expansion
 from tests.support.databases import Database
@@ -20,12 +19,6 @@ def world(database: Database) -> Iterator[World]:
     world = World(database)
     yield world
     world.close()
-
-
-@pytest.fixture
-async def outbox(database: Database) -> AsyncIterator[Outbox]:
-    async with open_session(database.reactor, name="claims") as session:
-        yield Outbox(session)
 
 
 def completed(item: Item) -> Settlement:

@@ -9,13 +9,14 @@ import psycopg
 import pytest
 import trio
 from psycopg.abc import Buffer
+from psycopg.types.string import ByteaBinaryLoader
 
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Binding, Item, Oversized, Settlement, SettlementResult, SourceState
 from reactor.core.payload import LARGEST
-from reactor.postgres import outbox as outbox_module
+from reactor.postgres import claimer
 from reactor.postgres.claim import Pass, SetAside, claim
-from reactor.postgres.connection.driver import JsonText, TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from tests.postgres.test_outbox_settles import BINDING
@@ -89,8 +90,8 @@ def weight(items: Collection[Item]) -> int:
 async def test_payloads_are_bounded_by_one_and_by_all(
     world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "BYTES_IN_FLIGHT", 400_000)
-    monkeypatch.setattr(outbox_module, "BYTES_PER_CLAIM", 100_000)
+    monkeypatch.setattr(claimer, "BYTES_IN_FLIGHT", 400_000)
+    monkeypatch.setattr(claimer, "BYTES_PER_CLAIM", 100_000)
     sizes = (5_000_000, *range(200_000, 250_000, 10_000), 150_000, 100_000, 10)
     rows = {world.insert(str(size), payload={"pad": "x" * size}): size for size in sizes}
     noise = world.insert("noise")
@@ -119,8 +120,8 @@ async def test_a_payload_that_is_too_large_does_not_leave_the_server(world: Worl
     """What is thrown away after it was read has been in memory: a thousand of them are the process's end."""
     fetched: list[int] = []
 
-    class Weighed(JsonText):
-        def load(self, data: Buffer) -> bytes:
+    class Weighed(ByteaBinaryLoader):
+        def load(self, data: Buffer) -> Buffer:
             fetched.append(len(data))
             return super().load(data)
 
@@ -234,8 +235,8 @@ async def test_a_row_that_cannot_be_read_bars_its_workspace_and_no_other(
         return await claim(connection, params)
 
     with monkeypatch.context() as patched:
-        patched.setattr(outbox_module, "claim", damaged)
-        patched.setattr(outbox_module, "claim_apart", damaged)
+        patched.setattr(claimer, "claim", damaged)
+        patched.setattr(claimer, "claim_apart", damaged)
         assert set(await take(outbox)) == good
         claimed = await outbox.claim(slots=5)
         assert claimed.look.found is LookResult.NOTHING

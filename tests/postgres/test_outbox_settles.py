@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
@@ -31,20 +30,6 @@ BINDING = Binding(
     start="2026-01-02T10:00:00Z",
     end="2026-01-02",
 )
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[World]:
-    world = World(database)
-    world.connect()
-    yield world
-    world.close()
-
-
-@pytest.fixture
-async def outbox(database: Database) -> AsyncIterator[Outbox]:
-    async with open_session(database.reactor, name="claims") as session:
-        yield Outbox(session)
 
 
 async def claim(outbox: Outbox, slots: int = 50) -> list[Item]:

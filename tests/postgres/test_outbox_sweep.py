@@ -1,6 +1,6 @@
-"""What becomes of items whose worker died."""
+"""Items whose worker died, and how they are taken over."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,20 +18,6 @@ from reactor.postgres.outbox import Outbox
 from tests.support.commands import document
 from tests.support.databases import Database, wait_until
 from tests.support.outbox_world import World, source, workspace
-
-
-@pytest.fixture
-def world(database: Database) -> Iterator[World]:
-    world = World(database)
-    world.connect()
-    yield world
-    world.close()
-
-
-@pytest.fixture
-async def outbox(database: Database) -> AsyncIterator[Outbox]:
-    async with open_session(database.reactor, name="survivor") as session:
-        yield Outbox(session)
 
 
 async def die_with_all(world: World, database: Database) -> None:

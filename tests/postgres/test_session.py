@@ -199,6 +199,31 @@ async def test_notifications_arrive_while_idle_and_during_statements(empty_datab
         assert heard == [writer_pid] * sent
 
 
+class StepsOf(trio.abc.Instrument):
+    """Counts the steps of the tasks of one name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Called by Trio."""
+        self.steps += self.name in task.name
+
+
+async def test_an_answer_does_not_wake_the_watch(empty_database: str) -> None:
+    """An item waits for what comes after the answer; the end of the connection wakes the watch (the tests above)."""
+    async with open_session(empty_database, name="test", ping_interval=1000) as session:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        watch = StepsOf("end_with_session")
+        trio.lowlevel.add_instrument(watch)
+        assert await session.execute("select 1") == [(1,)]
+        assert await session.execute("select 1 from pg_sleep(0.01)") == [(1,)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        trio.lowlevel.remove_instrument(watch)
+    assert watch.steps == 0
+
+
 async def test_a_lost_session_refuses_work(empty_database: str) -> None:
     async with open_session(empty_database, name="test") as session:
         kept = session

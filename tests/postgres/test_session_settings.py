@@ -27,7 +27,7 @@ from reactor.postgres.setup.migrations import migrate, missing
 from reactor.postgres.setup.yoyo_backend import Backend
 from reactor.process.concurrency import first_of
 from tests.support.commands import call
-from tests.support.databases import Database, Server
+from tests.support.databases import Database, Server, in_memory
 from tests.support.outbox_world import World
 
 # What a deployment may say; the first is what we want, where it is the same for every session.
@@ -298,7 +298,7 @@ def test_the_primary_is_asked_for_unless_the_string_says_otherwise(monkeypatch: 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[EmbeddedPostgres, str]]:
     """A primary, and the connection string of its standby."""
-    with embedded_postgres({"wal_level": "replica", "max_wal_senders": "5"}) as primary:
+    with embedded_postgres({"wal_level": "replica", "max_wal_senders": "5"}, below=in_memory()) as primary:
         standby = primary.data.parent / "standby"
         standby.mkdir(mode=0o700)
         if primary._user:

@@ -42,8 +42,11 @@ class Member:
 async def member(database: Database) -> AsyncIterator[Member]:
     member = Member()
     member.shares = Shares(member.use)
-    async with open_session(database.reactor, name=CLAIMS, on_notify=member.shares.called) as member.session:
-        await member.shares.join(member.session)
+    async with (
+        open_session(database.reactor, name=CLAIMS) as member.session,
+        open_session(database.reactor, name="settles", on_notify=member.shares.called) as listening,
+    ):
+        await member.shares.join(member.session, listening)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(member.shares.run, member.session)
             yield member

@@ -1,4 +1,4 @@
-"""Ends in the model: what becomes of an item that is settled, or has lost its worker (postgres/sql/outbox.sql)."""
+"""Ends in the model: the outcome of an item that is settled, or has lost its worker (postgres/sql/outbox.sql)."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -14,7 +14,7 @@ class Ends(Stored):
     """The tables, as a settle and a sweep see and change them."""
 
     def settle(self, settlement: Settlement, now: float) -> SettlementResult:
-        """Write what becomes of one item."""
+        """Write how one item ends."""
         item = settlement.item
         row = self.rows.get(item.id)
         if row is None or not self.fits(row, item):
@@ -55,7 +55,7 @@ class Ends(Stored):
         return moves_floor or settlement.memory is not None or settlement.applied is not None
 
     def _under_consent(self, settlement: Settlement, now: float) -> Settlement:
-        """What becomes of an item whose token was refused, seeing which token is stored."""
+        """How an item ends whose token was refused, seeing which token is stored."""
         del now
         if settlement.dead_token_version is None:
             return settlement

@@ -175,11 +175,11 @@ class Pair:
     async def claim(self) -> None:
         n = self.random.randrange(len(self.outboxes))
         outbox, slots = self.outboxes[n], 100
-        outbox._ring._fresh_until = -math.inf  # all workspaces are looked at, and none is remembered
-        outbox._ring._batch = 1  # fewer of those that have a backlog would be looked at together
-        outbox._trials = Trials()
+        outbox._claimer._ring._fresh_until = -math.inf  # all workspaces are looked at, and none is remembered
+        outbox._claimer._ring._batch = 1  # fewer of those that have a backlog would be looked at together
+        outbox._claimer._trials = Trials()
         if outbox._in_flight or not self.random.randrange(2):  # before the claim that would learn it
-            outbox._trials.left_out(self.suspects(), -math.inf)
+            outbox._claimer._trials.left_out(self.suspects(), -math.inf)
         claimed = await outbox.claim(slots=slots)
         self.take(claimed.items, n, slots=slots)
 

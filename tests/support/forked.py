@@ -19,7 +19,7 @@ import reactor.cli
 import reactor.service
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+_CONTEXT.set_forkserver_preload(["tests.support.fork_server"])
 
 
 class Forked:

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
-from tests.support.databases import wait_until
+from tests.support.databases import in_memory, wait_until
 
 
 class Pair:
@@ -67,5 +67,5 @@ class Pair:
 @contextmanager
 def replicated() -> Iterator[Pair]:
     """A pair of fresh servers for the length of the block."""
-    with embedded_postgres() as primary, embedded_postgres() as standby:
+    with embedded_postgres(below=in_memory()) as primary, embedded_postgres(below=in_memory()) as standby:
         yield Pair(primary, standby)

@@ -65,9 +65,9 @@ class Deeds:
         self.forgotten.append((since, time.time() + UNDER_WAY * running))
         self.disturb(SOURCES)
 
-    def is_forgotten(self, at: float) -> bool:
-        """Whether what was done then is forgotten."""
-        return any(since <= at <= until for since, until in self.forgotten)
+    def is_forgotten(self, at: float, by: float = math.inf) -> bool:
+        """Whether what was done then is forgotten, or was forgotten by another time."""
+        return any(since <= at <= until and until - UNDER_WAY <= by for since, until in self.forgotten)
 
     def needs_edit(self, source: Source) -> bool:
         """Whether the docs promise nothing for a source without another edit, or a rebuild."""

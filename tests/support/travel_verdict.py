@@ -185,16 +185,21 @@ class Verdict:
         return any(self.world.deeds.is_forgotten(each.writes[-1].at) for each in self._records(source, home))
 
     def _check_twins(self, calendar: Calendar) -> None:
-        """At no moment has a calendar held a source's event twice, but for copies."""
-        alive: dict[Source, set[str]] = defaultdict(set)
+        """At no moment has a calendar held an event of a source twice, but for copies and what was forgotten."""
+        deeds = self.world.deeds
+        alive: dict[Source, dict[str, float]] = defaultdict(dict)
         writes = [write for record in calendar.ordered for write in record.writes]
         for write in sorted(writes, key=lambda each: each.order):
-            source = owner_of(write.event)
-            if source and write.event["id"] not in self.world.deeds.copies | self.world.deeds.moved:
+            source, event_id = owner_of(write.event), write.event["id"]
+            if source and event_id not in deeds.copies | deeds.moved:
                 of_source = alive[source]
-                is_there = write.kind is not WriteKind.DELETE and is_marked(write.event)
-                (of_source.add if is_there else of_source.discard)(write.event["id"])
-                assert len(of_source) < 2, f"twice in {calendar.id}; {self._story(source)}"
+                if write.kind is WriteKind.DELETE or not is_marked(write.event):
+                    of_source.pop(event_id, None)
+                elif write.order not in deeds.hands:
+                    twins = [at for each, at in of_source.items() if each != event_id]
+                    of_source[event_id] = write.at
+                    known = [at for at in twins if not deeds.is_forgotten(at, by=write.at)]
+                    assert not known, f"twice in {calendar.id}; {self._story(source)}"
 
 
 class _Trail:

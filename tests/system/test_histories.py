@@ -9,7 +9,7 @@ latter settles what is older than it, although it would have turned out to be on
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -173,17 +173,18 @@ class History(RuleBasedStateMachine):
             self.world.close()
 
 
-@pytest.fixture
-def background() -> Iterator[Background]:
-    with Background() as background:
-        yield background
-
-
-def run_histories(database: Database, background: Background, *, examples: int, steps: int) -> Counter[str]:
-    """Run histories; return what happened in them."""
+def run_histories(
+    machine: Callable[[Database, Background, Counter[str]], RuleBasedStateMachine],
+    database: Database,
+    background: Background,
+    *,
+    examples: int,
+    steps: int,
+) -> Counter[str]:
+    """Run histories of a machine; return what happened in them."""
     seen: Counter[str] = Counter()
     run_state_machine_as_test(
-        lambda: History(database, background, seen),  # type: ignore[arg-type]  # any factory will do, says its docstring
+        lambda: machine(database, background, seen),  # type: ignore[arg-type]  # any factory will do, says its docstring
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -201,7 +202,7 @@ EACH = ("insert", "update", "delete", "SUPERSEDED")
 def test_the_calendars_equal_the_model(database: Database, background: Background) -> None:
     seen: Counter[str] = Counter()
     for _ in range(3):  # now and then six histories have no delete that gets as far as Google
-        seen += run_histories(database, background, examples=6, steps=30)
+        seen += run_histories(History, database, background, examples=6, steps=30)
         if all(seen[name] for name in EACH):
             break
     assert all(seen[name] for name in EACH), seen
@@ -209,6 +210,6 @@ def test_the_calendars_equal_the_model(database: Database, background: Backgroun
 
 @pytest.mark.soak
 def test_the_calendars_equal_the_model_after_many_histories(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, examples=200, steps=50)
+    seen = run_histories(History, database, background, examples=200, steps=50)
     print(seen)  # noqa: T201  (for `make soak ARGS=-s`)
     assert min(seen[name] for name in ("revive", "BAD_REQUEST", "BAD_PAYLOAD", "drop", "batch")) > 100, seen

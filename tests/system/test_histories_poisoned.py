@@ -6,17 +6,15 @@ lost; in half of the histories with the quotas and attempts of production. See `
 """
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from calendar_emulator import Fault
@@ -26,7 +24,7 @@ from tests.support.history_model import WORKSPACES, Edit, Source
 from tests.support.history_world import Writer
 from tests.support.odd_rows import LIGHT
 from tests.support.poisoned_world import GUILTY, GUILTY_SOURCES, INNOCENT_SOURCES, LOCKS, REFUSALS, PoisonedWorld
-from tests.system.test_histories import FAULTS, a_cancel, an_edit, an_upsert
+from tests.system.test_histories import FAULTS, a_cancel, an_edit, an_upsert, run_histories
 
 MOST_FLOODED = 160
 """Edits of all floods: with the quotas of production a calendar takes ten in a second, and the end is waited for."""
@@ -172,30 +170,8 @@ class Poisoned(RuleBasedStateMachine):
             self.world.close()
 
 
-@pytest.fixture
-def background() -> Iterator[Background]:
-    with Background() as background:
-        yield background
-
-
-def run_histories(database: Database, background: Background, *, examples: int, steps: int) -> Counter[str]:
-    """Run histories; return what happened in them."""
-    seen: Counter[str] = Counter()
-    run_state_machine_as_test(
-        lambda: Poisoned(database, background, seen),  # type: ignore[arg-type]  # any factory will do, says its docstring
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        ),
-    )
-    return seen
-
-
 def test_what_one_workspace_does_stays_with_it(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, examples=4, steps=20)
+    seen = run_histories(Poisoned, database, background, examples=4, steps=20)
     assert seen["insert"] > 0
     assert seen.keys() & set(LIGHT), seen
     assert seen.keys() & REFUSALS.keys(), seen
@@ -203,7 +179,7 @@ def test_what_one_workspace_does_stays_with_it(database: Database, background: B
 
 @pytest.mark.soak
 def test_what_one_workspace_does_stays_with_it_in_many_histories(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, examples=100, steps=40)
+    seen = run_histories(Poisoned, database, background, examples=100, steps=40)
     print(seen)  # noqa: T201  (for `make soak ARGS=-s`)
     assert len(seen.keys() & set(LIGHT)) > len(LIGHT) / 2, seen
     assert min(seen[name] for name in (*REFUSALS, "rebuild", "lock: rows", "lock: workspace")) > 0, seen

@@ -12,7 +12,7 @@ One history again, told, and made smaller where it fails:
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -26,12 +26,6 @@ from tests.support.travel_verdict import DOCS, Divergence, Verdict
 from tests.support.travel_world import TravelWorld
 
 SEEDS = (28, 42, 122)
-
-
-@pytest.fixture
-def background() -> Iterator[Background]:
-    with Background() as background:
-        yield background
 
 
 @pytest.fixture(autouse=True)

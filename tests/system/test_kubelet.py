@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate
 from tests.app.test_http import MALFORMED
-from tests.support.databases import Database
+from tests.support.databases import Database, in_memory
 from tests.support.google_fixtures import GoogleServer
 from tests.support.process_world import Process, World
 from tests.support.waiting import until
@@ -143,7 +143,7 @@ async def watched(process: Process, nursery: trio.Nursery) -> Kubelet:
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedPostgres]:
-    with embedded_postgres() as server:
+    with embedded_postgres(below=in_memory()) as server:
         migrate(server.url(), progress=lambda _: None)
         yield server
 

@@ -15,7 +15,7 @@ import trio
 from calendar_emulator import Emulator, Fault, Service, application, serve
 from reactor.postgres.setup.embedded import EmbeddedPostgres, embedded_postgres
 from reactor.postgres.setup.migrations import migrate
-from tests.support.databases import Database
+from tests.support.databases import Database, in_memory
 from tests.support.failover import WITHIN, Application, has_claimed, is_full, metric
 from tests.support.google_fixtures import USER, GoogleServer
 from tests.support.process_world import World
@@ -58,7 +58,7 @@ async def test_sessions_lost_with_requests_under_way_send_nothing_twice(world: W
 def server() -> Iterator[EmbeddedPostgres]:
     if "TEST_DATABASE_URL" in os.environ:
         pytest.skip("needs a server of its own to restart")
-    with embedded_postgres() as server:
+    with embedded_postgres(below=in_memory()) as server:
         migrate(server.url(), progress=lambda _: None)
         yield server
 

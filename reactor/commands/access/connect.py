@@ -11,7 +11,7 @@ import typer
 
 from reactor.commands.access.connections import Calendar, checked, refusals, report
 from reactor.commands.access.loopback import Loopback
-from reactor.commands.options import AsJson, DatabaseUrl, Reason, Verify, Workspace, author, read_number
+from reactor.commands.options import AsJson, DatabaseUrl, Reason, Verify, Workspace, author, read_number, read_whole
 from reactor.commands.output import note, sentences
 from reactor.desk import connections
 from reactor.desk.access.consents import ConsentSettings, consent_candidate, consent_client, granted_token
@@ -25,7 +25,7 @@ REMEDY = (
 )
 
 
-def connect(
+def connect(  # noqa: PLR0913  (options)
     *,
     workspace: Workspace,
     calendar: Calendar,
@@ -35,6 +35,15 @@ def connect(
     timeout: Annotated[
         float, typer.Option(parser=read_number(1), metavar="<float>", help="Seconds that the person has, 1 at least.")
     ] = 300.0,
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=read_whole(0, 65_535),
+            metavar="<int>",
+            help='The port that Google sends the answer to, 0 for any free one. An OAuth client of the type "Web '
+            'application" has http://127.0.0.1:<int> among its redirect URIs.',
+        ),
+    ] = 0,
     verify: Verify = True,
     reason: Reason = None,
     as_json: AsJson = False,
@@ -43,8 +52,9 @@ def connect(
     """Connect a workspace: ask a person for their consent in the browser, and store the refresh token, encrypted.
 
     The browser must run on this machine, or reach its loopback address through a tunnel (ssh -L). The OAuth client is
-    of the type "Desktop app". The account must be able to change the calendar; that is looked at before anything is
-    stored, unless --no-verify says not to. What died for want of a consent is put back at once.
+    of the type "Desktop app", or, with --port, a "Web application". The account must be able to change the calendar;
+    that is looked at before anything is stored, unless --no-verify says not to. What died for want of a consent is put
+    back at once.
 
     Exit codes: 0 connected; 1 no consent, or not the right one; 2 wrong use, a wrong setting or no database.
     """
@@ -55,7 +65,7 @@ def connect(
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
             connections.dry_run_connect(admin, workspace, calendar)
         candidate = consent_candidate(settings, calendar, REMEDY) if verify else None
-        token = _consent(settings, client, candidate, browser=browser, timeout=timeout)
+        token = _consent(settings, client, candidate, browser=browser, timeout=timeout, port=port)
         stored = settings.token_cipher.encrypt(workspace, token)
         with open_admin_session(settings.database_url.get_secret_value(), name="connect") as admin:
             said = connections.store(admin, workspace, calendar, stored, author(reason))
@@ -63,11 +73,17 @@ def connect(
 
 
 def _consent(
-    settings: ConsentSettings, client: ConsentClient, candidate: Candidate | None, *, browser: bool, timeout: float
+    settings: ConsentSettings,
+    client: ConsentClient,
+    candidate: Candidate | None,
+    *,
+    browser: bool,
+    timeout: float,
+    port: int,
 ) -> str:
     """Ask, wait, exchange, look at the calendar; returns the refresh token. Ends with exit code 1 where that fails."""
     with refusals():
-        with Loopback() as loopback:
+        with Loopback(port) as loopback:
             question = ask(client, loopback.url)
             loopback.expect(question.state)
             opened = browser and webbrowser.open(question.url)
@@ -81,7 +97,9 @@ EPILOG = """Examples:
 
     python -m reactor connect --workspace 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10 --calendar primary
 
-    python -m reactor connect --workspace … --calendar team@group.calendar.google.com --no-browser --timeout 900"""
+    python -m reactor connect --workspace … --calendar team@group.calendar.google.com --no-browser --timeout 900
+
+    python -m reactor connect --workspace … --calendar ben@example.com --port 8765"""
 
 app = typer.Typer()
 app.command(epilog=EPILOG)(connect)

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from reactor.errors import PermanentError
+from reactor.errors import ConfigurationError, PermanentError
 from reactor.google.consent import denied
 
 _TIMEOUT = 10.0  # seconds for a request on an open connection
@@ -37,14 +37,26 @@ class _Server(ThreadingHTTPServer):
 class Loopback:
     """The server; a context manager.
 
+    Args:
+        port: Where it listens; 0 for any free port.
+
     Attributes:
         url: Where the answer has to come to.
+
+    Raises:
+        ConfigurationError: The port is taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._state = ""
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        try:
+            self._server = _Server(("127.0.0.1", port), self._handler())
+        except OSError as error:
+            raise ConfigurationError(
+                f"--port: cannot listen on 127.0.0.1, port {port} ({error.strerror}): end what listens there, or "
+                "register another port with the OAuth client and give that."
+            ) from None
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:

@@ -51,14 +51,14 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def stop(admin: AdminSession, asked: PageRequest) -> NextPage:
-    """Have a run stop, whoever began it."""
+    """Stop a run; another operator may have begun it."""
     number = _number(str(asked.path["number"]))
     act_run.stop(admin, number, asked.author)
     return NextPage(f"/acts/{number}")
 
 
 def _again(act: dict[str, Any]) -> str:
-    """Where a requeue that has not come to all of its letters goes on."""
+    """Return the address at which a requeue goes on that has not reached all of its letters."""
     if act["act"] != ActKind.REQUEUE or "ids" in act["target"]:
         return ""
     return DeadLetterQuery.of({**act["target"], "age": "", "workspace": str(act["workspace"] or "")}).path(

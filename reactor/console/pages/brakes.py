@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from reactor.console.links import why_path
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.console.places import AFTER, as_place, moment, pages_around, read_place
 from reactor.desk import brakes
@@ -31,6 +32,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     """Show what would be deleted of one, and the form that releases it."""
     found = _stopped(admin, asked)
     document: dict[str, Any] = {**asdict(found), "sample": brakes.sample(admin, found)}
+    why = [why_path(found.workspace_id, each["source"] or "") for each in document["sample"]["sources"]]
     return PageAnswer(
         "brake.html",
         document,
@@ -41,6 +43,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
             "cap": CAP,
             "many": found.deletes > MANY,
             "most": SAMPLE,
+            "why": why,
             "now": asked.now,
         },
     )

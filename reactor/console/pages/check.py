@@ -1,7 +1,8 @@
 """`/check`: whether the service could work here, as `python -m reactor check` says it.
 
-It asks Google twice without a token and rehearses the service's statements, which takes seconds; so it is begun by an
-act, shows its findings as they come, and is kept for the next visitor. It changes nothing, so everyone may.
+A check asks Google twice without a token and rehearses the service's statements, which takes seconds. So an act begins
+it, the page shows its findings as they come, and they are kept for the next visitor. A check changes nothing, so every
+visitor may begin one.
 """
 
 from dataclasses import asdict
@@ -12,14 +13,15 @@ import trio
 from reactor.console.console import Console
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, VisitorRight
 from reactor.console.shared.errands import Errand
-from reactor.desk.check import CheckVerdict, findings
+from reactor.desk.check.finding import CheckVerdict
+from reactor.desk.check.run import findings
 
 _NAME = "check"
 _KINDS = {CheckVerdict.OK: "well", CheckVerdict.WARN: "person", CheckVerdict.FAIL: "trouble"}
 
 
 async def show(console: Console, asked: PageRequest) -> PageAnswer:
-    """Show the last one, or the one that is under way."""
+    """Show the last check, or the one that is under way."""
     del asked
     errand = console.errands.of(_NAME)
     found = [] if errand is None else list(errand.result)
@@ -36,7 +38,7 @@ async def show(console: Console, asked: PageRequest) -> PageAnswer:
 
 
 async def rerun(console: Console, asked: PageRequest) -> NextPage:
-    """Begin another one."""
+    """Begin a check."""
 
     async def work(errand: Errand) -> None:
         await trio.to_thread.run_sync(partial(_collect, errand), abandon_on_cancel=True)

@@ -1,9 +1,9 @@
 """`/drift/<workspace>`: the calendar and the application side by side, as `python -m reactor drift` compares them.
 
-It asks first, because a comparison takes calls of the workspace's quota; so it needs the right to act, though it
-changes nothing. It takes seconds to minutes, so it is an errand, and what it found is kept for the next visitor. Texts
-are shown as lengths, always. It needs Google's secret and the keys of the stored tokens; without them the page shows
-the command.
+The page shows the cost before it compares, because a comparison takes calls of the workspace's quota. For the same
+reason a visitor needs the right to act, although a comparison changes nothing. It takes seconds to minutes, so it is an
+errand, and its result is kept for the next visitor. Texts are always shown as lengths. A comparison needs Google's
+secret and the keys of the stored tokens; without them the page shows the command.
 """
 
 from dataclasses import asdict
@@ -27,7 +27,7 @@ _MANNER = DriftManner()
 
 
 def _settings(console: Console) -> DriftSettings | None:
-    """What a comparison needs; None where this console does not have it."""
+    """The settings of a comparison; None where this console does not have them."""
     try:
         return DriftSettings.from_environment(**console.given)
     except ConfigurationError:
@@ -35,7 +35,7 @@ def _settings(console: Console) -> DriftSettings | None:
 
 
 async def show(console: Console, asked: PageRequest) -> PageAnswer:
-    """Say what it would cost, and what was found last."""
+    """Show what a comparison would cost, and what the last one found."""
     workspace: UUID = asked.path["workspace"]
     expected = await console.database.read(lambda admin: _cost(admin, workspace), asked.cost)
     errand = console.errands.of(_name(workspace))
@@ -78,7 +78,7 @@ async def compare(console: Console, asked: PageRequest) -> NextPage:
 
 
 def _cost(admin: AdminSession, workspace: UUID) -> Cost | None:
-    """What a comparison would cost; None where the login may not read what it takes."""
+    """What a comparison would cost; None where the login may not read what the estimate needs."""
     admin.require_workspace(workspace)
     return None if admin.hides_texts else cost(admin, workspace)
 

@@ -1,4 +1,4 @@
-"""`/i/<id>`: one item: what has become of it, who has it, what would be sent, and what a requeue would do."""
+"""`/i/<id>`: one item: its history, which session has it, what would be sent, and what a requeue would do."""
 
 from reactor.console.links import why_path
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
@@ -22,7 +22,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def requeue(admin: AdminSession, asked: PageRequest) -> NextPage:
-    """Put it back."""
+    """Put an item back."""
     run = requeue_one(admin, asked.path["item"], asked.author)
     return NextPage(f"/acts/{run.act.id}")
 

@@ -1,6 +1,6 @@
 """`/lint`: what the application writes, checked as the reactor will check it; and a payload that a person pastes.
 
-Both looks are POST, because they take longer than a page should. They change nothing, so everyone may.
+Both checks are POST, because they take longer than a page should. They change nothing, so every visitor may use them.
 """
 
 from uuid import UUID
@@ -15,13 +15,13 @@ _MORE = {"report": None, "pasted": None, "text": "", "workspace": "", "cap": CAP
 
 
 async def show(console: Console, asked: PageRequest) -> PageAnswer:
-    """Ask what to look at."""
+    """Show the forms."""
     del console
     return PageAnswer("lint.html", {}, command=_COMMAND, more={**_MORE, "workspace": asked.query.get("workspace", "")})
 
 
 async def look(console: Console, asked: PageRequest) -> PageAnswer:
-    """Look at the database, or at the payload that was sent along."""
+    """Check the database, or the payload that came with the form."""
     if "payload" in asked.form:
         text = asked.form["payload"]
         said = lint_payload(text.encode())

@@ -6,6 +6,7 @@ from reactor.console.page import Page, PageAnswer, PageRequest, of_snapshot
 from reactor.console.snapshot import Snapshot
 from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
+from reactor.desk.letters.dead_letters import CODES
 from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 
 _SHOWN = 10  # of each list
@@ -15,7 +16,7 @@ _CLAIMS = "claims"  # in the name of one session of each replica
 def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
     """Show the look that all visitors share."""
     del asked
-    verdict = judge_status(snapshot.status)
+    verdict = judge_status(snapshot.status, snapshot.met)
     said = {
         "kind": verdict.kind.value,
         "sentence": verdict.sentence,
@@ -23,7 +24,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
     }
     return PageAnswer(
         "now.html",
-        {"verdict": said, **snapshot.status, "activity": snapshot.activity},
+        {"verdict": said, **snapshot.status, "met": snapshot.met, "activity": snapshot.activity},
         command="python -m reactor status",
         more={
             "charts": activity_charts(snapshot.activity),
@@ -31,6 +32,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
             "taken_at": snapshot.taken_at,
             "cap": CAP,
             "count": COUNT,
+            "codes": sorted(CODES),
             "listed": LISTED,
             "most_parked": PARKED,
             "shown": _SHOWN,

@@ -1,4 +1,4 @@
-"""`/rebuilds`: open and recent ones; `/rebuilds/<id>`: how far one is; `/rebuilds/new`: what one comes to."""
+"""`/rebuilds`: open and recent rebuilds; `/rebuilds/<id>`: the progress of one; `/rebuilds/new`: its forecast."""
 
 from math import ceil
 from typing import Any
@@ -29,7 +29,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
-    """Show how far one is, and when it will be over."""
+    """Show the progress of a rebuild, and when it will be over."""
     rebuild: UUID = asked.path["rebuild"]
     now = asked.now.astimezone()
     found = rebuild_progress.rebuild_progress(admin, rebuild, cap=CHILDREN)
@@ -45,7 +45,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def show_new(admin: AdminSession, asked: PageRequest) -> PageAnswer:
-    """Show what a rebuild of `?workspace=` would come to, and the form that starts it."""
+    """Show the forecast of a rebuild of `?workspace=`, and the form that starts it."""
     given = asked.query.get("workspace", "").strip()
     recreate = asked.query.get("recreate") == "yes"
     document: dict[str, Any] = {"forecast": None, "problem": None}
@@ -73,7 +73,7 @@ def show_new(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def start(admin: AdminSession, asked: PageRequest) -> NextPage:
-    """Start it, with the forecast of this moment."""
+    """Start a rebuild, and record it with a forecast of this moment."""
     by = asked.author
     recreate = asked.form.get("recreate") == "yes"
     forecast = rebuilds.forecast(admin, _workspace(asked.form.get("workspace", "")), recreate=recreate)

@@ -1,4 +1,4 @@
-"""`/dead/requeue`: what a requeue would come to, and its begin. The rest is on the page of its act."""
+"""`/dead/requeue`: the forecast of a requeue, and the form that begins it; its progress is on the page of its act."""
 
 import math
 from contextlib import suppress
@@ -27,7 +27,7 @@ PAYLOADS = 100
 
 
 def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
-    """Show the forecast for those that the filters leave."""
+    """Show the forecast for the dead letters that the filters select."""
     query = DeadLetterQuery.of(asked.query)
     seen = acts.server_time(admin)
     forecast = dead_letters.forecast(admin, query.filter, cap=CAP, looks=LOOKS, payloads=PAYLOADS)
@@ -50,7 +50,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 async def begin(console: Console, asked: PageRequest) -> NextPage:
-    """Begin a run, of those letters that had died when the forecast was shown."""
+    """Begin a run of those letters that were dead when the forecast was shown."""
     run = await console.database.write(lambda admin: _begin(admin, asked), asked.cost)
     console.requeues.take(run)
     return NextPage(f"/acts/{run.act.id}")

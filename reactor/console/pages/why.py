@@ -15,9 +15,9 @@ from reactor.console.page import Page, PageAnswer, PageRequest
 from reactor.desk import explanation, google_event
 from reactor.desk.explanation import ExplanationReport
 from reactor.errors import ConfigurationError, TransientError
-from reactor.postgres.chains import RECENT
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import Match
+from reactor.postgres.explain.chains import RECENT
+from reactor.postgres.explain.sources import Match
 
 VIEW = 1.0
 """Seconds that the application's view has."""
@@ -25,7 +25,7 @@ _GOOGLE = 7.0  # seconds for both requests to Google: an answer has ten
 
 
 def show(admin: AdminSession, asked: PageRequest, *, can_ask: bool = True) -> PageAnswer:
-    """Say it from what the database has."""
+    """Explain from the database alone."""
     match = _match(asked)
     admin.require_workspace(match.workspace)
     return _answer(match, explanation.explain(admin, match, view_seconds=VIEW), can_ask=can_ask)
@@ -37,7 +37,7 @@ async def _show(console: Console, asked: PageRequest) -> PageAnswer:
 
 
 async def ask(console: Console, asked: PageRequest) -> PageAnswer:
-    """Say it from what Google holds too."""
+    """Explain from the database and from what Google holds."""
     match, settings = _match(asked), console.google
     if settings is None:
         raise ConfigurationError(
@@ -63,7 +63,7 @@ async def ask(console: Console, asked: PageRequest) -> PageAnswer:
 
 
 def _match(asked: PageRequest) -> Match:
-    """The source of the address; what has no source is named by its item's id."""
+    """The source that the address names; an item without a source is named by its id."""
     workspace, source = asked.path["workspace"], asked.path["source"]
     try:
         return Match(workspace, source, UUID(source))

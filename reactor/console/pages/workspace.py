@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
+from reactor.console.verdict import lasts
 from reactor.desk import acts, workspaces
-from reactor.desk.wording import count, duration, many
+from reactor.desk.wording import clean, count, duration, many
 from reactor.desk.workspaces import CAP, WorkspaceState
 from reactor.postgres.connection.admin import AdminSession
 
@@ -30,8 +31,13 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
         {**found, "acts": acts.listed(admin, workspace=workspace, rows=ACTS).rows},
         command=f"python -m reactor status --workspace {workspace}",
         title=f"Workspace {workspace}",
-        more={"sentence": sentence(found), "kind": _KINDS.get(worst, "trouble") if worst else "well", "cap": CAP},
+        more={"sentence": sentence(found), "kind": _kind(found, worst), "cap": CAP},
     )
+
+
+def _kind(found: Mapping[str, Any], worst: WorkspaceState | None) -> str:
+    kind = _KINDS.get(worst, "trouble") if worst else "well"
+    return "trouble" if kind == "well" and any(map(lasts, found["met"])) else kind
 
 
 def sentence(found: Mapping[str, Any]) -> str:
@@ -40,6 +46,8 @@ def sentence(found: Mapping[str, Any]) -> str:
     if not states:
         return "Nothing waits."
     said = "; ".join(_SAYS[each](found) for each in states)
+    if found["met"]:
+        said += f"; when it was tried: {clean(found['met'][0]['error'])}"
     return f"{said[:1].upper()}{said[1:]}."
 
 
@@ -58,7 +66,7 @@ def _parked(found: Mapping[str, Any]) -> str:
 
 def _held(found: Mapping[str, Any]) -> str:
     del found
-    return "an answer of Google holds it back for a moment"
+    return "what its last request has met holds it back for a moment"
 
 
 def _behind(found: Mapping[str, Any]) -> str:
@@ -77,7 +85,7 @@ def _dead(found: Mapping[str, Any]) -> str:
 
 
 def _well(found: Mapping[str, Any]) -> str:
-    return f"all is well: {_items(found)}"
+    return _items(found) if found["met"] else f"all is well: {_items(found)}"
 
 
 def _items(found: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Google's answer comes back with the `state` of a question, and counts only in the browser that asked it: that one has a
 cookie, of which the hash is kept here with the question. So a link with an answer that a stranger sends does nothing.
-In memory, because it is about minutes: where a console ends meanwhile, the invitation is followed once more.
+They are kept in memory, because each lives for minutes: if the console ends meanwhile, the person opens the link again.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ SECONDS = 900
 
 @dataclass(frozen=True, slots=True)
 class AskedConsent:
-    """One question.
+    """A consent that was asked for.
 
     Attributes:
         invitation: The secret of the invitation that was followed.
         question: What was asked.
         browser: The hash of the cookie of the browser that asked.
-        until: When it may be answered no longer, by the same clock as `now`.
+        until: Until when it may be answered, by the same clock as `now`.
     """
 
     invitation: str = field(repr=False)
@@ -37,7 +37,7 @@ class AskedConsent:
 
 
 class AskedConsents:
-    """All of them."""
+    """The consents that were asked for."""
 
     def __init__(self) -> None:
         self._asked: OrderedDict[bytes, AskedConsent] = OrderedDict()

@@ -25,7 +25,7 @@ class BreakKind:
 
 @dataclass(frozen=True, slots=True)
 class BreakState:
-    """How it is now.
+    """What is broken now, and how the reactor copes.
 
     Attributes:
         current: What is broken at this moment, in words; empty where nothing is.
@@ -49,14 +49,14 @@ class BreakPort(Protocol):
 
     @property
     def kinds(self) -> Sequence[BreakKind]:
-        """What can be done to it."""
+        """What can be broken."""
 
     @property
     def workspaces(self) -> Mapping[UUID, str]:
         """The workspaces by their ids, with their names."""
 
     async def look(self) -> BreakState:
-        """How it is now; it may be some seconds old."""
+        """The present state; it may be some seconds old."""
 
     async def play(self, kind: str, workspace: UUID) -> None:
         """Break it, and return when that is over.

@@ -1,7 +1,7 @@
 """Work that takes longer than a request: an act begins it, and a page shows how far it is.
 
-Of one name there is one at a time, and two of all: who asks for a second one is shown the first. What came of it is
-kept for all visitors until it is done again, and in memory only: what is under way when a console ends is not done.
+One errand of a name runs at a time, and two in all. A visitor who begins one that runs already is shown that one. Its
+result is kept for all visitors until the next run, in memory only: an errand that runs when the console ends is lost.
 """
 
 from collections import OrderedDict
@@ -25,13 +25,13 @@ KEPT = 50
 
 @dataclass(slots=True)
 class Errand:
-    """One of them.
+    """One errand.
 
     Attributes:
         by: Who began it.
         began: When.
         ended: When it ended; None while it is under way.
-        result: What came of it, or of the part that is done.
+        result: Its result, or that of the part that is done.
         error: Why it failed, for a person; empty where it has not.
     """
 
@@ -68,7 +68,7 @@ class Errands:
         Args:
             name: What it is about.
             by: Who wants it.
-            work: Does it.
+            work: Does the work.
             result: What there is of its result at the beginning.
 
         Raises:

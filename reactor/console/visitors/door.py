@@ -1,7 +1,7 @@
 """What every request passes: who may ask, how much they may send, how long it may take; the headers of every answer.
 
-The rules are in `reactor.console.visitors.access`, which knows no HTTP library; this applies them, and exchanges the
-printed key for a cookie.
+The rules are in `reactor.console.visitors.access`, which knows no HTTP library. This module applies them, and exchanges
+the printed key for a cookie.
 
 *Headers.* A page may load, run and submit what the console itself serves, and nothing else; scripts may make markup by
 one policy of ours only (Trusted Types). `Referrer-Policy` is `same-origin` and not `no-referrer`: under the latter a
@@ -67,7 +67,7 @@ class Door:
         self._is_open, self._refuse = is_open, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """PageAnswer a request."""
+        """Answer a request."""
         began, status = time.monotonic(), 0
 
         async def with_headers(message: Message) -> None:
@@ -150,7 +150,7 @@ def _guarded(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 def _path(scope: Scope) -> str:
     """The path as it came, in printable characters, and without what follows the question mark.
 
-    An invitation's link is a secret, so nothing of it is said.
+    An invitation's link is a secret, so no part of it is shown.
     """
     path = bytes(scope["raw_path"]).decode("ascii", "replace")
     return f"{INVITED}…" if unquote(path).startswith(INVITED) and path != DONE else path

@@ -28,7 +28,7 @@ class VisitorKeys:
         self._cookies: deque[bytes] = deque(maxlen=MOST)
 
     def renew(self) -> None:
-        """Make a new key and announce it; the one before is good no longer."""
+        """Make a new key and announce it; the key before it is no longer valid."""
         self._key = secrets.token_urlsafe(_LENGTH)
         self._announce(self._key)
 

@@ -10,21 +10,32 @@ generation, and the next generation is another id.
 """
 
 import hashlib
-from functools import lru_cache
 
 _HASH_BYTES = 20  # 160 bits are 32 characters of base32 without padding
 _BASE32HEX = "0123456789abcdefghijklmnopqrstuv"
-_PAIRS = [first + second for first in _BASE32HEX for second in _BASE32HEX]  # twice as fast as base64.b32hexencode
+_DIGITS = bytes.maketrans(bytes(range(32)), _BASE32HEX.encode())
 
 
-@lru_cache(maxsize=4096)  # an item asks for the same one several times, and 3,000 are in flight
+def _halves(bits: int, room: int) -> tuple[int, int, int]:
+    """How to move the upper half of each group of so many bits to the middle of its room; with what stays and moves."""
+    places = range(0, 256, room)
+    lower = sum(((1 << bits // 2) - 1) << place for place in places)
+    return lower, lower << bits // 2, (room - bits) // 2
+
+
+_SPREADING = [_halves(160 >> step, 256 >> step) for step in range(5)]
+"""From 160 bits in a row to five in each of 32 bytes: at base32 this is twice as fast as `base64.b32hexencode`."""
+
+
 def event_id(workspace_id: str, source_key: str, generation: int) -> str:
     """The id of a source's event: 33 characters, `r` and a hash of all three arguments."""
     # Neither a UUID nor a number holds a newline, so different arguments never make the same text.
     text = f"{workspace_id}\n{generation}\n{source_key}"
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    bits = int.from_bytes(digest[:_HASH_BYTES], "big")
-    return "r" + "".join([_PAIRS[bits >> shift & 0x3FF] for shift in range(150, -1, -10)])
+    spread = int.from_bytes(digest[:_HASH_BYTES], "big")
+    for stays, moves, by in _SPREADING:
+        spread = spread & stays | (spread & moves) << by
+    return "r" + spread.to_bytes(32, "big").translate(_DIGITS).decode()
 
 
 def digest_of(event_id: str) -> bytes | None:

@@ -3,7 +3,7 @@
 from dataclasses import field
 
 from reactor.core.calendar import event, ids
-from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, is_etag
+from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent, is_etag, may_be_primary
 from reactor.core.calendar.prune import PruneTarget
 from reactor.core.payload import Cancel, Rebuild, Upsert
 from reactor.core.value import value
@@ -62,13 +62,18 @@ class SyncIntent:
     @property
     def moves(self) -> bool:
         """Whether the event is in another calendar than the payload's, going by their names."""
-        bound = self.bound
-        return bound is not None and bound.calendar_id != self.payload.calendar_id
+        return self.bound_event_id is not None and self.bound_calendar_id not in (None, self.payload.calendar_id)
 
     @property
     def uncertain(self) -> bool:
-        """Whether the two names may be names of one calendar (`reactor.core.calendar.naming` finds out)."""
-        return PRIMARY in (self.payload.calendar_id, self.bound_calendar_id) and self.moves
+        """Whether the two names may be names of one calendar (`reactor.core.calendar.naming` finds out).
+
+        A remembered `primary` is looked for in any case: it may have been another account's.
+        """
+        bound = self.bound_calendar_id
+        if bound == PRIMARY:
+            return self.moves
+        return self.payload.calendar_id == PRIMARY and self.moves and may_be_primary(str(bound))
 
     @property
     def of_unknown_account(self) -> bool:
@@ -76,8 +81,7 @@ class SyncIntent:
 
         Only for an id of ours: Google accepts it once in a calendar, for ever, which tells the accounts apart.
         """
-        bound = self.bound
-        return bound is not None and bound == self.place(PRIMARY, self.generation)
+        return self.bound_calendar_id == PRIMARY and self.bound == self.place(PRIMARY, self.generation)
 
     @property
     def remakes(self) -> bool:

@@ -20,6 +20,7 @@ from reactor.core.value import value
 
 PRIMARY = "primary"
 """The name by which an account calls its own calendar; every account may call it by that account's address."""
+_OF_NO_ACCOUNT = ".calendar.google.com"  # how the ids of calendars end that are no account's own
 _CALENDAR = "organizer(email,self)"
 _EVENT_FIELDS = f"id,status,etag,sequence,recurringEventId,extendedProperties/private,{_CALENDAR}"
 _READ = urlencode({"fields": _EVENT_FIELDS})
@@ -207,6 +208,11 @@ def page(answer: Response) -> EventPage | None:
     if None in events or not isinstance(following, str | None):
         return None
     return EventPage(tuple(event for event in events if event), following)
+
+
+def may_be_primary(calendar_id: str) -> bool:
+    """Whether a calendar may be an account's own, going by its id."""
+    return not calendar_id.endswith(_OF_NO_ACCOUNT)
 
 
 def is_etag(value: object) -> bool:

@@ -16,17 +16,10 @@ from reactor.core.calendar.dialogue import Dialogue, SeenCalendars, read
 from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent
 
-_OF_NO_ACCOUNT = ".calendar.google.com"  # how the ids of calendars end that are no account's own
-
 
 def own_name(name: str, told: str | None) -> str:
     """The name under which a calendar is remembered: the one that was used, or what `primary` stood for."""
     return told if name == PRIMARY and told is not None else name
-
-
-def may_be_primary(calendar_id: str) -> bool:
-    """Whether a calendar may be an account's own, going by its id."""
-    return not calendar_id.endswith(_OF_NO_ACCOUNT)
 
 
 def resolved(work: SyncIntent, seen: SeenCalendars) -> Dialogue[tuple[SyncIntent, RemoteEvent | None]]:

@@ -139,7 +139,7 @@ def remove_all_generations(
     Returns:
         The highest generation that Google knows.
     """
-    expected = place == work.bound
+    expected = place == work.bound or place.calendar_id in work.possible_calendars
     highest = generation = work.generation
     for _ in range(_GENERATIONS):
         named = work.names(place, generation)

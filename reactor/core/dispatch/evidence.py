@@ -107,18 +107,22 @@ class AnswerHistory:
         """Note the outcome of a request for an item.
 
         A retry that is no outage and holds back more than the item may repeat what is remembered: it proves nothing.
-        Neither does an item that died before a request was sent.
+        Neither does an item that died before a request was sent. An answer is evidence against what failed before it,
+        so while no failure is remembered there is nothing to note.
         """
-        if not isinstance(outcome, Retry):
-            self._failed.pop(item.id.int, None)
-            if isinstance(outcome, Dead) and not outcome.asked:
-                return
-        elif outcome.outage:
+        if isinstance(outcome, Retry) and outcome.outage:
             self._failed[item.id.int] = next(self._ticks)
             self._failed.move_to_end(item.id.int)
             if len(self._failed) > self._capacity:
                 self._failed.popitem(last=False)
-            return
+        elif self._failed:
+            self._answered(item, outcome)
+
+    def _answered(self, item: Item, outcome: Outcome) -> None:
+        if not isinstance(outcome, Retry):
+            self._failed.pop(item.id.int, None)
+            if isinstance(outcome, Dead) and not outcome.asked:
+                return
         elif outcome.scope is not Scope.ITEM:
             return
         at = next(self._ticks)

@@ -1,4 +1,4 @@
-"""A person's consent: the settings that it takes, and what is looked at before it is stored."""
+"""A person's consent: the settings that it takes, and what is checked before it is stored."""
 
 from reactor.errors import ConfigurationError
 from reactor.google.consent import ConsentClient, ConsentQuestion, exchange

@@ -43,7 +43,7 @@ class Invitation:
 
     Attributes:
         secret: What the link holds; it is nowhere else.
-        expires_at: When it is good no longer.
+        expires_at: When it is no longer valid.
     """
 
     secret: str = field(repr=False)
@@ -89,7 +89,7 @@ def revoke(admin: AdminSession, workspace: UUID, invitation: str, by: ActAuthor)
         by: Who does it, and why.
 
     Raises:
-        ConfigurationError: There is no such invitation that still is good.
+        ConfigurationError: There is no such invitation that is still valid.
     """
     with admin.connection.transaction():
         known = bool(_ID.fullmatch(invitation))
@@ -101,10 +101,10 @@ def revoke(admin: AdminSession, workspace: UUID, invitation: str, by: ActAuthor)
 
 
 def find(admin: AdminSession, secret: str) -> Document:
-    """What an invitation is for.
+    """Find what an invitation is for.
 
     Raises:
-        PermanentError: It is good for nothing: there is none, it was used, revoked, or it has expired.
+        PermanentError: It is not valid: there is none, it was used or revoked, or it has expired.
     """
     found = admin.row(SQL["find"], hash=_hash(secret)) if _SECRET.fullmatch(secret) else None
     if found is None:
@@ -137,7 +137,7 @@ def use(admin: AdminSession, secret: str, refresh_token: str, cipher: TokenCiphe
         cipher: Encrypts it.
 
     Raises:
-        PermanentError: The invitation is good no longer.
+        PermanentError: The invitation is no longer valid.
     """
     with admin.connection.transaction():
         used = admin.row(SQL["use"], hash=_hash(secret))

@@ -45,7 +45,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which dead letters are meant; what is None does not matter.
+    """Selects dead letters; a field that is None selects all.
 
     Attributes:
         workspace: Those of this workspace.
@@ -71,7 +71,7 @@ class LetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class RequeueForecast:
-    """What a requeue would come to, letter by letter, the newest state first.
+    """The expected result of a requeue, letter by letter, the newest state first.
 
     Attributes:
         ids: The letters.
@@ -195,7 +195,7 @@ def forecast(
     looks: int | None = None,
     payloads: int | None = None,
 ) -> RequeueForecast:
-    """What a requeue of these letters would come to now.
+    """Forecast the result of a requeue of these letters.
 
     Args:
         admin: The session.
@@ -219,7 +219,7 @@ def forecast(
 
 
 def _ask_the_parser(admin: AdminSession, outcomes: list[Document], most: int | None) -> int:
-    """Mark those that would be sent and whose payload cannot be used, which they died of, or it is not known.
+    """Mark as refused what would be sent and has a payload that cannot be used; only suspects are looked at.
 
     Of so many at most; return how many are left.
     """

@@ -1,4 +1,4 @@
-"""One item as it stands: its row, what has become of it and when, who has it, and what a requeue would do."""
+"""One item: its row, its history, which session has it, and what a requeue would do."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,8 +8,8 @@ from uuid import UUID
 from reactor.core.explain.chain import OutboxRow
 from reactor.desk.explanation import row_document
 from reactor.desk.letters import dead_letters
-from reactor.postgres.chains import read_item
 from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.explain.chains import read_item
 
 Document = dict[str, Any]
 
@@ -32,7 +32,7 @@ def item(admin: AdminSession, item_id: UUID) -> Document:
 
 
 def _timeline(letter: Document, times: Document, row: OutboxRow | None) -> Iterator[tuple[str, datetime | None]]:
-    """What is known of an item's life, in its order: a row keeps the last time of each kind."""
+    """What is known of an item's history, in its order: a row keeps the last time of each kind."""
     yield "inserted", letter["created_at"]
     attempts = f"{letter['attempts']} of {letter['max_attempts']} attempts failed"
     match letter["status"]:

@@ -1,8 +1,8 @@
-"""A few operator's sessions that are kept: for pages, of which one is asked for every few seconds.
+"""A pool of a few operators' sessions, for pages, which are requested every few seconds.
 
-Why not psycopg's pool: without a database it says after its own time-out that there was no connection, and not why.
-Here a session is opened where none is free, so its error is the caller's, at once and in whole. There is no thread
-beside those of the callers. Who calls bounds how many there are.
+Why not psycopg's pool: without a database it reports after its own time-out that there was no connection, but not why.
+Here a session is opened when none is free, so the caller gets its error at once. There is no thread beside those of the
+callers, and the callers bound how many sessions there are.
 """
 
 import select
@@ -72,11 +72,11 @@ class PooledSession(AdminSession):
 
 
 class AdminPool:
-    """The sessions.
+    """Operators' sessions, kept for the next use.
 
     Args:
         dsn: libpq's connection string or URL.
-        name: What they are for, for `pg_stat_activity`.
+        name: Their name in `pg_stat_activity`.
         bounds: Their time-outs.
     """
 

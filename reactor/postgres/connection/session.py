@@ -8,9 +8,12 @@ still bounds it. A session that is given up while a statement waits in it has it
 the wait fails at once, whatever the network does.
 
 **Loss.** A session that holds advisory locks must learn at once that it lost them, because another session may take
-them the next moment. A ping is too late. So an idle session watches its socket for the end of the stream, and also
-pings, under a deadline, to find a peer that vanished without a word. `open_session` is a cancel scope: when the session
-is lost, the block inside is cancelled and `SessionLostError` is raised.
+them the next moment. A ping is too late. So a session watches its socket for the end of the stream, and also pings,
+under a deadline, to find a peer that vanished without a word. `open_session` is a cancel scope: when the session is
+lost, the block inside is cancelled and `SessionLostError` is raised. The watch waits for the end alone (EPOLLRDHUP,
+epoll(7)): if it waited for anything to read, it would wake beside the statement whose answer that is, and an item
+waits for that answer. Where the system has no epoll, and in a session that listens, it does wake then, to find nothing
+or notifications.
 
 **Notifications** arrive whenever the server likes. Those that come during a statement are read by psycopg together with
 its result, and the socket does not turn readable for them a second time. So a handler that psycopg calls collects both
@@ -24,7 +27,9 @@ retransmission timer rules, and a lock stayed held for more than 40 s. Both ends
 writes with 25006. A session begun later may write, the one that was refused never will: it is lost at once.
 """
 
+import math
 import os
+import select
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,7 +43,7 @@ from psycopg.pq import ConnStatus
 
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres.connection.driver import Row, TrioConnection
-from reactor.postgres.connection.errors import unreachable
+from reactor.postgres.connection.errors import as_ours, unreachable
 from reactor.postgres.connection.session_settings import STATEMENT_TIMEOUT, Bounds, connect, read_anything
 
 T = TypeVar("T")
@@ -67,13 +72,15 @@ class Session:
         self._connection = connection
         # A descriptor of its own: one Trio task may wait for a descriptor, and a statement waits for the first one.
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._watched = self._socket if on_notify else _end_of(self._socket)
         self._lock = trio.Lock()
         self._lost = trio.Event()
         self._why = "closed"
         self._last_heard = trio.current_time()
         self._on_notify = on_notify
         self._notified: list[int] = []
-        connection.add_notify_handler(lambda notify: self._notified.append(notify.pid))
+        if on_notify:
+            connection.add_notify_handler(lambda notify: self._notified.append(notify.pid))
 
     async def execute(
         self, statement: LiteralString, params: Params | None = None, *, timeout: float = DEADLINE
@@ -113,14 +120,28 @@ class Session:
             SessionLostError: The session was lost before or meanwhile, or did not answer in time.
             psycopg.Error: The server refused a statement; the session goes on.
         """
-        with trio.CancelScope(shield=shield) as scope:
+        waits = self._lock.locked()
+        with trio.CancelScope(deadline=math.inf if waits else trio.current_time() + timeout, shield=shield) as scope:
             await self._acquire()
             try:
-                scope.deadline = trio.current_time() + timeout
+                if waits:
+                    scope.deadline = trio.current_time() + timeout
                 return await self._run(work)
             finally:
                 self._lock.release()
         raise SessionLostError(f"The database did not answer within {timeout:g} s.")
+
+    async def ask(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `work` with the connection and some arguments, although it is cancelled.
+
+        Raises:
+            SessionLostError: As `run`.
+            RefusedError: The server refused a statement; the session goes on.
+        """
+        try:
+            return await self.run(lambda connection: work(connection, *args), shield=True)
+        except psycopg.Error as error:
+            raise as_ours(error) from error
 
     async def _acquire(self) -> None:
         """Take the lock; if it is free, without a round of the scheduler, because an item waits for the result."""
@@ -142,10 +163,14 @@ class Session:
             raise ReadOnlySessionError from error
         except psycopg.Error as error:  # either the connection is lost, or the server refused a statement
             if self._connection.closed or self._connection.pgconn.status != ConnStatus.OK:
+                self.discard("the server ended the connection")
                 raise SessionLostError("The connection to the database broke.") from error
             raise
         finally:
-            self._drain()
+            if self._on_notify:
+                self._drain()
+            elif not self._lost.is_set():
+                self._last_heard = trio.current_time()
 
     def check(self) -> None:
         """Raise if the session is lost.
@@ -187,9 +212,9 @@ class Session:
                 self._on_notify(pid)
 
     async def watch(self) -> None:
-        """Read what arrives between statements; return when the session is lost."""
+        """Read notifications that arrive between statements; return when the session is lost."""
         while not self._lost.is_set():
-            await trio.lowlevel.wait_readable(self._socket)
+            await trio.lowlevel.wait_readable(self._watched)
             await self._acquire()
             self._drain()
             self._lock.release()
@@ -220,7 +245,17 @@ class Session:
         with trio.CancelScope(shield=True):  # bounded: with its socket shut, nothing waits
             async with self._lock:
                 await self._connection.close()
+        self._watched.close()
         self._socket.close()
+
+
+def _end_of(stream: socket.socket) -> socket.socket | select.epoll:
+    """What turns readable when a stream ends or fails, and not when something arrives; without epoll, the stream."""
+    if not hasattr(select, "epoll"):
+        return stream
+    ends = select.epoll()
+    ends.register(stream, select.EPOLLRDHUP)
+    return ends
 
 
 @asynccontextmanager

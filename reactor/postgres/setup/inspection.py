@@ -25,7 +25,7 @@ def problems(connection: psycopg.Connection[Any], script: Script | None = None) 
 
 
 def problems_in_one_transaction(connection: psycopg.Connection[Any]) -> list[str]:
-    """The same, all of it: seven transactions each half a minute were a third of an idle replica's."""
+    """As `problems`, in one transaction: seven each half a minute were a third of an idle replica's transactions."""
     with connection.transaction():
         return problems(connection)
 

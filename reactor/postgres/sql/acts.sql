@@ -27,7 +27,7 @@ select a.id, a.at, a.who, a.how, a.act, a.workspace_id as workspace, a.target, a
  where a.id = %(id)s;
 
 -- name: progress
--- How far a run is; returns whether somebody has asked it to stop. A run that has ended is left as it is.
+-- How far a run is; returns whether an operator has asked it to stop. A run that has ended is left as it is.
 update public.sync_acts as a
    set result = a.result || jsonb_build_object('state', %(state)s::text, 'done', %(done)s::bigint, 'at', clock_timestamp())
  where a.id = %(id)s and a.result ->> 'state' = 'running'

@@ -13,7 +13,7 @@ import trio
 
 from reactor.console.console import Console
 from reactor.console.page import Page, PageAnswer, PageCookie, PageRequest, VisitorRight
-from reactor.console.pages.invite import consent_settings
+from reactor.console.pages.access.invite import consent_settings
 from reactor.console.shared.asked_consents import SECONDS, AskedConsent
 from reactor.desk.access import invitations
 from reactor.desk.access.consents import consent_candidate, consent_client, granted_token
@@ -41,7 +41,7 @@ async def show(console: Console, asked: PageRequest) -> PageAnswer:
 
 
 async def begin(console: Console, asked: PageRequest) -> PageAnswer:
-    """Bind the browser, and lead to Google."""
+    """Bind the browser to the invitation by a cookie, and lead to Google."""
     secret = asked.path["invitation"]
     found = await console.database.read(lambda admin: invitations.landing(admin, secret), asked.cost)
     try:
@@ -87,11 +87,11 @@ async def finish(console: Console, asked: PageRequest) -> PageAnswer:
 
 
 async def _store(console: Console, asked: PageRequest, consent: AskedConsent) -> None:
-    """Store what was consented to.
+    """Store the consent.
 
     Raises:
         ConfigurationError: The console or its OAuth client is not set up for it.
-        PermanentError: The person said no, the account is not the right one, or the invitation is good no longer.
+        PermanentError: The person said no, the account is not the right one, or the invitation is no longer valid.
         TransientError: Google or the database does not answer.
     """
     settings = consent_settings(console)

@@ -28,7 +28,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
-    """Show a connection, and what to enable or to disable it would come to."""
+    """Show a connection, and what follows from enabling or disabling it."""
     workspace: UUID = asked.path["workspace"]
     rows = connections.listed(admin, workspace).rows
     if not rows:
@@ -49,7 +49,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def act(admin: AdminSession, asked: PageRequest) -> NextPage:
-    """Enable or disable it, with what that brings: what died for want of it is put back."""
+    """Enable or disable a connection; enabling puts back the dead letters that died because it was invalid."""
     workspace: UUID = asked.path["workspace"]
     wanted = asked.form.get("act")
     if wanted not in ("enable", "disable"):

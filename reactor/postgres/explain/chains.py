@@ -66,7 +66,7 @@ class ChainReading:
 
 @contextmanager
 def by_index(admin: AdminSession) -> Iterator[None]:
-    """Have the session read tables by their indexes; afterwards as before, because a page gives it back."""
+    """Have the session read tables by index during a block; then it is as before, because a page gives it back."""
     admin.rows(SQL["by_index"])
     try:
         yield

@@ -17,7 +17,7 @@ from reactor.postgres.connection.admin import AdminSession
 
 
 def consent_settings(console: Console) -> ConsentSettings:
-    """What a consent needs.
+    """The settings of a consent.
 
     Raises:
         ConfigurationError: This console does not have it.
