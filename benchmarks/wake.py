@@ -4,113 +4,35 @@ The clock starts when COMMIT has returned. Rows come every 400, 40 and 5 ms, hal
 one workspace or from fifty. *Cold* is the first row that a new process gets, for a workspace whose access token it
 does not have yet.
 
-Beside the reactor, in turns: the floor, a blocking program with nothing in it but LISTEN, one call of the claim and
-one request, sent by httpx on an open connection or written to an open socket as it is; and the best peer, where Node
-is at hand. Ratios are of medians in one run.
+Beside the reactor, in turns: the floors (benchmarks/floors.py), programs with nothing in them but LISTEN, a claim and
+one request; and the best peer, where Node is at hand. Ratios are of medians in one run.
 
 BENCH_ROUNDS says how many turns, BENCH_WAKES how many rows at 400 ms each turn has (at 40 ms four times, at 5 ms ten
 times as many).
 """
 
-import json
 import os
 import random
-import select
-import socket
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from multiprocessing import get_context
-from typing import Any
-
-import httpx
-import psycopg
 
 from benchmarks.costs import measured
+from benchmarks.floors import FLOORS, floor
 from benchmarks.peer import packages, peer
 from benchmarks.service import reactor
 from benchmarks.stub import running, seen, serve_stub
 from benchmarks.world import ROUNDS, World, wait_until, world
-from reactor.postgres.statements import statements
 
 WAKES = int(os.environ.get("BENCH_WAKES", "40"))
 GAPS = {400: WAKES, 40: 4 * WAKES, 5: 10 * WAKES}
 WARM = 60
 """Rows before it counts: each workspace's access token, connections, prepared statements."""
 
-CLAIM: dict[str, Any] = {
-    "workspaces": None,
-    "cursors": None,
-    "past": None,
-    "width": 32,
-    "excluded": [],
-    "slots": 200,
-    "due_rows": 400,
-    "key_rows": 512,
-    "ceiling": 5,
-    "lease": 1,
-    "trial": False,
-    "bytes": 8_000_000,
-    "largest": 262_144,
-}
-FINISH = "update sync_outbox set status = 'COMPLETED', processed_at = now() where id = %s and lease_no = %s"
-REQUEST = (
-    b"POST /calendar/v3/calendars/primary/events HTTP/1.1\r\nHost: stub\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%s"
-)
 Key = tuple[str, int, int]
 """Whose, at which gap, over how many workspaces."""
-
-
-def floor(pipe: Any, dsn: str, google: str, *, library: bool) -> None:
-    """The least that a wake can be: LISTEN, claim, one request. Ends with its process."""
-    host, _, port = google.removeprefix("http://").partition(":")
-    with (
-        httpx.Client() as client,
-        socket.create_connection((host, int(port))) as http,
-        psycopg.connect(dsn, autocommit=True) as listening,
-        psycopg.connect(dsn, autocommit=True) as claims,
-    ):
-        http.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        gate = statements("gate")
-        listening.execute(gate["listen"])
-        listening.execute(gate["ask"])
-        claim = statements("outbox")["claim"]
-        for _ in range(10):  # prepares it
-            claims.execute(claim, CLAIM).fetchall()
-        client.get(f"{google}/seen")  # opens the connection
-        pipe.send("ready")
-        while True:
-            select.select([listening.fileno()], [], [])  # it never gives G back, so each writer calls
-            for _ in listening.notifies(timeout=0):
-                pass
-            for row in claims.execute(claim, CLAIM).fetchall():
-                if row[0] is None:
-                    continue
-                body = json.dumps(row[5]).encode()
-                if library:
-                    client.post(f"{google}/calendar/v3/calendars/primary/events", content=body)
-                else:
-                    http.sendall(REQUEST % (len(body), body))
-                    http.recv(4096)
-                claims.execute(FINISH, (row[0], 1))
-
-
-@contextmanager
-def floor_process(dsn: str, google: str, *, library: bool) -> Iterator[None]:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=floor, args=(theirs, dsn, google), kwargs={"library": library}, daemon=True)
-    process.start()
-    try:
-        assert ours.recv() == "ready"
-        yield
-    finally:
-        process.terminate()
-        process.join()
 
 
 def wakes(write: Callable[[int], int], google: str, count: int, gap: int) -> list[float]:
@@ -142,10 +64,10 @@ def bench(it: World, google: str) -> dict[Key, list[float]]:
         return it.write(1, [it.workspaces[number % spread]])
 
     for _ in range(ROUNDS):
-        for name, library in (("floor, a socket", False), ("floor, httpx", True)):
+        for name in FLOORS:
             it.clean()
-            with floor_process(it.dsn, google, library=library):
-                turn(name, write, google, times)
+            with floor(name, it.dsn, google):
+                turn(f"floor, {name}", write, google, times)
                 wait_until(it.is_done)
         it.clean()
         with reactor(it.dsn, google) as process:
@@ -173,7 +95,7 @@ def report(times: dict[Key, list[float]]) -> None:
             for name in names:
                 ordered = sorted(times[name, gap, spread])
                 p50, p95, p99 = (ordered[int(len(ordered) * part)] for part in (0.5, 0.95, 0.99))
-                what = f"wake, a row each {gap:3} ms, {spread:2} workspaces, {name:16}"
+                what = f"wake, a row each {gap:3} ms, {spread:2} workspaces, {name:22}"
                 print(f"{what} p50 {p50:6.2f} ms   p95 {p95:6.2f} ms   p99 {p99:6.2f} ms")
             ratios = "   ".join(f"{middle['reactor'] / middle[of]:.2f} of {of}" for of in names if of != "reactor")
             print(f"wake, a row each {gap:3} ms, {spread:2} workspaces, reactor's p50: {ratios}")

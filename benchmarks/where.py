@@ -1,7 +1,8 @@
 """Where the time of a wake goes, and where the CPU of an item in a drain.
 
 *A wake.* The steps between a writer's commit and the arrival of the request, in one reactor that notes the time at each
-(BENCH_WAKES rows, 400 ms apart): microseconds of the step before, the median. To note it costs some microseconds.
+(BENCH_WAKES rows, 400 ms apart): microseconds of the step before, the median. To note it costs some microseconds. Below
+them the CPU of the floors (benchmarks/floors.py), from the notification to the socket.
 
 *An item.* A drain of BENCH_ITEMS items, in a reactor that a timer of its own CPU interrupts: by what it was at.
 """
@@ -24,6 +25,7 @@ from typing import Any
 import trio
 
 from benchmarks.costs import cpu
+from benchmarks.floors import FLOORS, floor
 from benchmarks.service import reactor
 from benchmarks.stub import running, seen, serve_stub
 from benchmarks.wake import WARM, wakes
@@ -63,6 +65,8 @@ AT = {
     "loop/settler.py _finish": "count and tell ends",
     "loop/settler.py": "gather ends",
     "loop/loop.py": "the loop around it",
+    "loop/guarded_policy.py": "the loop around it",
+    "core/dispatch/alarms.py": "lanes, limits, evidence",
     "postgres/settling.py _input": "write the settle's JSON",
     "postgres/settling.py _write": "send the settle, read its answer (psycopg, JSON)",
     "postgres/settling.py": "divide the settle",
@@ -201,9 +205,27 @@ def steps(it: World) -> None:
         print(f"  {wall:7.0f} us, {own:5.0f} us of CPU of ours, until {name}")
     ours = statistics.median(sum(own for _, own in each) for each in zip(*found.values(), strict=False))
     print(f"  {ours:.0f} us of CPU of ours together")
+    handed = statistics.median(_until_handed(wake) for wake in noted)
+    print(f"  {handed:.0f} us of CPU of ours until it was handed to the socket")
     print(
         f"  {used / WAKES * 1000:.1f} ms of CPU of the process for a wake, with all that follows it and 400 ms of rest"
     )
+
+
+def _until_handed(wake: dict[str, tuple[float, float]]) -> float:
+    """Microseconds of CPU."""
+    return (wake["it was handed to the socket"][1] - wake["the notification was read"][1]) * 1e6
+
+
+def floors(it: World) -> None:
+    with running(serve_stub, 0.0) as (google, _):
+        for name in FLOORS:
+            it.clean()
+            with floor(name, it.dsn, google) as spent:
+                wakes(lambda number: it.write(1, [it.workspaces[number % len(it.workspaces)]]), google, WAKES, 400)
+                wait_until(it.is_done)
+            if spent:
+                print(f"  {statistics.median(spent) * 1e6:.0f} us by the floor, {name}")
 
 
 def items(it: World) -> None:
@@ -227,6 +249,7 @@ def items(it: World) -> None:
 def main() -> None:
     with world() as it:
         steps(it)
+        floors(it)
         items(it)
 
 

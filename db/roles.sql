@@ -70,6 +70,11 @@ grant execute on function
   public.sync_outbox_put_away(uuid[]),
   public.sync_outbox_order_by_age(uuid[]),
   public.sync_outbox_take_in_order(uuid[], bigint),
+  public.sync_outbox_newest_gap(),
+  public.sync_outbox_kin(uuid),
+  public.sync_outbox_places_by_age(uuid, bigint),
+  public.sync_outbox_place_at(uuid[], bigint[]),
+  public.sync_outbox_move_up(uuid[], bigint[]),
   public.sync_outbox_claim_in_order(
     uuid[], text[], uuid, integer, uuid[], integer, integer, integer, integer, bigint, boolean, bigint, integer
   ),

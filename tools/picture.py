@@ -1,7 +1,7 @@
 """A picture of the console for the docs: `python -m tools.picture` writes docs/console.png.
 
-It starts the demo and waits until its charts have a quarter of an hour to show, and something needs a person there,
-which one of its troubles brings about. So what the picture shows is what the console has shown. Needs Chromium.
+It starts the demo and waits until its charts have some minutes to show, and something needs a person there. So what
+the picture shows is what the console has shown. Needs Chromium.
 """
 
 import re
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from threading import Thread
 
 from playwright.sync_api import sync_playwright
 
@@ -17,7 +18,7 @@ FILE = Path(__file__).resolve().parent.parent / "docs" / "console.png"
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
 _RATE = "8"  # rows a second
-_MINUTES = 15  # that the charts show
+_MINUTES = 12  # that the charts show
 _PATIENCE = 1_800_000  # milliseconds until all of that is to be seen
 
 
@@ -27,10 +28,12 @@ def main() -> None:
         command = [sys.executable, "-m", "reactor", "demo", "--rate", _RATE]
         demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         try:
-            take(link_of(demo))
+            link = link_of(demo)
+            Thread(target=demo.stdout.read, daemon=True).start()  # type: ignore[union-attr]  # or a full pipe stops it
+            take(link)
         finally:
             demo.send_signal(signal.SIGINT)
-            demo.communicate()
+            demo.wait()
 
 
 def link_of(demo: subprocess.Popen[str]) -> str:

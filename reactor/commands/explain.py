@@ -15,9 +15,9 @@ from reactor.desk import explanation
 from reactor.desk.google_event import GoogleReadSettings
 from reactor.desk.wording import clean
 from reactor.errors import ConfigurationError
-from reactor.postgres.chains import RECENT
 from reactor.postgres.connection.admin import open_admin_session
-from reactor.postgres.sources import MATCHES, Match, SourceSearch
+from reactor.postgres.explain.chains import RECENT
+from reactor.postgres.explain.sources import MATCHES, Match, SourceSearch
 
 Document = dict[str, Any]
 _NO_ID = (

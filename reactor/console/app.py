@@ -18,12 +18,9 @@ from reactor.console.pages import (
     acts,
     brakes,
     check,
-    connect,
-    connections,
     dead,
     drift,
     find,
-    invite,
     item,
     lint,
     now,
@@ -34,6 +31,7 @@ from reactor.console.pages import (
     workspace,
     workspaces,
 )
+from reactor.console.pages.access import connect, connections, invite
 from reactor.console.rendering import PageRenderer
 from reactor.console.visitors.access import AccessRefusal, Visitor, VisitorRules
 from reactor.console.visitors.door import Door

@@ -88,19 +88,15 @@ class BadPayloadError(PermanentError):
         self.problems = tuple(problems)
 
 
-def _moment(value: object) -> date:
-    """A day from `YYYY-MM-DD`, a datetime from anything longer; both ISO 8601."""
+def _start(value: object, info: ValidationInfo) -> date:
+    """A day from `YYYY-MM-DD`, a datetime from anything longer, both ISO 8601; a timed event needs one instant."""
     if not isinstance(value, str):
         raise problem()
     try:
-        return date.fromisoformat(value) if len(value) <= _DATE_LENGTH else datetime.fromisoformat(value)
+        moment = date.fromisoformat(value) if len(value) <= _DATE_LENGTH else datetime.fromisoformat(value)
     except ValueError:
         raise problem() from None
-
-
-def _start(value: object, info: ValidationInfo) -> date:
-    """A moment; a timed event needs a point in time that means one instant."""
-    moment, event = _moment(value), info.data
+    event = info.data
     if event.get("is_all_day", True):
         return moment
     if not isinstance(moment, datetime):

@@ -19,10 +19,10 @@ from reactor.desk import google_event
 from reactor.desk.google_event import GoogleReadSettings, StoredToken
 from reactor.desk.letters.dead_letters import SQL as LETTERS, would_be_sent
 from reactor.desk.wording import clean, count, duration
-from reactor.postgres import sources
-from reactor.postgres.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import MATCHES, Match, SourceSearch, workspaces_of
+from reactor.postgres.explain import sources
+from reactor.postgres.explain.chains import SQL as CHAINS, ChainReading, read
+from reactor.postgres.explain.sources import MATCHES, Match, SourceSearch, workspaces_of
 
 SEARCHED = 20_000
 """Events that a page looks through: a fifth of what the command does, which a person waits for."""

@@ -22,7 +22,7 @@ from reactor import __version__
 from reactor.core.calendar.messages import ApiRequest, NoResponse, Reply, Response
 from reactor.google.endpoints import checked_url
 from reactor.google.network import client_options
-from reactor.google.wire import Body, Connector
+from reactor.google.wire import ApiEndpoint, Body
 
 _LARGEST_ANSWER = 32 * 1024 * 1024  # bytes; a page of 2,500 events has about 1
 _IDLE = 60.0  # seconds
@@ -83,7 +83,7 @@ class Transport:
         self._extensions = {"timeout": {"connect": timeouts.connect, "write": timeouts.write, "read": timeouts.read}}
         options = client_options(str(root))
         # One for all: what TLS needs is expensive to make.
-        self._connector = Connector(self._url.origin, options["verify"] or None, options["proxy"], _IDLE)
+        self._endpoint = ApiEndpoint(self._url.origin, options["verify"] or None, options["proxy"], _IDLE)
         self._idle: list[_Connection] = []
 
     async def send(self, request: ApiRequest, token: str) -> Reply:
@@ -113,7 +113,7 @@ class Transport:
             if not wire.has_expired():  # the server may have closed it
                 return wire
             await wire.aclose()
-        return await self._connector.connect(self._timeouts.connect)
+        return await self._endpoint.connect(self._timeouts.connect)
 
     async def _exchange(self, wire: httpcore.AsyncConnectionInterface, request: httpcore.Request) -> Reply:
         response = await wire.handle_async_request(request)

@@ -87,8 +87,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
         return WholeStream(await self._trio.connect_tcp(host, port, timeout, local_address, socket_options))
 
 
-class Connector:
-    """Opens connections to one server, whose streams send a request whole.
+class ApiEndpoint:
+    """The server that requests go to: opens connections to it, whose streams send a request whole.
 
     Args:
         origin: The server.

@@ -24,9 +24,9 @@ something has waited for it. Cancelling `run` (the claims session is lost) stops
 the locks are gone, and another replica may have claimed the items.
 
 *A bug that one item brings out* costs that item an attempt, and nothing else: what is done for a single item is done
-under a guard, a request that carries several is tried again item by item, and so is a transaction that settles several.
-What is done for all of them has no guard. There the state may be wrong, so the error is raised, and the service starts
-again with a new session and new lanes.
+under a guard (`reactor.loop.guarded_policy`), a request that carries several is tried again item by item, and so is a
+transaction that settles several. What is done for all of them has no guard. There the state may be wrong, so the error
+is raised, and the service starts again with a new session and new lanes.
 
 A claim is never cancelled half-way, because its items would be locked and unknown to us: `drain` waits for it.
 """
@@ -39,7 +39,6 @@ from functools import partial
 
 import trio
 
-from reactor.core.calendar.intent import SyncIntent
 from reactor.core.dispatch.gate import Look, LookResult
 from reactor.core.dispatch.lane import Batch, QueuedItem
 from reactor.core.dispatch.lanes import Lanes
@@ -47,18 +46,11 @@ from reactor.core.dispatch.request_evidence import RequestEvidence, is_condemned
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Dead, Outcome, Retry, Scope
 from reactor.core.payload import Rebuild
-from reactor.core.policy import (
-    UNEXPECTED_ERROR,
-    blame_one,
-    fail_unexpectedly,
-    prepare,
-    release,
-    release_unknown,
-    settle,
-)
+from reactor.core.policy import blame_one, release
 from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.errors import RefusedError, TransientError
+from reactor.loop.guarded_policy import GuardedPolicy
 from reactor.loop.ports import CalendarPort, Observer, OutboxPort, RebuildsPort, TokensOf, WakeupsPort
 from reactor.loop.settler import Settler
 from reactor.loop.sweeper import Sweeper
@@ -133,8 +125,8 @@ class Loop:
         self._tokens_of = tokens_of
         self._wakeups = wakeups
         self._lanes = lanes
-        self._ceiling = ceiling
         self._observer = observer or Observer()
+        self._policy = GuardedPolicy(ceiling, self._observer.crashed)
         self._stop = trio.Event()
         self._deadline = math.inf
         self._looking = trio.Lock()
@@ -151,7 +143,7 @@ class Loop:
             self._look_again,
             asks=self._asks,
             waits=self._wait,
-            not_written=self._not_written,
+            not_written=self._policy.not_written,
         )
         self._sweeper = Sweeper(outbox, stats, self._observer, self._look_again, wakeups.freed)
 
@@ -229,7 +221,8 @@ class Loop:
             self._count_look("REFUSED", refused)
             return refused
         self._take_in(claimed.items)
-        self._release_braked(claimed.braked)
+        if claimed.braked:
+            self._release_braked(claimed.braked)
         self._start_sends()
         if claimed.items:
             await _let_leave()
@@ -249,10 +242,7 @@ class Loop:
             lane = self._lanes.claimed(together[0].workspace_id, len(together))
             ready: list[QueuedItem] = []
             for item in together:
-                try:
-                    wanted = prepare(item)
-                except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-                    wanted = self._fail_unexpectedly(item, None, error)
+                wanted = self._policy.prepare(item)
                 if isinstance(wanted, Settlement):
                     self._settler.put(wanted, now)
                 else:
@@ -359,40 +349,10 @@ class Loop:
         if isinstance(outcome, Retry):
             return
         if is_condemned(outcome) and not self._lanes.condemn(sending.batch.lane, entry.item.connection.version):
-            end = self._release_unknown(entry.item, entry.work)
+            end = self._policy.release_unknown(entry)
         else:
-            end = self._decide(entry, outcome)
+            end = self._policy.settle(entry, outcome)
         self._settler.put(end, entry.claimed_at)
-
-    def _decide(self, ready: QueuedItem, outcome: Outcome) -> Settlement:
-        item, work, chance = ready.item, ready.work, random.random()
-        try:
-            return settle(item, work, outcome, answered=ready.answered, random=chance, ceiling=self._ceiling)
-        except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-            return self._fail_unexpectedly(item, work, error)
-
-    def _release_unknown(self, item: Item, work: SyncIntent) -> Settlement:
-        try:
-            return release_unknown(item, work)
-        except Exception as error:  # noqa: BLE001  # a bug that one item brings out
-            return self._fail_unexpectedly(item, work, error)
-
-    def _fail_unexpectedly(self, item: Item, work: SyncIntent | None, error: Exception) -> Settlement:
-        """Log an unexpected error in the handling of an item, and say how the item ends."""
-        self._observer.crashed(error)
-        with suppress(Exception):  # the note of what it may have left behind may be what fails
-            return fail_unexpectedly(item, work, random=random.random(), ceiling=self._ceiling)
-        return fail_unexpectedly(item, None, random=random.random(), ceiling=self._ceiling)
-
-    def _not_written(self, settlement: Settlement, error: Exception) -> Settlement:
-        """Say what to write of an item where writing its end met an unexpected error.
-
-        What was to be remembered of its source may be what fails, so it is not written. If that fails too, the error is
-        raised: the session ends, and sweeps count how often the item loses its worker.
-        """
-        if settlement.last_error == UNEXPECTED_ERROR:
-            raise error
-        return self._fail_unexpectedly(settlement.item, None, error)
 
     def _end(self, sending: _Sending) -> None:
         """Note what an ended request showed, and settle the items that are to be tried again."""
@@ -412,7 +372,7 @@ class Loop:
                 self._observer.breaker(whose, state, breaker.state)
         again = [(e, o) for e, o in zip(batch.entries, sending.outcomes, strict=True) if isinstance(o, Retry)]
         for (entry, _), retry in zip(again, blame_one([o for _, o in again]), strict=True):
-            end = self._decide(entry, retry)
+            end = self._policy.settle(entry, retry)
             self.stats.retries[retry.reason] += 1
             self._settler.put(end, entry.claimed_at)
 
@@ -422,7 +382,7 @@ class Loop:
         self._lanes.aborted(sending.batch, trio.current_time())
         for entry, outcome in zip(sending.batch.entries, sending.outcomes, strict=True):
             if outcome is None or isinstance(outcome, Retry):
-                self._settler.put(self._release_unknown(entry.item, entry.work), entry.claimed_at)
+                self._settler.put(self._policy.release_unknown(entry), entry.claimed_at)
 
     def _wait(self, settlement: Settlement, waits: bool) -> None:  # noqa: FBT001  (the settler's protocol)
         """Take note that an end waits for a lock of another session, or does not any more."""

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.abc import Buffer
 from pydantic_core import from_json
 
 from reactor.core.dispatch.gate import Look, LookResult
@@ -141,7 +142,7 @@ async def claim(connection: TrioConnection, params: dict[str, Any]) -> Pass:
     cursor = connection.kept(_SQL["claim"])
     await cursor.execute(_SQL["claim"], params | {"largest": LARGEST})
     *rows, report = await cursor.fetchall()
-    return Pass([_item(row, params["lease"]) for row in rows], from_json(report[5]))
+    return Pass([_item(row, params["lease"]) for row in rows], from_json(_json(report[5])))
 
 
 async def claim_apart(connection: TrioConnection, params: dict[str, Any]) -> Pass | None:
@@ -195,7 +196,7 @@ def _item(row: Row, lease_no: int) -> Item:
         seq=seq,
         claim_no=next(_numbers),
         operation=operation,
-        payload=Oversized(size) if size > LARGEST else payload or b"null",
+        payload=Oversized(size) if size > LARGEST else _json(payload),
         attempts=attempts,
         max_attempts=most,
         age=age,
@@ -205,6 +206,11 @@ def _item(row: Row, lease_no: int) -> Item:
         lease_no=lease_no,
         losses=losses,
     )
+
+
+def _json(binary: Buffer | None) -> bytes:
+    """The text in a jsonb; before it stands a byte, the version of the format."""
+    return b"null" if binary is None else bytes(binary[1:])
 
 
 @lru_cache(maxsize=256)  # the items of a workspace share it

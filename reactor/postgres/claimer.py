@@ -112,7 +112,7 @@ class Claimer:
         again = self._bars.next(began, excluded)
         excluded = frozenset(excluded) | self._bars.workspaces
         barred = excluded | self._brakes.stopped
-        turn = self._turn(barred)
+        turn = self._turn(barred, began)
         if slots <= 0 or self._cut or turn is TrialDecision.WAIT:
             return await self._full(barred)
         if isinstance(turn, UUID) and (claimed := await self._on_trial(turn)):
@@ -131,7 +131,7 @@ class Claimer:
             refresh = not read and ring.is_stale(began)
             window = [] if refresh else ring.next_workspaces(slots, barred)
             if not window and read:
-                turn = self._turn(barred)  # perhaps only an item is left that needs a trial
+                turn = self._turn(barred, trio.current_time())  # perhaps only an item is left that needs a trial
                 if isinstance(turn, UUID) and (claimed := await self._on_trial(turn)):
                     return claimed
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
@@ -196,9 +196,9 @@ class Claimer:
         held = [item for item in items if item.workspace_id in barred]
         return ClaimResult(kept, look, superseded, held)
 
-    def _turn(self, excluded: Collection[UUID]) -> TrialDecision | UUID:
+    def _turn(self, excluded: Collection[UUID], now: float) -> TrialDecision | UUID:
         in_flight = self._in_flight
-        return self._trials.next(trio.current_time(), excluded, busy=in_flight.is_busy, trying=in_flight.is_trying)
+        return self._trials.next(now, excluded, busy=in_flight.is_busy, trying=in_flight.is_trying)
 
     async def _pass(self, slots: int, window: list[UUID], excluded: Collection[UUID], *, trial: bool = False) -> Pass:
         """Look at some workspaces; without any, read the ring anew and look at its first."""

@@ -127,7 +127,7 @@ class Wakeups:
         if pid != self._own_pid:  # our own announcements are meant for the others
             self.counts["NOTIFIED"] += 1
             self._called_at = trio.current_time()
-            self._gate.notified(trio.current_time())
+            self._gate.notified(self._called_at)
             self._wake("notify")
 
     async def _keep_listening(self) -> None:

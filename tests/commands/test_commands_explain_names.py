@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from reactor.core.calendar.ids import event_id
-from reactor.postgres import chains, sources
+from reactor.postgres.explain import chains, sources
 from tests.support.commands import call, document
 from tests.support.databases import Database
 from tests.support.outbox_world import NAMESPACE, World as Rows, source, workspace

@@ -71,7 +71,7 @@ async def test_any_id_leads_to_its_page(rows: Rows, site: DatabaseSite) -> None:
         rows.insert(f"n{number}", payload=EVENT)
     found = await site.document("/find?q=fire")
     assert (len(found["sources"]), found["has_more"]) == (20, True)
-    assert "Nothing that is known here fits it." in await site.get(f"/find?q={source('none')}")
+    assert "Nothing that is known here matches it." in await site.get(f"/find?q={source('none')}")
     for wrong in ("https://example.com/", "x" * 1_001):
         assert (await site.document(f"/find?q={wrong}"))["problem"]
     assert "no id" in (await site.document("/find?q=fire&workspace=x"))["problem"]

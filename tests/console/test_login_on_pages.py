@@ -60,7 +60,9 @@ async def test_a_viewer_sees_the_pages_and_cannot_act(logins: Logins, nursery: t
     assert logins.rows.one("select jsonb_agg(to_jsonb(o) order by o.id) from sync_outbox as o") == before
 
 
-@pytest.mark.parametrize("role", ["viewer", "operator", "reactor", "words"])
+@pytest.mark.parametrize(
+    "role", ["viewer", "reactor", *(pytest.param(each, marks=pytest.mark.soak) for each in ("operator", "words"))]
+)
 async def test_no_page_shows_a_word_or_changes_anything(
     logins: Logins, nursery: trio.Nursery, lines: list[MutableMapping[str, Any]], role: str
 ) -> None:

@@ -31,7 +31,7 @@ def _quiet() -> Iterator[None]:
 async def over(site: OpenSite) -> str:
     """The page, once the look is over."""
     with trio.fail_after(60):
-        while "Looking" in (text := (await site.client.get("/check")).text):  # noqa: ASYNC110  (a page is asked)
+        while "Checking" in (text := (await site.client.get("/check")).text):  # noqa: ASYNC110  (a page is asked)
             await trio.sleep(0.05)
     return text
 
@@ -43,7 +43,7 @@ async def test_it_says_what_the_command_says(database: Database, google: GoogleS
         **{name.lower(): value for name, value in settings_of(google).items()},
     }
     async with open_site(nursery, database.reactor, may_act=False, given=given) as site:
-        assert "Nothing has been looked at" in (await site.client.get("/check")).text
+        assert "Nothing has been checked" in (await site.client.get("/check")).text
         assert (await site.client.post("/check")).status_code == 403, "not from another site"
         begun = await site.post("/check")
         assert (begun.status_code, begun.headers.get("location")) == (303, "/check"), begun.text

@@ -103,6 +103,8 @@ def test_a_page_in_every_look(
     assert tab.title().startswith("production <b>: ")
     assert tab.locator("h1").count() == 1
     headings[address] = tab.locator("h1").inner_text()
+    acts = tab.locator("form.act button.primary").all_inner_texts()
+    assert [each for each in acts if not each.endswith(" in production <b>")] == [], "where it is done is said"
     assert complaints.about(answer.status) == []
     assert axe(tab) == ""
     for look in (

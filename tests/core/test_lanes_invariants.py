@@ -239,7 +239,7 @@ class AnyLife(RuleBasedStateMachine):
 
     def wakes(self, lane: Lane) -> float:
         """When `tick` looks at the lane: both it and the loop must know."""
-        assert any(at == lane.alarm_at and each is lane for at, _, each in self.them._alarms)
+        assert any(at == lane.alarm_at and each is lane for at, each in self.them._alarms)
         assert self.them.alarm_at(self.now) <= lane.alarm_at
         return lane.alarm_at
 

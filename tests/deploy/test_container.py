@@ -5,6 +5,7 @@ made is started as a container would: as process 1 of a process namespace, as a 
 system that cannot be written, without capabilities.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -21,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from checks.tools import K8S, ROOT
 from reactor.cli import COMMANDS
 from reactor.settings import Settings
+from tests.support.databases import Database
 from tests.support.dockerfile import Stage, exec_form, parse
 from tests.support.process_world import UNLIMITED, World
 from tests.support.waiting import until
@@ -176,7 +179,7 @@ mount --bind {image} {image}
 mount -o remount,bind,ro {image}
 {let_in}cd /
 exec setpriv --reuid {uid} --regid {gid} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
-    {image}/opt/reactor/bin/python -m reactor
+    {image}/opt/reactor/bin/python -m reactor {command}
 """
 
 
@@ -201,7 +204,7 @@ async def test_process_1_drains_and_ends(image: Path, world: World, tmp_path: Pa
     if why := _why_not():
         pytest.skip(why)
     security = POD["securityContext"]
-    script = SHELL.format(image=image, let_in=_let_in(image), uid=security["runAsUser"], gid=security["runAsGroup"])
+    script = SHELL.format(image=image, let_in=_let_in(image), command="", **_number(security))
     socket = _at_a_socket_for_all(world.database.reactor, tmp_path)
     script = socket.mount + script
     environment = world.environment(PYTHONDONTWRITEBYTECODE="1", DATABASE_URL=socket.dsn, **UNLIMITED)
@@ -237,10 +240,70 @@ async def test_process_1_drains_and_ends(image: Path, world: World, tmp_path: Pa
         assert world.statuses() == {"COMPLETED": 2}
         assert world.locks() == 0
     finally:
-        if outer.poll() is None:
-            for pid in _children(outer.pid):
-                os.kill(pid, signal.SIGKILL)
-            outer.wait()
+        _end(outer)
+
+
+async def test_the_console_answers_its_probes(image: Path, database: Database, tmp_path: Path) -> None:
+    """By its component's own arguments, settings and probes, in a container as above; and it keeps the door shut."""
+    if why := _why_not():
+        pytest.skip(why)
+    component = K8S / "components" / "console"
+    pod = yaml.safe_load((component / "deployment.yaml").read_text())["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [made] = yaml.safe_load((component / "kustomization.yaml").read_text())["configMapGenerator"]
+    settings = dict(each.split("=", 1) for each in made["literals"])
+    public, proxies = settings["CONSOLE_ORIGIN"].removeprefix("https://"), {"CONSOLE_TRUSTED_PROXIES": "127.0.0.0/8"}
+    socket, log = _at_a_socket_for_all(database.reactor, tmp_path), tmp_path / "log"
+    secret = {"DATABASE_URL": socket.dsn, "CONSOLE_PROXY_SECRET": "s" * 32}
+    let_in, command = _let_in(image), " ".join(container["args"])
+    script = socket.mount + SHELL.format(image=image, let_in=let_in, command=command, **_number(pod["securityContext"]))
+    environment = {**settings, **secret, **proxies, "CONSOLE_BIND": "*:0", "PYTHONDONTWRITEBYTECODE": "1"}
+    with log.open("wb") as out:
+        outer = subprocess.Popen(  # noqa: ASYNC220  (as above)
+            ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "sh", "-c", script],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        await until(lambda: "console_started" in log.read_text() or outer.poll() is not None)
+        assert outer.poll() is None, log.read_text()
+        [started] = [json.loads(line) for line in log.read_text().splitlines() if "console_started" in line]
+        url = f"http://127.0.0.1:{started['address'].rpartition(':')[2]}"
+        who = {"x-forwarded-email": "ada@example.com", "x-console-proxy-secret": "s" * 32, "accept": "application/json"}
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            for probe in (container[name]["httpGet"] for name in ("livenessProbe", "readinessProbe")):
+                headers = {each["name"]: each["value"] for each in probe["httpHeaders"]}
+                assert (await client.get(probe["path"], headers=headers)).status_code == 200
+            for status, headers in (
+                (400, {**who, "host": "10.1.2.3:8400"}),
+                (401, {"host": public}),
+                (401, {**who, "host": public, "x-console-proxy-secret": "guessed"}),
+                (200, {**who, "host": public}),
+            ):
+                assert (await client.get("/", headers=headers)).status_code == status, headers
+        [pid] = _children(outer.pid)
+        seen = _status(pid)
+        assert seen["Uid"].split() == [str(pod["securityContext"]["runAsUser"])] * 4
+        assert int(seen["CapEff"], 16) == 0
+        resident = int(seen["VmRSS"].split()[0]) / 1024
+        assert resident < int(container["resources"]["requests"]["memory"].removesuffix("Mi"))
+        os.kill(pid, signal.SIGTERM)
+        await until(lambda: outer.poll() is not None)
+        assert outer.returncode == 0, log.read_text()
+    finally:
+        _end(outer)
+
+
+def _number(security: dict[str, int]) -> dict[str, int]:
+    return {"uid": security["runAsUser"], "gid": security["runAsGroup"]}
+
+
+def _end(outer: subprocess.Popen[bytes]) -> None:
+    if outer.poll() is None:
+        for pid in _children(outer.pid):
+            os.kill(pid, signal.SIGKILL)
+        outer.wait()
 
 
 # Where Python lies in somebody's home, as pyenv's does: here an empty home takes its place, with Python in it.

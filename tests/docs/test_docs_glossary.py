@@ -21,7 +21,8 @@ PLAIN = {
         "text time timeout timing verdict "
     ),
     "what protocols and libraries call so": (
-        "backend calendar client endpoint lock loopback method pool postgres reminder stream telemetry transport "
+        "backend calendar client connector endpoint lock loopback method pool postgres reminder stream telemetry "
+        "transport "
     ),
     "what has become of a thing": (
         "asked dead done expanded finished oversized refused rotated stopped unusable waiting "

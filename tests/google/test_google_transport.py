@@ -257,9 +257,9 @@ def test_a_proxy_is_for_the_world_and_not_for_loopback(monkeypatch: pytest.Monke
     monkeypatch.setenv("https_proxy", "http://proxy.example.com:3128")
     monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
     monkeypatch.setenv("no_proxy", "internal.example.com")
-    assert isinstance(Transport("https://www.googleapis.com/", PATIENT)._connector._proxy, httpcore.AsyncHTTPProxy)
-    assert Transport("https://internal.example.com/", PATIENT)._connector._proxy is None
-    assert Transport("http://127.0.0.1/", PATIENT)._connector._proxy is None
+    assert isinstance(Transport("https://www.googleapis.com/", PATIENT)._endpoint._proxy, httpcore.AsyncHTTPProxy)
+    assert Transport("https://internal.example.com/", PATIENT)._endpoint._proxy is None
+    assert Transport("http://127.0.0.1/", PATIENT)._endpoint._proxy is None
 
 
 # Any answer at all

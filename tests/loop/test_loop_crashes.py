@@ -17,7 +17,7 @@ from reactor.core.calendar.intent import SyncIntent
 from reactor.core.item import Item, Settlement
 from reactor.core.outcome import Outcome, Retry
 from reactor.core.policy import UNEXPECTED_ERROR
-from reactor.loop import loop as module
+from reactor.loop import guarded_policy as module
 from reactor.loop.ports import Observer
 from tests.support.loop_world import FakeTokens, World, done, source_id, workspace
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reactor.core.item import AppliedReference, Settlement, SettlementResult
+from reactor.core.item import AppliedReference, Item, Settlement, SettlementResult
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from tests.support.databases import Database, Server
@@ -162,11 +162,56 @@ async def test_no_settle_and_no_sweep_reads_a_table_by_a_plan_of_an_empty_queue(
             assert owner.execute(SCANS).fetchone() == before
 
 
+ENTRIES = """
+select coalesce(sum(idx_tup_read), 0)
+  from pg_stat_user_indexes where relname in ('sync_outbox', 'calendar_event_bindings')
+"""
+FEW = """
+delete from sync_outbox where status = 'COMPLETED';
+insert into sync_outbox (workspace_id, operation, payload)
+select md5('0')::uuid, 'UPSERT_EVENT', jsonb_build_object('sourceType', 'task', 'sourceId', gen_random_uuid())
+  from generate_series(1, 3)
+"""
+BOUND = """
+insert into calendar_event_bindings (workspace_id, google_event_id, calendar_id, source_type, source_id, event_type)
+select md5('0')::uuid, 'x', 'primary', 'task', gen_random_uuid(), 'MILESTONE' from generate_series(1, 4000)
+"""
+
+
+async def test_no_settle_walks_an_index_by_a_plan_of_an_empty_queue(database: Database) -> None:
+    """A table that was looked at while it was nearly empty is one whose whole index seems the cheapest way."""
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        for table in ("sync_outbox", "sync_sources", "calendar_event_bindings"):
+            owner.execute(f"alter table {table} set (autovacuum_enabled = false)".encode())
+        owner.execute(CONNECTIONS)
+        owner.execute(FEW)
+        owner.execute("vacuum analyze")
+        async with open_session(database.reactor, name="claims") as session:
+            outbox = Outbox(session)
+            for _ in range(8):
+                await settle_all(outbox)
+                owner.execute(FEW)
+            owner.execute(FILL, {"rows": 4_000})
+            owner.execute(BOUND)
+            items = (await outbox.claim(slots=200)).items
+            await session.execute("select pg_stat_force_next_flush()")
+            [[before]] = owner.execute(ENTRIES).fetchall()
+            await settle_each(outbox, items)
+            await session.execute("select pg_stat_force_next_flush()")
+            [[after]] = owner.execute(ENTRIES).fetchall()
+            assert len(items) > 100
+            assert after - before < 5 * len(items)
+
+
 async def settle_all(outbox: Outbox) -> int:
     """Claim once and settle it; say how many."""
     items = (await outbox.claim(slots=200)).items
+    await settle_each(outbox, items)
+    return len(items)
+
+
+async def settle_each(outbox: Outbox, items: list[Item]) -> None:
     ends = [
         Settlement(i, "COMPLETED", 0, moves_floor=True, memory=i.memory, applied=AppliedReference.ROW) for i in items
     ]
     assert set(await outbox.settle(ends)) <= {SettlementResult.WRITTEN}
-    return len(items)

@@ -9,13 +9,14 @@ import psycopg
 import pytest
 import trio
 from psycopg.abc import Buffer
+from psycopg.types.string import ByteaBinaryLoader
 
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Binding, Item, Oversized, Settlement, SettlementResult, SourceState
 from reactor.core.payload import LARGEST
 from reactor.postgres import claimer
 from reactor.postgres.claim import Pass, SetAside, claim
-from reactor.postgres.connection.driver import JsonText, TrioConnection
+from reactor.postgres.connection.driver import TrioConnection
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from tests.postgres.test_outbox_settles import BINDING
@@ -119,8 +120,8 @@ async def test_a_payload_that_is_too_large_does_not_leave_the_server(world: Worl
     """What is thrown away after it was read has been in memory: a thousand of them are the process's end."""
     fetched: list[int] = []
 
-    class Weighed(JsonText):
-        def load(self, data: Buffer) -> bytes:
+    class Weighed(ByteaBinaryLoader):
+        def load(self, data: Buffer) -> Buffer:
             fetched.append(len(data))
             return super().load(data)
 

@@ -24,7 +24,7 @@ from reactor.core.dispatch.guard import Guard, ProcessGuard
 from reactor.core.dispatch.lanes import Lanes
 from reactor.core.item import Settlement
 from reactor.errors import RefusedError
-from reactor.loop import loop as loop_module
+from reactor.loop import guarded_policy
 from reactor.loop.loop import Loop
 from reactor.loop.settler import Settler
 from tests.simulator import ends as ends_module
@@ -262,7 +262,7 @@ MUTATIONS = (
         "claim as a whole", "A3", "a row that cannot be updated stops all claims", Tables, "claim", _fails_as_a_whole
     ),
     Mutation(
-        "unreadable", "A2", "a payload that cannot be read ends the process", loop_module, "prepare", _raises_at_odd
+        "unreadable", "A2", "a payload that cannot be read ends the process", guarded_policy, "prepare", _raises_at_odd
     ),
     Mutation("every loss counts", "A12", "a sweep counts an attempt for each", ends_module, "FREE_LOSSES", lambda _: 0),
     Mutation(
@@ -307,7 +307,7 @@ MUTATIONS = (
         _asks_too_soon,
     ),
     Mutation("a dropped end", "A4", "an end that is refused is not written again", Settler, "_write", _drops_refused),
-    Mutation("no floor", "order", "what is done moves no floor", loop_module, "settle", _moves_no_floor),
+    Mutation("no floor", "order", "what is done moves no floor", guarded_policy, "settle", _moves_no_floor),
     Mutation(
         "no fence", "order", "an end is written for a claim that is lost", Tables, "fits", _unfenced, is_rare=True
     ),

@@ -15,9 +15,9 @@ from reactor.console.page import Page, PageAnswer, PageRequest
 from reactor.desk import explanation, google_event
 from reactor.desk.explanation import ExplanationReport
 from reactor.errors import ConfigurationError, TransientError
-from reactor.postgres.chains import RECENT
 from reactor.postgres.connection.admin import AdminSession
-from reactor.postgres.sources import Match
+from reactor.postgres.explain.chains import RECENT
+from reactor.postgres.explain.sources import Match
 
 VIEW = 1.0
 """Seconds that the application's view has."""

@@ -62,8 +62,7 @@ class SyncIntent:
     @property
     def moves(self) -> bool:
         """Whether the event is in another calendar than the payload's, going by their names."""
-        bound = self.bound
-        return bound is not None and bound.calendar_id != self.payload.calendar_id
+        return self.bound_event_id is not None and self.bound_calendar_id not in (None, self.payload.calendar_id)
 
     @property
     def uncertain(self) -> bool:

@@ -30,6 +30,7 @@ An event that was read may hold what people and other applications put into it. 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Self
 
 from reactor.core.calendar import event, foreign_fields, messages
 from reactor.core.calendar.answers import (
@@ -49,7 +50,6 @@ from reactor.core.calendar.naming import own_name, renamed, resolved
 from reactor.core.calendar.removal import remove, remove_all_generations
 from reactor.core.outcome import Done, Superseded
 from reactor.core.payload import Upsert
-from reactor.core.value import value
 
 ANOTHER_ACCOUNT = "made anew: `primary` is another account's now, and the event in the old account stays there"
 """What is said where a workspace was connected again with another account."""
@@ -60,32 +60,11 @@ _READS = 16  # a bound for answers that make no sense
 _REPLICATION = 1.0  # seconds; a 404 may be a replica that does not know the event yet
 
 
-@value(frozen=True, slots=True)
-class WrittenEvent:
-    """The event after it was written.
-
-    Attributes:
-        place: The event, by the payload's name of the calendar.
-        generation: The generation of its id.
-        event: The event as Google answered it.
-        etag: The event's version after the write.
-        shared: Whether it holds what people or other applications put into it.
-        anew: Whether it was made where it should have been, and never was: the account is another one.
-    """
-
-    place: EventRef
-    generation: int
-    event: RemoteEvent
-    etag: str
-    shared: bool = False
-    anew: bool = False
-
-
 def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
     """Write the source's event, and remove it from where it should not be any more."""
     seen = SeenCalendars()
     unknown = work.of_unknown_account
-    written: WrittenEvent | None = None
+    written: _Writing | None = None
     found: RemoteEvent | None = None
     if work.uncertain:
         if work.known_etag and not work.recreate:
@@ -104,13 +83,13 @@ def upsert(work: SyncIntent, payload: Upsert) -> Dialogue[Done]:
             unseen = yield from _clear(leftovers, work, written, seen)
         except Finished as end:
             if isinstance(end.outcome, Superseded):  # a newer state wants the event where it was: take our copy back
-                yield from remove(work, written.place, seen, written.etag)
+                yield from remove(work, written.place, seen, written.event.etag)
             raise
     return _done(work, payload, written, unseen)
 
 
 def _clear(
-    leftovers: Mapping[EventRef, str | None], work: SyncIntent, written: WrittenEvent, seen: SeenCalendars
+    leftovers: Mapping[EventRef, str | None], work: SyncIntent, written: "_Writing", seen: SeenCalendars
 ) -> Dialogue[list[str]]:
     """Remove the event from other calendars; return those that cannot be seen."""
     unseen: list[str] = []
@@ -137,7 +116,7 @@ def _leftovers(work: SyncIntent, payload: Upsert) -> dict[EventRef, str | None]:
     return places
 
 
-def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list[str]) -> Done:
+def _done(work: SyncIntent, payload: Upsert, written: "_Writing", unseen: list[str]) -> Done:
     """The outcome after the event was written.
 
     An event that could not be removed from the calendar that it leaves is a dead letter, to be requeued when the
@@ -154,7 +133,7 @@ def _done(work: SyncIntent, payload: Upsert, written: WrittenEvent, unseen: list
         place.event_id,
         own_name(place.calendar_id, written.event.calendar),
         work.generation if possible else written.generation,
-        None if written.shared else written.etag,
+        None if written.shared else written.event.etag,
         possible_calendars=possible,
         note=ANOTHER_ACCOUNT if another or written.anew else UNSEEN if possible else "",
     )
@@ -173,71 +152,81 @@ class _Writing:
         payload: The event that is wanted.
         seen: The calendars that were seen.
         unknown: Whether the event that is remembered may be in another account's `primary`.
+
+    Attributes:
+        place: The event, by the payload's name of the calendar; set with the first request.
+        generation: The generation of its id.
+        shared: Whether it holds what people or other applications put into it.
+        event: The event as Google answered the write; set when it is written, and then it has an etag.
+        anew: Whether it was made where it should have been, and never was: the account is another one.
     """
+
+    place: EventRef
+    event: RemoteEvent
+    anew: bool
 
     def __init__(self, work: SyncIntent, payload: Upsert, seen: SeenCalendars, *, unknown: bool = False) -> None:
         self._work = work
         self._payload = payload
         self._seen = seen
         self._unknown = unknown
-        self._generation = work.generation
-        self._place: EventRef  # set with the first request
+        self.generation = work.generation
         self._bound = False
         self._taken = False
         self._resequenced = False
-        self._shared = False
+        self.shared = False
         self._misses = self._stale = self._reads = 0
 
-    def under_another_name(self, etag: str) -> Dialogue[WrittenEvent | None]:
+    def under_another_name(self, etag: str) -> Dialogue[Self | None]:
         """Update the bound event under the payload's name of its calendar; None where it is not there so.
 
         A version is in one calendar only: where it can be updated the two names are one calendar's.
         """
         bound = self._work.bound
         assert bound is not None, "there is no other name"  # noqa: S101  (for the type checker)
-        self._place = EventRef(self._payload.calendar_id, bound.event_id)
-        means, answer = yield from ask(messages.update(self._place, self._body(), etag=etag))
+        self.place = EventRef(self._payload.calendar_id, bound.event_id)
+        means, answer = yield from ask(messages.update(self.place, self._body(), etag=etag))
         return self._written(answer) if means is AnswerKind.SUCCESS else None
 
-    def start(self, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
+    def start(self, found: RemoteEvent | None = None) -> Dialogue[Self]:
         """The first request, by what we remember, and by what was read of the bound event, if it was."""
         work = self._work
         if work.remakes:
             return self._insert(work.generation + 1)
         if work.bound and not work.moves:
-            self._bound, self._place = True, work.bound
+            self._bound, self.place = True, work.bound
             if found is not None:
                 return self._meet(found)
             if work.known_etag:
                 return self._update(work.known_etag)
             return self._look()
         if work.cancelled:
-            self._place = work.place(self._payload.calendar_id, work.generation)
+            self.place = work.place(self._payload.calendar_id, work.generation)
             return self._look()
         return self._insert(work.generation)
 
-    def _insert(self, generation: int) -> Dialogue[WrittenEvent]:
+    def _insert(self, generation: int) -> Dialogue[Self]:
         anew = self._bound and self._unknown
-        self._generation = generation
-        self._place = self._work.place(self._payload.calendar_id, generation)
-        self._bound = self._taken = self._shared = False
+        self.generation = generation
+        self.place = self._work.place(self._payload.calendar_id, generation)
+        self._bound = self._taken = self.shared = False
         self._misses = 0
-        means, answer = yield from ask(messages.insert(self._place, self._body()))
+        means, answer = yield from ask(messages.insert(self.place, self._body()))
         if means is AnswerKind.SUCCESS:
             return self._written(answer, anew=anew)
         self._taken = True
-        self._seen.saw(self._place)
+        self._seen.saw(self.place)
         return (yield from self._look())
 
-    def _look(self, pause: float = 0.0) -> Dialogue[WrittenEvent]:
-        found = yield from self._read(self._place, pause)
+    def _look(self, pause: float = 0.0) -> Dialogue[Self]:
+        found = yield from self._read(self.place, pause)
         if isinstance(found, RemoteEvent):
             return (yield from self._meet(found))
         if found is AnswerKind.GONE:
             return (yield from self._lost())
         return (yield from self._miss())
 
-    def _miss(self) -> Dialogue[WrittenEvent]:
+    def _miss(self) -> Dialogue[Self]:
         """Google says that there is no such event. Where there must have been one we ask again, a little later.
 
         If the event may be in another account's calendar, an insert shows it: what was deleted keeps its id taken.
@@ -248,16 +237,16 @@ class _Writing:
         if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
             return (yield from self._lost())
         if self._bound:
-            yield from self._seen.confirm(self._place.calendar_id, anew=True)
+            yield from self._seen.confirm(self.place.calendar_id, anew=True)
             if not (self._work.may_revive or self._unknown):
                 raise Finished(EVENT_GONE)
             if (found := (yield from self._successor())) is not None:
                 return (yield from self._meet(found))
-        return (yield from self._insert(self._generation))
+        return (yield from self._insert(self.generation))
 
-    def _meet(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
+    def _meet(self, found: RemoteEvent) -> Dialogue[Self]:
         """Go on from the event that Google holds."""
-        named = self._work.names(self._place, self._generation)
+        named = self._work.names(self.place, self.generation)
         if not self._work.owns(found, named=named):
             return (yield from self._insert(self._following()))
         stop_if_superseded(self._work, found)
@@ -267,14 +256,14 @@ class _Writing:
             raise Finished(EVENT_GONE)
         return (yield from self._revive(found))
 
-    def _update(self, etag: str, found: RemoteEvent | None = None) -> Dialogue[WrittenEvent]:
+    def _update(self, etag: str, found: RemoteEvent | None = None) -> Dialogue[Self]:
         """Replace the event: a version of ours holds what we wrote. One that was read may hold more, and that stays."""
         body = self._body(found.sequence if found else 0)
-        self._shared = found is not None and foreign_fields.put_more_into(found.resource, body)
-        if self._shared and found is not None:
-            request = messages.patch(self._place, foreign_fields.changes(found.resource, body), etag=etag)
+        self.shared = found is not None and foreign_fields.put_more_into(found.resource, body)
+        if self.shared and found is not None:
+            request = messages.patch(self.place, foreign_fields.changes(found.resource, body), etag=etag)
         else:
-            request = messages.update(self._place, body, etag=etag)
+            request = messages.update(self.place, body, etag=etag)
         means, answer = yield from ask(request)
         if means is AnswerKind.SUCCESS:
             return self._written(answer)
@@ -282,20 +271,20 @@ class _Writing:
             return (yield from self._miss())
         return (yield from self._overtaken(means, answer))
 
-    def _revive(self, found: RemoteEvent) -> Dialogue[WrittenEvent]:
+    def _revive(self, found: RemoteEvent) -> Dialogue[Self]:
         if (successor := (yield from self._successor())) is not None:
             return (yield from self._meet(successor))
         if found.etag is None:
             return (yield from self._lost())
-        self._shared = False
-        means, answer = yield from ask(messages.revive(self._place, self._body(found.sequence), etag=found.etag))
+        self.shared = False
+        means, answer = yield from ask(messages.revive(self.place, self._body(found.sequence), etag=found.etag))
         if means is AnswerKind.SUCCESS:
             return self._written(answer)
         if means is AnswerKind.UNUSABLE:
             return (yield from self._lost())
         return (yield from self._overtaken(means, answer))
 
-    def _overtaken(self, means: AnswerKind, answer: Response) -> Dialogue[WrittenEvent]:
+    def _overtaken(self, means: AnswerKind, answer: Response) -> Dialogue[Self]:
         """The event has changed since we read it: another version, deleted, or another sequence number."""
         if means is AnswerKind.BAD_SEQUENCE:
             if self._resequenced:
@@ -307,24 +296,24 @@ class _Writing:
                 raise Finished(CHANGING)
         return (yield from self._look())
 
-    def _lost(self) -> Dialogue[WrittenEvent]:
+    def _lost(self) -> Dialogue[Self]:
         """Go on to the next id, because this one cannot be used any more."""
-        yield from self._seen.confirm(self._place.calendar_id)
+        yield from self._seen.confirm(self.place.calendar_id)
         if not self._work.may_revive:
             raise Finished(EVENT_GONE)
         return (yield from self._insert(self._following()))
 
     def _successor(self) -> Dialogue[RemoteEvent | None]:
         """Go on to the next generation, if an attempt that was never settled has made it, and return its event."""
-        ahead = self._work.place(self._place.calendar_id, self._following())
+        ahead = self._work.place(self.place.calendar_id, self._following())
         found = yield from self._read(ahead)
         if not isinstance(found, RemoteEvent):
             return None
-        self._generation, self._place = self._following(), ahead
+        self.generation, self.place = self._following(), ahead
         return found
 
     def _following(self) -> int:
-        return self._work.after(self._place, self._generation)
+        return self._work.after(self.place, self.generation)
 
     def _read(self, place: EventRef, pause: float = 0.0) -> Dialogue[RemoteEvent | AnswerKind]:
         self._reads += 1
@@ -334,11 +323,12 @@ class _Writing:
 
     def _body(self, sequence: int = 0) -> dict[str, object]:
         """The event's body; `sequence` is left to Google until it insists on the one that it has."""
-        body = event.body(self._payload.event, self._work.properties(self._generation))
+        body = event.body(self._payload.event, self._work.properties(self.generation))
         return {**body, "sequence": sequence} if self._resequenced else body
 
-    def _written(self, answer: Response, *, anew: bool = False) -> WrittenEvent:
+    def _written(self, answer: Response, *, anew: bool = False) -> Self:
         found = messages.remote(answer)
-        if found is None or found.event_id != self._place.event_id or found.etag is None:
+        if found is None or found.event_id != self.place.event_id or found.etag is None:
             raise Finished(UNREADABLE)
-        return WrittenEvent(self._place, self._generation, found, found.etag, self._shared, anew)
+        self.event, self.anew = found, anew
+        return self

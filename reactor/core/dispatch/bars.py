@@ -45,6 +45,8 @@ class Bars:
 
     def next(self, now: float, excluded: Collection[UUID]) -> tuple[UUID, int] | None:
         """Return the workspace that has waited longest for its trial, with how many of its items to try."""
+        if not self._bars:  # as a rule: nothing is computed for it in a claim
+            return None
         over = [(bar.until, w, bar.trial) for w, bar in self._bars.items() if bar.until <= now and w not in excluded]
         return min(over)[1:] if over else None
 

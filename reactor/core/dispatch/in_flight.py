@@ -55,9 +55,11 @@ class InFlight:
         first claim ends it.
         """
         added = [item for item in claimed if item.id.int not in self._items]
-        self._items.update((item.id.int, item) for item in added)
-        self._suspected.update(item.id.int for item in added if item.losses >= FREE_LOSSES)
-        self.bytes += sum(map(_size, added))
+        for item in added:
+            self._items[item.id.int] = item
+            self.bytes += _size(item)
+            if item.losses >= FREE_LOSSES:
+                self._suspected.add(item.id.int)
         return added
 
     def wait(self, numbers: Iterable[int]) -> None:

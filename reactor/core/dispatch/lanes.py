@@ -30,18 +30,18 @@ their sum stays below it, however many they are. Lanes that come later add what 
 first lock. What is deferred beyond the second cap counts for all lanes: never more than twice as many items are in
 flight as without locks, and memory stays bounded.
 
-*Who is notified.* A lane that will reopen at a known time is in a heap of timers; call `tick` at `alarm_at`. `reopened`
-says, once, that claiming may find something that it could not before. So a lane that is excluded has an alarm, or items
-or a request in flight whose end opens it. After `clear` nothing is in flight, so it looks at every lane anew.
+*Who is notified.* A lane that will reopen at a known time has an alarm (core/dispatch/alarms.py); call `tick` at
+`alarm_at`. `reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded
+has an alarm, or items or a request in flight whose end opens it. After `clear` nothing is in flight, so it looks at
+every lane anew.
 """
 
-import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set as AbstractSet
-from itertools import count
 from uuid import UUID
 
+from reactor.core.dispatch.alarms import Alarms
 from reactor.core.dispatch.evidence import AnswerHistory
 from reactor.core.dispatch.guard import ProcessGuard
 from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
@@ -104,8 +104,7 @@ class Lanes:
         self._overdrawn: set[UUID] = set()  # of them, those that have their part; computed at each look
         self._now = -math.inf
         self._evicted: list[QueuedItem] = []
-        self._alarms: list[tuple[float, int, Lane]] = []
-        self._ties = count()
+        self._alarms = Alarms()
         self.answer_history = AnswerHistory()
         self._was_full = False
         self._reopened = False
@@ -342,17 +341,14 @@ class Lanes:
     def tick(self, now: float) -> None:
         """Reopen the lanes whose time has come."""
         self._now = now
-        while self._alarms and self._alarms[0][0] <= now:
-            at, _, lane = heapq.heappop(self._alarms)
-            if lane.alarm_at == at:
-                lane.alarm_at = math.inf
-                self._refresh(lane, now)
+        for lane in self._alarms.due(now):
+            self._refresh(lane, now)
         if self.process.closed_until(now, MAX_QUEUE_SECONDS) > now + MAX_QUEUE_SECONDS:
             self.evict_all()
 
     def alarm_at(self, now: float) -> float:
         """When to call `tick` and `next` if nothing happens before."""
-        alarm = self._alarms[0][0] if self._alarms else math.inf
+        alarm = self._alarms.first
         if self._line or self._was_full:
             opens_at = max(self.process.ready_at(now), self.process.closed_until(now, MAX_QUEUE_SECONDS))
             alarm = min(alarm, opens_at if opens_at > now else math.inf)
@@ -402,19 +398,9 @@ class Lanes:
             self._excluded[lane.workspace_id] = lane
         elif self._excluded.pop(lane.workspace_id, None) is not None:
             self._reopened = True
-        # Only an earlier alarm is news. The later one stays in the heap, and `tick` passes it by, because its time is
-        # not the lane's `alarm_at` any more.
         if now < ready_at < lane.alarm_at:
-            lane.alarm_at = ready_at
             self.quota_waits += bool(lane.queue) and lane.limited(now)
-            heapq.heappush(self._alarms, (ready_at, next(self._ties), lane))
-            if len(self._alarms) > 2 * len(self._lanes) + 64:
-                self._forget_old_alarms()
-
-    def _forget_old_alarms(self) -> None:
-        """Keep one alarm for each lane: an earlier one and a lane that was dropped leave theirs behind, up to a day."""
-        self._alarms = list({lane: (at, tie, lane) for at, tie, lane in self._alarms if lane.alarm_at == at}.values())
-        heapq.heapify(self._alarms)
+            self._alarms.set(lane, ready_at, len(self._lanes))
 
     def _has_enough(self, lane: Lane) -> bool:
         if lane.guard.needs_probe:

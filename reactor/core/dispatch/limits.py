@@ -56,6 +56,7 @@ class Limits:
         floor: Units per second; the rate never falls below it. More than 0.
         in_flight_cap: Requests that may be under way at once; a batch is one request.
         divisor: We use one part in so many of burst, ceiling and floor.
+        capacity: Units that may leave at once by our part.
     """
 
     burst: int
@@ -63,6 +64,7 @@ class Limits:
     floor: float
     in_flight_cap: int
     divisor: int = field(default=1, init=False)
+    capacity: float = field(init=False)
     _units: float = field(init=False)
     _rate: float = field(init=False)
     _now: float = field(default=-math.inf, init=False)
@@ -73,7 +75,7 @@ class Limits:
     def __post_init__(self) -> None:
         if self.burst < 1 or self.in_flight_cap < 1 or not 0 < self.floor <= self.ceiling:
             raise ValueError("burst and in_flight_cap must be at least 1, and 0 < floor <= ceiling")
-        self._units = float(self.burst)
+        self._units = self.capacity = float(self.burst)
         self._rate = self.ceiling
 
     @classmethod
@@ -94,11 +96,6 @@ class Limits:
         return self._rate
 
     @property
-    def capacity(self) -> float:
-        """Units that may leave at once by our part."""
-        return max(1.0, self.burst / self.divisor)
-
-    @property
     def in_flight(self) -> int:
         """Requests taken and not released."""
         return self._in_flight
@@ -114,6 +111,7 @@ class Limits:
         self._advance(now)
         self._rate *= self.divisor / divisor
         self.divisor = divisor
+        self.capacity = max(1.0, self.burst / divisor)
         self._units = 0.0 if anew else min(self._units, self.capacity)
 
     def within(self, seconds: float) -> int:

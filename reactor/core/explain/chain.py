@@ -1,6 +1,6 @@
 """All facts about one source's event: what is wanted, what waits, what is remembered, what Google holds.
 
-These are values: `reactor.postgres.chains` reads them, and `explanation` draws the conclusions.
+These are values: `reactor.postgres.explain.chains` reads them, and `explanation` draws the conclusions.
 """
 
 from dataclasses import dataclass, field

@@ -8,8 +8,8 @@ from uuid import UUID
 from reactor.core.explain.chain import OutboxRow
 from reactor.desk.explanation import row_document
 from reactor.desk.letters import dead_letters
-from reactor.postgres.chains import read_item
 from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.explain.chains import read_item
 
 Document = dict[str, Any]
 

@@ -22,23 +22,12 @@ from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 import trio
-from psycopg.abc import Buffer, PQGen
-from psycopg.adapt import Loader
-from psycopg.pq import Format
+from psycopg.abc import PQGen
+from psycopg.types.string import ByteaBinaryLoader
 from psycopg.waiting import Ready, Wait
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
-
-
-class JsonText(Loader):
-    """JSON as its text: the server stores JSON that Python cannot read, and one such row must not fail all."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> bytes:
-        """Leave out the byte in front, which is the version of the format."""
-        return bytes(data)[1:]
 
 
 class TrioConnection(psycopg.AsyncConnection[Row]):
@@ -46,7 +35,8 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
 
     def __init__(self, opened: psycopg.Connection[Row]) -> None:
         super().__init__(opened.pgconn)
-        self.adapters.register_loader("jsonb", JsonText)
+        # As its bytes: the server stores JSON that Python cannot read, and one such row must not fail all.
+        self.adapters.register_loader("jsonb", ByteaBinaryLoader)
         self._opened = opened  # without a reference, it would warn that it was not closed
         # libpq closes its descriptor by itself when it meets the end of the stream; a task that waits for it then
         # waits for ever, or for another descriptor of the same number. A duplicate of our own stays what it is.

@@ -2,7 +2,7 @@
 -- so many rows that a statement names. Payloads whose key takes milliseconds to read (above 16 kB as stored) are passed
 -- over, but for the item that is asked for by its id. Rows that are looked through come in the order of their index: by
 -- the limit alone the planner takes them from the table, or from the index of all settled rows, and walks the finished
--- ones. reactor/postgres/chains.py puts the answers together.
+-- ones. reactor/postgres/explain/chains.py puts the answers together.
 
 -- name: by_index
 -- For the session: where a limit is meant to end a walk along an index, the planner may think that a table has enough such

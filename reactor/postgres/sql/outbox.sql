@@ -49,9 +49,13 @@ update public.google_connections
 -- name: settle
 -- By id and lease_no: a session that lost the claim finds no row. Not by status = 'PROCESSING', which the planner would answer
 -- from an index of a few living and very many dead entries. What belongs to an item is written only if its row was.
+--
+-- The input is json, which is read once; jsonb would sort the fields of each item before. What is null, false or empty is not in
+-- it. A pair of columns is compared as "any of one": the plan is kept (session_settings.sql), and of a plain equality the planner
+-- may walk the table's whole index in its order, which is right only while the table is empty.
 with input as materialized (
   select *
-    from pg_catalog.jsonb_to_recordset(%(input)s::jsonb) as i (
+    from pg_catalog.json_to_recordset(%(input)s::json) as i (
       id uuid, lease_no bigint, status text, attempts integer, delay double precision, failure_code text,
       last_error text, source_key text, floor bigint, remember boolean, generation integer, event_id text,
       calendar_id text, etag text, cancelled boolean, reopen boolean, strays text[], removed boolean, applied text,
@@ -64,7 +68,7 @@ with input as materialized (
          -- Given back as it was, it keeps its place; otherwise it is due after its delay.
          next_attempt_at = case
            when i.status = 'FAILED' or (i.status = 'PENDING' and i.delay > 0)
-           then pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => i.delay)
+           then pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => coalesce(i.delay, 0))
            else o.next_attempt_at end,
          processed_at = case
            when i.status in ('COMPLETED', 'DEAD_LETTER') then pg_catalog.clock_timestamp() end,
@@ -75,14 +79,15 @@ with input as materialized (
          -- otherwise each drain between two crashes would clear it, and it would end its workers for ever.
          losses = case when i.status = 'PENDING' and i.last_error is null then o.losses end
     from input as i
-   where o.id = i.id and o.lease_no = i.lease_no
+   where o.id = any (array[i.id]) and o.lease_no = i.lease_no
   returning o.workspace_id, o.payload, i.*
 ), remembered as (
   insert into public.sync_sources as s (
     workspace_id, source_key, floor_seq, generation, google_event_id, calendar_id, etag, cancelled, reopen, strays,
     payload, removed_at, updated_at)
-  select i.workspace_id, i.source_key, i.floor, i.generation, i.event_id, i.calendar_id, i.etag, i.cancelled, i.reopen,
-         i.strays, case i.applied when 'row' then i.payload when 'given' then i.applied_payload end,
+  select i.workspace_id, i.source_key, i.floor, i.generation, i.event_id, i.calendar_id, i.etag,
+         coalesce(i.cancelled, false), coalesce(i.reopen, false), coalesce(i.strays, '{}'),
+         case i.applied when 'row' then i.payload when 'given' then i.applied_payload end,
          case when i.removed then pg_catalog.clock_timestamp() end, now()
     from settled as i
    where i.remember
@@ -111,8 +116,8 @@ with input as materialized (
 ), unbound as (
   delete from public.calendar_event_bindings as b
    using settled as i
-   where i.bind = 'remove' and b.workspace_id = i.workspace_id
-     and b.source_type = i.source_type and b.source_id = i.source_id
+   where i.bind = 'remove' and b.workspace_id = any (array[i.workspace_id])
+     and b.source_type = any (array[i.source_type]) and b.source_id = any (array[i.source_id])
 )
 select id from settled;
 
@@ -142,11 +147,8 @@ select i.id, i.newer
 select public.sync_order_mend(%(cause)s, %(met)s);
 
 -- name: move_up
--- A new place for items that are ours.
-update public.sync_outbox as o
-   set seq = pg_catalog.nextval('public.sync_outbox_seq')
-  from unnest(%(ids)s::uuid[], %(leases)s::bigint[]) as i (id, lease_no)
- where o.id = i.id and o.lease_no = i.lease_no;
+-- New places for items that are ours, below those that writers draw from now on (db/migrations/0039_places_anew.sql).
+select public.sync_outbox_move_up(%(ids)s::uuid[], %(leases)s::bigint[]);
 
 -- name: take_unlogged_mendings
 -- The mendings of the order that were not logged yet; each is logged by one replica.

@@ -13,7 +13,7 @@ import trio
 
 from reactor.console.console import Console
 from reactor.console.page import Page, PageAnswer, PageCookie, PageRequest, VisitorRight
-from reactor.console.pages.invite import consent_settings
+from reactor.console.pages.access.invite import consent_settings
 from reactor.console.shared.asked_consents import SECONDS, AskedConsent
 from reactor.desk.access import invitations
 from reactor.desk.access.consents import consent_candidate, consent_client, granted_token

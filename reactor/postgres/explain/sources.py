@@ -11,8 +11,8 @@ from uuid import UUID
 from reactor.core.calendar.ids import digest_of
 from reactor.core.explain.asked import Asked
 from reactor.errors import ConfigurationError
-from reactor.postgres.chains import DEAD, RECENT, SQL, by_index, titles_in_view, view_rows
 from reactor.postgres.connection.admin import AdminSession
+from reactor.postgres.explain.chains import DEAD, RECENT, SQL, by_index, titles_in_view, view_rows
 
 WORKSPACES = 10_000
 """Workspaces that are looked through."""

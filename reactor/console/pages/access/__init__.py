@@ -1,0 +1,1 @@
+"""Pages about access to calendars: connections, invitations, and what an invited person sees."""
