@@ -313,11 +313,9 @@ async def _write(connection: TrioConnection, settlements: list[Settlement]) -> S
 
 def _input(settlement: Settlement) -> dict[str, Any]:
     """The settlement as the statement reads it; null, false and empty fields are left out, as each costs both sides."""
-    item, memory = settlement.item, settlement.memory or settlement.item.memory
-    moves_floor = settlement.moves_floor
     entry: dict[str, Any] = {
-        "id": item.id,
-        "lease_no": item.lease_no,
+        "id": settlement.item.id,
+        "lease_no": settlement.item.lease_no,
         "status": settlement.status,
         "attempts": settlement.attempts,
     }
@@ -327,30 +325,36 @@ def _input(settlement: Settlement) -> dict[str, Any]:
         entry["failure_code"] = settlement.failure_code
     if settlement.last_error is not None:
         entry["last_error"] = _text(settlement.last_error)
-    if moves_floor or settlement.memory is not None or settlement.applied is not None:
-        # Without a new memory the old one is written again: it may come from a binding, and this row will hide that.
-        entry |= {
-            "remember": True,
-            "source_key": item.source_key,
-            "floor": item.seq if moves_floor else 0,
-            "generation": memory.generation,
-            "event_id": _text(memory.event_id),
-            "calendar_id": _text(memory.calendar_id),
-            "etag": _text(memory.etag),
-        }
-        if memory.cancelled:
-            entry["cancelled"] = True
-        if memory.reopen:
-            entry["reopen"] = True
-        if memory.possible_calendars:
-            entry["strays"] = [_text(stray) for stray in memory.possible_calendars]
-        if is_removal(item, memory):
-            entry["removed"] = True
+    if settlement.moves_floor or settlement.memory is not None or settlement.applied is not None:
+        entry |= _remembered(settlement)
     if settlement.applied is AppliedReference.ROW:
         entry["applied"] = "row"
     elif settlement.applied is not None:
         entry |= {"applied": "given", "applied_payload": settlement.applied}
     entry |= _binding(settlement)
+    return entry
+
+
+def _remembered(settlement: Settlement) -> dict[str, Any]:
+    # Without a new memory the old one is written again: it may come from a binding, and this row will hide that.
+    item, memory = settlement.item, settlement.memory or settlement.item.memory
+    entry: dict[str, Any] = {
+        "remember": True,
+        "source_key": item.source_key,
+        "floor": item.seq if settlement.moves_floor else 0,
+        "generation": memory.generation,
+        "event_id": _text(memory.event_id),
+        "calendar_id": _text(memory.calendar_id),
+        "etag": _text(memory.etag),
+    }
+    if memory.cancelled:
+        entry["cancelled"] = True
+    if memory.reopen:
+        entry["reopen"] = True
+    if memory.possible_calendars:
+        entry["strays"] = [_text(stray) for stray in memory.possible_calendars]
+    if is_removal(item, memory):
+        entry["removed"] = True
     return entry
 
 

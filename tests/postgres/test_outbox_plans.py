@@ -163,7 +163,8 @@ async def test_no_settle_and_no_sweep_reads_a_table_by_a_plan_of_an_empty_queue(
 
 
 ENTRIES = """
-select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where relname in ('sync_outbox', 'calendar_event_bindings')
+select coalesce(sum(idx_tup_read), 0)
+  from pg_stat_user_indexes where relname in ('sync_outbox', 'calendar_event_bindings')
 """
 FEW = """
 delete from sync_outbox where status = 'COMPLETED';
