@@ -200,8 +200,9 @@ select c.id, c.workspace_id,
        c.calendar_id, c.is_valid, c.created_at, c.updated_at
   from public.google_connections as c;
 
--- What the application wants, in the form of its calendar_source_events and without the words.
-create or replace function calendar_sync.calendar_source_events(of_workspace uuid)
+-- What the application wants, in the form of its calendar_source_events and without the words; of one source, or of all.
+-- The source is looked for before the words are taken out, which takes longer than all else.
+create or replace function calendar_sync.calendar_source_events(of_workspace uuid, of_source text)
 returns table (
   workspace_id uuid, source_type text, source_id text, calendar_id text, event_type text, title text, description text,
   location text, start_at jsonb, end_at jsonb, is_all_day jsonb, recurrence jsonb, color_id text, time_zone text
@@ -216,9 +217,10 @@ declare
 begin
   for wanted in
     execute case when to_regclass('public.calendar_source_events') is not null
-                 then 'select to_jsonb(e) from public.calendar_source_events as e where e.workspace_id = $1'
-                 else 'select to_jsonb(e) from public.calendar_source_events($1) as e where e.workspace_id = $1' end
-    using of_workspace
+                 then 'select to_jsonb(e) from public.calendar_source_events as e'
+                 else 'select to_jsonb(e) from public.calendar_source_events($1) as e' end
+            || ' where e.workspace_id = $1 and ($2 is null or e.source_id::text = $2)'
+    using of_workspace, of_source
   loop
     workspace_id := of_workspace;
     source_type := left(wanted ->> 'source_type', 100);
@@ -237,6 +239,19 @@ begin
     return next;
   end loop;
 end $$;
+
+create or replace function calendar_sync.calendar_source_events(of_workspace uuid)
+returns table (
+  workspace_id uuid, source_type text, source_id text, calendar_id text, event_type text, title text, description text,
+  location text, start_at jsonb, end_at jsonb, is_all_day jsonb, recurrence jsonb, color_id text, time_zone text
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from calendar_sync.calendar_source_events(of_workspace, null)
+$$;
 
 -- An item's payload with its words. The look is recorded in the same statement, so there is none without a reason; the
 -- login is recorded beside the person whom it names.
@@ -273,6 +288,7 @@ grant execute on function
   calendar_sync.redacted(jsonb),
   calendar_sync.redacted_event(jsonb),
   calendar_sync.calendar_source_events(uuid),
+  calendar_sync.calendar_source_events(uuid, text),
   public.sync_source_key(jsonb, uuid),
   public.sync_lease_holders(),
   public.sync_item_holders(),

@@ -14,7 +14,7 @@ from reactor.console.snapshot import SharedSnapshot, Snapshot
 from reactor.console.visitors.login import LoginLimit
 from reactor.desk.google_event import GoogleReadSettings
 from reactor.desk.met import met
-from reactor.desk.outbox_status import COUNT, outbox_status
+from reactor.desk.outbox_status import outbox_status
 from reactor.desk.pulses import activity
 from reactor.desk.rights import rights
 from reactor.postgres.connection.admin import AdminSession
@@ -64,4 +64,4 @@ class Console:
 
 
 def _look(admin: AdminSession) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    return outbox_status(admin, count=COUNT), activity(admin, now=datetime.now(UTC)), met(admin)
+    return outbox_status(admin, brief=True), activity(admin, now=datetime.now(UTC)), met(admin)

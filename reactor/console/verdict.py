@@ -10,7 +10,7 @@ from typing import Any
 
 from reactor.core.refusals import advice
 from reactor.desk.met import WALKED
-from reactor.desk.outbox_status import CAP, COUNT, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 from reactor.desk.wording import at_least, clean, count, duration, many
 
 LATE = 300.0
@@ -198,7 +198,7 @@ def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
     if parked:
         yield VerdictFinding(
             VerdictKind.PERSON,
-            f"{many(len(parked), LISTED, 'workspace')} without a valid connection, with {_waiting(parked)} waiting.",
+            f"{many(len(parked), PARKED, 'workspace')} without a valid connection, with {_waiting(parked)} waiting.",
             "Invite the person who can connect them again, by a link; what has waited is sent then.",
             "/connections",
         )

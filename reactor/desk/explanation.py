@@ -24,8 +24,6 @@ from reactor.postgres.explain import sources
 from reactor.postgres.explain.chains import SQL as CHAINS, ChainReading, read
 from reactor.postgres.explain.sources import MATCHES, Match, SourceSearch, workspaces_of
 
-SEARCHED = 20_000
-"""Events that a page looks through: a fifth of what the command does, which a person waits for."""
 Document = dict[str, Any]
 _SIGHTS = {
     EventPresence.ALIVE: "the event is there",
@@ -93,7 +91,7 @@ def find(
     workspace: UUID | None = None,
     google: GoogleReadSettings | None = None,
     *,
-    rows: int | None = None,
+    brief: bool = False,
 ) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
@@ -102,14 +100,14 @@ def find(
         asked: What was asked for.
         workspace: Where it is.
         google: The settings with which Google is asked whose an event is, where nothing here knows it.
-        rows: How many events are looked through, where only that helps; `reactor.postgres.sources.ROWS` without it.
+        brief: Whether it is for a page: then less is looked through.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace, or what was asked for is a rebuild.
     """
     if workspace:
         admin.require_workspace(workspace)
-    found = sources.find(admin, asked, workspace, rows=rows)
+    found = sources.find(admin, asked, workspace, brief=brief)
     if google and asked.event_id and not found.matches:
         return _by_google(admin, google, asked, workspace, found)
     return found
@@ -148,7 +146,7 @@ def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> Des
             return DeskSearch(workspaces=[asked.uuid])
     if asked.title and "@" in asked.title and (connected := workspaces_of(admin, asked.title, None)):
         return DeskSearch(workspaces=connected, has_more=len(connected) >= MATCHES)
-    found = find(admin, asked, workspace, rows=SEARCHED)
+    found = find(admin, asked, workspace, brief=True)
     shown = matches(found)
     return DeskSearch(sources=shown[:MATCHES], has_more=len(shown) > MATCHES, left_out=found.left_out)
 

@@ -15,30 +15,31 @@ TOP = 5
 """Workspaces that are named as the worst."""
 LISTED = 1_000
 """Workspaces in the document."""
-COUNT = 100
-"""Items that are counted for a page of each workspace that is parked: there may be `LISTED` of them."""
+COUNT, PARKED = 100, 100
+"""In brief: items that are counted of each workspace that is named, and workspaces without a connection."""
 
 Document = dict[str, Any]
 
 
-def outbox_status(admin: AdminSession, workspace: UUID | None = None, *, count: int | None = None) -> Document:
+def outbox_status(admin: AdminSession, workspace: UUID | None = None, *, brief: bool = False) -> Document:
     """The state of the outbox, of one workspace or of all, at the same cost whatever its size.
 
     Args:
         admin: The session.
         workspace: The one; all without it.
-        count: How many items are counted of each workspace that is parked, and one more; `CAP` without it.
+        brief: Whether it is for a page, which asks every two seconds: then less is counted, as `COUNT` and `PARKED`
+            say.
 
     Raises:
         ConfigurationError: Nothing is known of the workspace.
     """
     if workspace:
         admin.require_workspace(workspace)
-    where = {"workspace": workspace}
+    where, count = {"workspace": workspace}, COUNT if brief else CAP
     counts = admin.one(SQL["open_items"], **where, cap=CAP)
     capped, due = counts["open"] > CAP, counts.pop("due")
     dead = {row["code"]: row["n"] for row in admin.rows(SQL["dead"], **where, cap=CAP)}
-    parked = admin.rows(SQL["parked"], **where, cap=CAP, top=LISTED, count=CAP if count is None else count)
+    parked = admin.rows(SQL["parked"], **where, cap=CAP, top=PARKED if brief else LISTED, count=count)
     return {
         "items": {
             **counts,
@@ -47,7 +48,7 @@ def outbox_status(admin: AdminSession, workspace: UUID | None = None, *, count: 
             "about": _about(admin) if capped and not workspace else None,
         },
         "in_hand": admin.one(SQL["processing_items"], **where, cap=CAP),
-        "backlog": _backlog_of(admin, workspace),
+        "backlog": _backlog_of(admin, workspace, count),
         "parked": {**admin.one(SQL["connections"], **where, cap=CAP), "workspaces": parked},
         "stopped": admin.rows(SQL["stopped"], **where, top=LISTED),
         "set_aside": admin.rows(SQL["aside"], **where, cap=CAP),
@@ -57,11 +58,11 @@ def outbox_status(admin: AdminSession, workspace: UUID | None = None, *, count: 
     }
 
 
-def _backlog_of(admin: AdminSession, workspace: UUID | None) -> Document:
+def _backlog_of(admin: AdminSession, workspace: UUID | None, count: int) -> Document:
     """The workspaces with something due: how many, how long the oldest waits, and the worst of them."""
     due = admin.rows(SQL["due"], workspace=workspace, cap=CAP)
     worst = {row["workspace"]: row["waited"] for row in due[:TOP]}
-    items = {row["workspace"]: row["due"] for row in admin.rows(SQL["due_items"], workspaces=list(worst), cap=CAP)}
+    items = {row["workspace"]: row["due"] for row in admin.rows(SQL["due_items"], workspaces=list(worst), cap=count)}
     return {
         "oldest_due_seconds": max((row["waited"] or 0.0 for row in due), default=0.0),
         "workspaces": len(due),

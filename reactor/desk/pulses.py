@@ -110,12 +110,20 @@ def lanes(admin: AdminSession, found: Sequence[Mapping[str, Any]], now: datetime
     return [_lane(workspace, by_workspace[workspace], due[workspace], now) for workspace in worst]
 
 
-def lane_of(admin: AdminSession, workspace: UUID, now: datetime) -> Document:
+def lane_of(
+    admin: AdminSession, workspace: UUID, now: datetime, found: Sequence[Mapping[str, Any]] | None = None
+) -> Document:
     """Return how one workspace's lane stands in the replicas that live, what is due, and until when.
 
     Where no pulse names the lane, the rate is what the settings allow a workspace.
+
+    Args:
+        admin: A session of the database.
+        workspace: The workspace.
+        now: The present.
+        found: What `replicas` has returned; it is asked without it.
     """
-    found = replicas(admin)
+    found = replicas(admin) if found is None else found
     due = _due(admin, [workspace], CAP)[workspace]
     if told := [told for whose, told in _told(found) if whose == workspace]:
         return _lane(workspace, told, due, now)

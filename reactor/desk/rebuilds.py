@@ -95,13 +95,8 @@ def _forecast(admin: AdminSession, workspace: UUID, calendar: str, *, recreate: 
             f"calendar_source_events may not be read, so a rebuild would wait. Run: {GRANTS[kind]}"
         )
     params = {"workspace": workspace, "calendar": calendar, "complete": kind != "memory", "longest": LONGEST_CALENDAR}
-    state = state_of(kind)
-    writes = admin.one(state + SQL["size"], **params)["writes"]
-    survey = admin.one(state + SQL["known_sources"] + SQL["survey"], **params)
-    others = {
-        row["calendar_id"] for row in admin.rows(state + SQL["known_sources"] + SQL["possible_calendars"], **params)
-    }
-    calendars = [calendar, *sorted(others - {calendar})]
+    survey = admin.one(state_of(kind) + SQL["known_sources"] + SQL["forecast"], **params)
+    writes, calendars = survey["writes"], [calendar, *(survey["others"] or ())]
     lists = len(calendars) + survey["events"] // PAGE
     return {
         "workspace": workspace,

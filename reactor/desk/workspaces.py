@@ -84,6 +84,7 @@ def listed(
     workspace: UUID | None = None,
     after: WorkspacePlace | None = None,
     rows: int = ROWS,
+    replicas: Iterable[Document] | None = None,
 ) -> WorkspaceList:
     """List the workspaces that have something open, dead letters, a brake that has stopped them or a lane that is held.
 
@@ -93,9 +94,10 @@ def listed(
         workspace: This one only, if it has any of it.
         after: `WorkspaceList.after` of the page before.
         rows: How many at most.
+        replicas: What `reactor.desk.pulses.replicas` has returned; it is asked without it.
     """
     rank, since, behind = after or (None, None, None)
-    lanes = _lanes(pulses.replicas(admin))
+    lanes = _lanes(pulses.replicas(admin) if replicas is None else replicas)
     found = admin.rows(
         SQL["list"],
         workspace=workspace,
@@ -143,7 +145,8 @@ def workspace_status(admin: AdminSession, workspace: UUID, now: datetime) -> Doc
     """
     admin.require_workspace(workspace)
     where = {"workspace": workspace, "cap": CAP}
-    standing = listed(admin, workspace=workspace).rows
+    replicas = pulses.replicas(admin)
+    standing = listed(admin, workspace=workspace, replicas=replicas).rows
     connection = connections.listed(admin, workspace).rows
     stopped = brakes.stopped(admin, workspace)
     letters = dead_letters.causes(admin, dead_letters.LetterFilter(workspace=workspace), cap=CAP, looks=CAP)
@@ -153,7 +156,7 @@ def workspace_status(admin: AdminSession, workspace: UUID, now: datetime) -> Doc
         "waiting": {**admin.one(SQL["waiting"], **where), "in_flight": admin.one(SQL["in_flight"], **where)["n"]},
         "connection": connection[0] if connection else None,
         "brake": asdict(stopped[0]) if stopped else None,
-        "lane": pulses.lane_of(admin, workspace, now),
+        "lane": pulses.lane_of(admin, workspace, now, replicas),
         "set_aside": admin.rows(STATUS["aside"], **where),
         "dead_letters": {**letters, "causes": letters["causes"][:CAUSES], "different": len(letters["causes"])},
         "rebuilds": rebuild_progress.listed(admin, workspace=workspace, rows=REBUILDS).rows,

@@ -27,7 +27,6 @@ _NEWLINE = ord("\n")
 _NAME = re.compile(rb"\ncontent-id:[ \t]*<?response-([0-9]{1,4})>?[ \t]*\r?(?:\n|\Z)", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\n(?:\r?\n|\Z)")
 _STATUS = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?: [^\r\n]*)?\r?\n")
-_FIELD = re.compile(r"^([^:\n]*):(.*)", re.MULTILINE)
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _MISSING = NoResponse("the batch's answer does not speak of it")
 
@@ -124,7 +123,8 @@ def _reply(part: bytes, outer: re.Match[bytes] | None) -> Reply:
 
 
 def _headers(block: bytes) -> Mapping[str, str]:
-    return {name.strip().lower(): value.strip() for name, value in _FIELD.findall(block.decode("latin-1"))}
+    lines = [line.partition(":") for line in block.decode("latin-1").split("\n")]
+    return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
 
 
 def _whole(status: int, headers: Mapping[str, str], body: bytes) -> Reply:

@@ -1,9 +1,10 @@
 """The order of states, watched by one process: the sequence must never fall behind the places that were given out.
 
-db/migrations/0026_order.sql argues the order and how it is mended. The claim itself mends what it meets. This module
-does what takes more than one look. A service that begins checks whether any place is ahead of the sequence. A sequence
-that is lower than this process has ever seen it (a failover that lost commits, TRUNCATE ... RESTART IDENTITY, a
-restored backup under the same address) is moved ahead before it gives out a place twice.
+db/migrations/0026_order.sql argues the order and how it is mended, 0039_places_anew.sql which places are reserved for
+rows from before. The claim itself mends what it meets. This module does what takes more than one look. A service that
+begins checks whether any place is ahead of the sequence. A sequence that is lower than this process has ever seen it (a
+failover that lost commits, TRUNCATE ... RESTART IDENTITY, a restored backup under the same address) is moved ahead
+before it gives out a place twice.
 
 Each mending is logged once, by one replica: the database remembers which were logged.
 """
@@ -26,7 +27,7 @@ class Mended:
     Attributes:
         cause: START, CLAIM, SEQUENCE or GOOGLE: how it was found out.
         low: The last place that had been given out.
-        high: The place up to which it was moved.
+        high: The place beyond which all lies that is placed from then on.
     """
 
     cause: str
@@ -76,7 +77,9 @@ class Order:
 
 
 async def mend(connection: TrioConnection, cause: str, met: int) -> bool:
-    """Move the sequence ahead if any place is ahead of it; return whether one was.
+    """Move the sequence ahead if any place is ahead of it; return whether it was moved.
+
+    For GOOGLE also where the sequence has passed `met`, unless places above it are reserved already.
 
     Args:
         connection: Where to.

@@ -27,8 +27,9 @@ holds it then. These items have a transaction of their own.
 **A newer state at Google.** An item is put away because its event shows a newer place. If this claim is still ours, a
 state that was written later than this one leaves a trace in the database: it has moved the floor, or it is an open row
 or a dead letter. Without such a trace the place is from another time (db/migrations/0026_order.sql): a backup was
-restored, or another database serves the same calendar. Then we move the sequence ahead of it, and the item gets a place
-beyond and is PENDING, to be written. These items, too, have a transaction of their own.
+restored, or another database serves the same calendar. Then we move the sequence ahead of it. The item gets a place
+beyond, but below all that writers draw from then on (db/migrations/0039_places_anew.sql). It is PENDING, to be written.
+These items, too, have a transaction of their own.
 """
 
 import json

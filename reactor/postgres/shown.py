@@ -11,7 +11,10 @@ from typing import LiteralString
 
 from reactor.postgres.statements import statements
 
-_OTHERS = {statements("rebuilds")["source"]: statements("shown")["source"]}
+_OTHERS = {
+    statements("rebuilds")["source"]: statements("shown")["source"],
+    statements("chains")["function_of_text"]: statements("shown")["function_of_text"],
+}
 _WRITES = re.compile(r"\b(?:insert into|update|delete from) public\.|\bfor (?:no key )?update\b")
 _CHANGES = [
     (re.compile(pattern), replacement)

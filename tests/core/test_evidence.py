@@ -48,6 +48,16 @@ def test_what_got_through_since_the_failure_is_evidence() -> None:
     assert evidence.since_failure(item(1)) is Answered.NONE, "only since the last failure"
 
 
+def test_a_neighbour_that_is_answered_twice_has_no_other_answer_behind_it() -> None:
+    evidence = AnswerHistory()
+    evidence.take_in(item(2), SERVER)
+    for _ in range(2):
+        evidence.take_in(item(1), SERVER)
+        evidence.take_in(item(1), UNEXPECTED)
+    assert evidence.since_failure(item(2)) is Answered.NEIGHBOUR
+    assert evidence.since_failure(item(1)) is Answered.NONE
+
+
 def test_what_died_without_a_question_is_none() -> None:
     evidence = AnswerHistory()
     evidence.take_in(item(1), SERVER)

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from calendar_emulator.store.calendars import Calendar, Record, WriteKind, merge
+from reactor.core.calendar.event import GIVEN
 from reactor.core.calendar.ids import event_id
 from reactor.drift import calendar_event
 from reactor.drift.comparison import differences
@@ -213,8 +214,9 @@ class _Trail:
     def follow(self) -> None:
         for write in self._record.writes:
             hand = self._world.deeds.hands.get(write.order)
-            if write.kind is not WriteKind.UPDATE:
-                self._theirs, self._given = {}, set()
+            if write.kind is not WriteKind.UPDATE:  # what a person moved here says what we gave it there
+                given = write.event.get("extendedProperties", {}).get("private", {}).get(GIVEN, "")
+                self._theirs, self._given = {}, set(given.split(",")) if hand is not None else set()
             if hand is not None:
                 self._theirs = merge(self._theirs, hand)
             elif write.kind is not WriteKind.DELETE:

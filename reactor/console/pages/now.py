@@ -7,7 +7,7 @@ from reactor.console.snapshot import Snapshot
 from reactor.console.trends import activity_charts, in_words
 from reactor.console.verdict import judge_status
 from reactor.desk.letters.dead_letters import CODES
-from reactor.desk.outbox_status import CAP, COUNT, LISTED
+from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 
 _SHOWN = 10  # of each list
 _CLAIMS = "claims"  # in the name of one session of each replica
@@ -34,6 +34,7 @@ def show(snapshot: Snapshot, asked: PageRequest) -> PageAnswer:
             "count": COUNT,
             "codes": sorted(CODES),
             "listed": LISTED,
+            "most_parked": PARKED,
             "shown": _SHOWN,
             "replicas": sum(_CLAIMS in each["application"] for each in snapshot.status["replicas"]),
         },

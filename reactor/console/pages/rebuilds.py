@@ -13,7 +13,7 @@ from reactor.postgres.connection.admin import AdminSession
 
 A_MINUTE = 600
 """Google's usual quota for a user, in calls."""
-CHILDREN = 20_000
+CHILDREN = 10_000
 """Items of a rebuild that its page counts."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from reactor.console.console import Console
 from reactor.console.letter_query import DeadLetterQuery
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session
-from reactor.console.pages.dead import CAP, LOOKS
+from reactor.console.pages.dead import LOOKS
 from reactor.desk import acts
 from reactor.desk.letters import dead_letters, requeue_run
 from reactor.desk.letters.dead_letters import CODES, FATE_TEXTS, FATES
@@ -20,7 +20,9 @@ from reactor.postgres.connection.admin import AdminSession
 RATE = 50.0
 """Letters a second, where the form is not changed; as of the command."""
 LEAST, MOST = 0.1, 1_000.0
-PAYLOADS = 500
+CAP = 5_000
+"""Letters that a run takes in: for each it is looked up what has become of its source."""
+PAYLOADS = 100
 """Payloads that are read for a forecast; a viewer's login has the words of each taken out."""
 
 

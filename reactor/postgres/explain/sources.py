@@ -18,6 +18,8 @@ WORKSPACES = 10_000
 """Workspaces that are looked through."""
 ROWS = 100_000
 """Bindings, and remembered sources, that are looked through for an event or a title."""
+BRIEF_WORKSPACES, BRIEF_ROWS, BRIEF_RECENT = 5_000, 20_000, 3_000
+"""The same for a page, which should take a fifth of a second; and dead and finished rows that are looked through."""
 MATCHES = 20
 """Matches that are reported."""
 
@@ -54,34 +56,35 @@ class SourceSearch:
     left_out: list[str] = field(default_factory=list)
 
 
-def find(admin: AdminSession, asked: Asked, workspace: UUID | None, *, rows: int | None = None) -> SourceSearch:
+def find(admin: AdminSession, asked: Asked, workspace: UUID | None, *, brief: bool = False) -> SourceSearch:
     """Find the sources that may be meant, in one workspace or in all.
 
     Args:
         admin: The session.
         asked: What was asked for.
         workspace: Where it is.
-        rows: How many bindings, and remembered sources, are looked through for an event or a title; `ROWS` without it.
+        brief: Whether it is for a page: then less is looked through.
 
     Raises:
         ConfigurationError: What was asked for is a rebuild.
     """
     with by_index(admin):
-        return _find(admin, asked, workspace, ROWS if rows is None else rows)
+        return _find(admin, asked, workspace, brief=brief)
 
 
-def _find(admin: AdminSession, asked: Asked, workspace: UUID | None, rows: int) -> SourceSearch:
+def _find(admin: AdminSession, asked: Asked, workspace: UUID | None, *, brief: bool) -> SourceSearch:
+    rows = BRIEF_ROWS if brief else ROWS
     if asked.uuid:
         item = admin.row(SQL["item"], id=asked.uuid)
         if item and workspace in (None, item["workspace"]):
             _require_event(item)
             return SourceSearch([Match(item["workspace"], item["source"], item["id"])])
-        return _by_uuid(admin, asked.uuid, workspace)
+        return _by_uuid(admin, asked.uuid, _Area.of(admin, workspace, brief=brief))
     if asked.source:
         if workspace:
             return SourceSearch([Match(workspace, asked.source)])
         source_type, _, source_id = asked.source.partition(":")
-        return _by_keys(admin, [asked.source], _Area.of(admin, None), source_type, source_id)
+        return _by_keys(admin, [asked.source], _Area.of(admin, None, brief=brief), source_type, source_id)
     if asked.event_id:
         return _by_event(admin, asked.event_id, workspace, rows)
     return _by_title(admin, asked.title or "", workspace, rows)
@@ -103,9 +106,8 @@ def _require_event(item: dict[str, Any]) -> None:
         )
 
 
-def _by_uuid(admin: AdminSession, uuid: UUID, workspace: UUID | None) -> SourceSearch:
+def _by_uuid(admin: AdminSession, uuid: UUID, area: "_Area") -> SourceSearch:
     """By a source's id alone: with each kind of source that there is."""
-    area = _Area.of(admin, workspace)
     types = [row["source_type"] for row in admin.rows(SQL["source_types"], workspaces=area.workspaces)]
     return _by_keys(admin, [f"{each}:{uuid}" for each in types], area, None, str(uuid))
 
@@ -114,7 +116,12 @@ def _by_keys(
     admin: AdminSession, keys: list[str], area: "_Area", source_type: str | None, source_id: str
 ) -> SourceSearch:
     rows = admin.rows(
-        SQL["places"], workspaces=area.workspaces, keys=keys, dead=DEAD, recent=RECENT, matches=MATCHES + 1
+        SQL["places"],
+        workspaces=area.workspaces,
+        keys=keys,
+        dead=min(DEAD, area.recent),
+        recent=area.recent,
+        matches=MATCHES + 1,
     )
     matches = {(row["workspace"], row["source"]): Match(row["workspace"], row["source"]) for row in rows}
     wanted, _ = view_rows(admin, source_id, source_type, area.only)
@@ -129,16 +136,19 @@ class _Area:
     """Where we search: in one workspace, or in all, up to a limit."""
 
     workspaces: list[UUID]
+    recent: int
     only: UUID | None = None
     left_out: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, admin: AdminSession, workspace: UUID | None) -> "_Area":
+    def of(cls, admin: AdminSession, workspace: UUID | None, *, brief: bool) -> "_Area":
+        recent = BRIEF_RECENT if brief else RECENT
         if workspace:
-            return cls([workspace], workspace)
-        found = [row["workspace"] for row in admin.rows(SQL["workspaces"], most=WORKSPACES)]
-        more = [f"there are over {WORKSPACES:,} workspaces: name one with --workspace"]
-        return cls(found[:WORKSPACES], None, more if len(found) > WORKSPACES else [])
+            return cls([workspace], recent, workspace)
+        most = BRIEF_WORKSPACES if brief else WORKSPACES
+        found = [row["workspace"] for row in admin.rows(SQL["workspaces"], most=most, brief=brief)]
+        more = [f"there are over {most:,} workspaces: name one with --workspace"]
+        return cls(found[:most], recent, None, more if len(found) > most else [])
 
 
 def _by_event(admin: AdminSession, event_id: str, workspace: UUID | None, most: int) -> SourceSearch:

@@ -20,7 +20,8 @@ select o.id, o.workspace_id as workspace, o.operation::text, public.sync_source_
  where o.id = %(id)s;
 
 -- name: workspaces
--- Workspaces of which anything is known, up to `most` + 1: each index is walked from one workspace to the next.
+-- Workspaces of which anything is known, up to `most` + 1: each index is walked from one workspace to the next. In brief,
+-- only those that are connected, that are remembered or that have something open: nearly all are.
 with recursive open as (
   (select o.workspace_id as w from public.sync_outbox as o
     where o.status in ('PENDING', 'FAILED', 'PROCESSING') order by o.workspace_id limit 1)
@@ -31,7 +32,7 @@ with recursive open as (
      order by o.workspace_id limit 1) as n
 ), dead as (
   (select o.workspace_id as w from public.sync_outbox as o
-    where o.status = 'DEAD_LETTER' order by o.workspace_id limit 1)
+    where o.status = 'DEAD_LETTER' and not %(brief)s order by o.workspace_id limit 1)
   union all
   select n.w from dead cross join lateral (
     select o.workspace_id as w from public.sync_outbox as o
@@ -43,7 +44,8 @@ with recursive open as (
     select s.workspace_id as w from public.sync_sources as s
      where s.workspace_id > remembered.w order by s.workspace_id limit 1) as n
 ), bound as (
-  (select b.workspace_id as w from public.calendar_event_bindings as b order by b.workspace_id limit 1)
+  (select b.workspace_id as w from public.calendar_event_bindings as b
+    where not %(brief)s order by b.workspace_id limit 1)
   union all
   select n.w from bound cross join lateral (
     select b.workspace_id as w from public.calendar_event_bindings as b
@@ -59,9 +61,10 @@ select u.w as workspace
  limit %(most)s + 1;
 
 -- name: source_types
--- Kinds of sources: those that have a binding, and those of a thousand rows of each other sort.
+-- Kinds of sources, which are the application's and not a workspace's: those that have a binding in a thousand workspaces,
+-- and those of a thousand rows of each other sort.
 select t.source_type
-  from unnest(%(workspaces)s::uuid[]) as w (id)
+  from (select unnest(%(workspaces)s::uuid[]) as id limit 1000) as w
  cross join lateral (
    with recursive types as (
      (select b.source_type from public.calendar_event_bindings as b

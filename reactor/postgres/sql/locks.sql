@@ -3,13 +3,14 @@
 
 -- name: locks
 -- Items that are PROCESSING, up to `cap` + 1, with the session that has each, and every item lock without such
--- an item. A key is a hash of the id: found by hashing the few ids that are PROCESSING.
+-- an item. A key is a hash of the id: found by hashing the few ids that are PROCESSING. In the order of their index, or the
+-- planner may look for so many in the table, where all others stand before them.
 with busy as materialized (
   select o.id, o.workspace_id, o.operation::text, public.sync_source_key(o.payload, o.id) as source, o.claim_no,
          o.lease_no, o.updated_at, public.sync_item_key(o.id) as key
     from public.sync_outbox as o
    where o.status = 'PROCESSING' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
-   limit %(cap)s + 1
+   order by o.workspace_id limit %(cap)s + 1
 ), leased as materialized (
   select b.*, h.pid from busy as b left join public.sync_lease_holders() as h on h.lease = (b.lease_no & 2147483647)
    where b.lease_no is not null

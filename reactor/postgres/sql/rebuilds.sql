@@ -151,6 +151,30 @@ select count(*) filter (where k.google_event_id is not null) as events,
   from known as k
   left join state as s on s.key = k.key
 
+-- name: forecast
+-- What `size`, `survey` and `possible_calendars` say, from one reading of the state: to read it takes longest.
+, told as materialized (
+  select s.key, s.calendar_id, s.is_known from state as s
+), held as materialized (
+  select k.key, k.google_event_id, k.calendar_id from known as k
+), named (calendar_id) as (
+  select t.calendar_id from told as t where t.is_known
+   union
+  select h.calendar_id from held as h
+   union
+  select unnest(s.strays) from public.sync_sources as s where s.workspace_id = %(workspace)s
+)
+select (select count(*) filter (where t.is_known) from told as t) as writes,
+       count(*) filter (where h.google_event_id is not null) as events,
+       count(*) filter (where h.google_event_id is not null and t.key is not null and not t.is_known
+                           or h.google_event_id is not null and t.key is null and %(complete)s) as deletes,
+       count(*) filter (where t.key is null and not %(complete)s) as left_alone,
+       (select array_agg(n.calendar_id order by n.calendar_id) from named as n
+         where n.calendar_id <> %(calendar)s and length(n.calendar_id) between 1 and %(longest)s
+           and n.calendar_id ~ '[^.]' and n.calendar_id !~ '^\s|\s$') as others
+  from held as h
+  left join told as t on t.key = h.key
+
 -- name: sample_of_deletes
 -- Sources whose event a rebuild would delete, as `survey` counts them: up to `rows`, of each type of source some.
 , going as (

@@ -6,6 +6,13 @@ select case when v.oid is not null or f.oid is not null then 'function' else 'me
   from (select to_regclass('public.calendar_source_events')::oid as oid) as v,
        (select to_regprocedure('public.calendar_source_events(uuid)')::oid as oid) as f;
 
+-- name: function_of_text
+-- `function_of_text` of chains.sql: the function of ours looks for the source itself, before it takes the words out.
+select e.workspace_id as workspace, to_jsonb(e) as event
+  from calendar_sync.calendar_source_events(%(workspace)s::uuid, %(id)s::text) as e
+ where e.source_type = %(type)s::text or %(type)s::text is null
+ limit %(matches)s;
+
 -- name: words
 select calendar_sync.words(%(item)s, %(who)s, %(how)s, %(reason)s) as payload;
 
