@@ -1,9 +1,8 @@
 """Writes how items end: everything that is ready in one transaction.
 
 While the database writes one transaction the next ends gather, so a quiet system writes each end at once and a busy one
-many together. A transaction costs both sides as much as ten of its items, so after a large one we wait for a moment, in
-which as many come again. An item is in flight until its end is written, and items in flight are bounded, so the ends
-that wait here are bounded too.
+hundreds together, without a timer. An item is in flight until its end is written, and items in flight are bounded, so
+the ends that wait here are bounded too.
 
 An end that waits for a lock of another session is kept apart and written again after a pause, with the others of its
 kind, so that it does not delay the ends of other items.
@@ -25,12 +24,6 @@ from reactor.loop.ports import Observer, OutboxPort
 
 MAX_ENDS = 500
 """Items per transaction: more makes a transaction of more than 50 ms, and what waits behind it gets old."""
-LARGE = 50
-"""Items of a transaction after which more are expected: a request of a busy lane brings so many."""
-GATHERED = 200
-"""Items that are written without waiting for more."""
-GATHER_FOR = 0.02
-"""Seconds after a large transaction until the next one, if fewer are there."""
 LONGEST_PAUSE = 4.0
 """Seconds between attempts to write what the database refuses, or what waits for a lock."""
 
@@ -78,8 +71,6 @@ class Settler:
         self._not_written = not_written
         self._ends: deque[End] = deque()
         self._ready = trio.Event()  # something is there to be written, or nothing comes any more
-        self._gathered = trio.Event()  # so many are there that we wait for no more
-        self._gather_until = -math.inf
         self._is_open = True
         self._apart: list[End] = []
         self._deferred: set[int] = set()  # their claims
@@ -90,14 +81,11 @@ class Settler:
         """Have an end written; `claimed_at` is when its item was claimed."""
         self._ends.append((settlement, claimed_at))
         self._ready.set()
-        if len(self._ends) == GATHERED:
-            self._gathered.set()
 
     def close(self) -> None:
         """Note that no more ends come."""
         self._is_open = False
         self._ready.set()
-        self._gathered.set()
 
     async def run(self) -> None:
         """Write ends until `close`; then try once more to write those that wait for a lock, and return."""
@@ -107,7 +95,6 @@ class Settler:
             self._stats.beats["settle"] = trio.current_time()
             if ends:
                 await self._write(ends)
-            self._gather_until = trio.current_time() + GATHER_FOR if len(ends) >= LARGE else -math.inf
             if self._apart and (not is_open or trio.current_time() >= self._again_at):
                 apart, self._apart = self._apart, []
                 await self._write(apart)
@@ -118,15 +105,10 @@ class Settler:
         """The ends that are ready, at most `MAX_ENDS`, and whether more may come."""
         with trio.move_on_at(self._again_at):
             await self._ready.wait()
-            if trio.current_time() < self._gather_until:
-                with trio.move_on_at(self._gather_until):
-                    await self._gathered.wait()
         ends = [self._ends.popleft() for _ in range(min(MAX_ENDS, len(self._ends)))]
         may_come = self._is_open or bool(self._ends)
         if may_come and not self._ends:
             self._ready = trio.Event()
-        if self._is_open and len(self._ends) < GATHERED:
-            self._gathered = trio.Event()
         return ends, may_come
 
     async def _write(self, ends: list[End]) -> None:

@@ -55,23 +55,6 @@ async def test_a_state_that_waited_for_its_predecessor_follows_it_at_once(autoju
         await world.until_done(second)
 
 
-async def test_the_ends_of_a_busy_time_are_written_together_and_a_single_one_at_once(autojump_clock: MockClock) -> None:
-    world = World()
-    async with world.running():
-        await trio.sleep(1)
-        world.calendar.latency = lambda _: world.calendar.in_flight * 0.003  # the answers come one after another
-        ids = [i for w in range(12) for i in world.outbox.insert(*((workspace(w), s) for s in range(200)))]
-        before = world.outbox.transactions["settle"]
-        await world.until_done(ids)
-        assert world.outbox.transactions["settle"] - before <= len(ids) / 60
-        await trio.sleep(0.1)
-        world.calendar.latency = lambda _: 0.0
-        for _ in range(2):
-            began = trio.current_time()
-            await world.until_done(world.outbox.insert((workspace(1), 1)))
-            assert trio.current_time() - began <= 5 * world.outbox.delay
-
-
 async def test_a_backlog_travels_in_large_batches(autojump_clock: MockClock) -> None:
     world = World()
     ids = [i for w in range(50) for i in world.outbox.insert(*((workspace(w), s) for s in range(200)))]
