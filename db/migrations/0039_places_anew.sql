@@ -10,17 +10,18 @@
 -- knows, and below every place that is drawn after it, whether that is visible yet or not: who draws a place after the
 -- mending is newer than who drew it before. A place in the region follows from the gap and from when the row was
 -- created. So there is no second sequence that a backup, a logical replica or TRUNCATE ... RESTART IDENTITY could take
--- back, and no two replicas disagree. The middle of the region is the moment of the mending, a hundredth of a second is
--- two places, and 2^33 places reach 248 days back; what is older lies at the lower end. Rows of a source that are seen
--- together get different places, in the order of their age (those of one transaction in the order of their places). A
--- row that lies in the region already never goes down, as its place may have been shown.
+-- back, and no two replicas disagree. The middle of the region is the moment of the mending. In the 18 minutes before it
+-- two places are a microsecond, which is what created_at has; before that they are a fiftieth of a
+-- second, for 248 days; what is older lies at the lower end. Rows of a source that are seen together get different
+-- places, in the order of their age (those of one transaction in the order of their places). A row that lies in the
+-- region already never goes down, as its place may have been shown.
 --
 -- *Which rows go there.* A row that is met and comes from before the newest mending; with it all open rows of its
 -- source that do, by age. Rows that were drawn after the mending keep their places. A row below a floor in the region
 -- that has not been there itself, because it was committed late or put back by a person, gets its place by its age too,
 -- and then it is newer than the floor, or it ends. That is decided in the region in which the floor lies, also after
--- later mendings. A row of the same hundredth of a second as its floor is sent: it was committed later, and writers of
--- a source wait for each other.
+-- later mendings. A row of the same age as its floor is sent: it was committed later, and writers of a source wait for
+-- each other.
 --
 -- *No region is used for two times.* The sequence is never below a region that is known: where it is, that is proof as
 -- a floor is, and it is mended. Where sync_order_gaps was taken back, a region may be unknown. Then its places are like
@@ -209,6 +210,8 @@ end $$;
 create or replace function public.sync_outbox_places_by_age(item uuid, gap bigint, out ids uuid[], out places bigint[])
 language plpgsql
 as $$
+declare
+  near constant bigint := 1073741824;  -- microseconds, 18 minutes
 begin
   -- Each lies two above the one before at least, and a child one further.
   select coalesce(array_agg(p.id order by p.n), '{}'), coalesce(array_agg(p.place order by p.n), '{}')
@@ -219,10 +222,13 @@ begin
           select k.id, k.seq, k.n, k.is_child,
                  greatest(
                    case when k.seq > g.high and k.seq <= g.top then k.seq - k.is_child::integer end,
-                   g.high + 4294967296 + 2 * least(1073741824, greatest(-2147483647, coalesce(
-                     floor(extract(epoch from k.age - g.mended_at) * 100), -2147483647)))::bigint) as place
+                   g.high + 4294967296 - 2 * case
+                     when b.before < near then greatest(b.before, - near)
+                     else least(near + coalesce(floor((b.before - near) / 20000), near), 2 * near - 1) end::bigint
+                 ) as place
             from public.sync_order_gaps as g
            cross join lateral public.sync_outbox_kin(item) as k
+           cross join lateral (select extract(epoch from g.mended_at - k.age) * 1000000 as before) as b
            where g.high = gap
              and (k.seq between 0 and g.top
                   or (k.seq < 0 or k.seq > public.sync_outbox_last_place())
