@@ -339,7 +339,8 @@ class Story:
         await self.outbox.settle([completed(item)])
 
     async def fall(self) -> None:
-        self.world.connection.execute("select setval('sync_outbox_seq', sync_outbox_last_place() - 500001)")
+        if not self.held:  # else its floor would look like one of another time
+            self.world.connection.execute("select setval('sync_outbox_seq', sync_outbox_last_place() - 500001)")
 
     async def mend(self) -> None:
         self.world.connection.execute(MEND.encode())
