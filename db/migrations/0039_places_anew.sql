@@ -48,8 +48,9 @@
 --   - Between rows from before a mending age decides, and created_at is when a transaction began. Of two transactions
 --     of one source that overlap, and whose rows wait at the mending or come after it, the one that began first and
 --     wrote last counts as the older one.
---   - An item that is in flight while the sequence falls back, and is settled after the mending, leaves a floor in the
---     gap. It looks like one of another time, and an older open row of its source like a newer one.
+--   - Where the sequence falls back and the tables do not, floors of this time come to lie in the gap, also those of
+--     items that were in flight. They look like floors of another time, and an older open row of such a source like a
+--     newer one.
 --   - A gap from before this release has no region. Until the next mending its rows get numbers of the sequence.
 --   - A replica of an older release gives an item that met a place of another time a number of the sequence, by itself.
 --     All else it asks the functions below for; their names, arguments and results are the same.
