@@ -11,10 +11,10 @@
 -- mending is newer than who drew it before. A place in the region follows from the gap and from when the row was
 -- created. So there is no second sequence that a backup, a logical replica or TRUNCATE ... RESTART IDENTITY could take
 -- back, and no two replicas disagree. The middle of the region is the moment of the mending. In the 18 minutes before it
--- two places are a microsecond, which is what created_at has; before that they are a fiftieth of a
--- second, for 248 days; what is older lies at the lower end. Rows of a source that are seen together get different
--- places, in the order of their age (those of one transaction in the order of their places). A row that lies in the
--- region already never goes down, as its place may have been shown.
+-- two places are a microsecond, which is what created_at has; before that they are a fiftieth of a second, for 248 days;
+-- what is older lies at the lower end. Rows of a source that are seen together get different places, in the order of
+-- their age (those of one transaction in the order of their places). A row that lies in the region already never goes
+-- down, as its place may have been shown.
 --
 -- *Which rows go there.* A row that is met and comes from before the newest mending; with it all open rows of its
 -- source that do, by age. Rows that were drawn after the mending keep their places. A row below a floor in the region
@@ -48,6 +48,9 @@
 --   - Between rows from before a mending age decides, and created_at is when a transaction began. Of two transactions
 --     of one source that overlap, and whose rows wait at the mending or come after it, the one that began first and
 --     wrote last counts as the older one.
+--   - Where the sequence falls back and the tables do not, floors of this time come to lie in the gap, also those of
+--     items that were in flight. They look like floors of another time, and an older open row of such a source like a
+--     newer one.
 --   - A gap from before this release has no region. Until the next mending its rows get numbers of the sequence.
 --   - A replica of an older release gives an item that met a place of another time a number of the sequence, by itself.
 --     All else it asks the functions below for; their names, arguments and results are the same.
