@@ -1,6 +1,6 @@
 """The order of states, watched by one process: the sequence must never fall behind the places that were given out.
 
-db/migrations/0026_order.sql argues the order and how it is mended, 0039_places_anew.sql which places are reserved for
+db/migrations/0026_order.sql argues the order and how it is mended, 0035_places_anew.sql which places are reserved for
 rows from before. The claim itself mends what it meets. This module does what takes more than one look. A service that
 begins checks whether any place is ahead of the sequence. A sequence that is lower than this process has ever seen it (a
 failover that lost commits, TRUNCATE ... RESTART IDENTITY, a restored backup under the same address) is moved ahead

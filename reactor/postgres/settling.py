@@ -28,7 +28,7 @@ holds it then. These items have a transaction of their own.
 state that was written later than this one leaves a trace in the database: it has moved the floor, or it is an open row
 or a dead letter. Without such a trace the place is from another time (db/migrations/0026_order.sql): a backup was
 restored, or another database serves the same calendar. Then we move the sequence ahead of it. The item gets a place
-beyond, but below all that writers draw from then on (db/migrations/0039_places_anew.sql). It is PENDING, to be written.
+beyond, but below all that writers draw from then on (db/migrations/0035_places_anew.sql). It is PENDING, to be written.
 These items, too, have a transaction of their own.
 """
 

@@ -147,7 +147,7 @@ select i.id, i.newer
 select public.sync_order_mend(%(cause)s, %(met)s);
 
 -- name: move_up
--- New places for items that are ours, below those that writers draw from now on (db/migrations/0039_places_anew.sql).
+-- New places for items that are ours, below those that writers draw from now on (db/migrations/0035_places_anew.sql).
 select public.sync_outbox_move_up(%(ids)s::uuid[], %(leases)s::bigint[]);
 
 -- name: take_unlogged_mendings
