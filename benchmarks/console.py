@@ -101,6 +101,7 @@ def addresses(owner: psycopg.Connection[Any]) -> dict[str, list[str]]:
         "/find": [*(f"/find?q={quote(each)}" for each in asked), f"/find?q=Milestone&workspace={big}"],
         "/w/{workspace:uuid}/s/{source:path}": [f"/w/{big}/s/{source}"],
         "/i/{item:uuid}": [f"/i/{item}"],
+        "/i/{item:uuid}/words": [f"/i/{item}/words"],
         "/dead": ["/dead", "/dead?code=EXHAUSTED", "/dead?age=7d", f"/dead?workspace={big}"],
         "/dead/requeue": ["/dead/requeue", "/dead/requeue?code=BAD_PAYLOAD", f"/dead/requeue?workspace={big}"],
         "/acts": ["/acts", f"/acts?workspace={big}"],

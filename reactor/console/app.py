@@ -28,6 +28,7 @@ from reactor.console.pages import (
     replicas,
     requeue,
     why,
+    words,
     workspace,
     workspaces,
 )
@@ -47,6 +48,7 @@ PAGES: tuple[Page, ...] = (
     workspace.PAGE,
     why.PAGE,
     item.PAGE,
+    words.PAGE,
     dead.PAGE,
     requeue.PAGE,
     connections.PAGE,

@@ -15,8 +15,8 @@ ITEM_CAP = 3600.0
 REBUILD_CAP = 60.0
 """Seconds; the longest pause of a rebuild: a person who asked for it, or has mended what it needs, waits for it."""
 HOLD_CAP = 60.0
-"""Seconds; the longest hold that Google did not ask for, and the longest that an item waits for what a person must mend
-for the whole deployment: we notice within a minute what was corrected without our knowledge."""
+"""Seconds; the longest hold that Google did not ask for. It is also the longest wait of an item for something that a
+person must mend for the whole deployment: nothing tells us when it is mended, so we look once a minute."""
 JITTER = 0.25
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; what a server may make us wait. A mistake on its side (milliseconds, a date in 2099) costs a day at most."""

@@ -6,8 +6,8 @@ says nothing about the item: a failure that an outage explains counts only where
 cannot decrypt never do. The state of the breakers decides nothing. An attempt that does not count is not repeated at
 once either: the lane is held back, and the row is not due before a pause. A rebuild's pause grows, because while it is
 due nothing else of its workspace is claimed: it waits for as long as its row has existed. So the pauses double, over
-restarts and replicas, without a count; where the lane is held back too they are twice as long, so that the lane opens
-first, for edits.
+restarts and replicas, without a count; if the lane is held back too, they are twice as long: then the lane opens first,
+and edits go first.
 
 *A quota is bound by age.* "The quota is used up" is meant to pass with the day; there are quotas of one calendar that
 never do. So for an item that is older than a day it counts, and a person gets to see it as a dead letter. A backlog of

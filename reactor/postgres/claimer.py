@@ -1,11 +1,12 @@
 """Claims items: which workspaces a claim looks at, how many items it takes, and what it leaves out.
 
 **A claim** is one call of a function (db/migrations/0029_claim_next.sql; 0021_claim.sql argues its races,
-0025_claim_items.sql how one row cannot harm others, 0026_order.sql what gives the order). One replica claims at a time
-in a database: while a peer is claiming, the result is `BUSY`, to be tried again in a few milliseconds. A call of
-`claim` may take several passes. The result is `NOTHING` only if none of them found anything, and the ring of workspaces
-was read meanwhile and gone through. The gate's promise that no writer has to notify rests on that. (Where many items
-are locked by other sessions, it is also `NOTHING` after half a second, and half a second later we look again.)
+0025_claim_items.sql how one row cannot harm others, 0026_order.sql and 0035_places_anew.sql what gives the order). One
+replica claims at a time in a database: while a peer is claiming, the result is `BUSY`, to be tried again in a few
+milliseconds. A call of `claim` may take several passes. The result is `NOTHING` only if none of them found anything,
+and the ring of workspaces was read meanwhile and gone through. The gate's promise that no writer has to notify rests on
+that. (Where many items are locked by other sessions, it is also `NOTHING` after half a second, and half a second later
+we look again.)
 
 If the server refuses a pass because of data, we look at the workspaces one by one, and in the one that is refused again
 at the items; the row that is refused alone is set aside. If no single row is the cause, the workspace is barred for a

@@ -28,6 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "/find": ("/find?q=script",),
     "/w/{workspace:uuid}/s/{source:path}": (f"/w/{WORKSPACE}/s/task:{SOURCE}",),
     "/i/{item:uuid}": (f"/i/{LETTER}",),
+    "/i/{item:uuid}/words": (f"/i/{LETTER}/words",),
     "/dead": ("/dead",),
     "/dead/requeue": ("/dead/requeue",),
     "/acts": ("/acts",),

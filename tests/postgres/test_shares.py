@@ -15,6 +15,7 @@ from reactor.core.dispatch.limits import MINUTE, Limits
 from reactor.core.dispatch.sharing import GOOD_FOR
 from reactor.postgres.connection.session import Session, SessionLostError, open_session
 from reactor.postgres.shares import Shares
+from tests.support import process_world
 from tests.support.databases import Database
 from tests.support.many_rows import insert_edits
 from tests.support.process_world import WORKSPACE, Process, World
@@ -22,6 +23,8 @@ from tests.support.replica import start
 from tests.support.waiting import until
 
 CLAIMS = "calendar-sync-reactor claims"
+
+world = process_world.world  # and not that of this folder
 
 
 class Member:

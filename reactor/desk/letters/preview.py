@@ -8,7 +8,7 @@ from reactor.core.payload import LONGEST_RESOURCE_ID, BadPayloadError, Cancel, R
 from reactor.desk.wording import visible
 
 _LONGEST = 2_000  # characters: a payload of fifty bad lines has fifty problems
-_TEXTS = ("summary", "description", "location")
+_PLAIN = ("start", "end", "recurrence", "colorId", "reminders")  # fields of an event that hold no text of a person
 
 Document = dict[str, Any]
 
@@ -36,9 +36,9 @@ def preview(letter: Document, payload: object, *, show_texts: bool) -> Document:
     if isinstance(read, Cancel):
         return {"what": "the event is removed", **place}
     wanted = body(read.event, {})
-    texts = {name: wanted.pop(name) for name in _TEXTS if name in wanted}
     wanted.pop("extendedProperties")
-    shown = texts if show_texts else {name: f"({len(text):,} characters)" for name, text in texts.items()}
+    texts = {name: wanted.pop(name) for name in list(wanted) if name not in _PLAIN}
+    shown = texts if show_texts else {name: f"({len(str(text)):,} characters)" for name, text in texts.items()}
     for end in ("start", "end"):
         wanted[end] = " ".join(wanted[end].values())
     return {"what": f"the event is written ({read.event_type})", **place, **shown, **wanted}
