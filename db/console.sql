@@ -66,23 +66,24 @@ begin
 end $$;
 
 -- What is no text of people stays as it is, if it has the shape of what it should be; what has another shape may be
--- anything, and becomes dots. What is nested where a plain value belongs is emptied.
+-- anything, and becomes dots. What is nested where a plain value belongs is emptied. The body is bound to pg_catalog when
+-- the function is made, so it needs no search path of its own, and the planner puts it in the place of the call: one call
+-- took 10 us, and an event takes eight.
 create or replace function calendar_sync.hidden(given jsonb, shape text default null)
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-  select case jsonb_typeof(given)
-           when 'object' then '{}'
-           when 'array' then '[]'
-           when 'string' then
-             case when given #>> '{}' ~ shape then given else to_jsonb(repeat('·', length(given #>> '{}'))) end
-           when 'number' then
-             case when shape is null then to_jsonb(repeat('·', length(given #>> '{}'))) else given end
-           else given end
-$$;
+return case pg_catalog.jsonb_typeof(given)
+         when 'object' then '{}'::jsonb
+         when 'array' then '[]'::jsonb
+         when 'string' then
+           case when (given #>> '{}') ~ shape then given
+                else pg_catalog.to_jsonb(pg_catalog.repeat('·', pg_catalog.length(given #>> '{}'))) end
+         when 'number' then
+           case when shape is null then pg_catalog.to_jsonb(pg_catalog.repeat('·', pg_catalog.length(given #>> '{}')))
+                else given end
+         else given end;
 
 -- Rules of recurrence. One that the contract takes and that is no plain rule keeps its name.
 create or replace function calendar_sync.hidden_rules(given jsonb)

@@ -20,7 +20,9 @@ def look(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     """Show the payload, and record the look."""
     payload = words(admin, asked.path["item"], asked.author)
     if payload is None:
-        raise ConfigurationError(f"There is no item {asked.path['item']}: look whether its id is right; retention may have deleted it.")
+        raise ConfigurationError(
+            f"There is no item {asked.path['item']}: look whether its id is right; retention may have deleted it."
+        )
     return _answer(asked, payload)
 
 
