@@ -4,6 +4,7 @@ The suite runs on an embedded PostgreSQL 18, started once; with TEST_DATABASE_UR
 a superuser.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from psycopg import sql
 
@@ -97,6 +99,24 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     finally:
         sys.settrace(tracer)
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test, or a command that it calls, sets up for the logs of its process ends with it.
+
+    A logger keeps what it was set up with at its first use; in tests it must not, or it would write for one test what
+    another had asked for.
+    """
+    configure, root = structlog.configure, logging.getLogger()
+    handlers, level, ours = root.handlers[:], root.level, logging.getLogger("reactor").level
+    monkeypatch.setattr(
+        structlog, "configure", lambda **given: configure(**given | {"cache_logger_on_first_use": False})
+    )
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+    logging.getLogger("reactor").setLevel(ours)
 
 
 @pytest.fixture(scope="session")

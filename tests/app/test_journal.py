@@ -17,9 +17,7 @@ ABOUT = {"workspace_id": str(item().workspace_id), "item_id": str(item().id), "o
 
 
 @pytest.fixture
-def journal(monkeypatch: pytest.MonkeyPatch) -> LogObserver:
-    """With a logger of its own: one that was used before may go on with what another test had configured."""
-    monkeypatch.setattr("reactor.observability.log_observer.log", structlog.get_logger())
+def journal() -> LogObserver:
     return LogObserver()
 
 

@@ -4,22 +4,11 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from reactor.observability import logs
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.getLogger("reactor").setLevel(logging.NOTSET)
-    structlog.reset_defaults()
 
 
 def fail() -> None:

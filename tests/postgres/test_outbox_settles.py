@@ -235,7 +235,7 @@ async def test_a_lock_that_is_not_to_be_had_changes_nothing(world: World, outbox
 
 async def test_a_deadlock_is_tried_again(world: World, database: Database) -> None:
     name = world.one("select quote_ident(current_database())")
-    world.connection.execute(f"alter database {name} set deadlock_timeout = '500ms'".encode())
+    world.connection.execute(f"alter database {name} set deadlock_timeout = '3s'".encode())
     rows = [world.insert(name, id=UUID(int=n)) for n, name in enumerate("ab")]
     async with open_session(database.reactor, name="claims", lock_timeout="9s") as session:
         outbox = Outbox(session)
