@@ -13,6 +13,10 @@ in the step in which its claim returns.
 *A look must not miss what opens while it is under way.* The gate takes the result of a look for the present state and
 forgets earlier calls. So a look during which room was freed or a lane opened says that there is work, and is repeated.
 
+*Two at a time.* Where a claim has left something behind, the next claim is asked for before the requests of this one
+leave: the server claims while we check, write and send. That is a tenth more items a second in a drain (`python -m
+benchmarks drain`, in turns); the requests leave 0.1 ms later. Where nothing is left behind they leave first.
+
 *A settled source is free.* A state that came while its predecessor was in flight was announced when it could not be
 claimed, and it is not announced again. So a settle says whether something has waited for it, and if so we look. While
 the gate is awake the settle need not say so: the next look begins after the settle in any case, and one that is under
@@ -65,7 +69,7 @@ _CRASHED_TOGETHER = Retry("the exchange of a batch ended in an unexpected error"
 
 
 async def _let_leave() -> None:
-    """Let the requests that were just started leave before anything else is done: a commit waits for them.
+    """Let the requests that were just started leave before anything else is done: a person waits for them.
 
     Trio runs what is ready in rounds, in any order. A request leaves in the second one after its start: httpcore waits
     for one (tests/google/test_google_turns.py counts). So in the third it has left.
@@ -224,7 +228,7 @@ class Loop:
         if claimed.braked:
             self._release_braked(claimed.braked)
         self._start_sends()
-        if claimed.items:
+        if claimed.items and not claimed.look.left_behind:  # else the server claims the next ones meanwhile
             await _let_leave()
         self._observer.accepted(RefusedWork.CLAIM)
         self.stats.superseded += claimed.superseded

@@ -1,6 +1,7 @@
 """The loop among fakes, under virtual time."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -64,6 +65,32 @@ async def test_a_backlog_travels_in_large_batches(autojump_clock: MockClock) -> 
         seconds = trio.current_time() - began
     assert world.stats.sends <= 0.06 * len(ids)
     assert seconds <= len(ids) / 5_000
+
+
+@pytest.mark.parametrize(("rows", "order"), [(1, ["claim", "leaves"]), (30, ["claim", "claim"])])
+async def test_a_request_leaves_before_the_next_claim_unless_more_is_waiting(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, rows: int, order: list[str]
+) -> None:
+    """A request needs a round of the scheduler to leave, as httpcore does."""
+    world, seen = World(claim_size=10), list[str]()
+    send, claim = world.calendar.send, world.outbox.claim
+
+    async def leaves(*args: Any) -> list[Outcome]:
+        await trio.lowlevel.checkpoint()
+        seen.append("leaves")
+        return await send(*args)
+
+    async def claims(**given: Any) -> Any:
+        seen.append("claim")
+        return await claim(**given)
+
+    monkeypatch.setattr(world.calendar, "send", leaves)
+    monkeypatch.setattr(world.outbox, "claim", claims)
+    async with world.running():
+        await trio.sleep(1)
+        seen.clear()
+        await world.until_done(world.outbox.insert(*((workspace(1), source) for source in range(rows))))
+    assert seen[:2] == order
 
 
 async def test_the_caps_hold(autojump_clock: MockClock) -> None:
