@@ -195,7 +195,7 @@ class _DemoRun:
             over.set()
             while not self._demo.stop.is_set() and (options.items is None or rows < options.items):
                 before, started = rows, trio.current_time()
-                step = self._scenario.step(options.items - rows if options.items else 50)
+                step = self._scenario.step(options.items - rows if options.items else 50, started)
                 await self._application.carry_out(step)
                 self._scene.steps.appendleft(step.says)
                 rows += step.rows

@@ -49,6 +49,12 @@ class ScenarioRow:
     values: dict[str, Any]
 
     @property
+    def workspace(self) -> UUID:
+        """The workspace's id."""
+        id_: UUID = self.values["workspace_id"]
+        return id_
+
+    @property
     def title(self) -> str:
         """The title as people see it."""
         return str(self.values["title"])

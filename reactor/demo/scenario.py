@@ -1,7 +1,10 @@
 """The edits of the people at the application: they enter their plans, and then they change their minds.
 
-Pure: the same seed gives the same scenario. The scenario keeps its own copy of the rows, and knows how many rows of the
-outbox each step makes, so that a demo of N rows ends after exactly N.
+Pure: the same seed at the same times gives the same scenario. The scenario keeps its own copy of the rows, and knows
+how many rows of the outbox each step makes, so that a demo of N rows ends after exactly N.
+
+The people never take out so much at once that the brake (`reactor.core.brake`) would stop their workspace: a demo that
+is left alone goes on. What is taken out by other means, such as the console's page *Break it*, comes on top.
 """
 
 import random
@@ -10,12 +13,17 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
+from reactor.core import brake
 from reactor.demo import sample
 from reactor.demo.sample import HIDING, UNSHOWN, Change, ScenarioRow, Schedule
 
 _IMPORT = 8  # rows entered in one transaction
 _MOVED = {"tasks": ("due_on",), "milestones": ("reached_on",)}
-_FEW = 12  # tasks that are kept, so that deleting does not empty the plans
+_FEW, _MANY = 12, 80  # tasks: enough that deleting does not empty the plans, and as many as people can see
+_GONE = (
+    brake.Limit().least - 5
+)  # events of a workspace that may be gone at one time; the brake counts from its least on
+_FORGET = brake.WINDOW + 60  # seconds; an event is removed some time after its row
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +52,18 @@ class Scenario:
         # All versions are entered at the same time, so that each calendar shows something after a few steps.
         self._waiting = [rows[n] for n in range(longest) for rows in plans if n < len(rows)]
         self._rows: list[ScenarioRow] = []
+        self._gone: dict[UUID, dict[UUID, float]] = {workspace: {} for workspace in self.workspaces}
+        self._now = 0.0
         self._revision = 1
 
-    def step(self, most: int) -> ScenarioStep:
+    def step(self, most: int, now: float) -> ScenarioStep:
         """The next step.
 
         Args:
             most: How many rows of the outbox it may make at most; at least 1.
+            now: Seconds, of a clock that never goes back.
         """
+        self._now = now
         nothing_shown = not any(row.shown for row in self._rows)
         if self._waiting and (nothing_shown or self._random.random() < 0.5):
             return self._enter(most)
@@ -98,10 +110,13 @@ class Scenario:
         return ScenarioStep(f"{row.title}: edited {times} times at once", edits, times)
 
     def _hide_or_show(self, most: int) -> ScenarioStep:
-        del most
         hidden = [row for row in self._rows if not row.shown]
         reopen = bool(hidden) and self._random.random() < 0.5
         row = self._random.choice(hidden) if reopen else self._shown()
+        if reopen:
+            self._gone[row.workspace].pop(row.id, None)
+        elif not self._may_go(row):
+            return self._move(most)
         column = HIDING[row.table]
         says = "reopened" if reopen else column
         return ScenarioStep(f"{row.title}: {says}", [[row.updated(**{column: not reopen})]], 1)
@@ -120,14 +135,15 @@ class Scenario:
     def _slip(self, most: int) -> ScenarioStep:
         """A release slips: everything of one version around a day moves by a week, in one transaction."""
         row = self._shown()
-        rows = [r for r in self._rows if r.shown and r.values["workspace_id"] == row.values["workspace_id"]]
+        rows = [r for r in self._rows if r.shown and r.workspace == row.workspace]
         slipping = self._random.sample(rows, min(most, len(rows), 6))
         changes = [_moved(r, 7) for r in slipping]
-        version = self.workspaces[row.values["workspace_id"]].version
+        version = self.workspaces[row.workspace].version
         return ScenarioStep(f"Python {version} slips: {len(changes)} dates a week later", [changes], len(changes))
 
     def _add_task(self, most: int) -> ScenarioStep:
-        del most
+        if sum(row.table == "tasks" for row in self._rows) >= _MANY:
+            return self._move(most)
         workspace = self._random.choice(list(self.workspaces))
         release = self._random.choice(self.workspaces[workspace].releases)
         number = self._random.randint(90_000, 140_000)
@@ -144,8 +160,21 @@ class Scenario:
         if len(tasks) < _FEW:
             return self._add_task(most)
         row = self._random.choice(tasks)
+        if not self._may_go(row):
+            return self._move(most)
         self._rows.remove(row)
         return ScenarioStep(f"{row.title}: deleted", [[row.deleted()]], 1)
+
+    def _may_go(self, row: ScenarioRow) -> bool:
+        """Whether a row's event may go now; if it may, it counts as gone."""
+        gone = self._gone[row.workspace]
+        for id_, at in list(gone.items()):
+            if at < self._now - _FORGET:
+                del gone[id_]
+        if len(gone) >= _GONE:
+            return False
+        gone[row.id] = self._now
+        return True
 
     def _shown(self) -> ScenarioRow:
         return self._random.choice([row for row in self._rows if row.shown])

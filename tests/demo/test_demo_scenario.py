@@ -1,5 +1,6 @@
 """The demo's scenario: always the same for a seed, real dates, and exactly as many rows as it says."""
 
+import math
 from collections import Counter
 from datetime import date
 from itertools import islice, pairwise
@@ -8,8 +9,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from reactor.core.brake import WINDOW, Limit
 from reactor.core.payload import parse
 from reactor.demo.application import Application
+from reactor.demo.options import DEFAULT_RATE
 from reactor.demo.sample import Verb, schedules
 from reactor.demo.scenario import Scenario, ScenarioStep
 from reactor.postgres.connection.session import open_session
@@ -20,7 +23,7 @@ MOST = 50
 
 def told(seed: int, steps: int) -> list[ScenarioStep]:
     scenario = Scenario(schedules(), seed)
-    return [scenario.step(MOST) for _ in range(steps)]
+    return [scenario.step(MOST, float(number)) for number in range(steps)]
 
 
 def test_the_schedules_are_those_of_the_documents() -> None:
@@ -50,7 +53,7 @@ def test_a_seed_always_tells_the_same_story() -> None:
 def test_it_never_makes_more_rows_than_it_may(seed: int) -> None:
     scenario = Scenario(schedules(), seed)
     for most in (1, 2, 3) * 200:
-        assert scenario.step(most).rows <= most
+        assert scenario.step(most, 0.0).rows <= most
 
 
 def test_everything_happens() -> None:
@@ -63,6 +66,34 @@ def test_everything_happens() -> None:
         assert flags[flag] > 0
     assert any(step.rows == 0 for step in steps), "some edits concern no calendar"
     assert any(len(step.transactions) > 2 for step in steps), "some rows are edited several times at once"
+
+
+@pytest.mark.parametrize("rate", [8.0, DEFAULT_RATE, math.inf])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_brake_never_stops_it(seed: int, rate: float) -> None:
+    """Rows at an even pace for hours: what the people take out within a window is less than the brake asks about."""
+    scenario, limit, now = Scenario(schedules(), seed), Limit(), 0.0
+    shown: dict[UUID, set[UUID]] = {workspace: set() for workspace in scenario.workspaces}
+    gone: dict[UUID, dict[UUID, float]] = {workspace: {} for workspace in scenario.workspaces}
+    whose: dict[UUID, UUID] = {}
+    taken = 0
+    for _ in range(10_000):
+        step = scenario.step(MOST, now)
+        for change in (change for transaction in step.transactions for change in transaction):
+            workspace = whose.setdefault(change.id, change.values.get("workspace_id", UUID(int=0)))
+            hides = any(change.values.get(column) for column in ("done", "cancelled"))
+            if change.verb is Verb.DELETE or hides:
+                shown[workspace].discard(change.id)
+                gone[workspace][change.id] = now
+                taken += 1
+                recent = sum(at > now - WINDOW for at in gone[workspace].values())
+                assert not limit.stops(recent, len(shown[workspace]) + recent), step.says
+            elif change.verb is Verb.INSERT or any(column in change.values for column in ("done", "cancelled")):
+                shown[workspace].add(change.id)
+                gone[workspace].pop(change.id, None)
+        now += step.rows / rate
+    assert taken > 10, "events do go"
+    assert all(len(each) > 20 for each in shown.values()), "the plans stay"
 
 
 async def test_the_outbox_gets_as_many_rows_as_the_story_says(empty_database: str) -> None:
@@ -80,7 +111,7 @@ async def test_the_outbox_gets_as_many_rows_as_the_story_says(empty_database: st
     expected = 0
     async with open_session(empty_database, name="test") as session:
         application = Application(session, lambda seqs, _: committed.append(seqs))
-        for step in islice(iter(lambda: scenario.step(MOST), None), 300):
+        for step in islice(iter(lambda: scenario.step(MOST, 0.0), None), 300):
             await application.carry_out(step)
             expected += step.rows
             assert sum(map(len, committed)) == expected, step.says
