@@ -13,7 +13,7 @@ these fifty, without one, and beside the console of an empty database on the sam
 processors: what is more than that is the database's. In brackets is the ratio to no console.
 
 CONSOLE_ROWS (1,000,000) says how large, CONSOLE_PARTS which of these ("pages viewers wakes"), BENCH_ROUNDS and
-BENCH_WAKES as for `wake`. At its full size it takes half an hour, and 12 GB in the directory for temporary files.
+BENCH_WAKES as for `wake`. At its full size it takes ten minutes and 12 GB in the directory for temporary files.
 """
 
 import itertools
