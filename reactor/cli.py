@@ -66,6 +66,7 @@ COMMANDS: Mapping[str, _Command] = {
     "dead-letters": _Command("dead_letters", "Look at dead letters and put them back."),
     "acts": _Command("acts", "Show what operators did, and stop what takes long."),
     "connections": _Command("access.connections", "List and change the workspaces' consents."),
+    "invitations": _Command("access.invitations", "Invite a workspace's admin to connect its calendar."),
     "tokens": _Command("access.tokens", "Refresh tokens at rest."),
 }
 """Those of `reactor.commands` by their names, in the order of the help."""

@@ -20,7 +20,8 @@ def _check_header(text: str) -> None:
         raise ConfigurationError("must be the name of a header, such as X-Forwarded-Email")
 
 
-def _check_origin(text: str) -> None:
+def check_origin(text: str) -> None:
+    """Check that it can be where people open the console, or is empty; raises ConfigurationError."""
     split = urlsplit(text)
     try:
         name = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname
@@ -84,7 +85,7 @@ class ConsoleSettings(LogSettings, DatabaseSettings):
     """What the proxy sends in the header `X-Console-Proxy-Secret`, where one is set: then its address alone is not
     enough"""
 
-    console_origin: Annotated[str, reads_as(_check_origin), Field(validate_default=True)] = ""
+    console_origin: Annotated[str, reads_as(check_origin), Field(validate_default=True)] = ""
     """Where people open the console, `https://console.example.com`. Required with `CONSOLE_USER_HEADER`; without it,
     the address that is listened on. Plain http for loopback only"""
 

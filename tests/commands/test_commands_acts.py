@@ -25,6 +25,7 @@ from tests.support.process_world import KEYS
 OLD, TOKEN = "1//0what-is-stored", "1//0a-new-consent"
 WORDS = ("Fire the whole team", "secret words")
 W = str(workspace())
+INVITE = ("invitations", "make", "--console", "https://console.example.com")
 NEW_KEYS = f"k2:{'B' * 42}A=,{KEYS}"
 BY = ActAuthor("ada", "console", "because")
 
@@ -51,12 +52,14 @@ ACTS: dict[ActKind, tuple[str, ...]] = {
     ActKind.CONNECT: ("connections", "add", "--workspace", W, "--calendar", "team@example.com", "--no-verify"),
     ActKind.REBUILD: ("rebuild", "--workspace", W),
     ActKind.ROTATE: ("tokens", "rotate"),
+    ActKind.INVITE: (*INVITE, "--workspace", W, "--calendar", "team@example.com"),
 }
 STATE = """
 select jsonb_build_object(
   'outbox', (select jsonb_agg(to_jsonb(o) order by o.id) from sync_outbox as o),
   'brakes', (select jsonb_agg(to_jsonb(b)) from sync_brakes as b),
-  'connections', (select jsonb_agg(to_jsonb(c) order by c.id) from google_connections as c))
+  'connections', (select jsonb_agg(to_jsonb(c) order by c.id) from google_connections as c),
+  'invitations', (select jsonb_agg(to_jsonb(i)) from sync_invitations as i))
 """
 
 
@@ -65,7 +68,7 @@ def do(database: Database, kind: ActKind, *more: str) -> Any:
     return call(database.reactor, *ACTS[kind], *more, stdin=TOKEN, **environment)
 
 
-OTHERS = (ActKind.STOP, ActKind.WORDS, ActKind.INVITE, ActKind.UNINVITE)
+OTHERS = (ActKind.STOP, ActKind.WORDS, ActKind.UNINVITE)
 """Those that have tests of their own: below, in tests/postgres/test_console_roles.py, and in those of invitations."""
 
 

@@ -3,11 +3,13 @@
 The link is in the answer to the act, and nowhere else: the database has a hash of it.
 """
 
+from shlex import quote
 from typing import Any
 from uuid import UUID
 
 from reactor.console.console import Console
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest
+from reactor.core.calendar.messages import PRIMARY
 from reactor.desk.access import invitations
 from reactor.desk.access.consents import ConsentSettings, consent_client
 from reactor.desk.access.invitations import HOURS, Invitation
@@ -59,17 +61,21 @@ async def _answer(console: Console, asked: PageRequest, made: Invitation | None 
         problem = "This console has neither Google's OAuth client nor the keys of the stored tokens."
     link = None if made is None else f"{console.address}/connect/{made.secret}"
     expires = None if made is None else made.expires_at
+    calendar = "" if calendar.lower() == PRIMARY else calendar
     document = found if made is None else {"workspace": workspace, "link": link, "expires_at": expires}
     more = {
         "workspace": workspace,
-        "calendar": "" if calendar.lower() == "primary" else calendar,
+        "calendar": calendar,
         "invitations": found,
         "link": link,
         "expires_at": expires,
         "problem": problem,
         "hours": HOURS,
     }
-    command = f"python -m reactor connect --workspace {workspace} --calendar {calendar or '…'}"
+    about = f"--workspace {workspace} --calendar {quote(calendar) or '…'}"
+    command = f"python -m reactor connect {about}"
+    if not problem:
+        command = f"python -m reactor invitations make {about} --console {console.address}"
     return PageAnswer("invite.html", document, command=command, title="Invite to connect", more=more)
 
 
