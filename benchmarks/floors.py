@@ -11,9 +11,10 @@ All but httpx tell the CPU that they take from a notification to the moment when
 import json
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
 from typing import Any, LiteralString
@@ -152,12 +153,21 @@ def floor(name: str, dsn: str, google: str) -> Iterator[list[float]]:
     ours, theirs = context.Pipe()
     process = context.Process(target=programs[name], args=(theirs, dsn, google), daemon=True)
     process.start()
+    theirs.close()  # so that what it tells ends with it
     spent: list[float] = []
+
+    def hear() -> None:  # all the time, or the program would wait for us as soon as the pipe is full
+        with suppress(EOFError):
+            while True:
+                spent.append(ours.recv())
+
+    hearing = threading.Thread(target=hear)
     try:
         assert ours.recv() == "ready"
+        hearing.start()
         yield spent
-        while ours.poll():
-            spent.append(ours.recv())
     finally:
         process.terminate()
         process.join()
+        if hearing.ident:
+            hearing.join()
