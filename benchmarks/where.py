@@ -224,8 +224,8 @@ def floors(it: World) -> None:
             with floor(name, it.dsn, google) as spent:
                 wakes(lambda number: it.write(1, [it.workspaces[number % len(it.workspaces)]]), google, WAKES, 400)
                 wait_until(it.is_done)
-        if spent:
-            print(f"  {statistics.median(spent) * 1e6:.0f} us by the floor, {name}")
+            if spent:
+                print(f"  {statistics.median(spent) * 1e6:.0f} us by the floor, {name}")
 
 
 def items(it: World) -> None:
