@@ -22,8 +22,8 @@ ADVICE = {
     "themselves: Connections, invite.",
     "BAD_PAYLOAD": "The row contradicts itself or the contract. Mend what writes it; the next change is sent as usual.",
     "BAD_REQUEST": "Google refused the content of the event. Mend what writes it; the next change is sent as usual.",
-    "EVENT_GONE": "A person deleted the event in the calendar, and that is respected: nothing has to be done. "
-    "A rebuild brings it back.",
+    "EVENT_GONE": "A person deleted the event in the calendar, and that is respected. If it should be there, "
+    "start a rebuild: that brings it back, and a requeue does not.",
     "CALENDAR_GONE": "The calendar is gone, or not shared with the account any more. Have it shared again, then put "
     "these back.",
     "FORBIDDEN": "The account may not write to the calendar. Have it shared with the right to make changes, then put "

@@ -315,6 +315,9 @@ async def test_a_long_list_comes_in_pages(visit: Visit, world: World) -> None:
 async def test_one_workspace_in_a_sentence(visit: Visit, world: World) -> None:
     world.connect()
     assert "Nothing waits." in await visit.page(f"/w/{workspace()}")
+    world.connection.execute("update google_connections set is_valid = false")
+    assert "Nothing waits, but its connection is not valid" in await visit.page(f"/w/{workspace()}")
+    world.connection.execute("update google_connections set is_valid = true")
     world.insert()
     assert "All is well: 1 item waits." in await visit.page(f"/w/{workspace()}")
     world.connection.execute("update sync_outbox set last_error = 'It has no key'")

@@ -133,7 +133,7 @@ def test_a_consent_that_is_waited_for_is_one_thing_with_its_dead_letters() -> No
 
 @pytest.mark.parametrize(
     ("codes", "remedy"),
-    [({"EVENT_GONE": 3}, "A rebuild brings it back."), ({"EVENT_GONE": 3, "FORBIDDEN": 1}, "put them back.")],
+    [({"EVENT_GONE": 3}, "a requeue does not."), ({"EVENT_GONE": 3, "FORBIDDEN": 1}, "put them back.")],
 )
 def test_dead_letters_of_one_code_say_what_to_do_about_it(codes: dict[str, int], remedy: str) -> None:
     [reason] = judge_status({**WELL, "dead_letters": {"codes": codes, "capped": False}}).reasons

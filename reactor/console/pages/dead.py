@@ -17,6 +17,10 @@ CAP = 10_000
 """Letters that a page counts, or a run takes in."""
 LOOKS = 20_000
 """Letters that a page looks at, where their age matters."""
+_LEADS = {
+    "AUTH": {"path": "/connections?state=invalid", "title": "Invalid connections"},
+    "EVENT_GONE": {"path": "/rebuilds/new", "title": "Start a rebuild"},
+}
 _PHRASE = re.compile(r"[\w .,:;()/'+-]{1,200}")  # an error as the reactor words it
 _SHOWN = 25  # causes: a page has 64 kB at most (reactor/observability/server.py)
 _HEIGHT = 20  # of the bars, as high as the widest letters of a line
@@ -39,6 +43,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
             "hidden": max(0, len(causes) - _SHOWN),
             "causes": [{**each, "bars": list(_bars(each["ages"])), **_paths(query, each)} for each in causes[:_SHOWN]],
             "all": query.path("/dead/requeue"),
+            "leads": _LEADS,
             "advice": {each["code"]: ADVICE[each["code"]] for each in causes[:_SHOWN] if each["code"] in ADVICE},
         },
     )
