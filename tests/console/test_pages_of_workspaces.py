@@ -321,7 +321,7 @@ async def test_one_workspace_in_a_sentence(visit: Visit, world: World) -> None:
     world.insert()
     assert "All is well: 1 item waits." in await visit.page(f"/w/{workspace()}")
     world.connection.execute("update sync_outbox set last_error = 'It has no key'")
-    assert "1 item waits; when it was tried: It has no key." in await visit.page(f"/w/{workspace()}")
+    assert "1 item waits; when tried: It has no key." in await visit.page(f"/w/{workspace()}")
     world.connection.execute("update sync_outbox set last_error = null")
     world.connection.execute("update sync_outbox set next_attempt_at = now() - interval '2 h'")
     world.insert("dead", status="DEAD_LETTER", failure_code="BAD_REQUEST", last_error="It says no.")

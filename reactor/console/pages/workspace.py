@@ -48,7 +48,7 @@ def sentence(found: Mapping[str, Any]) -> str:
         return f"Nothing waits{shut if _is_shut(found) else ''}."
     said = "; ".join(_SAYS[each](found) for each in states)
     if found["met"]:
-        said += f"; when it was tried: {clean(found['met'][0]['error'])}"
+        said += f"; when tried: {clean(found['met'][0]['error'])}"
     return f"{said[:1].upper()}{said[1:]}."
 
 
