@@ -180,40 +180,43 @@ def remove(
     """
     if spare is not None and etag == spare.etag:
         return RemovalResult.SPARED  # an update that changes nothing keeps the version
-    expected = etag is not None or place == work.bound
-    was_there = is_sure = False
+    expected, was_there = etag is not None or place == work.bound, False
     for _ in range(_ROUNDS):
         if etag is None:
-            event = found or (yield from read(place, seen))
+            event = found or (yield from _look(place, seen, expected=expected, twice=expected and not was_there))
             if not isinstance(event, RemoteEvent):
-                yield from seen.confirm(place.calendar_id, anew=expected)
-                if event is AnswerKind.GONE or was_there:
-                    return RemovalResult.DEAD
-                if is_sure or not expected:
-                    return RemovalResult.NOTHING
-                is_sure = True
-                continue
+                return RemovalResult.DEAD if event is AnswerKind.GONE or was_there else RemovalResult.NOTHING
             if event.cancelled or event.etag is None or not work.owns(event, named=named):
                 return RemovalResult.DEAD
-            if spare is not None and _is_same(event, spare):
+            if _is_same(event, spare):
                 return RemovalResult.SPARED
             stop_if_superseded(work, event)
             etag = event.etag
         means = yield from _delete(place, etag, seen)
         if means is AnswerKind.SUCCESS:
             return RemovalResult.REMOVED
-        if means in (AnswerKind.ABSENT, AnswerKind.GONE):
+        was_there = means is not AnswerKind.STALE
+        if was_there:
             yield from seen.confirm(place.calendar_id, anew=True)
-            if means is AnswerKind.GONE:
-                return RemovalResult.DEAD
-            was_there = True
+        if means is AnswerKind.GONE:
+            return RemovalResult.DEAD
         etag, found, expected = None, None, True
     raise Finished(CHANGING)
 
 
-def _is_same(event: RemoteEvent, spare: RemoteEvent) -> bool:
+def _look(place: EventRef, seen: SeenCalendars, *, expected: bool, twice: bool) -> Dialogue[RemoteEvent | AnswerKind]:
+    """Read an event; that it is not there is believed, if it was expected, after it was said twice."""
+    event = yield from read(place, seen)
+    if not isinstance(event, RemoteEvent):
+        yield from seen.confirm(place.calendar_id, anew=expected)
+        if twice and event is AnswerKind.MISSING:
+            return (yield from _look(place, seen, expected=True, twice=False))
+    return event
+
+
+def _is_same(event: RemoteEvent, spare: RemoteEvent | None) -> bool:
     """Whether both are one event: versions tell, and where a person has edited it in between, the calendar's own id."""
-    if event.event_id != spare.event_id:
+    if spare is None or event.event_id != spare.event_id:
         return False
     return event.etag == spare.etag or (event.calendar is not None and event.calendar == spare.calendar)
 
