@@ -284,6 +284,14 @@ async def test_the_command_of_the_page_does_the_same(site: OpenSite, database: D
     assert (calendar, valid) == (weird, True)
 
 
+async def test_a_workspace_that_was_never_connected_leads_to_an_invitation(site: OpenSite, database: Database) -> None:
+    rows(
+        database,
+        f"insert into sync_outbox (workspace_id, operation, payload) values ('{WORKSPACE}', 'UPSERT_EVENT', '{{}}')",
+    )
+    assert f'href="{INVITE}"' in (await site.client.get(f"/w/{WORKSPACE}")).text
+
+
 async def test_only_an_operator_with_the_secret_invites(database: Database, nursery: trio.Nursery) -> None:
     async with open_site(nursery, database.reactor) as site:
         asked = await site.client.get(INVITE)
