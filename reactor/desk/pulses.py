@@ -41,24 +41,6 @@ class _Due(NamedTuple):
     capped: bool
 
 
-def pulses(admin: AdminSession, *, hours: int = HOUR, now: datetime | None = None) -> Document:
-    """Return the last hour or day as a document: `trend`, `replicas`, `settings` that differ, `lanes`.
-
-    Args:
-        admin: A session of the database.
-        hours: `HOUR` or `DAY`.
-        now: The present.
-    """
-    now = now or datetime.now(UTC)
-    found = replicas(admin)
-    return {
-        "trend": activity(admin, hours=hours, now=now),
-        "replicas": [{name: each[name] for name in each if name not in ("lanes", "settings")} for each in found],
-        "settings": differing(found),
-        "lanes": lanes(admin, found, now),
-    }
-
-
 def activity(admin: AdminSession, *, hours: int = HOUR, now: datetime) -> Document:
     """Return what all replicas did in the last hour or day, in points and as a whole.
 

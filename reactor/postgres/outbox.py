@@ -206,10 +206,6 @@ class Outbox:
             return True
         return bool(followed)
 
-    async def give_back(self, items: Iterable[Item]) -> list[SettlementResult]:
-        """Make items PENDING again, their attempts as they were: nothing was sent for them. As `settle`."""
-        return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
-
     async def announce(self) -> None:
         """Notify the other replicas, so that they look.
 

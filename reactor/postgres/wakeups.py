@@ -113,12 +113,6 @@ class Wakeups:
         self._gate.freed(trio.current_time())
         self._wake("freed")
 
-    def due(self, at: float) -> None:
-        """Note that something becomes claimable at that time (on Trio's clock) without a notification."""
-        self._gate.due(at)
-        self._due_at = min(self._due_at, at)
-        self._stir.set()
-
     def _wake(self, cause: str) -> None:
         self._cause = cause
         self._stir.set()

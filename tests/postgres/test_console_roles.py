@@ -349,7 +349,7 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
     now = datetime.now(UTC)
     return {
         "status": status,
-        "pulses": lambda admin: pulses.pulses(admin, now=now),
+        "pulses": lambda admin: {"trend": pulses.activity(admin, now=now), "replicas": pulses.replicas(admin)},
         "causes": lambda admin: dead_letters.causes(admin, LetterFilter(), cap=10, looks=10),
         "letter": lambda admin: dead_letters.letter(admin, item),
         "letter with words": lambda admin: dead_letters.letter(admin, item, show_texts=True),

@@ -10,6 +10,7 @@ import trio
 
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Item, Settlement, SettlementResult
+from reactor.core.policy import release
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from tests.support.databases import Database, wait_until
@@ -315,7 +316,7 @@ async def test_a_cancelled_claim_keeps_the_session(world: World, outbox: Outbox)
         scope.cancel()
         await outbox.claim(slots=5)
     assert len(outbox.in_flight) == world.locks()
-    await outbox.give_back(outbox.in_flight)
+    await outbox.settle(list(map(release, outbox.in_flight)))
     assert world.locks() == 0
 
 

@@ -152,7 +152,8 @@ select count(*) filter (where k.google_event_id is not null) as events,
   left join state as s on s.key = k.key
 
 -- name: forecast
--- What `size`, `survey` and `possible_calendars` say, from one reading of the state: to read it takes longest.
+-- How many events must exist, and what `survey` and `possible_calendars` say, from one reading of the state: to read it
+-- takes longest.
 , told as materialized (
   select s.key, s.calendar_id, s.is_known from state as s
 ), held as materialized (
@@ -192,10 +193,6 @@ select left(r.key, 500) as source, left(r.type, 100) as type, r.of_type::integer
        r.applied_at
   from ranked as r
  order by r.place, r.type limit %(rows)s
-
--- name: size
--- How many events must exist.
-select count(*) filter (where s.is_known) as writes from state as s
 
 -- name: source_facts
 -- What is known of the sources that listed events name.
