@@ -38,6 +38,7 @@ import reactor
 from reactor.core.backoff import Pauses
 from reactor.core.dispatch.gate import GateState, Timings
 from reactor.core.health import HealthFacts
+from reactor.core.holders import CLAIMS_SESSION
 from reactor.core.refusals import RefusedWork
 from reactor.credential_store import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError, TransientError
@@ -68,7 +69,6 @@ from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService
 from reactor.settings import Settings, parse_bind
 from reactor.wiring import brake, lanes
 
-CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CRASH_FIRST = 1.0  # seconds; an unexpected error is seldom over at once
@@ -257,7 +257,7 @@ class Service:
             async with (
                 open_session(
                     self._dsn,
-                    name=CLAIMS + mark,
+                    name=CLAIMS_SESSION + mark,
                     statement_timeout=STATEMENT,
                     ping_interval=PING_CLAIMS,
                 ) as session,
@@ -350,7 +350,7 @@ class Service:
 async def _rename(session: Session, mark: str) -> None:
     """Set the claims session's name, with a mark at its end."""
     with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # the tasks that use it will notice
-        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS + mark,))
+        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS_SESSION + mark,))
 
 
 class _Looks(Observer):

@@ -12,9 +12,8 @@ from reactor.core.refusals import advice
 from reactor.desk.met import WALKED
 from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 from reactor.desk.wording import at_least, clean, count, duration, many
+from reactor.desk.workspaces import LATE
 
-LATE = 300.0
-"""Seconds that a due item may wait before a person should look; the alert `ReactorStalled` has the same."""
 LONG = 60.0
 """Seconds after which what a waiting item has met is said: most of it is over by then."""
 

@@ -108,10 +108,7 @@ def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool, by: ActAutho
         ConfigurationError: The workspace has no connection.
     """
     if admin.row(SQL["connection"], workspace=workspace) is None:
-        raise ConfigurationError(
-            f"Workspace {workspace} has no connection: "
-            f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
-        )
+        raise no_connection(workspace)
     dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
     with admin.connection.transaction():
         changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
@@ -120,6 +117,14 @@ def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool, by: ActAutho
             kind = ActKind.ENABLE if valid else ActKind.DISABLE
             acts.record(admin, by, kind, workspace=workspace, result={"requeued": requeued})
     return {"workspace": workspace, "valid": valid, "changed": changed, "requeued": requeued}
+
+
+def no_connection(workspace: UUID) -> ConfigurationError:
+    """The error where a workspace has no connection."""
+    return ConfigurationError(
+        f"Workspace {workspace} has no connection: "
+        f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
+    )
 
 
 def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str, by: ActAuthor) -> Document:

@@ -24,7 +24,7 @@ from reactor.core.explain.chain import (
     SessionFacts,
     ViewState,
 )
-from reactor.core.holders import Lock
+from reactor.core.holders import CLAIMS_SESSION, Lock
 from reactor.core.item import SourceState
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.lock_holders import holders
@@ -43,8 +43,6 @@ DEAD = 10_000
 """Dead letters, and waiting rows, that are looked through."""
 STATES = 20
 """States of one source that are reported, of each kind."""
-CLAIMS = "calendar-sync-reactor claims"
-"""The name of the session that makes a replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ def _replicas(admin: AdminSession) -> Replicas:
     refused = (code for each in sessions for code in (each["refused"] or "").split())
     blockers = [each for each in holders(admin.connection) if each.lock is Lock.CLAIM and each.stands_out]
     return Replicas(
-        count=sum(each["application"] == CLAIMS for each in sessions),
+        count=sum(each["application"] == CLAIMS_SESSION for each in sessions),
         sqlstate=next(refused, None),
         blocker=next((SessionFacts(each.pid, each.application, each.seconds) for each in blockers), None),
     )
