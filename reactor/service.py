@@ -246,7 +246,7 @@ class Service:
         def use(divisor: int, good_until: float) -> None:
             self.state.lanes.share(trio.current_time(), divisor, good_until)
             if loop is not None and outbox is not None:
-                outbox.each = self.state.lanes.each
+                outbox.per_workspace = self.state.lanes.per_workspace
                 loop.recheck()
 
         mark = self.state.watch.mark
@@ -286,7 +286,7 @@ class Service:
                 )
                 self.state.outbox = outbox
                 await shares.join(session, listening=writing)
-                outbox.each = self.state.lanes.each
+                outbox.per_workspace = self.state.lanes.per_workspace
                 loop = Loop(
                     outbox,
                     calendar,

@@ -14,7 +14,7 @@ from reactor.errors import ConfigurationError
 from reactor.google.credentials import StoredCredentialError, service_account_in
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
-from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
+from reactor.token_encryption import TEXT, VERSION_1, VERSION_2, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 CAP = 1_000
@@ -25,7 +25,7 @@ REQUEUED = 10_000
 """Dead letters of a workspace that are counted."""
 REFRESH_TOKEN, SERVICE_ACCOUNT = "refresh token", "service account"
 """Kinds of credentials."""
-_NO_TOKEN = VERSION
+_NO_TOKEN = VERSION_1
 
 Document = dict[str, Any]
 
@@ -85,7 +85,7 @@ def listed(
     keys = {}
     for row in found:
         stored = row.pop("stored")
-        is_account = stored.startswith(NEWER)
+        is_account = stored.startswith(VERSION_2)
         if is_account:
             keys[row["workspace"]] = stored
         kind = SERVICE_ACCOUNT if is_account else REFRESH_TOKEN

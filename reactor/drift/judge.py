@@ -161,7 +161,7 @@ class Judge:
                 yield DriftFinding(DriftKind.UNEXPECTED, source, each.calendars[0], (each.event_id,))
 
 
-def asks(finding: DriftFinding, memory: SourceRecord) -> bool:
+def needs_lookup(finding: DriftFinding, memory: SourceRecord) -> bool:
     """Whether a question for the event that is remembered could change a finding: lists leave much out.
 
     Google promises no more of a tombstone than its id, and an older worker's event has no mark to be found by.
@@ -169,7 +169,7 @@ def asks(finding: DriftFinding, memory: SourceRecord) -> bool:
     return finding.kind is DriftKind.MISSING and memory.event_id is not None
 
 
-def again(
+def judge_again(
     finding: DriftFinding,
     wanted: WantedEvent,
     memory: SourceRecord,

@@ -96,13 +96,13 @@ class Claimer:
         """
         return self._cut or (self._trials.wait and not self._in_flight.is_busy)
 
-    async def claim(self, *, slots: int, excluded: Collection[UUID], each: float) -> ClaimResult:
+    async def claim(self, *, slots: int, excluded: Collection[UUID], per_workspace: float) -> ClaimResult:
         """Claim items that are due.
 
         Args:
             slots: At most so many. With none it only sees whether something is left for others.
             excluded: Workspaces to leave alone. Those without a valid connection need not be named.
-            each: Most items for each workspace that is looked at.
+            per_workspace: Most items for each workspace that is looked at.
 
         Raises:
             RefusedError: The server refused; nothing was claimed.
@@ -120,9 +120,9 @@ class Claimer:
             return claimed
         if again and (claimed := await self._again(*again, slots)):
             return claimed
-        return await self._round(slots, excluded, each, began)
+        return await self._round(slots, excluded, per_workspace, began)
 
-    async def _round(self, slots: int, excluded: frozenset[UUID], each: float, began: float) -> ClaimResult:
+    async def _round(self, slots: int, excluded: frozenset[UUID], per_workspace: float, began: float) -> ClaimResult:
         """Look at the workspaces of the ring, a few at a time, until something is found or none is left."""
         ring, read = self._ring, False
         ring.begin()
@@ -136,7 +136,7 @@ class Claimer:
                 if isinstance(turn, UUID) and (claimed := await self._on_trial(turn)):
                     return claimed
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
-            found = await self._pass(self._spread(slots, window, each), window, barred)
+            found = await self._pass(self._spread(slots, window, per_workspace), window, barred)
             if found.is_busy:
                 return ClaimResult(look=Look(LookResult.BUSY))
             read = read or not window
@@ -148,9 +148,9 @@ class Claimer:
             if trio.current_time() - began > IN_VAIN:
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=IN_VAIN))
 
-    def _spread(self, slots: int, window: Collection[UUID], each: float) -> int:
+    def _spread(self, slots: int, window: Collection[UUID], per_workspace: float) -> int:
         """How many items to take from some workspaces, or from a ring that is read anew."""
-        return int(min(slots, each * max(1, len(window) or self._ring.due)))
+        return int(min(slots, per_workspace * max(1, len(window) or self._ring.due)))
 
     async def _again(self, workspace: UUID, trial: int, slots: int) -> ClaimResult | None:
         """Claim items of a workspace whose bar is over; None where there is nothing to claim."""

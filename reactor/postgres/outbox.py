@@ -67,8 +67,8 @@ class Outbox:
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
-        each: Items of one workspace that are sent soon. A claim brings so many for each that it looks at; what is more
-            stays where other replicas find it.
+        per_workspace: Items of one workspace that are sent soon. A claim brings so many for each that it looks at; what
+            is more stays where other replicas find it.
     """
 
     def __init__(  # noqa: PLR0913 - what outlives a session, and callbacks
@@ -85,7 +85,7 @@ class Outbox:
         counted: Callable[[float, Sequence[int], int], object] = lambda *_: None,
     ) -> None:
         self.followed = False
-        self.each = math.inf
+        self.per_workspace = math.inf
         self._session = session
         self._writing = writing or session
         self._ceiling = max_attempts
@@ -113,8 +113,8 @@ class Outbox:
         return list(self._in_flight)
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> ClaimResult:
-        """Claim items that are due, as `Claimer.claim`; `each` says how many of a workspace at most."""
-        return await self._claimer.claim(slots=slots, excluded=excluded, each=self.each)
+        """Claim items that are due, as `Claimer.claim`; `per_workspace` says how many of a workspace at most."""
+        return await self._claimer.claim(slots=slots, excluded=excluded, per_workspace=self.per_workspace)
 
     async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
         """Return the items whose lock another session has had for that long, as `Claimer.refused`."""

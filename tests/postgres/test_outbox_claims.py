@@ -84,7 +84,7 @@ async def test_what_a_replica_cannot_send_soon_is_left_to_the_others(world: Worl
     for number in range(20):
         world.insert(f"source {number}")
     for outbox in outboxes:
-        outbox.each = 6
+        outbox.per_workspace = 6
     claims = [await outbox.claim(slots=50) for outbox in outboxes]
     assert [len(claimed.items) for claimed in claims] == [6, 6, 6]
     assert all(claimed.look.left_behind for claimed in claims)

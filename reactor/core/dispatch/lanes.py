@@ -120,7 +120,7 @@ class Lanes:
         return self._divisor
 
     @property
-    def each(self) -> int:
+    def per_workspace(self) -> int:
         """Items of one workspace that a claim should bring at most: what its lane sends soon."""
         return self._new_limits().within(LANE_AHEAD)
 

@@ -24,7 +24,7 @@ class Custody(StrEnum):
     """A polling worker without a lock: it may live, and is given ten minutes."""
 
 
-class Presence(StrEnum):
+class ViewPresence(StrEnum):
     """Whether the application's view of its current state has the event."""
 
     YES = auto()
@@ -134,7 +134,7 @@ class ViewState:
         problem: Why the presence is unknown.
     """
 
-    presence: Presence = Presence.UNKNOWN
+    presence: ViewPresence = ViewPresence.UNKNOWN
     calendar_id: str | None = field(default=None, repr=False)
     problem: str = "there is no view calendar_source_events"
 

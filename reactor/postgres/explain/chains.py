@@ -19,9 +19,9 @@ from reactor.core.explain.chain import (
     ConnectionRow,
     Custody,
     OutboxRow,
-    Presence,
     Replicas,
     SessionFacts,
+    ViewPresence,
     ViewState,
 )
 from reactor.core.holders import CLAIMS_SESSION, Lock
@@ -178,10 +178,10 @@ def _wanted(
     if problem:
         return ViewState(problem=problem), None
     if not found:
-        return ViewState(Presence.NO), None
+        return ViewState(ViewPresence.NO), None
     event = found[0]["event"]
     calendar = event.get("calendar_id") if isinstance(event, dict) else None
-    return ViewState(Presence.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
+    return ViewState(ViewPresence.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
 
 
 def view_rows(
