@@ -157,13 +157,13 @@ class _RebuildAttempt:
     def refused(self, sqlstate: str) -> Retry:
         """Log a refusal, and return the outcome."""
         patience = self._parts.pool.statement_timeout
-        return self._told(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
+        return self._logged(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
 
     def _unreadable(self) -> Retry:
         grant = GRANTS[self._expansion.source]
-        return self._told(Retry(f"{self.where} may not be read; run: {grant}", counts=False, asked=False), _NO_RIGHT)
+        return self._logged(Retry(f"{self.where} may not be read; run: {grant}", counts=False, asked=False), _NO_RIGHT)
 
-    def _told(self, retry: Retry, sqlstate: str) -> Retry:
+    def _logged(self, retry: Retry, sqlstate: str) -> Retry:
         log.warning(
             "rebuild_refused",
             rebuild=str(self._item.id),

@@ -73,7 +73,7 @@ def judge_status(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]] = (
     [first, *others] = [each for each in reasons if each.kind is worst] + [
         each for each in reasons if each.kind is not worst
     ]
-    return Verdict(worst, _BEGINS[worst] + _told(first.what, len(others)), (first, *others))
+    return Verdict(worst, _BEGINS[worst] + _sentence(first.what, len(others)), (first, *others))
 
 
 _ORDER = list(VerdictKind)
@@ -84,7 +84,7 @@ _BEGINS = {
 }
 
 
-def _told(what: str, others: int) -> str:
+def _sentence(what: str, others: int) -> str:
     first = what[0].lower() + what[1:].rstrip(".")
     return f"{first}." if not others else f"{first}; and {count(others, 'other thing')}."
 

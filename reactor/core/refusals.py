@@ -84,24 +84,24 @@ class Refusals:
 
     def __init__(self) -> None:
         self._standing: dict[RefusedWork, Refusal] = {}
-        self._told: dict[tuple[RefusedWork, str], float] = {}
+        self._logged: dict[tuple[RefusedWork, str], float] = {}
 
     def refused(self, kind: RefusedWork, sqlstate: str, now: float) -> bool:
         """Note a refusal; return whether to log it."""
         self._forget(now)
         before = self._standing.get(kind, Refusal(kind, sqlstate, now, now))
         self._standing[kind] = replace(before, sqlstate=sqlstate, last=now)
-        told = self._told.get((kind, sqlstate))
-        if told is not None and now - told < LOG_EVERY:
+        logged = self._logged.get((kind, sqlstate))
+        if logged is not None and now - logged < LOG_EVERY:
             return False
-        self._told[kind, sqlstate] = now
+        self._logged[kind, sqlstate] = now
         return True
 
     def accepted(self, kind: RefusedWork) -> Refusal | None:
         """Note that work of a kind was done, or that none is left; return the refusal that is over now, if any."""
         over = self._standing.pop(kind, None)
         if over is not None:
-            self._told = {key: told for key, told in self._told.items() if key[0] is not kind}
+            self._logged = {key: logged for key, logged in self._logged.items() if key[0] is not kind}
         return over
 
     def standing(self, now: float) -> list[Refusal]:

@@ -25,13 +25,13 @@ class RefusalWatch(Observer):
 
     def __init__(self) -> None:
         self.refusals = Refusals()
-        self._stirred = trio.Event()
+        self._refused = trio.Event()
 
     def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """Note that the database refused work of a kind; log it the first time."""
         if self.refusals.refused(kind, sqlstate, trio.current_time()):
             log.warning("database_refuses", work=kind.value, sqlstate=sqlstate, problem=advice(sqlstate))
-        self._stirred.set()
+        self._refused.set()
 
     def accepted(self, kind: RefusedWork) -> None:
         """Note that work of a kind was done, or that none is left; log that the refusal is over."""
@@ -55,8 +55,8 @@ class RefusalWatch(Observer):
         """
         while True:
             if not shown and not self.refusals.standing(trio.current_time()):
-                self._stirred = trio.Event()
-                await self._stirred.wait()
+                self._refused = trio.Event()
+                await self._refused.wait()
             if (mark := self.mark) != shown:
                 await show(mark)
                 shown = mark

@@ -214,7 +214,7 @@ class Claimer:
             return await self._divided(slots, window, excluded, trial=trial)
         if not found.is_busy:
             self._take_in(found, began=began if not window else None)
-            if not self._order.is_right(found.report["last_place"], untold=found.report["untold"]):
+            if not self._order.is_right(found.report["last_place"], unlogged=found.report["untold"]):
                 await self._put_right()
         return found
 

@@ -49,7 +49,7 @@ class LaneStatus(StrEnum):
     BROKEN = auto()
     """Its circuit breaker is not closed."""
     CONDEMNED = auto()
-    """Its token is dead, and the database is about to be told so."""
+    """Its token is dead, and that is about to be written to the database."""
 
 
 @dataclass(slots=True, eq=False)
