@@ -88,7 +88,7 @@ class PageCookie:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """What a page answers.
+    """The answer of a page: a document, and the template that makes HTML of it.
 
     Attributes:
         template: The file in templates/ that makes HTML of it.
@@ -126,10 +126,10 @@ Act = Callable[[Console, PageRequest], Awaitable[PageAnswer | NextPage]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page.
+    """A path of the console, with what answers there.
 
     Attributes:
-        path: Its path, as Starlette's routes have it: "/w/{workspace:uuid}".
+        path: The path, as Starlette's routes have it: "/w/{workspace:uuid}".
         title: What it is called.
         show: Answers GET; None for a path that takes acts only.
         act: Answers POST; None where there is nothing to do.

@@ -46,11 +46,11 @@ class VerdictFinding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer.
+    """Whether all is well, and what needs a person.
 
     Attributes:
-        kind: How it is.
-        sentence: In one sentence.
+        kind: How bad the worst of it is.
+        sentence: The verdict in one sentence.
         reasons: What needs a person, the worst first.
     """
 

@@ -36,7 +36,7 @@ _SIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class ExplanationReport:
-    """What is said of an event.
+    """An explanation with all the facts, as a document.
 
     Attributes:
         document: All that is known, as `--json` prints it.
@@ -56,7 +56,7 @@ class SourceQuestion:
     """A question to Google for one event.
 
     Attributes:
-        token: By whose credentials.
+        token: The workspace's stored credentials, with which Google is asked.
         place: Where the event is, or would be.
         source: The source that it should be of.
     """
@@ -68,7 +68,7 @@ class SourceQuestion:
 
 @dataclass(frozen=True, slots=True)
 class DeskSearch:
-    """What was found; one of the first three has something, or nothing was found.
+    """The result of a search. At most one of the first three attributes has something.
 
     Attributes:
         item: The item with this id.

@@ -40,10 +40,10 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriftFinding:
-    """One disagreement.
+    """One difference between a calendar and the application.
 
     Attributes:
-        kind: In which way.
+        kind: In which way they differ.
         source: The source's key.
         calendar_id: The calendar, empty where none is known.
         events: The ids of the events.
@@ -73,7 +73,7 @@ class SourceRecord:
 
     Attributes:
         event_id: The event that it believes to exist, if any.
-        calendar_id: Where.
+        calendar_id: The calendar of that event.
         removed: Whether it was removed by us, or may have been.
         marked: Whether the event was written with our mark; an older worker's was not.
     """

@@ -61,7 +61,7 @@ class _Connection:
 
 
 class Transport:
-    """Sends requests to one API root.
+    """Sends requests to one API root, over connections that it keeps.
 
     Args:
         api_root: For example `https://www.googleapis.com/`; plain http is for loopback only.

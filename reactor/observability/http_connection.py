@@ -36,12 +36,12 @@ _CHUNK = 16 * 1024  # bytes
 
 
 class HttpConnection:
-    """A connection.
+    """Serves the requests of one connection, one after the other.
 
     Args:
         app: The application, wrapped by hypercorn.
         config: hypercorn's.
-        context: Its `terminated` says that no further request is wanted.
+        context: hypercorn's. Its `terminated` is set when no further request is wanted.
         stream: To the client.
         patience: Seconds for a request; None for `PATIENCE`.
 

@@ -88,7 +88,7 @@ class Expansion:
 
     Args:
         item: The claimed item.
-        payload: What it says.
+        payload: Its payload.
 
     Attributes:
         source: `view`, `function` or `memory`.

@@ -25,7 +25,7 @@ from reactor.postgres.statements import statements
 _SQL = statements("shares")
 
 AGAIN = 0.05
-"""Seconds until a newcomer counts again that others leave no room for."""
+"""Seconds until a newcomer for which the others leave no room counts again."""
 REFUSED = 1.0
 """Seconds until the next try after the server refused one."""
 

@@ -47,7 +47,7 @@ class Method(StrEnum):
 
 @value(frozen=True, slots=True)
 class EventRef:
-    """Where an event is: ids of events are unique in a calendar, not beyond it."""
+    """Names an event: its id, and its calendar, because ids of events are unique only in a calendar."""
 
     calendar_id: str = field(repr=False)  # may be a person's e-mail address
     event_id: str

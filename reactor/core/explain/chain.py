@@ -40,7 +40,7 @@ class SessionFacts:
     Attributes:
         pid: Its backend's process id, None for a prepared transaction.
         name: Its `application_name`.
-        seconds: For how long; None where Postgres does not show that to this role.
+        seconds: For how long it has been so; None where Postgres does not show that to this role.
     """
 
     pid: int | None
