@@ -131,11 +131,11 @@ def _rows(admin: AdminSession, statement: LiteralString, about: dict[str, Any]) 
 
 
 def _row(found: dict[str, Any]) -> OutboxRow:
-    hands, pid, name, seconds = (found.pop(column) for column in ("hands", "pid", "name", "seconds"))
+    custody, pid, name, seconds = (found.pop(column) for column in ("custody", "pid", "name", "seconds"))
     session = (
         SessionFacts(pid, name, None if seconds is None else max(seconds, 0.0)) if found.pop("has_session") else None
     )
-    return OutboxRow(**found, custody=hands and Custody(hands), session=session)
+    return OutboxRow(**found, custody=custody and Custody(custody), session=session)
 
 
 def _memory(found: dict[str, Any]) -> SourceState | None:
