@@ -101,9 +101,8 @@ class Transport:
         except _LOST:
             return NoResponse("the connection was lost")
         finally:
-            if (
-                wire is not None and wire.is_idle()
-            ):  # not after a failure or a cancellation: then httpcore has closed it
+            # After a failure or a cancellation httpcore has closed it.
+            if wire is not None and wire.is_idle():
                 self._idle.append(_Connection(wire, trio.current_time()))
 
     async def _connection(self) -> httpcore.AsyncConnectionInterface:

@@ -78,9 +78,8 @@ class HttpConnection:
             try:
                 await self._serve()
             except* h11.LocalProtocolError:
-                if (
-                    not self._scope.cancel_called
-                ):  # when cancelled in the middle of a response, hypercorn begins another
+                # Cancelled in the middle of a response, hypercorn begins another one, which h11 refuses.
+                if not self._scope.cancel_called:
                     raise
         if self._is_over:
             self._scope = trio.move_on_after(_LINGER)

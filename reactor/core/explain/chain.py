@@ -220,6 +220,12 @@ class Chain:
         return None if known and known.cancelled else self.binding
 
     @property
+    def is_outside_connection(self) -> bool:
+        """Whether the event is in another calendar than the one that the workspace is connected to."""
+        place, connection = self.place, self.connection
+        return place is not None and connection is not None and connection.calendar_id != place.calendar_id
+
+    @property
     def is_shown(self) -> bool:
         """Whether the calendar shows some state of the event: as Google says, or else as far as is remembered."""
         return self.seen.presence is EventPresence.ALIVE if self.seen else self.place is not None

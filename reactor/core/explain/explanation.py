@@ -304,12 +304,7 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.OTHER_CALENDAR,
-        lambda chain: (
-            chain.place
-            and chain.wanted.presence is ViewPresence.UNKNOWN
-            and chain.connection
-            and chain.connection.calendar_id != chain.place.calendar_id
-        ),
+        lambda chain: chain.wanted.presence is ViewPresence.UNKNOWN and chain.is_outside_connection,
         "The event is in another calendar than the one that the workspace is connected to now.",
         "Look there; if that calendar was replaced, {to_rebuild} moves what is in it.",
     ),
