@@ -249,7 +249,7 @@ class Service:
                 outbox.per_workspace = self.state.lanes.per_workspace
                 loop.recheck()
 
-        mark = self.state.watch.mark
+        suffix = self.state.watch.suffix
         shares = Shares(use)
         self.state.lanes.unshare()
         async with trio.open_nursery() as nursery:
@@ -257,7 +257,7 @@ class Service:
             async with (
                 open_session(
                     self._dsn,
-                    name=CLAIMS_SESSION + mark,
+                    name=CLAIMS_SESSION + suffix,
                     statement_timeout=STATEMENT,
                     ping_interval=PING_CLAIMS,
                 ) as session,
@@ -304,7 +304,7 @@ class Service:
                 async with trio.open_nursery() as watching:
                     watching.start_soon(keep_running, "lock_watch", partial(self.state.locks.run, outbox, self._pool))
                     watching.start_soon(
-                        keep_running, "refusal_watch", partial(self.state.watch.run, mark, partial(_rename, session))
+                        keep_running, "refusal_watch", partial(self.state.watch.run, suffix, partial(_rename, session))
                     )
                     watching.start_soon(shares.run, session)
                     await loop.run()
@@ -347,10 +347,10 @@ class Service:
         self.facts.beats[name] = trio.current_time()
 
 
-async def _rename(session: Session, mark: str) -> None:
-    """Set the claims session's name, with a mark at its end."""
+async def _rename(session: Session, suffix: str) -> None:
+    """Set the claims session's name, with a suffix at its end."""
     with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # the tasks that use it will notice
-        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS_SESSION + mark,))
+        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS_SESSION + suffix,))
 
 
 class _Looks(Observer):

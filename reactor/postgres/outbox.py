@@ -30,7 +30,7 @@ from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.errors import TransientError
 from reactor.postgres import sweeping
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claim import ClaimResult, Invariants, Refused, SetAside, SweepResult
+from reactor.postgres.claim import ClaimResult, Invariants, LockedItem, SetAside, SweepResult
 from reactor.postgres.claimer import Claimer, rows
 from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.connection.session import Session, SessionLostError
@@ -43,7 +43,7 @@ _ORPHANS = with_census(statements("outbox")["orphans"])
 _GATE = statements("gate")
 
 _BRAKE = Limit()
-REFUSED_FOR = 60.0
+LOCKED_FOR = 60.0
 """Seconds after which we report a lock that another session holds."""
 BLOCKED_FOR = 1.0
 """Seconds until we try a workspace's bindings again that wait for a lock which shows only when they are written."""
@@ -116,9 +116,9 @@ class Outbox:
         """Claim items that are due, as `Claimer.claim`; `per_workspace` says how many of a workspace at most."""
         return await self._claimer.claim(slots=slots, excluded=excluded, per_workspace=self.per_workspace)
 
-    async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
-        """Return the items whose lock another session has had for that long, as `Claimer.refused`."""
-        return await self._claimer.refused(seconds=seconds)
+    async def locked_by_others(self, *, seconds: float = LOCKED_FOR) -> list[LockedItem]:
+        """Return the items whose lock another session has had for that long, as `Claimer.locked_by_others`."""
+        return await self._claimer.locked_by_others(seconds=seconds)
 
     async def settle(
         self, settlements: Sequence[Settlement], *, asks: Callable[[], bool] = lambda: True

@@ -199,13 +199,13 @@ async def test_an_item_that_an_older_worker_has_locked_is_refused_and_told(
     with psycopg.connect(database.owner, autocommit=True) as worker:
         worker.execute("select try_lock_outbox_item(%s)", (row,))
         assert (await outbox.claim(slots=5)).items == []
-        assert await outbox.refused() == []
-        [refused] = await outbox.refused(seconds=0)
-        assert (refused.id, refused.pid) == (row, worker.info.backend_pid)
+        assert await outbox.locked_by_others() == []
+        [locked] = await outbox.locked_by_others(seconds=0)
+        assert (locked.id, locked.pid) == (row, worker.info.backend_pid)
         assert world.status(row) == ("PENDING", 0, None)
         worker.execute("select unlock_outbox_item(%s)", (row,))
     assert [item.id for item in (await outbox.claim(slots=5)).items] == [row]
-    assert await outbox.refused(seconds=0) == []
+    assert await outbox.locked_by_others(seconds=0) == []
 
 
 async def test_one_claims_at_a_time(world: World, outbox: Outbox, database: Database) -> None:

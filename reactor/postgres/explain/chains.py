@@ -37,7 +37,7 @@ VIEW_SECONDS = 3.0
 """Seconds that the application's view has."""
 RECENT = 10_000
 """Finished rows that are looked through for a source, the last ones; no index has them by source."""
-IN_HAND = 10_000
+IN_FLIGHT = 10_000
 """Items in flight that are counted for each replica."""
 DEAD = 10_000
 """Dead letters, and waiting rows, that are looked through."""
@@ -159,7 +159,7 @@ def _binding(found: dict[str, Any]) -> EventRef | None:
 
 
 def _replicas(admin: AdminSession) -> Replicas:
-    sessions = admin.rows(STATUS["replicas"], cap=IN_HAND)
+    sessions = admin.rows(STATUS["replicas"], cap=IN_FLIGHT)
     refused = (code for each in sessions for code in (each["refused"] or "").split())
     blockers = [each for each in holders(admin.connection) if each.lock is Lock.CLAIM and each.stands_out]
     return Replicas(
