@@ -31,7 +31,7 @@ class RefusedWork(StrEnum):
 
 _VITAL = (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
 
-_DONE = {
+_DOING = {
     RefusedWork.CLAIM: "to claim items",
     RefusedWork.SETTLE: "to write the outcome of items",
     RefusedWork.SWEEP: "to take over the items of lost workers",
@@ -122,7 +122,7 @@ class Refusals:
     def problems(self, now: float) -> tuple[str, ...]:
         """Return why a replica does not do its work, a sentence each."""
         return tuple(
-            f"The database has refused {_DONE[each.kind]} for {now - each.since:.0f} s (SQLSTATE {each.sqlstate}): "
+            f"The database has refused {_DOING[each.kind]} for {now - each.since:.0f} s (SQLSTATE {each.sqlstate}): "
             f"{advice(each.sqlstate)}."
             for each in self.lasting(now)
             if each.kind in _VITAL

@@ -114,7 +114,7 @@ class RemoteEvent:
         instance: Whether it is an exception of a recurring event, and not an event of its own.
         calendar: What the calendar that it is in calls itself, whatever name it was asked by; None where the event does
             not say. An event that was made in a calendar has the calendar as its organizer.
-        resource: All that was answered, where the answer was for this event alone.
+        resource: The whole event, where the answer was for this event alone; otherwise empty.
     """
 
     event_id: str

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from reactor.core.explain.causes import Cause, Explanation
 from reactor.core.explain.chain import Chain, Custody, OutboxRow, ViewPresence
 from reactor.core.explain.seen import EventPresence
-from reactor.core.explain.wording import words
+from reactor.core.explain.wording import placeholders
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Operation
 
@@ -393,5 +393,5 @@ _RULES: tuple[_CauseRule, ...] = (
 def explain(chain: Chain) -> Explanation:
     """Say why the event is in its calendar, or why not, and what to do."""
     rule = next(rule for rule in _RULES if rule.fits(chain))
-    named = words(chain)
+    named = placeholders(chain)
     return Explanation(rule.cause, rule.verdict.format_map(named), rule.remedy.format_map(named))
