@@ -102,18 +102,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.fixture(autouse=True)
-def logs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def logs_of_its_own() -> Iterator[None]:
     """What a test, or a command that it calls, sets up for the logs of its process ends with it.
 
     A logger keeps what it was set up with at its first use; in tests it must not, or it would write for one test what
-    another had asked for.
+    another had asked for. The fixture `monkeypatch` is not for this: as the first one of each test it would be undone
+    last, and a test's environment would stay until its databases are dropped.
     """
     configure, root = structlog.configure, logging.getLogger()
     handlers, level, ours = root.handlers[:], root.level, logging.getLogger("reactor").level
-    monkeypatch.setattr(
-        structlog, "configure", lambda **given: configure(**given | {"cache_logger_on_first_use": False})
-    )
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", lambda **given: configure(**given | {"cache_logger_on_first_use": False}))
+        yield
     structlog.reset_defaults()
     root.handlers[:], root.level = handlers, level
     logging.getLogger("reactor").setLevel(ours)

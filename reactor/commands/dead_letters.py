@@ -160,18 +160,22 @@ def show(
     show_texts: Annotated[
         bool, typer.Option("--show-texts", help="Show the event's texts too; without it their lengths.")
     ] = False,
+    reason: Reason = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Show one item: what it died of, what would be sent, and what a requeue would do.
 
     Works for items in every state. Titles, descriptions and places are private: they are shown only with --show-texts.
+    With --reason as well, that look is recorded, as one of the console is; a login in the role calendar_sync_words
+    reads texts in this way only.
 
     Exit codes: 0 shown; 2 there is no such item, wrong use or no database.
     """
     with sentences(), open_admin_session(read_dsn(database_url), name="dead-letters show") as admin:
-        letter = dead_letters.letter(admin, item, show_texts=show_texts)
-        if show_texts and admin.hides_texts:
+        recorded = author(reason) if reason else None
+        letter = dead_letters.letter(admin, item, show_texts=show_texts, recorded=recorded)
+        if show_texts and admin.hides_texts and not recorded:
             note_hidden_texts()
     if as_json:
         print_json(letter)

@@ -200,7 +200,7 @@ def _summary(values: Sequence[float | None], times: Sequence[datetime], unit: Ch
     if not any(value for value, _ in known):
         return "none"
     highest, at = max(known, key=lambda each: each[0])
-    return f"{label(highest, unit)} at most, at {at:%H:%M}; {label(known[-1][0], unit)} at last"
+    return f"highest {label(highest, unit)} at {at:%H:%M}, last {label(known[-1][0], unit)}"
 
 
 def _time_ticks(times: Sequence[datetime]) -> Iterator[ChartTick]:

@@ -13,6 +13,7 @@ from reactor.errors import ConfigurationError
 from reactor.settings import DatabaseSettings, LogSettings, parse_bind, reads_as
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")  # a name, in Punycode where it has other letters, or an address
 
 
 def _check_header(text: str) -> None:
@@ -22,15 +23,16 @@ def _check_header(text: str) -> None:
 
 def check_origin(text: str) -> None:
     """Check that it can be where people open the console, or is empty; raises ConfigurationError."""
-    split = urlsplit(text)
     try:
+        split = urlsplit(text)
         name = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname
         whole = f"{split.scheme}://{name}" + (f":{split.port}" if split.port is not None else "")
-    except ValueError:  # a port that is none
-        whole, name = "", ""
+    except ValueError:  # a port that is none, or half a bracket
+        split, whole, name = urlsplit(""), "", ""
     local = split.scheme == "http" and name in LOOPBACK_NAMES
     usual = whole.endswith({"https": ":443", "http": ":80"}.get(split.scheme, ":"))  # which browsers leave out
-    if text and (whole != text or usual or not text.isascii() or not (split.scheme == "https" or local)):
+    is_host = name is not None and _HOST.fullmatch(name)
+    if text and (whole != text or usual or not is_host or not (split.scheme == "https" or local)):
         raise ConfigurationError(
             "must be https, a host in small letters and a port where it is not the usual one, such as "
             "https://console.example.com, and nothing after it; plain http is accepted for loopback only"

@@ -8,6 +8,7 @@ from typing import Any
 from reactor.console.charts import Chart, ChartSeries, ChartUnit, draw, label
 from reactor.desk.wording import count
 
+NOTHING = "No replica has reported work in this time. Each reports once a minute while it works."
 CODES = 3
 """Google's answers that have a line of their own; the others share one."""
 _NAMES = {"200": "200 (done)", "204": "204 (deleted)", "none": "no answer", "other": "unknown codes"}
@@ -16,9 +17,11 @@ _NAMES = {"200": "200 (done)", "204": "204 (deleted)", "none": "no answer", "oth
 def activity_charts(activity: Mapping[str, Any]) -> list[Chart]:
     """Draw what `reactor.desk.pulses.activity` returns: items, how long they took, Google's answers.
 
-    Times are those of the console's own zone, as everywhere on its pages.
+    Times are those of the console's own zone, as everywhere on its pages. Nothing is drawn of a time without work.
     """
     points = activity["points"]
+    if not any(point["answers"] or point["done"] or point["failed"] or point["dead"] for point in points):
+        return []
     times = [point["at"].astimezone() for point in points]
     each = _per(activity["step"])
     ends = [("done", "done", False), ("failed", "tried again", True), ("dead", "dead letters", True)]
@@ -41,7 +44,7 @@ def activity_charts(activity: Mapping[str, Any]) -> list[Chart]:
 
 
 def in_words(activity: Mapping[str, Any]) -> str:
-    """Sum the whole time up in a sentence."""
+    """Sum the whole time up in a sentence; of nothing, which also is before the first pulse, say when there is more."""
     whole = activity["whole"]
     said = [f"{count(whole['done'], 'item')} done"] if whole["done"] else []
     if whole["p50"] is not None:
@@ -51,7 +54,7 @@ def in_words(activity: Mapping[str, Any]) -> str:
         said.append(f"{count(whole['failed'], 'attempt')} to be tried again")
     if whole["dead"]:
         said.append(count(whole["dead"], "dead letter"))
-    return "; ".join(said) + "." if said else "Nothing was done."
+    return "; ".join(said) + "." if said else NOTHING
 
 
 def _per(step: timedelta) -> str:

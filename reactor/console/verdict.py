@@ -15,7 +15,22 @@ from reactor.desk.wording import at_least, clean, count, duration, many
 from reactor.desk.workspaces import LATE
 
 LONG = 60.0
-"""Seconds after which what a waiting item has met is said: most of it is over by then."""
+"""Seconds after which what a waiting item has met needs a person's look: most of it is over by then."""
+ADVICE = {
+    "AUTH": "The consent does not work any more. A person connects the workspace again, and then these are put back by "
+    "themselves: Connections, invite.",
+    "BAD_PAYLOAD": "The row contradicts itself or the contract. Mend what writes it; the next change is sent as usual.",
+    "BAD_REQUEST": "Google refused the content of the event. Mend what writes it; the next change is sent as usual.",
+    "EVENT_GONE": "A person deleted the event in the calendar, and that is respected. If it should be there, "
+    "start a rebuild: that brings it back, and a requeue does not.",
+    "CALENDAR_GONE": "The calendar is gone, or not shared with the account any more. Have it shared again, then put "
+    "these back.",
+    "FORBIDDEN": "The account may not write to the calendar. Have it shared with the right to make changes, then put "
+    "these back.",
+    "EXHAUSTED": "Every attempt failed: the error is the last reason. Mend that, then put these back.",
+    "WORKER_LOST": "The process died while it sent them. Find out of what first, then put these back.",
+}
+"""What to do about dead letters of each code, as docs/operations.md says it."""
 
 
 class VerdictKind(Enum):
@@ -68,7 +83,7 @@ def judge_status(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]] = (
     """
     reasons = tuple(_reasons(status, met))
     if not reasons:
-        return Verdict(VerdictKind.WELL, f"All is well: {_at_work(status)}.", ())
+        return Verdict(VerdictKind.WELL, _well(status, met), ())
     worst = max(reasons, key=lambda each: _ORDER.index(each.kind)).kind
     [first, *others] = [each for each in reasons if each.kind is worst] + [
         each for each in reasons if each.kind is not worst
@@ -89,6 +104,14 @@ def _sentence(what: str, others: int) -> str:
     return f"{first}." if not others else f"{first}; and {count(others, 'other thing')}."
 
 
+def _well(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]]) -> str:
+    """Nothing lasts; what goes by is named, so that the page does not say less than its visitor sees elsewhere."""
+    passing = [each for each in met if not _is_usual(each)]
+    begins = "Nothing needs a person so far" if passing else "All is well"
+    why = "".join(f"; when tried: {clean(each['error'])}" for each in [*passing, *met][:1] if status["items"]["open"])
+    return f"{begins}: {_at_work(status)}{why}."
+
+
 def _at_work(status: Mapping[str, Any]) -> str:
     items, backlog = status["items"], status["backlog"]
     if not items["open"]:
@@ -104,7 +127,7 @@ def _reasons(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]]) -> Ite
     yield from _of_waiting_items(met)
     yield from _of_the_database(status)
     yield from _of_workspaces(status)
-    yield from _of_dead_letters(status["dead_letters"], any_parked=status["parked"]["invalid"] > 0)
+    yield from _of_dead_letters(status)
 
 
 def _of_the_service(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
@@ -140,7 +163,11 @@ def _of_waiting_items(met: Sequence[Mapping[str, Any]]) -> Iterator[VerdictFindi
 
 def lasts(met: Mapping[str, Any]) -> bool:
     """Whether what items have met is worth a person's look: it lasts, and is no limit of a rate, which is usual."""
-    return bool(met["waited"] >= LONG) and not met["error"].startswith(_USUAL)
+    return bool(met["waited"] >= LONG) and not _is_usual(met)
+
+
+def _is_usual(met: Mapping[str, Any]) -> bool:
+    return bool(met["error"].startswith(_USUAL))
 
 
 _USUAL = ("rate limited", "the token endpoint limits the rate")
@@ -186,7 +213,7 @@ def _hold(sessions: int) -> str:
 
 
 def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
-    stopped, parked = status["stopped"], [each for each in status["parked"]["workspaces"] if each["waiting"]]
+    stopped, parked = status["stopped"], _parked(status)
     if stopped:
         yield VerdictFinding(
             VerdictKind.PERSON,
@@ -198,9 +225,18 @@ def _of_workspaces(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
         yield VerdictFinding(
             VerdictKind.PERSON,
             f"{many(len(parked), PARKED, 'workspace')} without a valid connection, with {_waiting(parked)} waiting.",
-            "Invite the person who can connect them again, by a link; what has waited is sent then.",
+            "Invite the person who can connect them again, by a link; what has waited is sent then"
+            + (
+                ", and dead letters AUTH are put back by themselves."
+                if status["dead_letters"]["codes"].get("AUTH")
+                else "."
+            ),
             "/connections",
         )
+
+
+def _parked(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [each for each in status["parked"]["workspaces"] if each["waiting"]]
 
 
 def _waiting(parked: Sequence[Mapping[str, Any]]) -> str:
@@ -211,9 +247,12 @@ def _waiting(parked: Sequence[Mapping[str, Any]]) -> str:
     return many(total, CAP, "item")
 
 
-def _of_dead_letters(dead: Mapping[str, Any], *, any_parked: bool) -> Iterator[VerdictFinding]:
-    total = sum(dead["codes"].values())
-    if any_parked and set(dead["codes"]) == {"AUTH"}:
+def _of_dead_letters(status: Mapping[str, Any]) -> Iterator[VerdictFinding]:
+    codes, invalid = status["dead_letters"]["codes"], status["parked"]["invalid"] > 0
+    total = sum(codes.values())
+    if invalid and set(codes) == {"AUTH"}:
+        if _parked(status):
+            return  # the same consent, which is named already: one thing to do
         yield VerdictFinding(
             VerdictKind.PERSON,
             f"{many(total, CAP, 'dead letter')}{_share(total, total)} AUTH.",
@@ -221,14 +260,17 @@ def _of_dead_letters(dead: Mapping[str, Any], *, any_parked: bool) -> Iterator[V
             "/connections",
         )
     elif total:
-        worst = max(dead["codes"], key=lambda code: dead["codes"][code])
-        share, code = _share(dead["codes"][worst], total), clean(worst or "without a code")
+        worst = max(codes, key=lambda code: codes[code])
+        share, code = _share(codes[worst], total), clean(worst or "without a code")
         yield VerdictFinding(
             VerdictKind.PERSON,
             f"{many(total, CAP, 'dead letter')}{share} {code}.",
-            "These items were given up. Look at their causes, mend what they have met, and put them back.",
+            ADVICE.get(worst, _MEND) if len(codes) == 1 else _MEND,
             "/dead",
         )
+
+
+_MEND = "These items were given up. Look at their causes, mend what they have met, and put them back."
 
 
 def _share(number: int, total: int) -> str:

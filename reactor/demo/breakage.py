@@ -45,7 +45,7 @@ _KINDS = (
     BreakKind(
         "deleted",
         "A person deletes events in the calendar",
-        "That is respected: they come back when the application changes them, or with a rebuild.",
+        "That is respected: the next edit of each becomes a dead letter EVENT_GONE, and a rebuild brings them back.",
     ),
 )
 

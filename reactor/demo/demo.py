@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _NEWS = 0.2  # seconds
 _LOOK = 0.1  # seconds between looks at the outbox
+_LOOK_SHARE = 0.1  # of the time at most: the table grows as long as the demo goes on
 _PATIENCE = 60.0  # seconds without any progress after which the demo gives up; the longest pause of a retry is shorter
 _ROWS_PER_TROUBLE = 60
 _MOST_TROUBLES = 10
@@ -225,8 +226,9 @@ class _DemoRun:
 
     async def _look(self) -> None:
         while True:
+            began = trio.current_time()
             await self._stats.look(self._onlooker)
-            await trio.sleep(_LOOK)
+            await trio.sleep(max(_LOOK, (trio.current_time() - began) / _LOOK_SHARE))
 
     async def summary(self) -> Summary:
         self._stats.end()

@@ -22,8 +22,8 @@ _MOVED = {"tasks": ("due_on",), "milestones": ("reached_on",)}
 _FEW, _MANY = 12, 80  # tasks: enough that deleting does not empty the plans, and as many as people can see
 _GONE = (
     brake.Limit().least - 5
-)  # events of a workspace that may be gone at one time; the brake counts from its least on
-_FORGET = brake.WINDOW + 60  # seconds; an event is removed some time after its row
+)  # events of a workspace that may be gone at one time: the brake counts from its least on
+_LATE = 60.0  # seconds within which a calendar shows what was written, whatever goes wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Scenario:
         reopen = bool(hidden) and self._random.random() < 0.5
         row = self._random.choice(hidden) if reopen else self._shown()
         if reopen:
-            self._gone[row.workspace].pop(row.id, None)
+            self._comes_back(row)
         elif not self._may_go(row):
             return self._move(most)
         column = HIDING[row.table]
@@ -133,13 +133,18 @@ class Scenario:
         return ScenarioStep(f"{row.title}: {column} noted, no calendar shows it", [[row.updated(**{column: note})]], 0)
 
     def _slip(self, most: int) -> ScenarioStep:
-        """A release slips: everything of one version around a day moves by a week, in one transaction."""
+        """A release slips, or comes early: some dates of one version move by a week, in one transaction.
+
+        Both are as likely, so that the dates stay near the documents', however long it goes on.
+        """
         row = self._shown()
         rows = [r for r in self._rows if r.shown and r.workspace == row.workspace]
         slipping = self._random.sample(rows, min(most, len(rows), 6))
-        changes = [_moved(r, 7) for r in slipping]
+        later = self._random.random() < 0.5
+        changes = [_moved(r, 7 if later else -7) for r in slipping]
+        what, when = ("slips", "later") if later else ("comes early", "earlier")
         version = self.workspaces[row.workspace].version
-        return ScenarioStep(f"Python {version} slips: {len(changes)} dates a week later", [changes], len(changes))
+        return ScenarioStep(f"Python {version} {what}: {len(changes)} dates a week {when}", [changes], len(changes))
 
     def _add_task(self, most: int) -> ScenarioStep:
         if sum(row.table == "tasks" for row in self._rows) >= _MANY:
@@ -169,12 +174,18 @@ class Scenario:
         """Whether a row's event may go now; if it may, it counts as gone."""
         gone = self._gone[row.workspace]
         for id_, at in list(gone.items()):
-            if at < self._now - _FORGET:
+            if at < self._now - brake.WINDOW - _LATE:
                 del gone[id_]
         if len(gone) >= _GONE:
             return False
         gone[row.id] = self._now
         return True
+
+    def _comes_back(self, row: ScenarioRow) -> None:
+        """Note that a row has an event again: soon, so until then it counts as gone."""
+        gone = self._gone[row.workspace]
+        if row.id in gone:
+            gone[row.id] = min(gone[row.id], self._now - brake.WINDOW)
 
     def _shown(self) -> ScenarioRow:
         return self._random.choice([row for row in self._rows if row.shown])

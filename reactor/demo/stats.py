@@ -98,6 +98,7 @@ class DemoStats:
         self._arrived: dict[int, float] = {}
         self._parts: dict[int | None, list[int]] = {}
         self._wakers: set[int] = set()
+        self._heard = 0  # the last place of which we heard that it was committed
         self._known: set[str] = set()
         self._settled_before = 0
         self._second = self._started
@@ -125,12 +126,16 @@ class DemoStats:
             idle: Whether there was nothing to do when it began.
         """
         self.rows += len(seqs)
+        if seqs:
+            self._heard = seqs[-1]
         if healthy and idle and seqs:
             self._wakers.add(seqs[0])
-        for seq in seqs if healthy else ():
-            self._committed[seq] = at
-            if seq in self._arrived:  # the request came before we heard of the commit
-                self._joined(seq, self._arrived.pop(seq))
+        for seq in seqs:
+            arrived = self._arrived.pop(seq, None)  # there, if the request came before we heard of the commit
+            if healthy:
+                self._committed[seq] = at
+                if arrived is not None:
+                    self._joined(seq, arrived)
         while len(self._committed) > _REMEMBERED:
             self._wakers.discard(oldest := next(iter(self._committed)))
             del self._committed[oldest]
@@ -161,7 +166,7 @@ class DemoStats:
         """A request that carries a row has arrived."""
         if seq in self._committed:
             self._joined(seq, at)
-        elif seq > self.rows:  # places are given in order, so we have not heard of this commit yet
+        elif seq > self._heard:  # places are given in order, so we have not heard of this commit yet
             self._arrived.setdefault(seq, at)
 
     def _joined(self, seq: int, arrived: float) -> None:

@@ -27,6 +27,19 @@ ALL = (
     ("tokens", "rotate"),
     ("brake", "list"),
     ("brake", "release", "--workspace", W),
+    ("acts", "list"),
+    ("invitations", "list", "--workspace", W),
+    (
+        "invitations",
+        "make",
+        "--workspace",
+        W,
+        "--calendar",
+        "a@example.com",
+        "--console",
+        "https://console.example.com",
+    ),
+    ("invitations", "revoke", "--workspace", W, "0" * 64),
 )
 each_command = pytest.mark.parametrize("arguments", ALL, ids=" ".join)
 
@@ -160,3 +173,21 @@ def test_help_has_examples_and_exit_codes() -> None:
         assert result.exit_code == 0
         assert "Example" in result.stdout, words
         assert "Exit codes" in result.stdout, words
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explain", "{}"),
+        ("dead-letters", "list", "--error", "{}"),
+        ("connections", "add", "--workspace", W, "--calendar", "{}", "--no-verify"),
+        ("invitations", "make", "--workspace", W, "--calendar", "{}", "--console", "https://console.example.com"),
+        ("rebuild", "--workspace", W, "--reason", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_bytes_that_are_no_text(database: Database, arguments: tuple[str, ...]) -> None:
+    """What Python makes of an argument such as $'\\xff'."""
+    result = call(database.reactor, *(each.format("\udcff") for each in arguments), stdin="1//0token")
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.splitlines()) == 1

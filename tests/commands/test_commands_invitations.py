@@ -49,14 +49,28 @@ def test_where_the_console_is_may_stand_in_the_environment(database: Database, c
     assert call(database.reactor, *MAKE).exit_code == 2
 
 
-@pytest.mark.parametrize("wrong", ["http://console.example.com", "console.example.com", "https://a.example/path", ""])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "http://console.example.com",
+        "console.example.com",
+        "https://a.example/path",
+        "https://[::1",
+        "https://a.example;id",
+        "https://$(id)",
+        "https://a example",
+        "",
+    ],
+)
 def test_a_link_leads_to_a_console_that_browsers_trust(database: Database, connected: Rows, wrong: str) -> None:
     refused = call(database.reactor, *MAKE, "--console", wrong)
     assert (refused.exit_code, listed(database)) == (2, []), refused.output
     assert "https" in refused.output
 
 
-@pytest.mark.parametrize("calendar", ["primary", "PRIMARY", "", "my calendar", ".."])
+@pytest.mark.parametrize(
+    "calendar", ["primary", "PRIMARY", "", "my calendar", "..", "…", "primary\u200b", "\x1b[2J", "\u202eabc"]
+)
 def test_the_calendar_is_named(database: Database, connected: Rows, calendar: str) -> None:
     refused = call(database.reactor, *MAKE[:-1], calendar, "--console", CONSOLE)
     assert (refused.exit_code, listed(database)) == (2, []), refused.output

@@ -43,7 +43,7 @@ def test_a_line_goes_from_side_to_side_and_from_zero_to_the_top() -> None:
     [line] = chart.lines
     assert line.path == "M52 136L237 73L422 10"
     assert [(tick.at, tick.label) for tick in chart.y_ticks] == [(136.0, "0"), (73.0, "5"), (10.0, "10")]
-    assert line.says == "series 0: 10 at most, at 12:02; 10 at last"
+    assert line.says == "series 0: highest 10 at 12:02, last 10"
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_a_line_goes_from_side_to_side_and_from_zero_to_the_top() -> None:
         ([], "", 0, "series 0: none"),
         ([None, None], "", 0, "series 0: none"),
         ([0, 0, 0], "M52 136L237 136L422 136", 0, "series 0: none"),
-        ([7], "", 1, "series 0: 7 at most, at 12:00; 7 at last"),
-        ([1, None, 1, 1], "M298.7 10L422 10", 1, "series 0: 1 at most, at 12:00; 1 at last"),
+        ([7], "", 1, "series 0: highest 7 at 12:00, last 7"),
+        ([1, None, 1, 1], "M298.7 10L422 10", 1, "series 0: highest 1 at 12:00, last 1"),
         ([float("nan"), float("inf"), -1], "", 1, "series 0: none"),
     ],
 )
@@ -138,7 +138,7 @@ def test_the_markup_is_well_formed_and_has_no_style_of_its_own() -> None:
     assert [figure.find(f".//{name}").text for name in ("svg/title", "svg/desc", "summary")] == [  # type: ignore[union-attr]
         "Items",
         drawn([1, None, 3, 4], [0, 1, 2, 3]).says,
-        "Items: the numbers",
+        "The numbers",
     ]
     assert len(figure.findall(".//tbody/tr")) == 4
     names = {name for element in figure.iter() for name in element.attrib}

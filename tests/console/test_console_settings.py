@@ -91,6 +91,7 @@ def test_the_rules_are_those_of_the_settings(environment: pytest.MonkeyPatch) ->
                 *("https://Console.example.com", "https://console.example.com:443", "http://127.0.0.1:80"),
                 *("https://u@console.example.com", "https://console.example.com:x", "https://", "console.example.com"),
                 *("https://console.example.com:70000", "https://console.example.com?x", "https://cönsole.example.com"),
+                *("https://[::1", "https://$(id)", "https://a;id", "https://a b", "https://a'b"),
                 *("null", "*", "ftp://console.example.com", "https://console.example.com#x"),
             ),
         ),

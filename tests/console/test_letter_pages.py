@@ -158,7 +158,7 @@ async def test_google_is_asked_by_a_button_and_with_its_secret_only(
 async def test_an_item_is_shown_without_its_words_and_put_back(rows: Rows, site: DatabaseSite) -> None:
     item = die(rows, "a", last_error="Google is away")
     page = await site.get(f"/i/{item}")
-    for said in ("Google is away", "(19 characters)", "5 of 5 failed", "it is sent", "died of EXHAUSTED", "no session"):
+    for said in ("Google is away", "(19 characters)", "5 of 5 failed", "It is sent", "died of EXHAUSTED", "no session"):
         assert said in page
     assert not [word for word in WORDS if word in page]
     held = rows.insert("b", payload=EVENT)

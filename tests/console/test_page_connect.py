@@ -1,6 +1,8 @@
 """Invitations over HTTP, with the emulator's consent: one link, one browser, one calendar, once."""
 
+import html
 import re
+import shlex
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +19,7 @@ from reactor.console.shared.asked_consents import MOST, SECONDS, AskedConsents
 from reactor.google.consent import ConsentQuestion
 from reactor.token_encryption import TokenCipher
 from tests.console.open_site import OpenSite, open_site
-from tests.support.commands import settings_of
+from tests.support.commands import call_beside, settings_of
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer
 from tests.support.process_world import KEYS
@@ -246,6 +248,48 @@ async def test_a_calendar_has_to_be_named(site: OpenSite, database: Database, ca
     refused = await site.post(INVITE, calendar=calendar, reason="x")
     assert refused.status_code == 422
     assert rows(database, "select count(*) from sync_invitations") == [(0,)]
+
+
+async def test_the_command_of_the_page_does_the_same(site: OpenSite, database: Database, google: GoogleServer) -> None:
+    """Pasted into a shell; the link is followed on the console, once, and another one is taken back."""
+    weird = "o'hara;$(id)@example.com"
+    google.emulator.add_user(weird)
+
+    async def shown(verb: str) -> list[str]:
+        page = html.unescape((await site.client.get(INVITE)).text)
+        [command] = {each for each in re.findall("<code>(.*?)</code>", page) if f" {verb} " in each}
+        start = ["python", "-m", "reactor", "invitations", verb]
+        words = shlex.split(command)
+        assert words[:5] == start
+        return words[3:]
+
+    unknown = await shown("make")
+    assert unknown[unknown.index("--calendar") + 1] == "…"
+    refused = await call_beside(google, database.reactor, *unknown)
+    assert (refused.exit_code, "names its calendar" in refused.stderr) == (2, True), refused.output
+
+    columns, doubled = "workspace_id, refresh_token_encrypted, calendar_id", weird.replace("'", "''")
+    rows(database, f"insert into google_connections ({columns}) values ('{WORKSPACE}', '', '{doubled}')")
+    made = await call_beside(google, database.reactor, *await shown("make"))
+    assert made.stdout.startswith(f"{site.url}/connect/"), made.output
+    path = made.stdout.strip().removeprefix(site.url)
+    async with guest(site) as person:
+        assert (await person.client.get(await person.consents(await person.asks(path), weird))).status_code == 200
+        assert (await person.client.get(path)).status_code == 422, "once"
+        again = await call_beside(google, database.reactor, *await shown("make"))
+        gone = again.stdout.strip().removeprefix(site.url)
+        assert (await call_beside(google, database.reactor, *await shown("revoke"))).exit_code == 0
+        assert "was taken back" in (await person.client.get(gone)).text
+    [(_, calendar, valid, _)] = stored(database)
+    assert (calendar, valid) == (weird, True)
+
+
+async def test_a_workspace_that_was_never_connected_leads_to_an_invitation(site: OpenSite, database: Database) -> None:
+    rows(
+        database,
+        f"insert into sync_outbox (workspace_id, operation, payload) values ('{WORKSPACE}', 'UPSERT_EVENT', '{{}}')",
+    )
+    assert f'href="{INVITE}"' in (await site.client.get(f"/w/{WORKSPACE}")).text
 
 
 async def test_only_an_operator_with_the_secret_invites(database: Database, nursery: trio.Nursery) -> None:

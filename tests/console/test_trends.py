@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reactor.console.charts import Chart
-from reactor.console.trends import activity_charts, in_words
+from reactor.console.trends import NOTHING, activity_charts, in_words
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -39,19 +39,22 @@ def test_answers_beyond_the_most_frequent_share_a_line() -> None:
 
 
 def test_ten_minutes_are_called_so() -> None:
-    assert charts(point(0), minutes=10)[0].title == "Items in 10 minutes"
+    assert charts(point(0, done=1), minutes=10)[0].title == "Items in 10 minutes"
 
 
-@pytest.mark.parametrize("chart", range(3))
-def test_a_time_in_which_nothing_happened_is_drawn(chart: int) -> None:
-    assert charts(point(0), point(1))[chart].rows == ()
-    assert charts()[chart].lines == () or charts()[chart].says.endswith("none.")
+def test_a_time_without_work_is_not_drawn() -> None:
+    assert charts(point(0), point(1)) == charts() == []
+
+
+@pytest.mark.parametrize("work", [{"done": 1}, {"failed": 1}, {"dead": 1}, {"answers": {"503": 1}}])
+def test_any_work_is_drawn_beside_what_there_was_none_of(work: dict[str, Any]) -> None:
+    assert len(charts(point(0), point(1, **work))) == 3
 
 
 @pytest.mark.parametrize(
     ("whole", "words"),
     [
-        ({}, "Nothing was done."),
+        ({}, NOTHING),
         ({"done": 1}, "1 item done."),
         (
             {"done": 1_200, "p50": 0.25, "p95": 2.0, "failed": 1, "dead": 2},

@@ -75,6 +75,24 @@ def test_a_busy_day(waiting: int, due: int, sentence: str) -> None:
     assert judge_status({**WELL, **busy}).sentence == sentence
 
 
+@pytest.mark.parametrize(
+    ("met", "begins"),
+    [
+        (["Google failed (503)"], "Nothing needs a person so far: 3 items wait; when tried: Google failed (503)."),
+        (["rate limited (403)"], "All is well: 3 items wait; when tried: rate limited (403)."),
+        (
+            ["rate limited (403)", "no answer came"],
+            "Nothing needs a person so far: 3 items wait; when tried: no answer",
+        ),
+    ],
+)
+def test_what_goes_by_is_named_and_needs_nobody(met: list[str], begins: str) -> None:
+    busy = {**WELL, "items": {**WELL["items"], "open": 3}}
+    verdict = judge_status(busy, [{"error": each, "workspaces": 1, "workspace": "7d1f", "waited": 4} for each in met])
+    assert verdict.sentence.startswith(begins)
+    assert (verdict.kind, verdict.reasons) == (VerdictKind.WELL, ())
+
+
 @pytest.mark.parametrize("matter", MATTERS)
 def test_each_matter_is_said_with_what_to_do(matter: str) -> None:
     change, kind, said = MATTERS[matter]
@@ -103,6 +121,24 @@ def test_dead_letters_that_a_consent_puts_back_lead_to_the_connections() -> None
     assert (reason.page, "by themselves" in reason.remedy) == ("/connections", True)
     [reason] = judge_status({**status, "dead_letters": {"codes": {"AUTH": 2, "FORBIDDEN": 1}, "capped": False}}).reasons
     assert reason.page == "/dead"
+
+
+def test_a_consent_that_is_waited_for_is_one_thing_with_its_dead_letters() -> None:
+    parked = {**WELL["parked"], "invalid": 1, "workspaces": [{"waiting": 2}]}
+    status = {**WELL, "parked": parked, "dead_letters": {"codes": {"AUTH": 1}, "capped": False}}
+    verdict = judge_status(status)
+    [reason] = verdict.reasons
+    assert (reason.page, "dead letters AUTH" in reason.remedy) == ("/connections", True)
+    assert "other thing" not in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("codes", "remedy"),
+    [({"EVENT_GONE": 3}, "a requeue does not."), ({"EVENT_GONE": 3, "FORBIDDEN": 1}, "put them back.")],
+)
+def test_dead_letters_of_one_code_say_what_to_do_about_it(codes: dict[str, int], remedy: str) -> None:
+    [reason] = judge_status({**WELL, "dead_letters": {"codes": codes, "capped": False}}).reasons
+    assert reason.remedy.endswith(remedy)
 
 
 MET: dict[str, Any] = {"error": "Google failed (503)", "workspaces": 1, "workspace": "7d1f", "waited": LONG}

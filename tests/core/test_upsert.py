@@ -146,9 +146,9 @@ def test_a_taken_id_that_cannot_be_read_is_asked_for_again_before_it_is_given_up
     missing = refusal(404, "notFound")
     google.run(work(upsert_json("first")))
     google.asked.clear()
-    outcome = google.run(work(upsert_json(), reopen=True), Script(GET, missing, missing))
-    assert google.steps == [INSERT, GET, GET, INSERT]
-    assert [ask.pause > 0 for ask in google.asked] == [False, False, True, False]
+    outcome = google.run(work(upsert_json(), reopen=True), Script(GET, missing, missing, missing))
+    assert google.steps == [INSERT, GET, GET, LIST, GET, LIST, INSERT]
+    assert [ask.pause > 0 for ask in google.asked] == [False, False, True, *[False] * 4]
     assert done(outcome).generation == 1
 
 
@@ -253,8 +253,8 @@ def test_an_event_whose_reading_meets_410_is_gone(google: Google) -> None:
 def test_a_bound_event_that_does_not_exist_is_asked_for_once_more_and_then_gone(google: Google) -> None:
     item = work(upsert_json(), bound_event_id="never00", bound_calendar_id=CALENDAR, etag='"1"')
     assert dead(google.run(item)) is FailureCode.EVENT_GONE
-    assert google.steps == [UPDATE, GET, LIST]
-    assert [ask.pause > 0 for ask in google.asked] == [False, True, False]
+    assert google.steps == [UPDATE, GET, LIST, GET, LIST]
+    assert [ask.pause > 0 for ask in google.asked] == [False, True, False, False, False]
 
 
 def test_a_bound_event_that_is_found_a_little_later_is_updated(google: Google) -> None:

@@ -42,6 +42,18 @@ def test_a_row_that_is_committed_in_trouble_is_not_measured() -> None:
     assert (stats.rows, stats.latencies.all, stats.wakes.all) == (1, [], [])
 
 
+def test_nothing_is_kept_of_rows_that_are_not_measured() -> None:
+    """Places go by twos; a demo that is left alone for days must not grow by each row in trouble."""
+    stats = DemoStats()
+    for number in range(50):
+        if number % 2:
+            stats.observe(exchange(2 * number + 1, 10.5))  # its commit has not been heard of
+        stats.committed(range(2 * number + 1, 2 * number + 3, 2), 10.0, healthy=False, idle=True)
+        stats.observe(exchange(2 * number + 1, 11.0))
+    assert stats._arrived == {}
+    assert stats.latencies.all == []
+
+
 def test_a_wake_is_the_first_row_of_a_transaction_that_found_nothing_in_flight() -> None:
     stats = DemoStats()
     stats.committed(range(1, 2), 10.0, healthy=True, idle=True)  # the calendar's first row

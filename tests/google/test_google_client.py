@@ -330,7 +330,7 @@ async def test_outcomes_are_reported_before_the_slowest_is_known(
     outcomes = await client.send(works, tokens, lambda place, _outcome: order.append(place))
     assert order == [1, 0]
     assert isinstance(outcomes[0], Dead)
-    assert log(google) == ["insert+update", "get", "list"]
+    assert log(google) == ["insert+update", "get", "list", "get", "list"]
 
 
 async def test_pauses_are_made_together(

@@ -1,5 +1,6 @@
 """The loop among fakes, under virtual time."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -67,24 +68,34 @@ async def test_a_backlog_travels_in_large_batches(autojump_clock: MockClock) -> 
     assert seconds <= len(ids) / 5_000
 
 
+def leave_as_httpcore(world: World, monkeypatch: pytest.MonkeyPatch, left: Callable[[], object]) -> None:
+    """Have requests leave in the second round of the scheduler after their start.
+
+    In fewer, a request and a claim might be in one round, whose order is random.
+    """
+    send = world.calendar.send
+
+    async def leaves(*args: Any) -> list[Outcome]:
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+        left()
+        return await send(*args)
+
+    monkeypatch.setattr(world.calendar, "send", leaves)
+
+
 @pytest.mark.parametrize(("rows", "order"), [(1, ["claim", "leaves"]), (30, ["claim", "claim"])])
 async def test_a_request_leaves_before_the_next_claim_unless_more_is_waiting(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, rows: int, order: list[str]
 ) -> None:
-    """A request needs a round of the scheduler to leave, as httpcore does."""
     world, seen = World(claim_size=10), list[str]()
-    send, claim = world.calendar.send, world.outbox.claim
-
-    async def leaves(*args: Any) -> list[Outcome]:
-        await trio.lowlevel.checkpoint()
-        seen.append("leaves")
-        return await send(*args)
+    leave_as_httpcore(world, monkeypatch, lambda: seen.append("leaves"))
+    claim = world.outbox.claim
 
     async def claims(**given: Any) -> Any:
         seen.append("claim")
         return await claim(**given)
 
-    monkeypatch.setattr(world.calendar, "send", leaves)
     monkeypatch.setattr(world.outbox, "claim", claims)
     async with world.running():
         await trio.sleep(1)
@@ -367,6 +378,36 @@ async def test_a_drain_of_an_idle_loop_is_over_at_once(autojump_clock: MockClock
         world.loop.drain(25.0)
         began = trio.current_time()
     assert trio.current_time() - began < 0.1
+
+
+async def test_a_drain_between_two_claims_sends_the_first_and_gives_back_the_second(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for before the requests of the first one leave, and these go out all the same."""
+    world, claims = World(claim_size=10), 0
+    leave_as_httpcore(world, monkeypatch, lambda: None)
+    claim = world.outbox.claim
+
+    async def drains(**given: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        if claims == 3:  # the first one finds nothing
+            assert world.calendar.requests == [], "they have not left"
+            world.loop.drain(10.0)
+        return await claim(**given)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.loop.run)
+        await trio.sleep(1)
+        claims = 1
+        monkeypatch.setattr(world.outbox, "claim", drains)
+        world.outbox.insert(*((workspace(1), source) for source in range(30)))
+    assert claims == 3
+    assert sum(world.calendar.sizes) == 10
+    assert world.outbox.statuses() == {"COMPLETED": 10, "PENDING": 20}
+    assert world.stats.given_back == 10
+    assert not world.outbox.claimed
+    assert all(row.attempts == 0 for row in world.outbox.rows.values() if row.status == "PENDING")
 
 
 async def test_a_drain_waits_for_the_claim_that_is_under_way(autojump_clock: MockClock) -> None:

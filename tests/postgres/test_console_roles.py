@@ -501,6 +501,18 @@ def test_each_look_at_words_is_an_act_with_a_reason(logins: Logins, role: str) -
     assert not is_told(look)
 
 
+@pytest.mark.parametrize("role", ["words", "reactor"])
+def test_a_command_looks_at_words_as_the_page_does(logins: Logins, role: str) -> None:
+    show = ("dead-letters", "show", str(item := dead(logins)), "--show-texts", "--reason", "INC-2")
+    assert is_told(call(logins.dsn[role], *show).stdout)
+    with logins.desk(role) as admin:
+        [look, *_] = acts.listed(admin).rows
+    assert (look["act"], look["how"], look["reason"]) == ("words", "command", "INC-2")
+    assert look["target"]["item"] == str(item)
+    refused = call(logins.dsn["viewer"], *show)
+    assert (refused.exit_code, is_told(refused.output), "may not do this" in refused.stderr) == (2, False, True)
+
+
 @pytest.mark.parametrize("reason", ["null", "''", "'  '"])
 def test_words_are_not_read_without_a_reason_in_sql_either(logins: Logins, reason: str) -> None:
     with logins.session("words") as session:

@@ -118,7 +118,7 @@ def test_time_travel_and_other_hands(database: Database, background: Background)
 
 @pytest.mark.soak
 def test_time_travel_and_other_hands_in_many_histories(database: Database, background: Background) -> None:
-    seen = run_histories(database, background, range(1_000, 1_200))
+    seen = run_histories(database, background, range(1_000, 1_260))
     print(seen)  # noqa: T201  (for `make soak ARGS=-s`)
     wanted = [f"hand: {what}" for what in (*HANDS, *OF_OURS, *DEEDS)] + [each.name for each in Divergence]
     assert not [name for name in wanted if not seen[name]], seen

@@ -7,6 +7,7 @@ from typing import Any
 
 from reactor.console.letter_query import DeadLetterQuery
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
+from reactor.console.verdict import ADVICE
 from reactor.desk.letters import dead_letters
 from reactor.desk.letters.dead_letters import AGES, CODES
 from reactor.desk.wording import duration
@@ -16,20 +17,10 @@ CAP = 10_000
 """Letters that a page counts, or a run takes in."""
 LOOKS = 20_000
 """Letters that a page looks at, where their age matters."""
-ADVICE = {
-    "AUTH": "The consent does not work any more. A person connects the workspace again, and then these are put back by "
-    "themselves: Connections, invite.",
-    "BAD_PAYLOAD": "The row contradicts itself or the contract. Mend what writes it; the next change is sent as usual.",
-    "BAD_REQUEST": "Google refused the content of the event. Mend what writes it; the next change is sent as usual.",
-    "EVENT_GONE": "A person deleted the event in the calendar, and that is respected. A rebuild brings it back.",
-    "CALENDAR_GONE": "The calendar is gone, or not shared with the account any more. Have it shared again, then put "
-    "these back.",
-    "FORBIDDEN": "The account may not write to the calendar. Have it shared with the right to make changes, then put "
-    "these back.",
-    "EXHAUSTED": "Every attempt failed: the error is the last reason. Mend that, then put these back.",
-    "WORKER_LOST": "The process died while it sent them. Find out of what first, then put these back.",
+_LEADS = {
+    "AUTH": {"path": "/connections?state=invalid", "title": "Invalid connections"},
+    "EVENT_GONE": {"path": "/rebuilds/new", "title": "Start a rebuild"},
 }
-"""What to do about each code, as docs/operations.md says it."""
 _PHRASE = re.compile(r"[\w .,:;()/'+-]{1,200}")  # an error as the reactor words it
 _SHOWN = 25  # causes: a page has 64 kB at most (reactor/observability/server.py)
 _HEIGHT = 20  # of the bars, as high as the widest letters of a line
@@ -52,6 +43,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
             "hidden": max(0, len(causes) - _SHOWN),
             "causes": [{**each, "bars": list(_bars(each["ages"])), **_paths(query, each)} for each in causes[:_SHOWN]],
             "all": query.path("/dead/requeue"),
+            "leads": _LEADS,
             "advice": {each["code"]: ADVICE[each["code"]] for each in causes[:_SHOWN] if each["code"] in ADVICE},
         },
     )

@@ -1,5 +1,7 @@
 """`/i/<id>/words`: an item's payload with its texts, for visitors who may read them; each look is an act."""
 
+from shlex import quote
+
 from reactor.console.console import Console
 from reactor.console.page import Page, PageAnswer, PageRequest, VisitorRight, writing
 from reactor.desk.rights import words
@@ -29,10 +31,11 @@ def look(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 def _answer(asked: PageRequest, payload: object = None) -> PageAnswer:
     item = str(asked.path["item"])
     text = "" if payload is None else as_json(payload)
+    reason = quote(asked.form["reason"].strip()) if asked.form.get("reason") else "…"
     return PageAnswer(
         "words.html",
         {"item": item} if payload is None else {"item": item, "payload": payload},
-        command=f"python -m reactor dead-letters show {item} --show-texts",
+        command=f"python -m reactor dead-letters show {item} --show-texts --reason {reason}",
         more={
             "text": "\n".join(map(clean, text[:_LONGEST].split("\n"))),
             "longer": len(text) > _LONGEST,

@@ -36,7 +36,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
 
 
 def _kind(found: Mapping[str, Any], worst: WorkspaceState | None) -> str:
-    kind = _KINDS.get(worst, "trouble") if worst else "well"
+    kind = _KINDS.get(worst, "trouble") if worst else "person" if _is_shut(found) else "well"
     return "trouble" if kind == "well" and any(map(lasts, found["met"])) else kind
 
 
@@ -44,11 +44,17 @@ def sentence(found: Mapping[str, Any]) -> str:
     """What is the matter with a workspace, the worst first, in one sentence."""
     states = found["states"]
     if not states:
-        return "Nothing waits."
+        shut = ", but its connection is not valid: what comes will wait until a person enables or connects it"
+        return f"Nothing waits{shut if _is_shut(found) else ''}."
     said = "; ".join(_SAYS[each](found) for each in states)
     if found["met"]:
-        said += f"; when it was tried: {clean(found['met'][0]['error'])}"
+        said += f"; when tried: {clean(found['met'][0]['error'])}"
     return f"{said[:1].upper()}{said[1:]}."
+
+
+def _is_shut(found: Mapping[str, Any]) -> bool:
+    connection = found["connection"]
+    return connection is not None and not connection["valid"]
 
 
 def _stopped(found: Mapping[str, Any]) -> str:

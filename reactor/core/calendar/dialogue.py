@@ -76,8 +76,8 @@ class SeenCalendars:
 
     Google answers "no such event" for an event that does not exist and for every event of a calendar that the account
     cannot see (any more). So an answer that an event is absent is believed only after its calendar was seen. Where the
-    event should be there, the calendar has to be seen after that answer: a person may have stopped sharing it in
-    between.
+    event should be there, the calendar has to be seen after that answer, because a person may have stopped sharing it
+    in between; and then the answer has to be the same once more, because the person may just have begun again.
 
     Attributes:
         unseen: The calendars that could not be seen, with the outcome of looking at each.

@@ -11,7 +11,8 @@ never settled may have made it.
 An answer that an event is absent is believed after its calendar was seen
 (`reactor.core.calendar.dialogue.SeenCalendars`). While a calendar is not shared its events cannot be seen, and a cancel
 that took that for success would leave them there for ever. For an event that was there a moment ago it is believed only
-if the calendar is seen after that answer.
+if the calendar is seen after that answer, and the answer is the same once more: the calendar may have been shared again
+in between.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from reactor.core.outcome import Done
 from reactor.core.payload import Cancel
 
 _ROUNDS = 4  # the first delete, and three more after it met another version
+_REMOVED_BEFORE = 410  # as a status of a delete; 404 is also what an event has that cannot be seen
 _GENERATIONS = 16  # far more than any source needs; a bound for answers that make no sense
 
 
@@ -178,50 +180,63 @@ def remove(
     """
     if spare is not None and etag == spare.etag:
         return RemovalResult.SPARED  # an update that changes nothing keeps the version
-    expected = etag is not None or place == work.bound
+    expected, was_there = etag is not None or place == work.bound, False
     for _ in range(_ROUNDS):
         if etag is None:
-            event = found or (yield from read(place, seen))
+            event = found or (yield from _look(place, seen, expected=expected, twice=expected and not was_there))
             if not isinstance(event, RemoteEvent):
-                yield from seen.confirm(place.calendar_id, anew=expected)
-                return RemovalResult.DEAD if event is AnswerKind.GONE else RemovalResult.NOTHING
+                return RemovalResult.DEAD if event is AnswerKind.GONE or was_there else RemovalResult.NOTHING
             if event.cancelled or event.etag is None or not work.owns(event, named=named):
                 return RemovalResult.DEAD
-            if spare is not None and _is_same(event, spare):
+            if _is_same(event, spare):
                 return RemovalResult.SPARED
             stop_if_superseded(work, event)
             etag = event.etag
         means = yield from _delete(place, etag, seen)
-        if means is AnswerKind.ABSENT:
-            yield from seen.confirm(place.calendar_id, anew=True)
-            return RemovalResult.DEAD
         if means is AnswerKind.SUCCESS:
             return RemovalResult.REMOVED
+        was_there = means is not AnswerKind.STALE
+        if was_there:
+            yield from seen.confirm(place.calendar_id, anew=True)
+        if means is AnswerKind.GONE:
+            return RemovalResult.DEAD
         etag, found, expected = None, None, True
     raise Finished(CHANGING)
 
 
-def _is_same(event: RemoteEvent, spare: RemoteEvent) -> bool:
+def _look(place: EventRef, seen: SeenCalendars, *, expected: bool, twice: bool) -> Dialogue[RemoteEvent | AnswerKind]:
+    """Read an event; that it is not there is believed, if it was expected, after it was said twice."""
+    event = yield from read(place, seen)
+    if not isinstance(event, RemoteEvent):
+        yield from seen.confirm(place.calendar_id, anew=expected)
+        if twice and event is AnswerKind.MISSING:
+            return (yield from _look(place, seen, expected=True, twice=False))
+    return event
+
+
+def _is_same(event: RemoteEvent, spare: RemoteEvent | None) -> bool:
     """Whether both are one event: versions tell, and where a person has edited it in between, the calendar's own id."""
-    if event.event_id != spare.event_id:
+    if spare is None or event.event_id != spare.event_id:
         return False
     return event.etag == spare.etag or (event.calendar is not None and event.calendar == spare.calendar)
 
 
 def _delete(place: EventRef, etag: str, seen: SeenCalendars) -> Dialogue[AnswerKind]:
-    """Remove a version of an event: SUCCESS, ABSENT or STALE."""
+    """Remove a version of an event: SUCCESS, STALE, GONE where it was removed before, or ABSENT."""
     means, answer = yield from ask(messages.delete(place, etag=etag))
     if means is AnswerKind.SUCCESS and answer.body.strip():
         raise Finished(UNREADABLE)  # Google answers a delete with nothing at all
     if means is not AnswerKind.ABSENT:
         seen.saw(place)
-    return means
+    return AnswerKind.GONE if answer.status == _REMOVED_BEFORE else means
 
 
 def remove_target(target: PruneTarget) -> Dialogue[Done]:
     """Remove an event if it still is the version that was listed; if it is not, it stays."""
     seen = SeenCalendars()
     means = yield from _delete(EventRef(target.calendar_id, target.event_id), target.etag, seen)
-    if means is AnswerKind.ABSENT:
+    if means in (AnswerKind.ABSENT, AnswerKind.GONE):
         yield from seen.confirm(target.calendar_id)
+    if means is AnswerKind.ABSENT:
+        yield from _delete(EventRef(target.calendar_id, target.event_id), target.etag, seen)
     return Done(target.event_id, target.calendar_id, 0)

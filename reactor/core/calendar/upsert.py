@@ -231,14 +231,20 @@ class _Writing:
 
         If the event may be in another account's calendar, an insert shows it: what was deleted keeps its id taken.
         """
-        if self._misses == 0 and (self._bound or self._taken):
+        must_be_there = self._bound or self._taken
+        inserts = not self._taken and (self._work.may_revive or self._unknown)
+        if self._misses == 0 and must_be_there:
             self._misses += 1
             return (yield from self._look(_REPLICATION))
+        if must_be_there:
+            yield from self._seen.confirm(self.place.calendar_id, anew=True)
+        if self._misses == 1 and not inserts:  # the calendar may have been shared again since that answer
+            self._misses += 1
+            return (yield from self._look())
         if self._taken:  # the id is taken and cannot be read: a tombstone that was purged
             return (yield from self._lost())
         if self._bound:
-            yield from self._seen.confirm(self.place.calendar_id, anew=True)
-            if not (self._work.may_revive or self._unknown):
+            if not inserts:
                 raise Finished(EVENT_GONE)
             if (found := (yield from self._successor())) is not None:
                 return (yield from self._meet(found))

@@ -56,7 +56,7 @@ def invite(admin: AdminSession, workspace: UUID, calendar: str, by: ActAuthor) -
     Raises:
         ConfigurationError: There is no such workspace, the calendar is none that can be named, or there are too many.
     """
-    if calendar.lower() == "primary" or not is_resource_id(calendar) or calendar.split() != [calendar]:
+    if calendar.lower() == "primary" or not is_resource_id(calendar) or not _seen_whole(calendar):
         raise ConfigurationError(
             "An invitation names its calendar: give the calendar's id, such as team@group.calendar.google.com or the "
             "address of its owner, and not `primary`, which every account has."
@@ -147,6 +147,11 @@ def use(admin: AdminSession, secret: str, refresh_token: str, cipher: TokenCiphe
         workspace, calendar = used["workspace"], used["calendar"]
         by = ActAuthor(f"invited by {used['invited_by']}", "console", "an invitation was followed")
         return connections.store(admin, workspace, calendar, cipher.encrypt(workspace, refresh_token), by)
+
+
+def _seen_whole(calendar: str) -> bool:
+    """Whether a person who reads it sees all of it, and it is not the `…` of a command that was to be filled in."""
+    return calendar.isprintable() and not {" ", "…"} & {*calendar}
 
 
 def _gone(state: str, by: str) -> PermanentError:

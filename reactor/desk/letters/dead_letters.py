@@ -10,7 +10,9 @@ from uuid import UUID
 from reactor.core.item import Oversized
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import LARGEST, BadPayloadError, parse
+from reactor.desk.acts import ActAuthor
 from reactor.desk.letters.preview import preview
+from reactor.desk.rights import words
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
@@ -144,11 +146,18 @@ def _has_more(admin: AdminSession, which: LetterFilter, looks: int | None) -> bo
     return more
 
 
-def letter(admin: AdminSession, item: UUID, *, show_texts: bool = False) -> Document:
+def letter(admin: AdminSession, item: UUID, *, show_texts: bool = False, recorded: ActAuthor | None = None) -> Document:
     """An item in any state: its row, what would be sent (`preview`), and what a requeue would do (`requeue`).
 
+    Args:
+        admin: The session.
+        item: Its id.
+        show_texts: Whether texts are shown; of a login that may not read rows' texts, as dots.
+        recorded: Who reads the texts, and why: then the look is an act, and a login that may read texts in this way
+            only (db/console.sql) reads them.
+
     Raises:
-        ConfigurationError: There is no such item.
+        ConfigurationError: There is no such item, or the login may not read texts in this way either.
     """
     found = admin.row(SQL["dead_letter"], id=item, most=LARGEST)
     if found is None:
@@ -156,6 +165,8 @@ def letter(admin: AdminSession, item: UUID, *, show_texts: bool = False) -> Docu
             f"There is no item {item}: look whether it was mistyped; retention may have deleted it "
             "(CALENDAR_SYNC_RETENTION_DAYS)."
         )
+    if show_texts and recorded is not None:
+        found["payload"] = words(admin, item, recorded)
     would = would_be_sent(found, show_texts=show_texts)
     fate = _fate(found, is_usable="nothing" not in would)
     row = {name: value for name, value in found.items() if name not in ("payload", "size")}

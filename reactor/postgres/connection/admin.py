@@ -121,6 +121,10 @@ def errors_as_sentences() -> Iterator[None]:
         yield
     except ReactorError:
         raise
+    except UnicodeEncodeError as error:  # an argument whose bytes are no text: Python hands it on as half characters
+        if error.encoding != "utf-8":  # of a terminal, which is another matter
+            raise
+        raise ConfigurationError("What was given holds bytes that are no UTF-8: write it again.") from error
     except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.UndefinedObject) as error:
         raise ConfigurationError(
             f"The database lacks what this needs ({error.diag.message_primary}): run `python -m reactor migrate` as "

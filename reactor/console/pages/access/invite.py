@@ -72,10 +72,10 @@ async def _answer(console: Console, asked: PageRequest, made: Invitation | None 
         "problem": problem,
         "hours": HOURS,
     }
-    about = f"--workspace {workspace} --calendar {quote(calendar) or '…'}"
+    about = f"--workspace {workspace} --calendar {quote(calendar) if calendar else '…'}"
     command = f"python -m reactor connect {about}"
     if not problem:
-        command = f"python -m reactor invitations make {about} --console {console.address}"
+        command = f"python -m reactor invitations make {about} --console {quote(console.address)}"
     return PageAnswer("invite.html", document, command=command, title="Invite to connect", more=more)
 
 
