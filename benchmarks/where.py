@@ -123,7 +123,7 @@ def note_steps() -> Callable[[], Any]:
     noted.around(TrioConnection, "_until", before="the claim was sent", after="the claim was answered")
     noted.around(Loop, "_take_in", before="what else the claim said was taken in", after="its payload was checked")
     noted.around(Loop, "_send", before="a task sends it")
-    noted.around(GoogleCalendar, "_hold", before="the first question was asked")
+    noted.around(GoogleCalendar, "_drive", before="the first question was asked")
     noted.around(Transport, "send", before="there is a token")
     noted.around(Transport, "_written", after="the request was made")
     noted.around(trio.SocketStream, "send_all", before="it was handed to the socket", after="the socket took it")

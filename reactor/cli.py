@@ -69,7 +69,7 @@ COMMANDS: Mapping[str, _Command] = {
     "invitations": _Command("access.invitations", "Invite a workspace's admin to connect its calendar."),
     "tokens": _Command("access.tokens", "Refresh tokens at rest."),
 }
-"""Those of `reactor.commands` by their names, in the order of the help."""
+"""The commands by name, in the order in which the help lists them."""
 
 _NAME_UNKNOWN_VARIABLES = ("run", "check")  # they do it themselves: in the log, in the report
 
@@ -82,7 +82,7 @@ def load(name: str) -> Any:
 
 
 class Commands(TyperGroup):
-    """The commands, imported as they are asked for; in a list of all, those that are not there yet stand by name."""
+    """The group of all commands. A command is imported when it is called; until then the help lists its name only."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

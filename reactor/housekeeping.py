@@ -20,7 +20,7 @@ CLEAN_EVERY = 60  # rounds
 TIMEOUT = 15.0  # seconds for looking at the schema; milliseconds where the database answers
 COUNTED = 10_000  # items that wait; to count millions of them takes seconds, and says nothing more
 PORTION = 5_000  # rows that are deleted in one transaction
-SMALLER = 8  # after a refusal the portion is so many times smaller
+SHRINK_FACTOR = 8  # after a refusal the portion is so many times smaller
 
 log = structlog.get_logger(__name__)
 
@@ -137,9 +137,9 @@ class Housekeeping:
             refusal = portion.refusal or refusal
             if portion.refusal is None or portion.found == 1:
                 self.deleted += portion.found - len(portion.kept)
-                rows, passed = min(rows * SMALLER, PORTION), passed.by(portion.kept)
+                rows, passed = min(rows * SHRINK_FACTOR, PORTION), passed.by(portion.kept)
             else:
-                rows = max(1, portion.found // SMALLER)
+                rows = max(1, portion.found // SHRINK_FACTOR)
         return refusal
 
     async def _forget(self, *names: str) -> None:

@@ -157,13 +157,13 @@ class _RebuildAttempt:
     def refused(self, sqlstate: str) -> Retry:
         """Log a refusal, and return the outcome."""
         patience = self._parts.pool.statement_timeout
-        return self._told(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
+        return self._logged(refusal(sqlstate, self.where, age=self._item.age, patience=patience), sqlstate)
 
     def _unreadable(self) -> Retry:
         grant = GRANTS[self._expansion.source]
-        return self._told(Retry(f"{self.where} may not be read; run: {grant}", counts=False, asked=False), _NO_RIGHT)
+        return self._logged(Retry(f"{self.where} may not be read; run: {grant}", counts=False, asked=False), _NO_RIGHT)
 
-    def _told(self, retry: Retry, sqlstate: str) -> Retry:
+    def _logged(self, retry: Retry, sqlstate: str) -> Retry:
         log.warning(
             "rebuild_refused",
             rebuild=str(self._item.id),
@@ -185,7 +185,7 @@ class _RebuildAttempt:
         facts = await run(partial(expansion.facts, keys=list(listed)))
         survey = await run(expansion.survey)
         unknown = sum(facts[key].is_nothing for key in listed)
-        if await self._is_stopped(survey.deletes + unknown, survey.events + unknown):
+        if await self._pull_brake(survey.deletes + unknown, survey.events + unknown):
             return _STOPPED
         await self._portions(expansion.upserts)
         if not await self._cancel(unknown):
@@ -220,11 +220,11 @@ class _RebuildAttempt:
                 return found
         return by_source(calendars)
 
-    async def _is_stopped(self, deletes: int, events: int) -> bool:
+    async def _pull_brake(self, deletes: int, events: int) -> bool:
         brake = self._parts.brake
         if not brake.stops(deletes, events):
             return False
-        pull = partial(self._expansion.is_stopped, deletes=deletes, events=events, least=brake.least)
+        pull = partial(self._expansion.pull_brake, deletes=deletes, events=events, least=brake.least)
         stopped = await self._run(pull)
         if stopped:
             self._parts.on_pull(Pulled(self._item.workspace_id, "REBUILD", deletes, events))
@@ -243,7 +243,7 @@ class _RebuildAttempt:
                 await self._portions(self._expansion.cancels)
             except UncountedError:
                 survey = await self._run(self._expansion.survey)
-                if await self._is_stopped(survey.deletes + unknown, survey.events + unknown):
+                if await self._pull_brake(survey.deletes + unknown, survey.events + unknown):
                     return False
             else:
                 return True

@@ -38,6 +38,7 @@ import reactor
 from reactor.core.backoff import Pauses
 from reactor.core.dispatch.gate import GateState, Timings
 from reactor.core.health import HealthFacts
+from reactor.core.holders import CLAIMS_SESSION
 from reactor.core.refusals import RefusedWork
 from reactor.credential_store import CredentialStore
 from reactor.errors import ConfigurationError, ReactorError, TransientError
@@ -46,10 +47,11 @@ from reactor.google.credentials import account_of
 from reactor.google.network import client_options
 from reactor.google.token_exchange import TokenExchange
 from reactor.housekeeping import Housekeeping
-from reactor.loop import Loop, Observer
+from reactor.loop import Loop
 from reactor.loop.guarded import Guarded
 from reactor.observability.endpoint import HealthEndpoint, RuntimeState
 from reactor.observability.log_observer import LogObserver, log_brake_pulled, log_item_set_aside, log_order_mended
+from reactor.observability.look_observer import LookObserver
 from reactor.observability.pulse_writer import PulseWriter
 from reactor.observability.refusal_watch import RefusalWatch
 from reactor.observability.server import Server, application
@@ -68,7 +70,6 @@ from reactor.rebuild import REBUILD_LOCK_TIMEOUT, RebuildService
 from reactor.settings import Settings, parse_bind
 from reactor.wiring import brake, lanes
 
-CLAIMS = "calendar-sync-reactor claims"  # the name of the session that claims
 RETRY_FIRST = 0.05  # seconds; a session that was terminated is replaced at once
 RETRY_CAP = 5.0  # seconds; a database that stays away is asked this often
 CRASH_FIRST = 1.0  # seconds; an unexpected error is seldom over at once
@@ -126,7 +127,12 @@ class Service:
             settings.calendar_sync_concurrency,
             watch=watch,
         )
-        observers = (LogObserver(), watch, _Looks(harmless(self._looked)), *([self._traces] if self._traces else ()))
+        observers = (
+            LogObserver(),
+            watch,
+            LookObserver(harmless(self._looked)),
+            *([self._traces] if self._traces else ()),
+        )
         self._observer = Guarded(observers, self.state.stats)
         self.state.order = Order(harmless(log_order_mended))
         identity = ReplicaIdentity(reactor.__version__, settings.without_secrets)
@@ -232,7 +238,6 @@ class Service:
 
     async def _claim(self, calendar: GoogleCalendar, credentials: CredentialStore) -> None:
         """Work in one claims session, until it is lost or the loop has drained."""
-        settings = self._settings
         loop: Loop | None = None
         outbox: Outbox | None = None
 
@@ -241,25 +246,22 @@ class Service:
             if loop is None:
                 nursery.cancel_scope.cancel()
             else:
-                loop.drain(settings.calendar_sync_drain_timeout_ms / 1000)
+                loop.drain(self._settings.calendar_sync_drain_timeout_ms / 1000)
 
         def use(divisor: int, good_until: float) -> None:
             self.state.lanes.share(trio.current_time(), divisor, good_until)
             if loop is not None and outbox is not None:
-                outbox.each = self.state.lanes.each
+                outbox.per_workspace = self.state.lanes.per_workspace
                 loop.recheck()
 
-        mark = self.state.watch.mark
+        suffix = self.state.watch.suffix
         shares = Shares(use)
         self.state.lanes.unshare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_when_told)
             async with (
                 open_session(
-                    self._dsn,
-                    name=CLAIMS + mark,
-                    statement_timeout=STATEMENT,
-                    ping_interval=PING_CLAIMS,
+                    self._dsn, name=CLAIMS_SESSION + suffix, statement_timeout=STATEMENT, ping_interval=PING_CLAIMS
                 ) as session,
                 open_session(
                     self._dsn,
@@ -270,41 +272,16 @@ class Service:
                     ping_interval=PING_SETTLES,
                 ) as writing,
             ):
-                self.state.listening = wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
-                wakeups.counts, wakeups.sources = self.state.wakeups, self.state.sources
-                wakeups.heard = harmless(self._heard)
-                outbox = Outbox(
-                    session,
-                    writing,
-                    max_attempts=settings.calendar_sync_max_retries,
-                    batch=settings.calendar_sync_batch_parts,
-                    brake=self._brake,
-                    on_pull=harmless(log_brake_pulled),
-                    on_aside=harmless(log_item_set_aside),
-                    order=self.state.order,
-                    counted=shares.counted,
-                )
-                self.state.outbox = outbox
+                self.state.listening = wakeups = self._make_wakeups()
+                self.state.outbox = outbox = self._make_outbox(session, writing, shares)
                 await shares.join(session, listening=writing)
-                outbox.each = self.state.lanes.each
-                loop = Loop(
-                    outbox,
-                    calendar,
-                    RebuildService(
-                        self._rebuild_pool, calendar, self._brake, self._observer, harmless(log_brake_pulled)
-                    ),
-                    credentials.tokens_of,
-                    wakeups,
-                    lanes=self.state.lanes,
-                    stats=self.state.stats,
-                    ceiling=settings.calendar_sync_max_retries,
-                    observer=self._observer,
-                )
+                outbox.per_workspace = self.state.lanes.per_workspace
+                loop = self._make_loop(outbox, calendar, credentials, wakeups)
                 self.facts.claiming = True
                 async with trio.open_nursery() as watching:
                     watching.start_soon(keep_running, "lock_watch", partial(self.state.locks.run, outbox, self._pool))
                     watching.start_soon(
-                        keep_running, "refusal_watch", partial(self.state.watch.run, mark, partial(_rename, session))
+                        keep_running, "refusal_watch", partial(self.state.watch.run, suffix, partial(_rename, session))
                     )
                     watching.start_soon(shares.run, session)
                     await loop.run()
@@ -313,6 +290,41 @@ class Service:
                     await shares.leave(session)
             nursery.cancel_scope.cancel()
 
+    def _make_wakeups(self) -> Wakeups:
+        wakeups = Wakeups(self._dsn, timings=Timings(poll=self._poll))
+        wakeups.counts, wakeups.sources = self.state.wakeups, self.state.sources
+        wakeups.heard = harmless(self._heard)
+        return wakeups
+
+    def _make_outbox(self, session: Session, writing: Session, shares: Shares) -> Outbox:
+        return Outbox(
+            session,
+            writing,
+            max_attempts=self._settings.calendar_sync_max_retries,
+            batch=self._settings.calendar_sync_batch_parts,
+            brake=self._brake,
+            on_pull=harmless(log_brake_pulled),
+            on_aside=harmless(log_item_set_aside),
+            order=self.state.order,
+            counted=shares.counted,
+        )
+
+    def _make_loop(
+        self, outbox: Outbox, calendar: GoogleCalendar, credentials: CredentialStore, wakeups: Wakeups
+    ) -> Loop:
+        on_pull = harmless(log_brake_pulled)
+        return Loop(
+            outbox,
+            calendar,
+            RebuildService(self._rebuild_pool, calendar, self._brake, self._observer, on_pull),
+            credentials.tokens_of,
+            wakeups,
+            lanes=self.state.lanes,
+            stats=self.state.stats,
+            ceiling=self._settings.calendar_sync_max_retries,
+            observer=self._observer,
+        )
+
     def _looked(self) -> None:
         """Note that the database accepted a look: the sessions work."""
         self._pauses.reset()
@@ -320,7 +332,7 @@ class Service:
         if self.facts.crashing and trio.current_time() - self._crashed_at > STEADY:
             self.facts.crashing = False
             self._crashes.reset()
-        if self._ready is not None and self._is_listening():
+        if self._ready is not None and self.state.gate is not GateState.DEAF:
             ready, self._ready = self._ready, None
             self.facts.has_been_ready = True
             log.info("ready")
@@ -334,9 +346,6 @@ class Service:
         self._heard(False)
         self._observer.abandoned()
 
-    def _is_listening(self) -> bool:
-        return self.state.gate is not GateState.DEAF
-
     def _heard(self, hears: bool) -> None:  # noqa: FBT001  (the wake-ups' protocol)
         if hears:
             self.state.deafness.heard(trio.current_time())
@@ -347,22 +356,10 @@ class Service:
         self.facts.beats[name] = trio.current_time()
 
 
-async def _rename(session: Session, mark: str) -> None:
-    """Set the claims session's name, with a mark at its end."""
+async def _rename(session: Session, suffix: str) -> None:
+    """Set the claims session's name, with a suffix at its end."""
     with trio.CancelScope(shield=True), suppress(psycopg.Error, SessionLostError):  # the tasks that use it will notice
-        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS + mark,))
-
-
-class _Looks(Observer):
-    """Calls a function after each look that the database did not refuse."""
-
-    def __init__(self, looked: Callable[[], None]) -> None:
-        self._looked = looked
-
-    def accepted(self, kind: RefusedWork) -> None:
-        """Work of a kind was done."""
-        if kind is RefusedWork.CLAIM:
-            self._looked()
+        await session.execute("select pg_catalog.set_config('application_name', %s, false)", (CLAIMS_SESSION + suffix,))
 
 
 async def run(

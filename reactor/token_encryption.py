@@ -47,9 +47,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from reactor.errors import ConfigurationError, PermanentError, ReactorError
 
 SETTING: Final = "TOKEN_ENCRYPTION_KEYS"
-VERSION: Final = "v1:"
-NEWER: Final = "v2:"
-"""Begins a text that releases up to 0.1 must not use."""
+VERSION_1: Final = "v1:"
+"""Begins an encrypted refresh token."""
+VERSION_2: Final = "v2:"
+"""Begins every other encrypted credential: releases up to 0.1 must not use it."""
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
@@ -164,13 +165,13 @@ class TokenCipher:
     def __repr__(self) -> str:
         return f"TokenCipher(keys={self.key_ids!r})"
 
-    def encrypt(self, workspace_id: UUID | str, secret: str, *, version: str = VERSION) -> str:
+    def encrypt(self, workspace_id: UUID | str, secret: str, *, version: str = VERSION_1) -> str:
         """Encrypt a secret for a workspace with the first key.
 
         Args:
-            workspace_id: Whose.
+            workspace_id: The workspace that it belongs to.
             secret: A refresh token, or another credential.
-            version: VERSION for a refresh token, NEWER for everything else.
+            version: `VERSION_1` for a refresh token, `VERSION_2` for everything else.
 
         Raises:
             ValueError: The workspace id is not a UUID.
@@ -212,15 +213,15 @@ class TokenCipher:
     def rotate(self, workspace_id: UUID | str, text: str) -> str:
         """Encrypt again with the first key, in the same version; raises what `decrypt` raises."""
         secret = self.decrypt(workspace_id, text)
-        return self.encrypt(workspace_id, secret, version=text[: len(VERSION)])
+        return self.encrypt(workspace_id, secret, version=text[: len(VERSION_1)])
 
     def _parse(self, text: str) -> tuple[_Key, str, str | None]:
         """Take a text apart into its key, its base64 part and its check."""
-        if not text.startswith((VERSION, NEWER)):
+        if not text.startswith((VERSION_1, VERSION_2)):
             raise LegacyPlaintextError(
-                f"the stored token does not start with {VERSION!r} or {NEWER!r}, so the reactor did not encrypt it; "
-                "if it is a token in the clear, pass it to "
-                "`python -m reactor connections add` on standard input, to be stored encrypted"
+                f"the stored token does not start with {VERSION_1!r} or {VERSION_2!r}, so the reactor did not encrypt "
+                "it; if it is a token in the clear, pass it to `python -m reactor connections add` on standard input, "
+                "to be stored encrypted"
             )
         match = TEXT.fullmatch(text)
         if match is None and text.count(":") < 2:

@@ -11,11 +11,13 @@ from reactor.desk.wording import clean
 from reactor.postgres.connection.admin import open_admin_session
 
 MOST = 1_000  # acts in one list
-LAST = 2**63 - 1
 
 Document = dict[str, Any]
 Number = Annotated[
-    int, typer.Argument(parser=read_whole(1, LAST), metavar="NUMBER", show_default=False, help="The act's number.")
+    int,
+    typer.Argument(
+        parser=read_whole(1, acts.LAST_NUMBER), metavar="NUMBER", show_default=False, help="The act's number."
+    ),
 ]
 
 app = typer.Typer(
@@ -39,7 +41,9 @@ def list_(
     workspace: OneWorkspace = None,
     before: Annotated[
         int | None,
-        typer.Option(parser=read_whole(1, LAST), metavar="NUMBER", show_default=False, help="Those before this act."),
+        typer.Option(
+            parser=read_whole(1, acts.LAST_NUMBER), metavar="NUMBER", show_default=False, help="Those before this act."
+        ),
     ] = None,
     rows: Annotated[
         int, typer.Option(parser=read_whole(1, MOST), metavar="<int>", help="How many at most.")

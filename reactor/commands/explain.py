@@ -9,7 +9,7 @@ import typer
 
 from reactor.commands.options import AsJson, DatabaseUrl, OneWorkspace, read_dsn
 from reactor.commands.output import note, note_hidden_texts, print_facts, print_json, print_table, sentences
-from reactor.core.explain.asked import Asked, read as understood
+from reactor.core.explain.asked import Asked, understand
 from reactor.core.outcome import FailureCode
 from reactor.desk import explanation
 from reactor.desk.google_event import GoogleReadSettings
@@ -63,7 +63,7 @@ def explain(
     several of them, wrong use or no database.
     """
     with sentences():
-        asked = understood(which)
+        asked = understand(which)
         settings = GoogleReadSettings.from_environment() if google else None
         dsn = read_dsn(database_url)
         with open_admin_session(dsn, name="explain") as admin:

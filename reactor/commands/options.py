@@ -22,7 +22,7 @@ def read_id(text: str | UUID) -> UUID:
 
 
 def read_number(least: float, most: float = math.inf) -> Callable[[str | float], float]:
-    """Make what reads a number from `least` to `most` that a person has typed."""
+    """Return the parser of an option: a number from `least` to `most`."""
 
     def read(text: str | float) -> float:
         try:
@@ -38,7 +38,7 @@ def read_number(least: float, most: float = math.inf) -> Callable[[str | float],
 
 
 def read_whole(least: int, most: int) -> Callable[[str | int], int]:
-    """Make what reads a whole number from `least` to `most` that a person has typed."""
+    """Return the parser of an option: a whole number from `least` to `most`."""
 
     def read(text: str | int) -> int:
         try:

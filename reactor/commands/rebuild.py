@@ -14,8 +14,6 @@ from reactor.desk import rebuilds
 from reactor.desk.wording import count
 from reactor.postgres.connection.admin import open_admin_session
 
-A_MINUTE = 600
-"""Google's usual quota for a user, in calls."""
 _STATES = {
     "view": "what the view calendar_source_events has now",
     "function": "what the function calendar_source_events returns now",
@@ -60,7 +58,7 @@ def rebuild(
 
 def _show(document: Document) -> None:
     again = " again, under new ids" if document["recreate"] else ", each compared first"
-    minutes = ceil(document["calls"] / A_MINUTE)
+    minutes = ceil(document["calls"] / rebuilds.CALLS_A_MINUTE)
     print_facts(
         {
             "state": _STATES[document["state"]],

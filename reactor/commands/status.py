@@ -49,53 +49,64 @@ def status(
 
 
 def _show_outbox(document: Document) -> None:
+    print_facts(_outbox_facts(document), title="Outbox")
+    _show_worst(document["backlog"]["worst"])
+    _show_parked(document["parked"]["workspaces"])
+    _show_stopped(document["stopped"])
+    _show_replicas(document["replicas"])
+    _show_held(document["held"])
+
+
+def _outbox_facts(document: Document) -> Document:
     items, hand, backlog, parked = (document[part] for part in ("items", "in_hand", "backlog", "parked"))
     total = at_least(items["open"], desk.CAP) + (f", about {items['about']:,}" if items["about"] else "")
     of_these = f"of the first {items['open']:,}: " if items["capped"] else ""
     workspaces = many(len(parked["workspaces"]), desk.LISTED, "workspace")
     waits = many(sum(each["waiting"] for each in parked["workspaces"]), desk.CAP, "item")
-    print_facts(
-        {
-            "waiting": total,
-            "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
-            "oldest due": _backlog(backlog),
-            "in flight": f"{at_least(hand['processing'], desk.CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
-            f"{hand['of_older_workers']:,} of an older worker",
-            "parked": f"{waits} of {workspaces} without a valid connection",
-            "connections": f"{at_least(parked['total'], desk.CAP)}, of which {parked['invalid']:,} invalid",
-            "dead letters": _dead(document["dead_letters"]),
-            **_aside(document["set_aside"]),
-            **_refused(document["replicas"]),
-            **({} if document["replicas"] else {"replicas": "none is connected: nothing is sent"}),
-        },
-        title="Outbox",
-    )
-    if backlog["worst"]:
-        rows = [
-            (each["workspace"], _waited(each["waited"]), at_least(each["due"], desk.CAP)) for each in backlog["worst"]
-        ]
+    return {
+        "waiting": total,
+        "": f"{of_these}{items['pending']:,} PENDING, {items['failed']:,} FAILED; {items['later']:,} not due yet",
+        "oldest due": _backlog(backlog),
+        "in flight": f"{at_least(hand['processing'], desk.CAP)} PROCESSING; {count(hand['orphans'], 'orphan')}, "
+        f"{hand['of_older_workers']:,} of an older worker",
+        "parked": f"{waits} of {workspaces} without a valid connection",
+        "connections": f"{at_least(parked['total'], desk.CAP)}, of which {parked['invalid']:,} invalid",
+        "dead letters": _dead(document["dead_letters"]),
+        **_aside(document["set_aside"]),
+        **_refused(document["replicas"]),
+        **({} if document["replicas"] else {"replicas": "none is connected: nothing is sent"}),
+    }
+
+
+def _show_worst(worst: list[Document]) -> None:
+    if worst:
+        rows = [(each["workspace"], _waited(each["waited"]), at_least(each["due"], desk.CAP)) for each in worst]
         print_table(("workspace", "waits for", "due"), rows, title="\nWaiting longest")
-    if parked["workspaces"]:
-        shown = sorted(parked["workspaces"], key=lambda each: -each["waiting"])[: desk.TOP]
+
+
+def _show_parked(parked: list[Document]) -> None:
+    if parked:
+        shown = sorted(parked, key=lambda each: -each["waiting"])[: desk.TOP]
         rows = [
             (e["workspace"], "invalid" if e["connected"] else "none", at_least(e["waiting"], desk.CAP)) for e in shown
         ]
-        print_table(
-            ("workspace", "connection", "waiting"),
-            rows,
-            title="\nParked: connect them again with `python -m reactor connect`",
-        )
-    if document["stopped"]:
-        rows = [(e["workspace"], e["cause"], f"{e['deletes']:,} of {e['events']:,}") for e in document["stopped"]]
+        title = "\nParked: connect them again with `python -m reactor connect`"
+        print_table(("workspace", "connection", "waiting"), rows, title=title)
+
+
+def _show_stopped(stopped: list[Document]) -> None:
+    if stopped:
+        rows = [(e["workspace"], e["cause"], f"{e['deletes']:,} of {e['events']:,}") for e in stopped]
         more = f" ({at_least(len(rows), desk.LISTED)} workspaces)" if len(rows) > desk.TOP else ""
         title = f"\nStopped by the brake{more}: see `python -m reactor brake list`"
         print_table(("workspace", "cause", "would delete"), rows[: desk.TOP], title=title)
-    if document["replicas"]:
-        _show_replicas(document["replicas"])
-    if document["held"]:
-        held = [(e["lock"].value, str(e["pid"] or "-"), e["application"], _held_for(e)) for e in document["held"]]
+
+
+def _show_held(holders: list[Document]) -> None:
+    if holders:
+        rows = [(e["lock"].value, str(e["pid"] or "-"), e["application"], _held_for(e)) for e in holders]
         title = "\nHeld for long: end these sessions or transactions, `select pg_terminate_backend(pid)`"
-        print_table(("lock", "pid", "session", "since"), held, title=title)
+        print_table(("lock", "pid", "session", "since"), rows, title=title)
 
 
 def _backlog(backlog: Document) -> str:
@@ -139,6 +150,8 @@ def _aside(reasons: list[Document]) -> Document:
 
 
 def _show_replicas(sessions: list[Document]) -> None:
+    if not sessions:
+        return
     rows = [
         (
             each["application"].rpartition(" ")[2],

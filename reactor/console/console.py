@@ -22,10 +22,10 @@ from reactor.postgres.connection.admin import AdminSession
 
 @dataclass(slots=True)
 class Console:
-    """A console.
+    """One console: what its pages share, from the database to the errands under way.
 
     Attributes:
-        database: Its way to the database.
+        database: The database, for pages.
         name: What the deployment is called, "" for nothing.
         colour: The colour of that name.
         google: With what Google is asked for an event; None where the environment does not have it.

@@ -52,7 +52,7 @@ class PageCost:
 
 
 class ConsoleDatabase:
-    """The database, for pages.
+    """Runs a page's work on a session of the database, in a thread.
 
     Args:
         dsn: libpq's connection string or URL.

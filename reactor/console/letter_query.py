@@ -44,7 +44,7 @@ class DeadLetterQuery:
             raise ConfigurationError(f"An age is {AGE_TEXT}.")
         if self.code and self.code not in CODES:
             raise ConfigurationError(f"There is no such code. Codes are: {', '.join(sorted(CODES))}.")
-        workspace = read_uuid(self.workspace) if self.workspace else None
+        workspace = read_workspace(self.workspace) if self.workspace else None
         return LetterFilter(workspace, self.code or None, age=age, error=self.error or None)
 
     @property
@@ -63,8 +63,8 @@ class DeadLetterQuery:
         return f"python -m reactor dead-letters {name}{options}"
 
 
-def read_uuid(text: str) -> UUID:
-    """Read an id.
+def read_workspace(text: str) -> UUID:
+    """Read the id of a workspace.
 
     Raises:
         ConfigurationError: It is none.
@@ -72,4 +72,6 @@ def read_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise ConfigurationError("That is no id: write one such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10.") from None
+        raise ConfigurationError(
+            "This is not the id of a workspace: give one such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10."
+        ) from None

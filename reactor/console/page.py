@@ -88,7 +88,7 @@ class PageCookie:
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
-    """What a page answers.
+    """The answer of a page: a document, and the template that makes HTML of it.
 
     Attributes:
         template: The file in templates/ that makes HTML of it.
@@ -126,10 +126,10 @@ Act = Callable[[Console, PageRequest], Awaitable[PageAnswer | NextPage]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page.
+    """A path of the console, with what answers there.
 
     Attributes:
-        path: Its path, as Starlette's routes have it: "/w/{workspace:uuid}".
+        path: The path, as Starlette's routes have it: "/w/{workspace:uuid}".
         title: What it is called.
         show: Answers GET; None for a path that takes acts only.
         act: Answers POST; None where there is nothing to do.
@@ -148,7 +148,7 @@ class Page:
 
 
 def in_session(work: Callable[[AdminSession, PageRequest], PageAnswer | NextPage]) -> Show:
-    """Make a page's function of one that reads from the database, in a session that cannot write."""
+    """Turn a function of a session into a page's `show`; the session cannot write."""
 
     async def show(console: Console, asked: PageRequest) -> PageAnswer | NextPage:
         return await console.database.read(lambda admin: work(admin, asked), asked.cost)
@@ -157,7 +157,7 @@ def in_session(work: Callable[[AdminSession, PageRequest], PageAnswer | NextPage
 
 
 def writing(work: Callable[[AdminSession, PageRequest], PageAnswer | NextPage]) -> Act:
-    """Make an act's function of one that writes to the database."""
+    """Turn a function of a session into a page's `act`; the session can write."""
 
     async def act(console: Console, asked: PageRequest) -> PageAnswer | NextPage:
         return await console.database.write(lambda admin: work(admin, asked), asked.cost)
@@ -166,7 +166,7 @@ def writing(work: Callable[[AdminSession, PageRequest], PageAnswer | NextPage]) 
 
 
 def of_snapshot(work: Callable[[Snapshot, PageRequest], PageAnswer]) -> Show:
-    """Make a page's function of one that needs only the look that all visitors share."""
+    """Turn a function of the look that all visitors share into a page's `show`."""
 
     async def show(console: Console, asked: PageRequest) -> PageAnswer:
         snapshot = await console.snapshot()

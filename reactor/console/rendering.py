@@ -36,7 +36,7 @@ def wants_json(accept: str) -> bool:
 
 
 class PageRenderer:
-    """Makes answers.
+    """Makes the HTTP response of what a page answers: HTML, JSON, or 304.
 
     Args:
         console: Whose name and colour stand on each page.
@@ -170,4 +170,4 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "sentence_case": _sentence_case,
     "short": _short,
 }
-"""What templates write values with."""
+"""The filters of templates; no other code writes values into a page."""

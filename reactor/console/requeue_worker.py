@@ -26,8 +26,8 @@ from reactor.postgres.connection.admin import AdminSession
 
 log = structlog.get_logger(__name__)
 
-SIGN = 2.0
-"""Seconds between two looks whether a run is to stop, and two signs that it lives, at most."""
+SIGN_EVERY = 2.0
+"""Seconds. So often at least, a run looks whether it is to stop and writes that it lives."""
 _TRIES = 10
 _BETWEEN = 3.0  # seconds between two tries: ten of them are over before the run would be shown as broken off
 _LAST_WORD = 5.0  # seconds to say how it ended
@@ -70,8 +70,8 @@ class RequeueWorker:
         started = trio.current_time()
         for after, ids in run.portions():
             while not run.act.stops and (left := started + after - trio.current_time()) > 0:
-                await trio.sleep(min(left, SIGN))
-                if left > SIGN:
+                await trio.sleep(min(left, SIGN_EVERY))
+                if left > SIGN_EVERY:
                     await self._try(run, [])
             if run.act.stops:
                 return

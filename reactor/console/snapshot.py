@@ -20,7 +20,7 @@ FRESH = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was seen.
+    """One look at the outbox.
 
     Attributes:
         status: The document of `python -m reactor status --json`.
@@ -38,10 +38,10 @@ class Snapshot:
 
 
 class SharedSnapshot:
-    """The look that is shared. Calling it returns one that is fresh.
+    """Looks at the outbox for all visitors; a call returns a look that is at most `FRESH` seconds old.
 
     Args:
-        take: Takes one.
+        take: Makes one look.
     """
 
     def __init__(self, take: Callable[[], Awaitable[Snapshot]]) -> None:
@@ -51,7 +51,7 @@ class SharedSnapshot:
         self._until = -1.0
 
     async def __call__(self) -> Snapshot:
-        """Return a fresh one; raises what taking it has raised."""
+        """Return a fresh look; raises the error of that look, also for those who share it."""
         async with self._taking:
             if self._last is None or trio.current_time() >= self._until:
                 try:

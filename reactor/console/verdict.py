@@ -12,9 +12,8 @@ from reactor.core.refusals import advice
 from reactor.desk.met import WALKED
 from reactor.desk.outbox_status import CAP, COUNT, LISTED, PARKED
 from reactor.desk.wording import at_least, clean, count, duration, many
+from reactor.desk.workspaces import LATE
 
-LATE = 300.0
-"""Seconds that a due item may wait before a person should look; the alert `ReactorStalled` has the same."""
 LONG = 60.0
 """Seconds after which what a waiting item has met needs a person's look: most of it is over by then."""
 ADVICE = {
@@ -62,11 +61,11 @@ class VerdictFinding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer.
+    """Whether all is well, and what needs a person.
 
     Attributes:
-        kind: How it is.
-        sentence: In one sentence.
+        kind: How bad the worst of it is.
+        sentence: The verdict in one sentence.
         reasons: What needs a person, the worst first.
     """
 
@@ -89,7 +88,7 @@ def judge_status(status: Mapping[str, Any], met: Sequence[Mapping[str, Any]] = (
     [first, *others] = [each for each in reasons if each.kind is worst] + [
         each for each in reasons if each.kind is not worst
     ]
-    return Verdict(worst, _BEGINS[worst] + _told(first.what, len(others)), (first, *others))
+    return Verdict(worst, _BEGINS[worst] + _sentence(first.what, len(others)), (first, *others))
 
 
 _ORDER = list(VerdictKind)
@@ -100,7 +99,7 @@ _BEGINS = {
 }
 
 
-def _told(what: str, others: int) -> str:
+def _sentence(what: str, others: int) -> str:
     first = what[0].lower() + what[1:].rstrip(".")
     return f"{first}." if not others else f"{first}; and {count(others, 'other thing')}."
 

@@ -6,6 +6,7 @@ is added after the cap; added before it, everything that has waited long would c
 """
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -63,25 +64,30 @@ class Pauses:
         return self._first * backoff(self._failures, random=random, cap=self._cap / self._first)
 
 
-def parse_retry_after(header: str | None, wall: datetime) -> float | None:
-    """Read a Retry-After header, https://www.rfc-editor.org/rfc/rfc9110#field.retry-after.
+def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Read Retry-After, https://www.rfc-editor.org/rfc/rfc9110#field.retry-after: whole seconds, or an HTTP date.
 
     Args:
-        header: The header's value: whole seconds or an HTTP date; None where the answer has none.
-        wall: The wall-clock time, with a time zone; a date is compared with it.
+        headers: The answer's, their names in lower case.
+        now: The wall-clock time, with a time zone. A date is compared with the answer's own clock, because ours may be
+            wrong; `now` counts where the answer has none. Without either, a date is not read.
 
     Returns:
         Seconds from 0 to `LONGEST_RETRY_AFTER`, None where there is no header or it cannot be read.
     """
-    if header is None:
-        return None
-    text = header.strip()
+    text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return min(float(text), LONGEST_RETRY_AFTER)
+    until, wall = _date(text), _date(headers.get("date", "")) or now
+    if until is None or wall is None:
+        return None
+    return min(max((until - wall).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+
+
+def _date(text: str) -> datetime | None:
+    """Read an HTTP date; None where it is none, or has a field or a zone that cannot be."""
     try:
         date = parsedate_to_datetime(text)
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000" parses as a time without a zone
-        seconds = (date - wall).total_seconds()
-    except (ValueError, OverflowError):  # no date, or one whose fields or zone cannot be
+    except (ValueError, OverflowError):
         return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000" parses as a time without a zone

@@ -14,6 +14,8 @@ REPORT_AFTER = 60.0
 """Seconds for which a lock is held before it is reported."""
 SESSION_PREFIX = "calendar-sync-reactor"
 """What the names of the reactor's sessions begin with."""
+CLAIMS_SESSION = f"{SESSION_PREFIX} claims"
+"""The name of the session that claims; each replica has one."""
 
 
 class Lock(StrEnum):

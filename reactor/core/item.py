@@ -40,7 +40,7 @@ class WorkspaceConnection:
 
     Attributes:
         token: The stored refresh token, encrypted.
-        version: Names the stored token without telling it; changes when it does.
+        version: A hash of the stored text; another text has another one.
     """
 
     token: str = field(repr=False)

@@ -103,7 +103,7 @@ class Retry:
         after: Seconds to wait at least, None to use the backoff.
         outage: Whether it is evidence that the other side is down (what a circuit breaker counts).
         asked: Whether the other side was asked at all; what failed before says nothing of it, good or bad.
-        kind: What is decided by it beside all that.
+        kind: The kind of retry, for decisions that the other attributes leave open.
         said: The codes of the refusal, for the row and the log. They decide nothing more, so they compare equal.
     """
 

@@ -14,7 +14,7 @@ Three rules are stricter than they look:
 * `sourceId` is a UUID in its usual spelling. The bindings table stores it as a uuid, so anything else could be written
   to the calendar but never be recorded; and two spellings of one UUID would be two sources with one binding.
 * `sourceType` is any name of at most 40 characters without a colon. So no two sources share a source key: the key is
-cut at 40 characters and joined with a colon. A new kind of source needs no new release of the reactor.
+  cut at 40 characters and joined with a colon. A new kind of source needs no new release of the reactor.
 * A calendar or event id of only dots is refused: in a URL's path it would mean another resource.
 
 A payload is read from the bytes of its JSON, row by row: what a parser cannot read (a number of 5,000 digits, nesting

@@ -24,8 +24,6 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (dict, "an object"),
     (object, "null"),
 )
-
-
 _OURS = "ours"
 
 

@@ -82,9 +82,8 @@ def prepare(item: Item) -> SyncIntent | Settlement:
         cancelled=memory.cancelled,
         reopen=memory.reopen or item.is_child,
         recreate=item.is_child and isinstance(payload, Upsert) and payload.recreate,
-        possible_calendars=tuple(
-            filter(is_resource_id, memory.possible_calendars)
-        ),  # a lost attempt's note may be of any payload
+        # The note of a lost attempt may be of any payload, so of any text.
+        possible_calendars=tuple(filter(is_resource_id, memory.possible_calendars)),
         repairs=item.is_child,
     )
 

@@ -32,7 +32,7 @@ WORST = 20
 UNLIMITED = 10_000.0
 """Calls a second from which on a rate is that of no quota; Google gives a user 10, and a project 166."""
 SEVERITY = (LaneStatus.CONDEMNED, LaneStatus.BROKEN, LaneStatus.HELD, LaneStatus.LIMITED, LaneStatus.BUSY)
-"""What holds a lane back, the worst first; a lane that is idle is told of nowhere."""
+"""What holds a lane back, the worst first; no pulse names a lane that is idle."""
 
 
 class PulseCounts(NamedTuple):
@@ -156,10 +156,10 @@ def worst(lanes: Iterable[tuple[Lane, LaneStatus]], now: float) -> tuple[LanePul
     """The lanes that are held back most, then those with most in flight; none that is idle."""
     found = [(lane, standing) for lane, standing in lanes if standing is not LaneStatus.IDLE]
     found.sort(key=lambda each: (SEVERITY.index(each[1]), -each[0].in_flight_items, each[0].workspace_id))
-    return tuple(_told(lane, standing, now) for lane, standing in found[:WORST])
+    return tuple(_lane_pulse(lane, standing, now) for lane, standing in found[:WORST])
 
 
-def _told(lane: Lane, standing: LaneStatus, now: float) -> LanePulse:
+def _lane_pulse(lane: Lane, standing: LaneStatus, now: float) -> LanePulse:
     ready_at = lane.guard.ready_at(now)  # this also brings the rate up to date
     is_known = standing is not LaneStatus.CONDEMNED and ready_at < math.inf
     return LanePulse(
@@ -203,13 +203,13 @@ class PulseMemory:
         minute: The minute of that pulse.
         base: What had been counted before that minute.
         counted: What had been counted at that pulse.
-        told: The state that was written; None where it was not, so that the next pulse reports it.
+        written: The state that was written; None where it was not, so that the next pulse reports it.
     """
 
     minute: int = -1
     base: PulseCounts = field(default_factory=PulseCounts.none)
     counted: PulseCounts = field(default_factory=PulseCounts.none)
-    told: ReplicaState | None = None
+    written: ReplicaState | None = None
 
     def next(
         self, now: float, counted: PulseCounts, state: ReplicaState, *, last: bool = False
@@ -226,7 +226,7 @@ class PulseMemory:
         again = minute == self.minute
         if again and not last:
             return None
-        is_news = self.told is None or state.is_at_work or state.steady != self.told.steady
+        is_news = self.written is None or state.is_at_work or state.steady != self.written.steady
         if not is_news and counted == self.counted:
             return None
         base = self.base if again else self.counted

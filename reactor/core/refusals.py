@@ -31,7 +31,7 @@ class RefusedWork(StrEnum):
 
 _VITAL = (RefusedWork.CLAIM, RefusedWork.SETTLE, RefusedWork.SWEEP)
 
-_DONE = {
+_DOING = {
     RefusedWork.CLAIM: "to claim items",
     RefusedWork.SETTLE: "to write the outcome of items",
     RefusedWork.SWEEP: "to take over the items of lost workers",
@@ -84,24 +84,24 @@ class Refusals:
 
     def __init__(self) -> None:
         self._standing: dict[RefusedWork, Refusal] = {}
-        self._told: dict[tuple[RefusedWork, str], float] = {}
+        self._logged: dict[tuple[RefusedWork, str], float] = {}
 
     def refused(self, kind: RefusedWork, sqlstate: str, now: float) -> bool:
         """Note a refusal; return whether to log it."""
         self._forget(now)
         before = self._standing.get(kind, Refusal(kind, sqlstate, now, now))
         self._standing[kind] = replace(before, sqlstate=sqlstate, last=now)
-        told = self._told.get((kind, sqlstate))
-        if told is not None and now - told < LOG_EVERY:
+        logged = self._logged.get((kind, sqlstate))
+        if logged is not None and now - logged < LOG_EVERY:
             return False
-        self._told[kind, sqlstate] = now
+        self._logged[kind, sqlstate] = now
         return True
 
     def accepted(self, kind: RefusedWork) -> Refusal | None:
         """Note that work of a kind was done, or that none is left; return the refusal that is over now, if any."""
         over = self._standing.pop(kind, None)
         if over is not None:
-            self._told = {key: told for key, told in self._told.items() if key[0] is not kind}
+            self._logged = {key: logged for key, logged in self._logged.items() if key[0] is not kind}
         return over
 
     def standing(self, now: float) -> list[Refusal]:
@@ -122,7 +122,7 @@ class Refusals:
     def problems(self, now: float) -> tuple[str, ...]:
         """Return why a replica does not do its work, a sentence each."""
         return tuple(
-            f"The database has refused {_DONE[each.kind]} for {now - each.since:.0f} s (SQLSTATE {each.sqlstate}): "
+            f"The database has refused {_DOING[each.kind]} for {now - each.since:.0f} s (SQLSTATE {each.sqlstate}): "
             f"{advice(each.sqlstate)}."
             for each in self.lasting(now)
             if each.kind in _VITAL

@@ -124,7 +124,7 @@ def _outcome(settlement: Settlement) -> str:
 
 @dataclass(slots=True)
 class Calls:
-    """Calls of Google's API. A batch counts as one, and each of its parts as well.
+    """Counts calls of Google's API. A batch counts as one, and each of its parts as well.
 
     Attributes:
         counts: By method and code.

@@ -23,9 +23,9 @@ FREE_LOSSES = 3
 """As often in a row an item's worker may be lost before that costs the item an attempt (outbox.sql, sweep)."""
 TRIAL_AFTER = 1.0
 """Seconds for which an item waits for its trial while others are claimed, so that others get on between two trials."""
-DRAIN = 3.0
+OTHERS_END_WITHIN = 3.0
 """Seconds for which nothing is claimed, so that what is in flight ends."""
-ALONE = 5.0
+ALONE_FOR = 5.0
 """Seconds for which a trial has no company."""
 RETRY_PAUSE = 10.0
 """Seconds until a workspace is tried again where nothing was to be claimed: the item's row is locked."""
@@ -79,7 +79,7 @@ class Trials:
             self._others_first = False
             return TrialDecision.WORK
         waited = now - self._waiting[workspace]
-        if not busy or waited >= TRIAL_AFTER + DRAIN:
+        if not busy or waited >= TRIAL_AFTER + OTHERS_END_WITHIN:
             return workspace
         return TrialDecision.WAIT if waited >= TRIAL_AFTER else TrialDecision.WORK
 
@@ -90,7 +90,7 @@ class Trials:
     def tried(self, workspace: UUID, now: float, *, found: bool) -> None:
         """Note whether an item was claimed for the trial."""
         if found:
-            self._alone_until = now + ALONE
+            self._alone_until = now + ALONE_FOR
             self._others_first = True
         else:
             self._waiting.pop(workspace, None)

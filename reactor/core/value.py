@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
 
     def value(*, frozen: bool, slots: bool) -> Any:
-        """`dataclass(frozen=True, slots=True)`, but for the guard that would cost the time."""
+        """Make a dataclass with slots that hashes as a frozen one does, and that nothing guards at run time."""
         return dataclass(slots=slots, unsafe_hash=frozen)
 
 

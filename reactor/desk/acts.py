@@ -20,6 +20,8 @@ from reactor.postgres.statements import statements
 SQL = statements("acts")
 ROWS = 50
 """Acts in one look."""
+LAST_NUMBER = 2**63 - 1
+"""The largest number that an act can have."""
 LONGEST_REASON = 500
 """Characters of a reason."""
 _LONGEST_NAME = 200

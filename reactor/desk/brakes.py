@@ -47,7 +47,7 @@ class StoppedPage:
 
 
 def page(admin: AdminSession, after: tuple[datetime | str, UUID] | None = None, *, rows: int = ROWS) -> StoppedPage:
-    """The workspaces that are stopped behind a place, a page of them."""
+    """List one page of the workspaces that are stopped, those that follow a place."""
     found = brakes.stopped(admin.connection, behind=after, top=rows, cap=COUNT)
     last = found[rows - 1] if len(found) > rows else None
     return StoppedPage(found[:rows], (last.since, last.workspace_id) if last else None)

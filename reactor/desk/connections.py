@@ -14,7 +14,7 @@ from reactor.errors import ConfigurationError
 from reactor.google.credentials import StoredCredentialError, service_account_in
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.statements import statements
-from reactor.token_encryption import NEWER, TEXT, VERSION, TokenCipher, TokenCipherError
+from reactor.token_encryption import TEXT, VERSION_1, VERSION_2, TokenCipher, TokenCipherError
 
 SQL = statements("connections")
 CAP = 1_000
@@ -25,7 +25,7 @@ REQUEUED = 10_000
 """Dead letters of a workspace that are counted."""
 REFRESH_TOKEN, SERVICE_ACCOUNT = "refresh token", "service account"
 """Kinds of credentials."""
-_NO_TOKEN = VERSION
+_NO_TOKEN = VERSION_1
 
 Document = dict[str, Any]
 
@@ -85,7 +85,7 @@ def listed(
     keys = {}
     for row in found:
         stored = row.pop("stored")
-        is_account = stored.startswith(NEWER)
+        is_account = stored.startswith(VERSION_2)
         if is_account:
             keys[row["workspace"]] = stored
         kind = SERVICE_ACCOUNT if is_account else REFRESH_TOKEN
@@ -108,10 +108,7 @@ def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool, by: ActAutho
         ConfigurationError: The workspace has no connection.
     """
     if admin.row(SQL["connection"], workspace=workspace) is None:
-        raise ConfigurationError(
-            f"Workspace {workspace} has no connection: "
-            f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
-        )
+        raise no_connection(workspace)
     dead = admin.one(SQL["dead_of_auth"], workspace=workspace, cap=REQUEUED)["n"] if valid else 0
     with admin.connection.transaction():
         changed = bool(admin.rows(SQL["set_valid"], workspace=workspace, valid=valid))
@@ -120,6 +117,14 @@ def set_valid(admin: AdminSession, workspace: UUID, *, valid: bool, by: ActAutho
             kind = ActKind.ENABLE if valid else ActKind.DISABLE
             acts.record(admin, by, kind, workspace=workspace, result={"requeued": requeued})
     return {"workspace": workspace, "valid": valid, "changed": changed, "requeued": requeued}
+
+
+def no_connection(workspace: UUID) -> ConfigurationError:
+    """The error where a workspace has no connection."""
+    return ConfigurationError(
+        f"Workspace {workspace} has no connection: "
+        f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
+    )
 
 
 def store(admin: AdminSession, workspace: UUID, calendar: str, stored: str, by: ActAuthor) -> Document:

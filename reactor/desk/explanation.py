@@ -9,9 +9,9 @@ from uuid import UUID
 
 from reactor.core.calendar.ids import event_id
 from reactor.core.calendar.messages import EventRef
-from reactor.core.explain.asked import Asked, read as understood
+from reactor.core.explain.asked import Asked, understand
 from reactor.core.explain.causes import BY_ITSELF, Explanation
-from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence, SessionFacts
+from reactor.core.explain.chain import Chain, Custody, OutboxRow, SessionFacts, ViewPresence
 from reactor.core.explain.explanation import explain as explained
 from reactor.core.explain.seen import EventPresence, GoogleReading
 from reactor.core.payload import LARGEST
@@ -36,7 +36,7 @@ _SIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class ExplanationReport:
-    """What is said of an event.
+    """An explanation with all the facts, as a document.
 
     Attributes:
         document: All that is known, as `--json` prints it.
@@ -56,7 +56,7 @@ class SourceQuestion:
     """A question to Google for one event.
 
     Attributes:
-        token: By whose credentials.
+        token: The workspace's stored credentials, with which Google is asked.
         place: Where the event is, or would be.
         source: The source that it should be of.
     """
@@ -68,7 +68,7 @@ class SourceQuestion:
 
 @dataclass(frozen=True, slots=True)
 class DeskSearch:
-    """What was found; one of the first three has something, or nothing was found.
+    """The result of a search. At most one of the first three attributes has something.
 
     Attributes:
         item: The item with this id.
@@ -138,7 +138,7 @@ def search(admin: AdminSession, text: str, workspace: UUID | None = None) -> Des
         ConfigurationError: The text is empty, too long, or a link that holds no event; nothing is known of the
             workspace.
     """
-    asked = understood(text)
+    asked = understand(text)
     if asked.uuid:
         if admin.row(CHAINS["item"], id=asked.uuid):
             return DeskSearch(item=asked.uuid)
@@ -267,9 +267,9 @@ def _short(value: object) -> str:
 
 def _wanted(reading: ChainReading, *, show_texts: bool) -> Document:
     wanted, event = reading.chain.wanted, reading.event or {}
-    if wanted.presence is Presence.UNKNOWN:
+    if wanted.presence is ViewPresence.UNKNOWN:
         return {"view": f"not known: {wanted.problem}"}
-    if wanted.presence is Presence.NO:
+    if wanted.presence is ViewPresence.NO:
         return {"view": "does not have it"}
     texts = {name: _text(event.get(name), show_texts=show_texts) for name in ("title", "description", "location")}
     return {

@@ -36,9 +36,9 @@ class StoredToken:
     """A workspace's stored credentials.
 
     Attributes:
-        workspace: Whose they are.
-        text: As they are stored.
-        secret: What they are.
+        workspace: The workspace.
+        text: The encrypted text, as it is stored.
+        secret: The text in the clear.
     """
 
     workspace: UUID
@@ -72,7 +72,7 @@ def look(
     Args:
         admin: The session, for the workspace's stored token.
         settings: The keys, the OAuth client, and where Google is.
-        workspace: By whose credentials.
+        workspace: The workspace with whose credentials we ask.
         place: Where the event is.
         source: The source that it should be of; None where that is what is asked.
 

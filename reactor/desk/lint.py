@@ -61,7 +61,7 @@ class LintProblem:
 
 @dataclass(slots=True)
 class LintPart:
-    """The rows of one kind.
+    """What was found in the rows of one origin.
 
     Attributes:
         origin: `view`, `function`, `memory` where the application says no whole state, or `outbox`.

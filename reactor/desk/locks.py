@@ -16,7 +16,7 @@ CAP = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LockReport:
-    """Who holds what.
+    """Which session holds which lock.
 
     Attributes:
         rows: Items in flight with their sessions, the longest held first; then sessions that keep the lock of the

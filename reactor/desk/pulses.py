@@ -1,4 +1,4 @@
-"""What the replicas tell of themselves: the last hour or day, how they stand, and which lanes are held back.
+"""What the replicas report about themselves: the last hour or day, how they stand, and which lanes are held back.
 
 All of it comes from `sync_pulses` (reactor/core/pulse.py), one row a minute and replica: 120 rows for an hour of two
 replicas. A replica that is idle writes none, so its last pulse may be hours old and still say how it stands.
@@ -41,28 +41,10 @@ class _Due(NamedTuple):
     capped: bool
 
 
-def pulses(admin: AdminSession, *, hours: int = HOUR, now: datetime | None = None) -> Document:
-    """Return the last hour or day as a document: `trend`, `replicas`, `settings` that differ, `lanes`.
-
-    Args:
-        admin: A session of the database.
-        hours: `HOUR` or `DAY`.
-        now: The present.
-    """
-    now = now or datetime.now(UTC)
-    found = replicas(admin)
-    return {
-        "trend": activity(admin, hours=hours, now=now),
-        "replicas": [{name: each[name] for name in each if name not in ("lanes", "settings")} for each in found],
-        "settings": differing(found),
-        "lanes": lanes(admin, found, now),
-    }
-
-
 def activity(admin: AdminSession, *, hours: int = HOUR, now: datetime) -> Document:
     """Return what all replicas did in the last hour or day, in points and as a whole.
 
-    The last point ends half a minute ago or more: by then each replica has told of it. `capped` says that there were
+    The last point ends half a minute ago or more: by then each replica has reported it. `capped` says that there were
     too many rows to read, so that the earliest points lack something.
     """
     minutes = _STEPS[hours]
@@ -103,8 +85,8 @@ def differing(found: Iterable[Mapping[str, Any]]) -> list[Document]:
 def lanes(admin: AdminSession, found: Sequence[Mapping[str, Any]], now: datetime) -> list[Document]:
     """Return the lanes that are held back most in the replicas that live, with what is due in each and until when."""
     by_workspace: dict[UUID, list[Document]] = {}
-    for workspace, told in _told(found):
-        by_workspace.setdefault(workspace, []).append(told)
+    for workspace, report in _lane_reports(found):
+        by_workspace.setdefault(workspace, []).append(report)
     worst = sorted(by_workspace, key=lambda workspace: _severity(by_workspace[workspace]))[:WORST]
     due = _due(admin, worst, LISTED_CAP)
     return [_lane(workspace, by_workspace[workspace], due[workspace], now) for workspace in worst]
@@ -125,14 +107,14 @@ def lane_of(
     """
     found = replicas(admin) if found is None else found
     due = _due(admin, [workspace], CAP)[workspace]
-    if told := [told for whose, told in _told(found) if whose == workspace]:
-        return _lane(workspace, told, due, now)
+    if reports := [report for whose, report in _lane_reports(found) if whose == workspace]:
+        return _lane(workspace, reports, due, now)
     rates = [_usual_rate(each["settings"]) for each in found if each["lives"]][:1]
     return {"workspace": workspace, "replicas": [], "opens_at": None, **_prospect(due, rates, now, opens_in=0.0)}
 
 
-def _told(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[UUID, Document]]:
-    """The lanes that living replicas tell of, each with its replica."""
+def _lane_reports(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[UUID, Document]]:
+    """The lanes that living replicas report, each with its replica."""
     for each in found:
         for lane in each["lanes"] if each["lives"] else ():
             opens_in = lane["opens_in"]
@@ -150,8 +132,8 @@ def _told(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[UUID, Document]]
             )
 
 
-def _severity(told: Iterable[Document]) -> tuple[int, int]:
-    return min((_RANKS.get(each["standing"], len(_RANKS)), -each["in_flight"]) for each in told)
+def _severity(reports: Iterable[Document]) -> tuple[int, int]:
+    return min((_RANKS.get(each["standing"], len(_RANKS)), -each["in_flight"]) for each in reports)
 
 
 def _due(admin: AdminSession, workspaces: Sequence[UUID], cap: int) -> dict[UUID, _Due]:
@@ -160,13 +142,13 @@ def _due(admin: AdminSession, workspaces: Sequence[UUID], cap: int) -> dict[UUID
     return {row["workspace"]: _Due(min(row["due"], cap), row["due"] > cap) for row in rows}
 
 
-def _lane(workspace: UUID, told: list[Document], due: _Due, now: datetime) -> Document:
-    """One workspace's lane, over all replicas that tell of it; `opens_at` where it is held back now."""
-    opens_at = min((each["opens_at"] for each in told if each["opens_at"]), default=now)
-    rates = [each["rate"] for each in told]
+def _lane(workspace: UUID, reports: list[Document], due: _Due, now: datetime) -> Document:
+    """One workspace's lane, over all replicas that report it; `opens_at` where it is held back now."""
+    opens_at = min((each["opens_at"] for each in reports if each["opens_at"]), default=now)
+    rates = [each["rate"] for each in reports]
     return {
         "workspace": workspace,
-        "replicas": told,
+        "replicas": reports,
         "opens_at": opens_at if opens_at > now else None,
         **_prospect(due, rates, now, opens_in=(opens_at - now).total_seconds()),
     }

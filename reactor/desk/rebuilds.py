@@ -21,6 +21,8 @@ from reactor.postgres.statements import statements
 from reactor.rebuild import GRANTS
 
 SQL, CONNECTIONS = statements("rebuilds"), statements("connections")
+CALLS_A_MINUTE = 600
+"""Google's usual quota for a user."""
 
 Document = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The replicas: their sessions, what each told of itself last, in which settings they differ, and who keeps a lock."""
+"""The replicas: their sessions, what each reported last, in which settings they differ, and who keeps a lock."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,26 +26,26 @@ def replica_status(admin: AdminSession, now: datetime) -> Document:
     """Return the replicas as a document.
 
     `replicas` are those with a session that claims, each with its last `pulse`, which is None until the first one;
-    `gone` told something within the last hour and have no such session any more.
+    `gone` reported something within the last hour and have no such session any more.
     """
-    told = replicas(admin)
+    pulses = replicas(admin)
     sessions = admin.rows(_STATUS["replicas"], cap=CAP)
-    report = held(admin)
-    locks = [row for row in report.rows if row["item"] is None or (row["age"] or 0.0) >= LONG]
+    held_locks = held(admin)
+    locks = [row for row in held_locks.rows if row["item"] is None or (row["age"] or 0.0) >= LONG]
     return {
-        "replicas": _with_pulses(sessions, told),
+        "replicas": _with_pulses(sessions, pulses),
         "sessions": sessions,
-        "gone": [_of_pulse(each) for each in told if not each["lives"]],
-        "versions": dict(sorted(Counter(each["version"] for each in told if each["lives"]).items())),
-        "settings": differing(told),
-        "lanes": lanes(admin, told, now),
+        "gone": [_of_pulse(each) for each in pulses if not each["lives"]],
+        "versions": dict(sorted(Counter(each["version"] for each in pulses if each["lives"]).items())),
+        "settings": differing(pulses),
+        "lanes": lanes(admin, pulses, now),
         "locks": locks[:LISTED],
         "locks_capped": len(locks) > LISTED,
     }
 
 
-def _with_pulses(sessions: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]]) -> list[Document]:
-    pulses = {each["pid"]: _of_pulse(each) for each in told if each["lives"]}
+def _with_pulses(sessions: Sequence[Mapping[str, Any]], pulses: Sequence[Mapping[str, Any]]) -> list[Document]:
+    by_pid = {each["pid"]: _of_pulse(each) for each in pulses if each["lives"]}
     return [
         {
             "pid": session["pid"],
@@ -54,12 +54,12 @@ def _with_pulses(sessions: Sequence[Mapping[str, Any]], told: Sequence[Mapping[s
             "items": session["items"],
             "quota_divisor": session["quota_divisor"],
             "refused": session["refused"],
-            "pulse": pulses.get(session["pid"]),
+            "pulse": by_pid.get(session["pid"]),
         }
         for session in sessions
         if session["application"].endswith(" claims")
     ]
 
 
-def _of_pulse(told: Mapping[str, Any]) -> Document:
-    return {name: value for name, value in told.items() if name not in ("lanes", "lives", "pid", "settings")}
+def _of_pulse(pulse: Mapping[str, Any]) -> Document:
+    return {name: value for name, value in pulse.items() if name not in ("lanes", "lives", "pid", "settings")}

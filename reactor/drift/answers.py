@@ -1,4 +1,4 @@
-"""What an answer to a question means, for one who only asks (https://developers.google.com/workspace/calendar/api/guides/errors)."""
+"""What Google's answer to a read means (https://developers.google.com/workspace/calendar/api/guides/errors)."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _CODE = re.compile(r"[A-Za-z_]{1,64}")
 
 
 class DriftAnswer(Enum):
-    """What follows from an answer."""
+    """The kinds of answers, by what the reader does next."""
 
     FOUND = auto()
     ABSENT = auto()
@@ -31,11 +31,11 @@ class DriftAnswer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ReadAnswer:
-    """An answer that was read.
+    """An answer of Google, classified.
 
     Attributes:
-        means: What follows.
-        document: What was found.
+        means: What the reader does next.
+        document: The JSON of the answer, if something was found.
         codes: The status and Google's reasons, for people.
     """
 

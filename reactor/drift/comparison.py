@@ -21,7 +21,7 @@ class FieldDifference:
     """One field in which an event is not what is wanted.
 
     Attributes:
-        field: Which.
+        field: The field.
         wanted: What the application wants, as people read it; of texts the length unless words are asked for.
         actual: What the calendar shows, likewise.
     """

@@ -40,10 +40,10 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriftFinding:
-    """One disagreement.
+    """One difference between a calendar and the application.
 
     Attributes:
-        kind: In which way.
+        kind: In which way they differ.
         source: The source's key.
         calendar_id: The calendar, empty where none is known.
         events: The ids of the events.
@@ -73,7 +73,7 @@ class SourceRecord:
 
     Attributes:
         event_id: The event that it believes to exist, if any.
-        calendar_id: Where.
+        calendar_id: The calendar of that event.
         removed: Whether it was removed by us, or may have been.
         marked: Whether the event was written with our mark; an older worker's was not.
     """
@@ -161,7 +161,7 @@ class Judge:
                 yield DriftFinding(DriftKind.UNEXPECTED, source, each.calendars[0], (each.event_id,))
 
 
-def asks(finding: DriftFinding, memory: SourceRecord) -> bool:
+def needs_lookup(finding: DriftFinding, memory: SourceRecord) -> bool:
     """Whether a question for the event that is remembered could change a finding: lists leave much out.
 
     Google promises no more of a tombstone than its id, and an older worker's event has no mark to be found by.
@@ -169,7 +169,7 @@ def asks(finding: DriftFinding, memory: SourceRecord) -> bool:
     return finding.kind is DriftKind.MISSING and memory.event_id is not None
 
 
-def again(
+def judge_again(
     finding: DriftFinding,
     wanted: WantedEvent,
     memory: SourceRecord,

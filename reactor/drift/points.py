@@ -43,7 +43,7 @@ def read(text: object, zone: str | None) -> Point | None:
 
     Args:
         text: What is written.
-        zone: Where the clock hangs, if the time has no offset.
+        zone: The time's zone, if it has no offset.
     """
     if not isinstance(text, str):
         return None

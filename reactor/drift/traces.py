@@ -48,7 +48,7 @@ class Trace:
 
 
 def explain(finding: DriftFinding, trace: Trace, rebuild: Waiting | None, patience: float) -> DriftFinding:
-    """Say of a finding what the outbox says.
+    """Add to a finding what the outbox knows of it.
 
     Args:
         finding: What was found.

@@ -27,7 +27,7 @@ _CONTRACT = {"calendar_id": "calendarId", "color_id": "colorId", "time_zone": "t
 
 
 class Field(StrEnum):
-    """What of an event is ours."""
+    """The parts of an event that the application decides."""
 
     CALENDAR = "calendar"
     EVENT = "event_id"
@@ -53,8 +53,8 @@ class WantedEvent:
     """An event that the application wants.
 
     Attributes:
-        calendar_id: Where.
-        fields: What it wants of it; a field that is not there may be anything.
+        calendar_id: The calendar that the event belongs in.
+        fields: The values that it wants; a field that is not here may have any value.
     """
 
     calendar_id: str = field(repr=False)

@@ -106,7 +106,7 @@ class GoogleCalendar:
         if len(works) > 1:
             await self._take_turn()
         rounds = DialogueRunner([exchange(work, tokens.grant) for work in works], report)
-        await self._hold(rounds, tokens)
+        await self._drive(rounds, tokens)
         return rounds.results
 
     async def list_events(
@@ -114,7 +114,7 @@ class GoogleCalendar:
     ) -> list[RemoteEvent] | Superseded | Retry | Dead:
         """List what a calendar holds of a workspace, or say why it cannot be listed."""
         rounds = DialogueRunner([inventory(calendar_id, workspace_id, tokens.grant)])
-        await self._hold(rounds, tokens)
+        await self._drive(rounds, tokens)
         return rounds.results[0]
 
     async def aclose(self) -> None:
@@ -129,7 +129,7 @@ class GoogleCalendar:
     ) -> None:
         await self.aclose()
 
-    async def _hold(self, rounds: DialogueRunner[T], tokens: AccessTokens) -> None:
+    async def _drive(self, rounds: DialogueRunner[T], tokens: AccessTokens) -> None:
         sent_with: dict[int, str] = {}
         try:
             while not rounds.over:
@@ -153,7 +153,7 @@ class GoogleCalendar:
             replies = [await self._request(requests[0], token, quota_user)]
         for place, reply in zip(group, replies, strict=True):
             if reply is None:
-                rounds.alone(place)
+                rounds.send_alone(place)
             else:
                 rounds.answer(place, reply)
 

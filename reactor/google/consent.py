@@ -48,9 +48,9 @@ class ConsentQuestion:
     """One question to a person: the address to open, and what proves the answer.
 
     Attributes:
-        url: To be opened in a browser.
+        url: The address to open in a browser.
         redirect_uri: The loopback address to which Google sends the answer.
-        state: Comes back with the answer.
+        state: A random text that comes back with the answer.
         verifier: Proves that the program that exchanges the code is the one that asked.
     """
 

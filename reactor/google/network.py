@@ -34,9 +34,8 @@ def network_problems(urls: Iterable[str], environment: Mapping[str, str] = os.en
         urls: Where requests go to.
         environment: The variables.
     """
-    hosts = [
-        url for text in urls if (url := read_url(text)) is not None
-    ]  # a URL that cannot be read is reported elsewhere
+    # A URL that cannot be read is reported by its own setting.
+    hosts = [url for text in urls if (url := read_url(text)) is not None]
     found = [*_tls_problems(environment)]
     proxied = [url for url in hosts if _variable(url.scheme, environment) and not is_loopback(url.host)]
     if proxied:

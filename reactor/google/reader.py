@@ -103,7 +103,7 @@ class Reader:
                 said, wanted = ReadAnswer(DriftAnswer.LATER, codes=reply.reason), None
             else:
                 said = answers.read(reply.status, reply.body)
-                wanted = parse_retry_after(reply.headers.get("retry-after"), datetime.now(UTC))
+                wanted = parse_retry_after(reply.headers, datetime.now(UTC))
             match said.means:
                 case DriftAnswer.FOUND | DriftAnswer.ABSENT:
                     return said

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
@@ -202,17 +201,8 @@ class _TrioRequest(transport.Request):
             return NO_ANSWER
         if content is None:
             return BROKEN
-        retry_after = parse_retry_after(response.headers.get("retry-after"), _wall(response))
+        retry_after = parse_retry_after(response.headers, datetime.now(UTC))
         return read_answer(response.status_code, content, self._grant, retry_after)
-
-
-def _wall(response: httpx.Response) -> datetime:
-    """The time by the clock of the answer, by ours only where it has none: ours may be wrong (RFC 9110, 10.2.3)."""
-    try:
-        date = parsedate_to_datetime(response.headers["date"])
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return datetime.now(UTC)
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 async def _read(response: httpx.Response) -> bytes | None:

@@ -61,7 +61,7 @@ class _Connection:
 
 
 class Transport:
-    """Sends requests to one API root.
+    """Sends requests to one API root, over connections that it keeps.
 
     Args:
         api_root: For example `https://www.googleapis.com/`; plain http is for loopback only.
@@ -101,9 +101,8 @@ class Transport:
         except _LOST:
             return NoResponse("the connection was lost")
         finally:
-            if (
-                wire is not None and wire.is_idle()
-            ):  # not after a failure or a cancellation: then httpcore has closed it
+            # After a failure or a cancellation httpcore has closed it.
+            if wire is not None and wire.is_idle():
                 self._idle.append(_Connection(wire, trio.current_time()))
 
     async def _connection(self) -> httpcore.AsyncConnectionInterface:

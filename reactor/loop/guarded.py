@@ -19,7 +19,7 @@ from reactor.core.refusals import RefusedWork
 from reactor.core.stats import Stats
 from reactor.loop.ports import Observer
 
-TOLD_EVERY = 60.0
+REPORT_EVERY = 60.0
 """Seconds between two failures of one method that are reported."""
 
 _Call = Callable[..., Any]
@@ -35,7 +35,7 @@ class Guarded(Observer):
 
     def __init__(self, observers: Sequence[Observer], stats: Stats) -> None:
         self._stats = stats
-        self._told: dict[_Call, float] = {}
+        self._reported: dict[_Call, float] = {}
         self._calls = {name: _own(observers, name) for name in vars(Observer) if not name.startswith("_")}
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
@@ -67,31 +67,31 @@ class Guarded(Observer):
 
     def requested(self, method: Method, code: str, seconds: float) -> None:
         """A request was answered, or was not."""
-        self._tell("requested", method, code, seconds)
+        self._notify("requested", method, code, seconds)
 
     def ended(self, settlement: Settlement, *, seconds: float, written: bool) -> None:
         """The end of an item was written, or was not."""
-        self._tell("ended", settlement, seconds=seconds, written=written)
+        self._notify("ended", settlement, seconds=seconds, written=written)
 
     def abandoned(self) -> None:
         """The claims session is over."""
-        self._tell("abandoned")
+        self._notify("abandoned")
 
     def breaker(self, workspace_id: UUID | None, before: BreakerState, after: BreakerState) -> None:
         """A breaker has changed its state."""
-        self._tell("breaker", workspace_id, before, after)
+        self._notify("breaker", workspace_id, before, after)
 
     def everybody_held(self, problem: str) -> None:
         """Nothing leaves for a while."""
-        self._tell("everybody_held", problem)
+        self._notify("everybody_held", problem)
 
     def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """The database refused a kind of work."""
-        self._tell("refused", kind, sqlstate)
+        self._notify("refused", kind, sqlstate)
 
     def accepted(self, kind: RefusedWork) -> None:
         """The database accepts a kind of work."""
-        self._tell("accepted", kind)
+        self._notify("accepted", kind)
 
     def crashed(self, error: Exception) -> None:
         """An unexpected error was met."""
@@ -100,7 +100,7 @@ class Guarded(Observer):
             with suppress(Exception):
                 call(error)
 
-    def _tell(self, method: str, *args: object, **kwargs: object) -> None:
+    def _notify(self, method: str, *args: object, **kwargs: object) -> None:
         for call in self._calls[method]:
             try:  # for every item, so without a context manager of Python's
                 call(*args, **kwargs)
@@ -116,8 +116,8 @@ class Guarded(Observer):
 
     def _failed(self, call: _Call, error: Exception) -> None:
         now = trio.current_time()
-        if now - self._told.get(call, -TOLD_EVERY) >= TOLD_EVERY:
-            self._told[call] = now
+        if now - self._reported.get(call, -REPORT_EVERY) >= REPORT_EVERY:
+            self._reported[call] = now
             self.crashed(error)
         else:
             self._stats.crashes += 1

@@ -201,8 +201,6 @@ class Loop:
             self._release_evicted()
             self._senders.cancel_scope.deadline = self._deadline
 
-    # Claiming
-
     async def look(self) -> Look:
         """Claim what there is room for, and send it; one call at a time."""
         if self._stop.is_set():
@@ -225,8 +223,7 @@ class Loop:
             self._count_look("REFUSED", refused)
             return refused
         self._take_in(claimed.items)
-        if claimed.braked:
-            self._release_braked(claimed.braked)
+        self._release_braked(claimed.braked)
         self._start_sends()
         if claimed.items and not claimed.look.left_behind:  # else the server claims the next ones meanwhile
             await _let_leave()
@@ -277,8 +274,6 @@ class Loop:
             return True
         self._settled_since = True
         return False
-
-    # Sending
 
     def _start_sends(self) -> None:
         """Start every request that may leave now; call it after each change of what may leave."""

@@ -166,7 +166,10 @@ class Observer:
     """Is called with what happens; nothing depends on it. An observer overrides the methods that it needs."""
 
     def sending(self, items: Sequence[tuple[Item, float]]) -> AbstractContextManager[object]:
-        """A request is about to leave, with these items, each claimed so many seconds ago; until its answer."""
+        """A request is about to leave with these items, each claimed so many seconds ago.
+
+        The context that is returned is left when the request is answered.
+        """
         del items
         return nullcontext()
 

@@ -36,12 +36,12 @@ _CHUNK = 16 * 1024  # bytes
 
 
 class HttpConnection:
-    """A connection.
+    """Serves the requests of one connection, one after the other.
 
     Args:
         app: The application, wrapped by hypercorn.
         config: hypercorn's.
-        context: Its `terminated` says that no further request is wanted.
+        context: hypercorn's. Its `terminated` is set when no further request is wanted.
         stream: To the client.
         patience: Seconds for a request; None for `PATIENCE`.
 
@@ -78,9 +78,8 @@ class HttpConnection:
             try:
                 await self._serve()
             except* h11.LocalProtocolError:
-                if (
-                    not self._scope.cancel_called
-                ):  # when cancelled in the middle of a response, hypercorn begins another
+                # Cancelled in the middle of a response, hypercorn begins another one, which h11 refuses.
+                if not self._scope.cancel_called:
                     raise
         if self._is_over:
             self._scope = trio.move_on_after(_LINGER)

@@ -68,9 +68,9 @@ class LockAudit:
             log.error(
                 "locks_disagree", stray=found.unexpected_locks, missing=found.missing_locks, doubled=found.doubled
             )
-        refused = await outbox.refused()
-        self.held_by_others[Lock.ITEM] = len(refused)
-        for item in refused:
+        locked = await outbox.locked_by_others()
+        self.held_by_others[Lock.ITEM] = len(locked)
+        for item in locked:
             log.warning(
                 "item_locked_by_another",
                 item_id=str(item.id),

@@ -21,10 +21,10 @@ log = structlog.get_logger(__name__)
 
 
 class LogObserver(Observer):
-    """Logs each event in one line; at which level is asked once, because what is done is thousands a second."""
+    """Logs each event in one line. The level is looked up once, because thousands of items are completed a second."""
 
     def __init__(self) -> None:
-        self._tells_all = log.is_enabled_for(logging.DEBUG)
+        self._logs_completed = log.is_enabled_for(logging.DEBUG)
 
     def requested(self, method: Method, code: str, seconds: float) -> None:
         """Log a request to Google and its status code."""
@@ -41,7 +41,7 @@ class LogObserver(Observer):
         match settlement.status:
             case "COMPLETED" if settlement.binding is not None and settlement.last_error is not None:
                 log.warning("event_left_behind", **_about(item), problem=settlement.last_error)
-            case "COMPLETED" | "PENDING" if not self._tells_all:
+            case "COMPLETED" | "PENDING" if not self._logs_completed:
                 pass  # to build a line and drop it costs as much as to write it
             case "DEAD_LETTER":
                 log.warning("dead_letter", **_about(item), code=settlement.failure_code, problem=settlement.last_error)

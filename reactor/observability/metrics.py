@@ -22,7 +22,7 @@ Value = float | Mapping[str, float] | Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class CounterMetric:
-    """A counter.
+    """A value that only rises.
 
     Attributes:
         name: Without prefix and `_total`.
@@ -38,12 +38,12 @@ class CounterMetric:
 
 
 class GaugeMetric(CounterMetric):
-    """A gauge; attributes as above."""
+    """A value that rises and falls; the attributes are those of a counter, without `_total`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistogramSample:
-    """A histogram; attributes as above."""
+    """A histogram; the attributes are those of a counter."""
 
     name: str
     help: str

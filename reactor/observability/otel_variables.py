@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-"""One of these has spans made."""
+"""Spans are made where one of these is set."""
 
 
 def trace_problems(environment: Mapping[str, str]) -> list[str]:

@@ -59,16 +59,16 @@ class PulseWriter:
         """
         state = self._state
         lease = state.outbox.lease if state.outbox else None
-        told = self._memory.next(
+        due = self._memory.next(
             time.time(),
             PulseCounts.of(state.stats, state.calls),
             ReplicaState.of(state.lanes, state.gate, lease, state.lag.worst, trio.current_time()),
             last=last,
         )
-        if told is None:
+        if due is None:
             return
-        pulse, memory = told
-        self._memory = replace(memory, told=None)
+        pulse, memory = due
+        self._memory = replace(memory, written=None)
         try:
             await write_pulse(self._pool, self._identity, pulse)
         except TransientError as error:

@@ -8,8 +8,8 @@ import trio
 from reactor.core.refusals import Refusals, RefusedWork, advice
 from reactor.loop import Observer
 
-MARK = ", refused: "
-"""What stands in a session's name between the name and the SQLSTATEs."""
+SUFFIX = ", refused: "
+"""Stands in a session's name between the name and the SQLSTATEs."""
 _SHOWN = 3  # SQLSTATEs in a name: the server cuts it off at 63 characters
 _INTERVAL = 1.0  # seconds between two looks at what lasts, while something is refused
 
@@ -25,13 +25,13 @@ class RefusalWatch(Observer):
 
     def __init__(self) -> None:
         self.refusals = Refusals()
-        self._stirred = trio.Event()
+        self._refused = trio.Event()
 
     def refused(self, kind: RefusedWork, sqlstate: str) -> None:
         """Note that the database refused work of a kind; log it the first time."""
         if self.refusals.refused(kind, sqlstate, trio.current_time()):
             log.warning("database_refuses", work=kind.value, sqlstate=sqlstate, problem=advice(sqlstate))
-        self._stirred.set()
+        self._refused.set()
 
     def accepted(self, kind: RefusedWork) -> None:
         """Note that work of a kind was done, or that none is left; log that the refusal is over."""
@@ -41,23 +41,23 @@ class RefusalWatch(Observer):
             log.info("database_accepts", work=kind.value, sqlstate=over.sqlstate, seconds=seconds)
 
     @property
-    def mark(self) -> str:
+    def suffix(self) -> str:
         """What a session's name ends with: empty, or the SQLSTATEs of the refusals that last."""
         codes = sorted({each.sqlstate for each in self.refusals.lasting(trio.current_time())})
-        return MARK + " ".join(codes[:_SHOWN]) if codes else ""
+        return SUFFIX + " ".join(codes[:_SHOWN]) if codes else ""
 
     async def run(self, shown: str, show: Callable[[str], Awaitable[object]]) -> None:
-        """Keep a session's mark true, for ever.
+        """Keep a session's suffix true, for ever.
 
         Args:
-            shown: Its mark now.
+            shown: Its suffix now.
             show: Changes it.
         """
         while True:
             if not shown and not self.refusals.standing(trio.current_time()):
-                self._stirred = trio.Event()
-                await self._stirred.wait()
-            if (mark := self.mark) != shown:
-                await show(mark)
-                shown = mark
+                self._refused = trio.Event()
+                await self._refused.wait()
+            if (suffix := self.suffix) != shown:
+                await show(suffix)
+                shown = suffix
             await trio.sleep(_INTERVAL)

@@ -44,7 +44,7 @@ _LONGEST_HEAD = 16 * 1024  # bytes; a probe's is 200
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """An answer.
+    """The response of a page of the health endpoint.
 
     Attributes:
         status: The status code.
@@ -103,7 +103,7 @@ def _log_failure(errors: BaseException) -> None:
 
 
 class Server:
-    """The server.
+    """Serves an ASGI application, one task for each connection.
 
     Args:
         app: The ASGI application. It reads a request's body at once, and no more of it than it wants: what it leaves

@@ -39,7 +39,7 @@ class Stopped:
     Attributes:
         workspace_id: The workspace.
         cause: BURST or REBUILD.
-        rebuild_id: The rebuild.
+        rebuild_id: The rebuild that would have deleted them; None for a burst.
         deletes: How many events would have been deleted when it was stopped.
         events: How many events it had.
         since: When it was stopped; text where Python cannot hold the time.

@@ -76,12 +76,12 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class LockedItem:
     """An item that we would claim, but another session has its lock.
 
     Attributes:
         id: The item.
-        seconds: For how long it has been refused.
+        seconds: For how long we have seen it locked.
         pid: The process id of the backend that has the lock.
         application: That session's name.
     """

@@ -29,7 +29,7 @@ from reactor.core.item import Item
 from reactor.core.trials import TrialDecision, Trials
 from reactor.errors import RefusedError, TransientError
 from reactor.postgres.brakes import Brakes
-from reactor.postgres.claim import ClaimResult, Pass, Refused, SetAside, claim, claim_apart
+from reactor.postgres.claim import ClaimResult, LockedItem, Pass, SetAside, claim, claim_apart
 from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.connection.errors import may_be_divided
 from reactor.postgres.connection.session import Session, SessionLostError
@@ -42,7 +42,7 @@ _SQL = statements("outbox")
 BYTES_IN_FLIGHT = 32 * 1024 * 1024
 """Bytes of payloads in flight at most: an eighth of what k8s/base gives a pod. 3,000 items of 2 kB are 6 MB."""
 BYTES_PER_CLAIM = 8 * 1024 * 1024
-IN_VAIN = 0.5
+LOOK_IN_VAIN_FOR = 0.5
 """Seconds for which a claim looks at items that others have locked, and after which it looks again."""
 KEYS = 512
 """Sources looked at by key in one pass, 16 microseconds each."""
@@ -86,7 +86,7 @@ class Claimer:
         self._trials = Trials()
         self._bars = Bars()
         self._cut = False
-        self._refused: dict[UUID, float] = {}
+        self._locked_since: dict[UUID, float] = {}
 
     @property
     def waits_for_ends(self) -> bool:
@@ -96,13 +96,13 @@ class Claimer:
         """
         return self._cut or (self._trials.wait and not self._in_flight.is_busy)
 
-    async def claim(self, *, slots: int, excluded: Collection[UUID], each: float) -> ClaimResult:
+    async def claim(self, *, slots: int, excluded: Collection[UUID], per_workspace: float) -> ClaimResult:
         """Claim items that are due.
 
         Args:
             slots: At most so many. With none it only sees whether something is left for others.
             excluded: Workspaces to leave alone. Those without a valid connection need not be named.
-            each: Most items for each workspace that is looked at.
+            per_workspace: Most items for each workspace that is looked at.
 
         Raises:
             RefusedError: The server refused; nothing was claimed.
@@ -120,9 +120,9 @@ class Claimer:
             return claimed
         if again and (claimed := await self._again(*again, slots)):
             return claimed
-        return await self._round(slots, excluded, each, began)
+        return await self._round(slots, excluded, per_workspace, began)
 
-    async def _round(self, slots: int, excluded: frozenset[UUID], each: float, began: float) -> ClaimResult:
+    async def _round(self, slots: int, excluded: frozenset[UUID], per_workspace: float, began: float) -> ClaimResult:
         """Look at the workspaces of the ring, a few at a time, until something is found or none is left."""
         ring, read = self._ring, False
         ring.begin()
@@ -136,7 +136,7 @@ class Claimer:
                 if isinstance(turn, UUID) and (claimed := await self._on_trial(turn)):
                     return claimed
                 return ClaimResult(look=Look(LookResult.NOTHING, due_in=self._due_in(barred)))
-            found = await self._pass(self._spread(slots, window, each), window, barred)
+            found = await self._pass(self._spread(slots, window, per_workspace), window, barred)
             if found.is_busy:
                 return ClaimResult(look=Look(LookResult.BUSY))
             read = read or not window
@@ -145,12 +145,12 @@ class Claimer:
             if found.items or superseded or released:
                 look = Look(LookResult.WORK, left_behind=ring.has_due(barred))
                 return await self._braked(found.items, look, superseded)
-            if trio.current_time() - began > IN_VAIN:
-                return ClaimResult(look=Look(LookResult.NOTHING, due_in=IN_VAIN))
+            if trio.current_time() - began > LOOK_IN_VAIN_FOR:
+                return ClaimResult(look=Look(LookResult.NOTHING, due_in=LOOK_IN_VAIN_FOR))
 
-    def _spread(self, slots: int, window: Collection[UUID], each: float) -> int:
+    def _spread(self, slots: int, window: Collection[UUID], per_workspace: float) -> int:
         """How many items to take from some workspaces, or from a ring that is read anew."""
-        return int(min(slots, each * max(1, len(window) or self._ring.due)))
+        return int(min(slots, per_workspace * max(1, len(window) or self._ring.due)))
 
     async def _again(self, workspace: UUID, trial: int, slots: int) -> ClaimResult | None:
         """Claim items of a workspace whose bar is over; None where there is nothing to claim."""
@@ -194,8 +194,8 @@ class Claimer:
             self._brakes.take_in(counted)
             barred = counted.stopped
         kept = [item for item in items if item.workspace_id not in barred]
-        held = [item for item in items if item.workspace_id in barred]
-        return ClaimResult(kept, look, superseded, held)
+        braked = [item for item in items if item.workspace_id in barred]
+        return ClaimResult(kept, look, superseded, braked)
 
     def _turn(self, excluded: Collection[UUID], now: float) -> TrialDecision | UUID:
         in_flight = self._in_flight
@@ -214,7 +214,7 @@ class Claimer:
             return await self._divided(slots, window, excluded, trial=trial)
         if not found.is_busy:
             self._take_in(found, began=began if not window else None)
-            if not self._order.is_right(found.report["last_place"], untold=found.report["untold"]):
+            if not self._order.is_right(found.report["last_place"], unlogged=found.report["untold"]):
                 await self._put_right()
         return found
 
@@ -299,7 +299,7 @@ class Claimer:
         }
         looked = [(UUID(w), more, key, full) for w, more, key, full in report["looked"]]
         self._ring.looked(looked, successful=successful)
-        self._note_refused([UUID(i) for i in report["refused"]], (item.id for item in found.items), now)
+        self._note_locked([UUID(i) for i in report["refused"]], (item.id for item in found.items), now)
         for item_id, workspace, sqlstate, constraint in report["aside"]:
             self._on_aside(SetAside(UUID(item_id), workspace and UUID(workspace), sqlstate, constraint))
 
@@ -313,7 +313,7 @@ class Claimer:
             await self._read_ring()
         return ClaimResult(look=Look(LookResult.FULL, left_behind=self._ring.has_due(excluded)))
 
-    async def refused(self, *, seconds: float) -> list[Refused]:
+    async def locked_by_others(self, *, seconds: float) -> list[LockedItem]:
         """Return the items whose lock another session has had for that long at every look, with that session.
 
         Raises:
@@ -321,20 +321,20 @@ class Claimer:
             SessionLostError: The session is gone.
         """
         now = trio.current_time()
-        waiting = {item_id: now - since for item_id, since in self._refused.items() if now - since >= seconds}
+        waiting = {item_id: now - since for item_id, since in self._locked_since.items() if now - since >= seconds}
         if not waiting:
             return []
         holders = await self._session.ask(rows, "item_lock_holders", {"ids": list(waiting)})
         for item_id in waiting.keys() - {item_id for item_id, _, _ in holders}:
-            del self._refused[item_id]  # it is free now
-        return [Refused(item_id, waiting[item_id], pid, name) for item_id, pid, name in holders]
+            del self._locked_since[item_id]  # it is free now
+        return [LockedItem(item_id, waiting[item_id], pid, name) for item_id, pid, name in holders]
 
-    def _note_refused(self, refused: Iterable[UUID], claimed: Iterable[UUID], now: float) -> None:
-        for item_id in refused:
-            self._refused.setdefault(item_id, now)
-        if self._refused:
+    def _note_locked(self, locked: Iterable[UUID], claimed: Iterable[UUID], now: float) -> None:
+        for item_id in locked:
+            self._locked_since.setdefault(item_id, now)
+        if self._locked_since:
             for item_id in claimed:
-                self._refused.pop(item_id, None)
+                self._locked_since.pop(item_id, None)
 
 
 async def rows(connection: TrioConnection, name: str, params: dict[str, Any]) -> list[Row]:

@@ -51,16 +51,16 @@ class Order:
         self._furthest = 0
         self._is_behind = False
 
-    def is_right(self, last: int, *, untold: bool) -> bool:
+    def is_right(self, last: int, *, unlogged: bool) -> bool:
         """Note the last place that was given out; return whether nothing must be mended or reported.
 
         Args:
             last: The place.
-            untold: Whether there is a mending that was not logged yet.
+            unlogged: Whether there is a mending that was not logged yet.
         """
         self._is_behind = last < self._furthest
         self._furthest = max(last, self._furthest)
-        return not (self._is_behind or untold)
+        return not (self._is_behind or unlogged)
 
     async def put_right(self, connection: TrioConnection) -> None:
         """Check whether any place is ahead of the sequence, mend that, and report what was mended.

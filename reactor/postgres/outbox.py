@@ -30,7 +30,7 @@ from reactor.core.item import Item, Settlement, SettlementResult
 from reactor.errors import TransientError
 from reactor.postgres import sweeping
 from reactor.postgres.brakes import Brakes, Pulled
-from reactor.postgres.claim import ClaimResult, Invariants, Refused, SetAside, SweepResult
+from reactor.postgres.claim import ClaimResult, Invariants, LockedItem, SetAside, SweepResult
 from reactor.postgres.claimer import Claimer, rows
 from reactor.postgres.connection.driver import Row, TrioConnection
 from reactor.postgres.connection.session import Session, SessionLostError
@@ -43,7 +43,7 @@ _ORPHANS = with_census(statements("outbox")["orphans"])
 _GATE = statements("gate")
 
 _BRAKE = Limit()
-REFUSED_FOR = 60.0
+LOCKED_FOR = 60.0
 """Seconds after which we report a lock that another session holds."""
 BLOCKED_FOR = 1.0
 """Seconds until we try a workspace's bindings again that wait for a lock which shows only when they are written."""
@@ -67,8 +67,8 @@ class Outbox:
 
     Attributes:
         followed: Whether something that is due has waited for the items that were settled last.
-        each: Items of one workspace that are sent soon. A claim brings so many for each that it looks at; what is more
-            stays where other replicas find it.
+        per_workspace: Items of one workspace that are sent soon. A claim brings so many for each that it looks at; what
+            is more stays where other replicas find it.
     """
 
     def __init__(  # noqa: PLR0913 - what outlives a session, and callbacks
@@ -85,7 +85,7 @@ class Outbox:
         counted: Callable[[float, Sequence[int], int], object] = lambda *_: None,
     ) -> None:
         self.followed = False
-        self.each = math.inf
+        self.per_workspace = math.inf
         self._session = session
         self._writing = writing or session
         self._ceiling = max_attempts
@@ -113,12 +113,12 @@ class Outbox:
         return list(self._in_flight)
 
     async def claim(self, *, slots: int, excluded: Collection[UUID] = ()) -> ClaimResult:
-        """Claim items that are due, as `Claimer.claim`; `each` says how many of a workspace at most."""
-        return await self._claimer.claim(slots=slots, excluded=excluded, each=self.each)
+        """Claim items that are due, as `Claimer.claim`; `per_workspace` says how many of a workspace at most."""
+        return await self._claimer.claim(slots=slots, excluded=excluded, per_workspace=self.per_workspace)
 
-    async def refused(self, *, seconds: float = REFUSED_FOR) -> list[Refused]:
-        """Return the items whose lock another session has had for that long, as `Claimer.refused`."""
-        return await self._claimer.refused(seconds=seconds)
+    async def locked_by_others(self, *, seconds: float = LOCKED_FOR) -> list[LockedItem]:
+        """Return the items whose lock another session has had for that long, as `Claimer.locked_by_others`."""
+        return await self._claimer.locked_by_others(seconds=seconds)
 
     async def settle(
         self, settlements: Sequence[Settlement], *, asks: Callable[[], bool] = lambda: True
@@ -205,10 +205,6 @@ class Outbox:
         except TransientError:
             return True
         return bool(followed)
-
-    async def give_back(self, items: Iterable[Item]) -> list[SettlementResult]:
-        """Make items PENDING again, their attempts as they were: nothing was sent for them. As `settle`."""
-        return await self.settle([Settlement(item, "PENDING", item.attempts) for item in items])
 
     async def announce(self) -> None:
         """Notify the other replicas, so that they look.

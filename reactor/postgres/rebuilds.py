@@ -88,7 +88,7 @@ class Expansion:
 
     Args:
         item: The claimed item.
-        payload: What it says.
+        payload: Its payload.
 
     Attributes:
         source: `view`, `function` or `memory`.
@@ -137,7 +137,7 @@ class Expansion:
         rows = self._read(connection, _SQL["source_facts"], keys=list(keys))
         return {key: SourceFacts(*of_key) for key, *of_key in rows}
 
-    def is_stopped(self, connection: Connection, *, deletes: int, events: int, least: int) -> bool:
+    def pull_brake(self, connection: Connection, *, deletes: int, events: int, least: int) -> bool:
         """Stop the workspace, unless the brake was released for this rebuild; return whether it is stopped."""
         params = {"rebuild": self._item.id, "seq": self._item.seq, "deletes": deletes, "events": events, "least": least}
         connection.execute(BRAKES["pull"], self._params | params)

@@ -255,7 +255,7 @@ async def _together(connection: TrioConnection, settlements: list[Settlement]) -
             if stored.get(each.item.workspace_id) == each.dead_token_version
         }
         await connection.execute(_SQL["invalidate_connections"], {"workspaces": list(failed)})
-        return await _write(connection, [_under(each, stored) for each in settlements])
+        return await _write(connection, [_by_stored_token(each, stored) for each in settlements])
 
 
 async def _in_order(connection: TrioConnection, settlements: list[Settlement]) -> list[Settlement]:
@@ -281,8 +281,8 @@ def _to_be_written(settlement: Settlement) -> Settlement:
     return replace(settlement, status="PENDING", failure_code=None, moves_floor=False, newer=None)
 
 
-def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
-    """The outcome of the item, by which token is stored, or that a person is changing it at this moment."""
+def _by_stored_token(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
+    """The settlement as it is, or as it must be where another token is stored or a person is changing it now."""
     token = stored.get(settlement.item.workspace_id)
     if token == settlement.dead_token_version:
         return settlement
@@ -290,7 +290,7 @@ def _under(settlement: Settlement, stored: dict[UUID, str]) -> Settlement:
 
 
 def _replaced(settlement: Settlement, *, delay: float) -> Settlement:
-    """The outcome of the item if the token that failed is not the stored one any more."""
+    """The settlement where the token that failed is not the stored one any more: the item is to be tried again."""
     if settlement.status != "DEAD_LETTER" or settlement.failure_code != FailureCode.AUTH:
         return settlement
     return replace(

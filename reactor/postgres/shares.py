@@ -25,7 +25,7 @@ from reactor.postgres.statements import statements
 _SQL = statements("shares")
 
 AGAIN = 0.05
-"""Seconds until a newcomer counts again that others leave no room for."""
+"""Seconds until a newcomer for which the others leave no room counts again."""
 REFUSED = 1.0
 """Seconds until the next try after the server refused one."""
 
@@ -52,19 +52,19 @@ class Shares:
         self._use = use
         self._sharing = Sharing()
         self._counted_at = trio.current_time()
-        self._stir = trio.Event()
+        self._woken = trio.Event()
 
     def called(self, pid: int) -> None:
         """Note that another replica has come, left, or uses less."""
         del pid
-        self._stir.set()
+        self._woken.set()
 
     def counted(self, began: float, divisors: Sequence[int], older: int) -> None:
         """Use a count of the replicas that came with another statement."""
         self._counted_at = began
         if self._sharing.take_in(Census(began, tuple(divisors), older)):
-            self._stir.set()
-        self._tell()
+            self._woken.set()
+        self._apply()
 
     async def join(self, session: Session, listening: Session) -> None:
         """Join the count of replicas, and wait until there is a part for us.
@@ -97,7 +97,7 @@ class Shares:
                 await self._adjust(session)
             except RefusedError:
                 await trio.sleep(REFUSED)
-                self._stir.set()
+                self._woken.set()
 
     async def leave(self, session: Session) -> None:
         """Stop using a part, and leave it to the others.
@@ -112,19 +112,19 @@ class Shares:
     async def _wait(self, seconds: float) -> bool:
         """Wait; return whether something has happened before the time was over."""
         with trio.move_on_after(seconds):
-            await self._stir.wait()
-        stirred, self._stir = self._stir.is_set(), trio.Event()
-        return stirred
+            await self._woken.wait()
+        was_woken, self._woken = self._woken.is_set(), trio.Event()
+        return was_woken
 
     async def _adjust(self, session: Session) -> None:
         steps, answer = self._sharing.adjust(), None
         try:
             while True:
                 step = steps.send(answer)
-                self._tell()
+                self._apply()
                 answer = await self._do(session, step)
         except StopIteration:
-            self._tell()
+            self._apply()
 
     async def _do(self, session: Session, step: SharingStep) -> Census | None:
         match step.do:
@@ -138,7 +138,7 @@ class Shares:
                 await _execute(session, step.do.name.lower(), divisor=step.divisor)
         return None
 
-    def _tell(self) -> None:
+    def _apply(self) -> None:
         if self._sharing.divisor != NOTHING:
             self._use(self._sharing.divisor, self._sharing.good_until)
 

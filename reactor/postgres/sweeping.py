@@ -32,7 +32,6 @@ _FIRST = UUID(int=0)
 Run = Callable[..., Awaitable[Any]]
 """Runs a function with the session's connection and some arguments; raises RefusedError where the server refuses."""
 
-
 Found = tuple[list[Row], bool]
 """Orphans, and whether another replica has items in flight."""
 

@@ -66,7 +66,7 @@ class Wakeups:
         self._gate = Gate(self._timings, random.random)
         self._session: Session | None = None
         self._own_pid = 0
-        self._stir = trio.Event()
+        self._woken = trio.Event()
         self._released = trio.Event()
         self._released.set()
         self._open = partial(
@@ -113,15 +113,9 @@ class Wakeups:
         self._gate.freed(trio.current_time())
         self._wake("freed")
 
-    def due(self, at: float) -> None:
-        """Note that something becomes claimable at that time (on Trio's clock) without a notification."""
-        self._gate.due(at)
-        self._due_at = min(self._due_at, at)
-        self._stir.set()
-
     def _wake(self, cause: str) -> None:
         self._cause = cause
-        self._stir.set()
+        self._woken.set()
 
     def _notified(self, pid: int) -> None:
         if pid != self._own_pid:  # our own announcements are meant for the others
@@ -148,7 +142,7 @@ class Wakeups:
                     await trio.sleep_forever()
             except* (SessionLostError, psycopg.Error):
                 self._lose_session()
-                self._stir.set()
+                self._woken.set()
 
     async def _work(self, look: Callable[[], Awaitable[Look]], nursery: trio.Nursery) -> None:
         while True:
@@ -191,8 +185,8 @@ class Wakeups:
     async def _sleep(self, until: float) -> None:
         lingers = self._lingers or self._gate.state is GateState.AWAKE
         with trio.move_on_at(until):
-            await self._stir.wait()
-        self._stir = trio.Event()
+            await self._woken.wait()
+        self._woken = trio.Event()
         if self._cause in ("", "poll", "linger"):
             timed = "linger" if lingers else "poll"
             self._cause = "due" if trio.current_time() >= self._due_at else timed

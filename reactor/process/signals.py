@@ -1,4 +1,4 @@
-"""Turns signals into a stop: the first asks, the second insists.
+"""Turns signals into a stop: the first one drains, the second one ends the process at once.
 
 The first SIGTERM or SIGINT asks: the service stops claiming, finishes what is in flight and releases the rest. The
 second cancels everything. Because SIGINT is received here, no `KeyboardInterrupt` is raised inside tasks. A process

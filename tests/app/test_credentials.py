@@ -22,7 +22,7 @@ from reactor.google.token_exchange import TokenExchange
 from reactor.google.tokens import TokenSource
 from reactor.housekeeping import Housekeeping
 from reactor.postgres.connection.pool import Pool
-from reactor.token_encryption import NEWER, TokenCipher
+from reactor.token_encryption import VERSION_2, TokenCipher
 from tests.google.test_tokens import together
 from tests.support.databases import Database
 from tests.support.google_fixtures import USER, GoogleServer
@@ -220,7 +220,7 @@ async def test_a_service_account_is_one_source_however_it_is_encrypted(
     credentials: CredentialStore, cipher: TokenCipher, google: GoogleServer
 ) -> None:
     document = await trio.to_thread.run_sync(lambda: google.emulator.add_service_account(ROBOT))
-    stored = cipher.encrypt(WORKSPACE, robot(document).text, version=NEWER)
+    stored = cipher.encrypt(WORKSPACE, robot(document).text, version=VERSION_2)
     with trio.fail_after(30):
         first = source(credentials, WorkspaceConnection(stored, "1"))
         tokens = await together(20, first.token)
@@ -238,7 +238,7 @@ async def test_what_is_no_credential_takes_a_new_one(
 ) -> None:
     with capture_logs() as logs:
         outcome = credentials.tokens_of(
-            item(WorkspaceConnection(cipher.encrypt(WORKSPACE, secret, version=NEWER), "1"))
+            item(WorkspaceConnection(cipher.encrypt(WORKSPACE, secret, version=VERSION_2), "1"))
         )
     assert isinstance(outcome, Dead)
     assert (outcome.code, outcome.connection_invalid) == (FailureCode.AUTH, True)
@@ -252,7 +252,7 @@ async def test_without_an_oauth_client_a_refresh_token_holds_its_workspace(
     async with httpx.AsyncClient() as client:
         credentials = CredentialStore(cipher, pool, TokenExchange(client), alone, nursery)
         outcome = credentials.tokens_of(item(WorkspaceConnection(cipher.encrypt(WORKSPACE, "1//x"), "1")))
-        account = cipher.encrypt(WORKSPACE, robot(key_file()).text, version=NEWER)
+        account = cipher.encrypt(WORKSPACE, robot(key_file()).text, version=VERSION_2)
         assert isinstance(credentials.tokens_of(item(WorkspaceConnection(account, "2"))), TokenSource)
     assert isinstance(outcome, Retry)
     assert (outcome.counts, outcome.scope) == (False, Scope.LANE)

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from reactor.errors import ConfigurationError, PermanentError
 from reactor.token_encryption import (
-    NEWER,
+    VERSION_2,
     KeySettingError,
     LegacyPlaintextError,
     TamperedError,
@@ -196,7 +196,7 @@ def test_what_only_a_new_connection_mends_is_permanent(error: type[Exception]) -
 
 @given(st.uuids(), st.text())
 def test_a_newer_version_is_what_releases_before_it_refuse(workspace: UUID, secret: str) -> None:
-    text = cipher().encrypt(workspace, secret, version=NEWER)
+    text = cipher().encrypt(workspace, secret, version=VERSION_2)
     assert text.startswith("v2:k1:")
     assert cipher().decrypt(workspace, text) == secret
     renewed = cipher(k2=K2, k1=K1).rotate(workspace, text)
@@ -205,7 +205,7 @@ def test_a_newer_version_is_what_releases_before_it_refuse(workspace: UUID, secr
 
 
 def test_the_version_is_part_of_what_is_authentic() -> None:
-    text = cipher().encrypt(OURS, SECRET, version=NEWER)
+    text = cipher().encrypt(OURS, SECRET, version=VERSION_2)
     for changed in ("v1" + text[2:], "v2" + TEXT[2:], "v3" + text[2:]):
         with pytest.raises(TokenCipherError):
             cipher().decrypt(OURS, changed)
@@ -222,7 +222,7 @@ def test_release_0_1_takes_no_newer_text_for_a_refresh_token(tmp_path: Path) -> 
         "except LegacyPlaintextError: print('refused')"
     )
     environment = {**os.environ, **release_0_1.environment_of(tmp_path / "0.1")}
-    for text, outcome in ((TEXT, SECRET), (cipher().encrypt(OURS, SECRET, version=NEWER), "refused")):
+    for text, outcome in ((TEXT, SECRET), (cipher().encrypt(OURS, SECRET, version=VERSION_2), "refused")):
         arguments = [sys.executable, "-c", program, setting(k1=K1), str(OURS), text]
         run = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
         assert run.stdout.strip() == outcome

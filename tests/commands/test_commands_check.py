@@ -11,7 +11,7 @@ import pytest
 from reactor.desk.check import database as database_check
 from reactor.desk.check.finding import CheckVerdict, clock
 from reactor.postgres.connection.admin import open_admin_session
-from reactor.token_encryption import NEWER, TokenCipher
+from reactor.token_encryption import VERSION_2, TokenCipher
 from tests.docs.test_docs_commands import pasted
 from tests.support.commands import call, call_beside
 from tests.support.databases import Database
@@ -101,7 +101,7 @@ async def test_a_client_that_google_does_not_know(google: GoogleServer, database
 
 
 async def test_a_deployment_with_service_accounts_only(google: GoogleServer, database: Database, rows: Rows) -> None:
-    rows.connect("robot", TokenCipher.from_setting(KEYS).encrypt(workspace("robot"), "{}", version=NEWER))
+    rows.connect("robot", TokenCipher.from_setting(KEYS).encrypt(workspace("robot"), "{}", version=VERSION_2))
     found = await findings(google, database.reactor, GOOGLE_CLIENT_ID="none", GOOGLE_CLIENT_SECRET="none")
     assert found["google, tokens"] == ("ok", "reachable; GOOGLE_CLIENT_ID is none, for service accounts only")
     rows.connect("person", TokenCipher.from_setting(KEYS).encrypt(workspace("person"), "1//x"))

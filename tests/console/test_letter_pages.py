@@ -74,7 +74,7 @@ async def test_any_id_leads_to_its_page(rows: Rows, site: DatabaseSite) -> None:
     assert "Nothing that is known here matches it." in await site.get(f"/find?q={source('none')}")
     for wrong in ("https://example.com/", "x" * 1_001):
         assert (await site.document(f"/find?q={wrong}"))["problem"]
-    assert "no id" in (await site.document("/find?q=fire&workspace=x"))["problem"]
+    assert "not the id" in (await site.document("/find?q=fire&workspace=x"))["problem"]
 
 
 def stable(found: Any) -> str:

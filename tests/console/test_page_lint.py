@@ -25,7 +25,7 @@ async def test_a_viewer_may_look_and_gets_what_the_command_says(database: Databa
         with open_admin_session(database.reactor, name="test") as admin:
             assert said == lint(admin).document()
         wrong = await site.post("/lint", workspace=SECRET)
-        assert (wrong.status_code, "must be a UUID" in wrong.text) == (422, True)
+        assert (wrong.status_code, "not the id of a workspace" in wrong.text) == (422, True)
 
 
 async def test_a_pasted_payload_is_checked_without_the_database(nursery: trio.Nursery) -> None:

@@ -179,7 +179,7 @@ async def test_a_run_is_stopped_in_the_middle_and_one_runs_at_a_time(rows: Rows,
 async def test_a_slow_run_is_stopped_between_two_portions(
     rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requeue_worker, "SIGN", 0.05)
+    monkeypatch.setattr(requeue_worker, "SIGN_EVERY", 0.05)
     for number in range(3):
         die(rows, str(number))
     act = await site.post("/dead/requeue", {**await form(site), "rate": "0.1"})

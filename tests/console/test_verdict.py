@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.console.verdict import LATE, LONG, VerdictKind, judge_status
+from reactor.console.verdict import LONG, VerdictKind, judge_status
+from reactor.desk.workspaces import LATE
 
 REPLICA: dict[str, Any] = {
     "pid": 1,

@@ -9,7 +9,7 @@ import pytest
 from reactor.core.calendar import event
 from reactor.core.calendar.ids import digest_of, event_id
 from reactor.core.calendar.messages import NoResponse, Reply, Response
-from reactor.core.explain.asked import Asked, read
+from reactor.core.explain.asked import Asked, understand
 from reactor.core.explain.seen import EventPresence, GoogleReading, see
 from reactor.core.outcome import Dead, FailureCode, Retry
 from reactor.errors import ConfigurationError
@@ -49,7 +49,7 @@ def link(words: str, form: str = "https://www.google.com/calendar/event?eid={}&c
     ],
 )
 def test_what_is_meant(text: str, asked: Asked) -> None:
-    assert read(text) == asked
+    assert understand(text) == asked
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_is_meant(text: str, asked: Asked) -> None:
 )
 def test_what_names_nothing(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"Say which event|The link holds no event"):
-        read(text)
+        understand(text)
 
 
 def test_the_hash_of_an_id() -> None:

@@ -16,9 +16,9 @@ from reactor.core.explain.chain import (
     ConnectionRow,
     Custody,
     OutboxRow,
-    Presence,
     Replicas,
     SessionFacts,
+    ViewPresence,
     ViewState,
 )
 from reactor.core.explain.explanation import explain
@@ -40,7 +40,7 @@ CANCELLED = SourceState(10, 0, cancelled=True)
 IDLE = Chain(WORKSPACE, "task:1", connection=ConnectionRow(is_valid=True, calendar_id=CALENDAR))
 WAITS = replace(IDLE, rows=(ROW,))
 THERE = replace(IDLE, memory=APPLIED, finished=(DONE,))
-WANTED, UNWANTED = ViewState(Presence.YES, CALENDAR, ""), ViewState(Presence.NO, None, "")
+WANTED, UNWANTED = ViewState(ViewPresence.YES, CALENDAR, ""), ViewState(ViewPresence.NO, None, "")
 
 
 def waits(row: OutboxRow, **more: Any) -> Chain:
@@ -105,7 +105,7 @@ CASES: dict[Cause, tuple[Chain, str]] = {
     Cause.CANCELLED: (replace(IDLE, memory=CANCELLED), "because the application asked for that"),
     Cause.UNWANTED: (replace(THERE, wanted=UNWANTED), "no row has asked for its removal"),
     Cause.ELSEWHERE: (
-        replace(THERE, wanted=ViewState(Presence.YES, "team")),
+        replace(THERE, wanted=ViewState(ViewPresence.YES, "team")),
         "another calendar than the application's view",
     ),
     Cause.OTHER_CALENDAR: (

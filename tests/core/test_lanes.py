@@ -574,7 +574,7 @@ def test_no_more_is_claimed_than_can_leave_soon() -> None:
     assert not them.excluded
     add(them, 1, 15)
     assert them.excluded == {workspace(1)}, "the burst and two seconds"
-    assert them.each == 16
+    assert them.per_workspace == 16
     them = Lanes(process=few(), limits=lambda: unlimited(9), claim_size=200, parts=50)
     assert them.slots(0.0) == 28, "the burst and five seconds"
     them.share(0.0, 4, good_until=100.0)

@@ -192,8 +192,8 @@ class AnyLife(RuleBasedStateMachine):
         in_hand = Counter([*out, *queued, *self.ends, *self.deferred])
         assert {lane.workspace_id: lane.in_flight_items for lane in self.them if lane.in_flight_items} == in_hand
         assert {lane.workspace_id: lane.deferred for lane in self.them if lane.deferred} == Counter(self.deferred)
-        assert self.them._deferred == len(self.deferred)
-        assert self.them._deferring.keys() == set(self.deferred)
+        assert self.them._deferrals.total == len(self.deferred)
+        assert self.them._deferrals._lanes.keys() == set(self.deferred)
         assert self.them.in_flight_items == in_hand.total() == self.taken - self.left - self.forgotten
         requests = Counter(sent.batch.lane.workspace_id for sent in self.under_way)
         assert {lane.workspace_id: lane.guard.in_flight for lane in self.them if lane.guard.in_flight} == requests
@@ -312,9 +312,9 @@ class Flying(Lanes):
 
 class Deferring(Lanes):
     def clear(self) -> None:
-        deferred = self._deferred
+        total = self._deferrals.total
         super().clear()
-        self._deferred = deferred
+        self._deferrals.total = total
 
 
 class Dropping(Lanes):

@@ -3,7 +3,8 @@
 import pytest
 
 from reactor.core.calendar.answers import NO_CALENDAR
-from reactor.core.dispatch.lanes import LANE_SHARE, Lanes
+from reactor.core.dispatch.lane import LANE_SHARE
+from reactor.core.dispatch.lanes import Lanes
 from reactor.core.dispatch.request_evidence import RequestEvidence
 from tests.core.test_lanes import DONE, add, end, lanes, send
 from tests.support.loop_world import workspace

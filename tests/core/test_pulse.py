@@ -166,7 +166,7 @@ def test_a_hold_that_goes_on_is_told_once() -> None:
     def held(opens_in: float) -> ReplicaState:
         return replace(AT_REST, lanes=(LanePulse(UUID(int=1), LaneStatus.HELD, "closed", opens_in, 1.0, 0),))
 
-    memory = PulseMemory(told=held(60.0))
+    memory = PulseMemory(written=held(60.0))
     assert memory.next(NOON, PulseCounts.none(), held(1.0)) is None
 
 
@@ -194,7 +194,7 @@ def test_a_pulse_that_was_lost_is_made_up_for_by_the_next_minutes() -> None:
     """How it stands is told again; what it counted is not."""
     told = PulseMemory().next(NOON, counted(claimed=3), AT_REST)
     assert told is not None
-    lost = replace(told[1], told=None)
+    lost = replace(told[1], written=None)
     after = lost.next(NOON + 60, counted(claimed=3), AT_REST)
     assert after is not None
     assert after[0].counts == PulseCounts.none()

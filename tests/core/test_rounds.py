@@ -61,7 +61,7 @@ def test_what_several_ask_of_a_calendar_is_asked_once_and_answered_to_all() -> N
 
     rounds = rounds_of([look("a"), question("e"), look("a"), look("b"), look("a")])
     assert places(rounds, 50) == [[0, 1, 3]]
-    rounds.alone(0)
+    rounds.send_alone(0)
     alone, together = rounds.groups(50)
     assert (list(alone), list(together)) == ([0], [1, 3])
     assert (sorted(rounds.askers(alone)), sorted(rounds.askers(together))) == ([0, 2, 4], [1, 3])
@@ -74,7 +74,7 @@ def test_what_several_ask_of_a_calendar_is_asked_once_and_answered_to_all() -> N
 def test_what_must_be_alone_is_alone() -> None:
     rounds = rounds_of([question("a"), question("b", alone=True), question("c")])
     assert places(rounds, 50) == [[0, 2], [1]]
-    rounds.alone(0)
+    rounds.send_alone(0)
     assert places(rounds, 50) == [[0], [1], [2]]
 
 

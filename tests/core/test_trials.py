@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies as st
 
-from reactor.core.trials import ALONE, DRAIN, RETRY_PAUSE, TRIAL_AFTER, TrialDecision, Trials
+from reactor.core.trials import ALONE_FOR, OTHERS_END_WITHIN, RETRY_PAUSE, TRIAL_AFTER, TrialDecision, Trials
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -40,15 +40,15 @@ def test_a_busy_worker_works_on_then_drains_and_then_tries_in_company(trials: Tr
     assert ask(trials, TRIAL_AFTER - 0.1, busy=True) is TrialDecision.WORK
     assert ask(trials, TRIAL_AFTER, busy=True) is TrialDecision.WAIT
     assert ask(trials, TRIAL_AFTER + 0.1) == A
-    assert ask(trials, TRIAL_AFTER + DRAIN, busy=True) == A
+    assert ask(trials, TRIAL_AFTER + OTHERS_END_WITHIN, busy=True) == A
 
 
 def test_a_trial_has_no_company_for_a_while(trials: Trials) -> None:
     trials.left_out([A, B], 0)
     trials.begin(A)
     trials.tried(A, 0, found=True)
-    assert ask(trials, ALONE - 0.1, busy=True, trying=True) is TrialDecision.WAIT
-    assert ask(trials, ALONE, busy=True, trying=True) is TrialDecision.WORK
+    assert ask(trials, ALONE_FOR - 0.1, busy=True, trying=True) is TrialDecision.WAIT
+    assert ask(trials, ALONE_FOR, busy=True, trying=True) is TrialDecision.WORK
     assert ask(trials, 0.1) is TrialDecision.WORK
     assert ask(trials, 0.1) == B
 
@@ -88,7 +88,7 @@ def test_a_worker_waits_for_no_trial_longer_than_the_bound(
         trials.left_out(left_out, now)
         turn = trials.next(now, (), busy=busy or trying, trying=trying)
         if turn is TrialDecision.WAIT:
-            assert now - claimed_at <= DRAIN + ALONE + 2 * 2  # steps of two seconds
+            assert now - claimed_at <= OTHERS_END_WITHIN + ALONE_FOR + 2 * 2  # steps of two seconds
             continue
         claimed_at = now
         if isinstance(turn, UUID):

@@ -67,7 +67,7 @@ async def test_the_last_hour_is_the_sum_of_all_replicas(pool: Pool, admin: Admin
         await write_pulse(pool, identity, pulse(5, {"0.5": 1}, claimed=2, applied=1, retried=1))
     await write_pulse(pool, ONE, pulse(7, {"10": 8}, applied=8, dead=1))
     await write_pulse(pool, ONE, pulse(100, {"3600": 50}, applied=50))
-    found = desk.pulses(admin, now=NOW)["trend"]
+    found = desk.activity(admin, now=NOW)
     assert len(found["points"]) == 60
     assert (found["step"], found["until"] - found["since"]) == (timedelta(minutes=1), timedelta(hours=1))
     assert timedelta(seconds=30) <= NOW - found["until"] <= timedelta(seconds=90)
@@ -83,7 +83,7 @@ async def test_the_last_hour_is_the_sum_of_all_replicas(pool: Pool, admin: Admin
 async def test_a_day_has_points_of_ten_minutes(pool: Pool, admin: AdminSession) -> None:
     for ago in (100, 101, 1_380):
         await write_pulse(pool, ONE, pulse(ago, applied=5))
-    found = desk.pulses(admin, hours=desk.DAY, now=NOW)["trend"]
+    found = desk.activity(admin, hours=desk.DAY, now=NOW)
     assert len(found["points"]) == 144
     assert all(point["at"].minute % 10 == 0 for point in found["points"])
     assert (found["whole"]["done"], found["capped"]) == (15, False)
@@ -110,14 +110,13 @@ async def test_replicas_that_live_and_those_of_the_last_hour_are_told(
     with open_admin_session(database.owner, name="test") as owner:
         owner.rows("update sync_pulses set pulsed_at = pulsed_at - interval '2 days'")
     await write_pulse(pool, replace(TWO, replica=UUID(int=4), host="pod-3"), pulse(1))
-    found = desk.pulses(admin, now=NOW)["replicas"]
+    found = desk.replicas(admin)
     assert [(each["host"], each["lives"], each["gate"], each["version"]) for each in found] == [
         ("pod-1", True, "armed", "1.0"),
         ("pod-3", False, "awake", "1.1"),
     ]
     assert found[0]["pid"] is not None
     assert (found[0]["in_flight_items"], found[0]["rate"]) == (3, 80.0)
-    assert "settings" not in found[0]
 
 
 async def test_settings_that_differ_between_replicas_that_live_are_named(
@@ -126,7 +125,7 @@ async def test_settings_that_differ_between_replicas_that_live_are_named(
     await write_pulse(pool, replace(ONE, replica=UUID(int=3), settings={**SETTINGS, "log_level": "debug"}), pulse())
     for identity, lease in zip((ONE, TWO), leases, strict=True):
         await write_pulse(pool, identity, pulse(state=replace(STATE, lease=lease)))
-    assert desk.pulses(admin, now=NOW)["settings"] == [
+    assert desk.differing(desk.replicas(admin)) == [
         {
             "name": "CALENDAR_SYNC_BATCH_SIZE",
             "values": [{"value": 100, "hosts": ["pod-2"]}, {"value": 200, "hosts": ["pod-1"]}],
@@ -148,7 +147,7 @@ async def test_lanes_of_all_replicas_are_told_with_what_is_due_and_until_when(
     before = datetime.now(UTC)
     await write_pulse(pool, ONE, pulse(state=one))
     await write_pulse(pool, TWO, pulse(state=replace(STATE, lease=second, lanes=(lane(behind),))))
-    found = desk.pulses(admin, now=NOW)["lanes"]
+    found = desk.lanes(admin, desk.replicas(admin), NOW)
     alone = desk.lane_of(admin, behind, NOW)
     assert [(each["workspace"], each["due"]) for each in found] == [(UUID(int=9), 0), (behind, 20)]
     assert found[1] == alone

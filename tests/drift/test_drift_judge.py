@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from reactor.drift import calendar_event
 from reactor.drift.calendar_event import CalendarEvent
-from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord, again, asks
+from reactor.drift.judge import DriftFinding, DriftKind, Judge, SourceRecord, judge_again, needs_lookup
 from reactor.drift.traces import Trace, Waiting, explain
 from reactor.drift.wanted import Field, Unusable, WantedEvent
 
@@ -155,9 +155,9 @@ BARE: Json = {"extendedProperties": None}
 
 
 def test_only_what_is_remembered_can_be_asked_for() -> None:
-    assert asks(MISSING, remember("e1"))
-    assert not asks(MISSING, NOTHING)
-    assert not asks(DriftFinding(DriftKind.TWICE, "task:1", HOME), remember("e1"))
+    assert needs_lookup(MISSING, remember("e1"))
+    assert not needs_lookup(MISSING, NOTHING)
+    assert not needs_lookup(DriftFinding(DriftKind.TWICE, "task:1", HOME), remember("e1"))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_only_what_is_remembered_can_be_asked_for() -> None:
     ],
 )
 def test_an_event_that_is_in_no_list(memory: SourceRecord, found: CalendarEvent | None, expected: object) -> None:
-    assert what(again(MISSING, want(), memory, found)) == expected
+    assert what(judge_again(MISSING, want(), memory, found)) == expected
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
-from reactor.core.explain.asked import read as understood
+from reactor.core.explain.asked import understand
 from reactor.core.payload import BadPayloadError, parse
 from reactor.desk import (
     act_run,
@@ -310,12 +310,12 @@ def dead(logins: Logins) -> UUID:
 
 def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
     """What the desk reads."""
-    item, name = dead(logins), understood(f"task:{source('a')}")
+    item, name = dead(logins), understand(f"task:{source('a')}")
     rebuild = logins.rows.one("select id from sync_outbox where operation = 'REBUILD_ALL' limit 1")
     rebuild = rebuild or logins.rows.insert(of="other", operation="REBUILD_ALL")
 
     def of_title(admin: AdminSession) -> Any:
-        return [match.title for match in explanation.find(admin, understood(f"{SECRET} is"), workspace()).matches]
+        return [match.title for match in explanation.find(admin, understand(f"{SECRET} is"), workspace()).matches]
 
     def explained(admin: AdminSession) -> Any:
         [match] = explanation.find(admin, name, workspace()).matches
@@ -349,7 +349,7 @@ def looks(logins: Logins) -> dict[str, Callable[[AdminSession], Any]]:
     now = datetime.now(UTC)
     return {
         "status": status,
-        "pulses": lambda admin: pulses.pulses(admin, now=now),
+        "pulses": lambda admin: {"trend": pulses.activity(admin, now=now), "replicas": pulses.replicas(admin)},
         "causes": lambda admin: dead_letters.causes(admin, LetterFilter(), cap=10, looks=10),
         "letter": lambda admin: dead_letters.letter(admin, item),
         "letter with words": lambda admin: dead_letters.letter(admin, item, show_texts=True),

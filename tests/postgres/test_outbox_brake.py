@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import trio
 
+from reactor.core import policy
 from reactor.core.brake import Limit
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Item, Settlement, SourceState
@@ -72,7 +73,7 @@ async def cancel(world: World, outbox: Outbox, name: str) -> bool:
     world.insert(name, operation="CANCEL_EVENT")
     claimed = await outbox.claim(slots=50)
     await outbox.settle([removed(item) for item in claimed.items])
-    await outbox.give_back(claimed.braked)
+    await outbox.settle(list(map(policy.release, claimed.braked)))
     return bool(claimed.items)
 
 
@@ -120,7 +121,7 @@ async def test_a_burst_is_handed_back_and_the_others_are_not(
     assert [item.id for item in claimed.items] == [elsewhere]
     assert {item.id for item in claimed.braked} == burst
     assert pulled == [Pulled(workspace(), "BURST", 4, 6)]
-    await outbox.give_back(claimed.braked)
+    await outbox.settle(list(map(policy.release, claimed.braked)))
     assert await ids(outbox) == []
     [found] = stopped(world.connection)
     assert (found.workspace_id, found.waiting) == (workspace(), 4)
@@ -165,7 +166,7 @@ async def test_what_cannot_be_counted_waits(
         patched.setattr(Brakes, "count", lambda _, connection, *__: connection.execute("select 1 / 0"))
         claimed = await outbox.claim(slots=50)
         assert (claimed.items, {item.id for item in claimed.braked}) == ([], burst)
-        await outbox.give_back(claimed.braked)
+        await outbox.settle(list(map(policy.release, claimed.braked)))
     assert (await outbox.claim(slots=50)).look.found is LookResult.NOTHING, "it is asked again after a second"
     while not (claimed := await outbox.claim(slots=50)).braked:  # noqa: ASYNC110
         await trio.sleep(0.01)
@@ -218,7 +219,7 @@ async def test_two_replicas_that_claim_at_the_same_time_do_not_pass_together(
         claimed = await outbox.claim(slots=4)
         passed.extend(item.id for item in claimed.items)
         held.extend(item.id for item in claimed.braked)
-        await outbox.give_back(claimed.braked)
+        await outbox.settle(list(map(policy.release, claimed.braked)))
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:

@@ -10,6 +10,7 @@ import trio
 
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import Item, Settlement, SettlementResult
+from reactor.core.policy import release
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
 from tests.support.databases import Database, wait_until
@@ -83,7 +84,7 @@ async def test_what_a_replica_cannot_send_soon_is_left_to_the_others(world: Worl
     for number in range(20):
         world.insert(f"source {number}")
     for outbox in outboxes:
-        outbox.each = 6
+        outbox.per_workspace = 6
     claims = [await outbox.claim(slots=50) for outbox in outboxes]
     assert [len(claimed.items) for claimed in claims] == [6, 6, 6]
     assert all(claimed.look.left_behind for claimed in claims)
@@ -198,13 +199,13 @@ async def test_an_item_that_an_older_worker_has_locked_is_refused_and_told(
     with psycopg.connect(database.owner, autocommit=True) as worker:
         worker.execute("select try_lock_outbox_item(%s)", (row,))
         assert (await outbox.claim(slots=5)).items == []
-        assert await outbox.refused() == []
-        [refused] = await outbox.refused(seconds=0)
-        assert (refused.id, refused.pid) == (row, worker.info.backend_pid)
+        assert await outbox.locked_by_others() == []
+        [locked] = await outbox.locked_by_others(seconds=0)
+        assert (locked.id, locked.pid) == (row, worker.info.backend_pid)
         assert world.status(row) == ("PENDING", 0, None)
         worker.execute("select unlock_outbox_item(%s)", (row,))
     assert [item.id for item in (await outbox.claim(slots=5)).items] == [row]
-    assert await outbox.refused(seconds=0) == []
+    assert await outbox.locked_by_others(seconds=0) == []
 
 
 async def test_one_claims_at_a_time(world: World, outbox: Outbox, database: Database) -> None:
@@ -315,7 +316,7 @@ async def test_a_cancelled_claim_keeps_the_session(world: World, outbox: Outbox)
         scope.cancel()
         await outbox.claim(slots=5)
     assert len(outbox.in_flight) == world.locks()
-    await outbox.give_back(outbox.in_flight)
+    await outbox.settle(list(map(release, outbox.in_flight)))
     assert world.locks() == 0
 
 

@@ -13,6 +13,7 @@ import trio
 from reactor.core.dispatch.gate import LookResult
 from reactor.core.item import AppliedReference, Binding, Item, Settlement, SettlementResult, SourceState
 from reactor.core.outcome import FailureCode
+from reactor.core.policy import release
 from reactor.errors import TransientError
 from reactor.postgres.claim import SweepResult
 from reactor.postgres.connection.session import open_session
@@ -119,7 +120,7 @@ async def test_what_is_given_back_keeps_its_place_and_its_attempts(world: World,
     row = world.insert(attempts=1, status="FAILED", next_attempt_at=world.one("select now() - interval '1 h'"))
     due = world.row(row)["next_attempt_at"]
     items = await claim(outbox)
-    assert await outbox.give_back(items) == [SettlementResult.WRITTEN]
+    assert await outbox.settle(list(map(release, items))) == [SettlementResult.WRITTEN]
     assert (world.status(row), world.row(row)["next_attempt_at"]) == (("PENDING", 1, None), due)
     assert world.row(row)["lease_no"] is None
     assert world.locks() == 0
@@ -145,7 +146,7 @@ async def test_a_lost_claim_writes_nothing(world: World, outbox: Outbox, databas
 async def test_an_old_claims_settle_does_not_unlock_the_new_one(world: World, outbox: Outbox) -> None:
     world.insert()
     [first] = await claim(outbox)
-    await outbox.give_back([first])
+    await outbox.settle([release(first)])
     [second] = await claim(outbox)
     assert await outbox.settle([Settlement(first, "COMPLETED", 0, moves_floor=True)]) == [SettlementResult.LOST]
     assert world.locks() == 1

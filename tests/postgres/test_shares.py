@@ -81,7 +81,7 @@ async def test_what_a_sweep_has_counted_is_not_counted_again(
     async with member(database) as only:
         monkeypatch.setattr(only.shares, "_adjust", count)
         only.shares.counted(trio.current_time() - GOOD_FOR / 2 + 0.1, [], 0)
-        only.shares._stir.set()  # it waits anew from here on
+        only.shares._woken.set()  # it waits anew from here on
         await until(lambda: counts == 1)
         only.shares.counted(trio.current_time(), [], 0)
         await trio.testing.wait_all_tasks_blocked(0.2)

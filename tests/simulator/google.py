@@ -186,4 +186,4 @@ class MemoryExchange:
 
 
 def _after(header: str | None) -> float | None:
-    return parse_retry_after(header, _EPOCH)
+    return parse_retry_after({"retry-after": header or ""}, _EPOCH)

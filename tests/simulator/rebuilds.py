@@ -85,7 +85,7 @@ class ModelExpansion:
             facts[key] = SourceFacts(state[key][0] if key in state else None, event_id, calendar, memory.generation)
         return facts
 
-    def is_stopped(self, world: "World", *, deletes: int, events: int, least: int) -> bool:
+    def pull_brake(self, world: "World", *, deletes: int, events: int, least: int) -> bool:
         workspace, brakes = self._item.workspace_id, world.tables.brakes
         stop = brakes.get(workspace)
         if stop is None or (

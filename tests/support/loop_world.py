@@ -358,6 +358,7 @@ class FakeWakeups:
                     self.gate.asked(LockAttempt.GRANTED, trio.current_time())
                 case GateAction.RELEASE:
                     self.gate.released()
+                    continue  # the real one does not wait for it: the next look is asked for at once
                 case GateAction.ANNOUNCE:
                     self.gate.announced(trio.current_time())
                 case _:

@@ -12,6 +12,7 @@ import trio
 from calendar_emulator import Fault
 from reactor.core.item import Item
 from reactor.core.payload import Rebuild, parse
+from reactor.core.policy import release
 from reactor.errors import ClaimLostError
 from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
@@ -149,7 +150,7 @@ async def test_an_expansion_whose_claim_is_lost_writes_nothing(world: RebuildWor
             expansion.open(connection)
             with pytest.raises(ClaimLostError):
                 expansion.upserts(connection, "")
-        await outbox.give_back([item])
+        await outbox.settle([release(item)])
         expansion = Expansion(item, payload)
         expansion.open(connection)
         with pytest.raises(ClaimLostError):

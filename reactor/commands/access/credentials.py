@@ -10,7 +10,7 @@ from reactor.core.pasted import LONGEST_TOKEN, is_token, kind_of
 from reactor.errors import ConfigurationError
 from reactor.google.credentials import ServiceAccount
 from reactor.google.key_file import LONGEST, read_key_file
-from reactor.token_encryption import NEWER, VERSION
+from reactor.token_encryption import VERSION_1, VERSION_2
 
 STDIN = "-"
 
@@ -54,7 +54,7 @@ def refresh_token() -> Credential:
         )
     return Credential(
         token,
-        VERSION,
+        VERSION_1,
         "The account of this token",
         "Look at --calendar, share the calendar with the account, with the right to make changes to events, or take a "
         "token of the account that owns it.",
@@ -82,7 +82,7 @@ def service_account(file: str, subject: str | None, calendar: str, token_uri: st
             f"--calendar primary is the service account's own calendar, which no person sees. Share a calendar with "
             f"{robot.email} and give its id, or name the user to act for with --subject."
         )
-    return Credential(robot.text, NEWER, *_roles(robot))
+    return Credential(robot.text, VERSION_2, *_roles(robot))
 
 
 def _roles(robot: ServiceAccount) -> tuple[str, str]:

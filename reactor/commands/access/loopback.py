@@ -25,7 +25,7 @@ _PAGE = "<!DOCTYPE html><meta charset=utf-8><title>Calendar sync</title><p>{}</p
 
 
 class _Server(ThreadingHTTPServer):
-    """A thread for each connection; none keeps the command from ending, and a browser that hangs up is no news."""
+    """Has a thread for each connection, which ends with the command; a browser that hangs up is not an error."""
 
     daemon_threads = True
 
@@ -35,7 +35,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Loopback:
-    """The server; a context manager.
+    """Listens on loopback for Google's answer, for the length of a `with` block.
 
     Args:
         port: Where it listens; 0 for any free port.

@@ -73,7 +73,7 @@ def _remedies(report: Report) -> Iterator[str]:
 
 def _row(finding: DriftFinding) -> tuple[str, ...]:
     return (
-        _words(finding.kind),
+        _spaced(finding.kind),
         finding.source,
         finding.calendar_id or "-",
         ", ".join(finding.events) or "-",
@@ -89,7 +89,7 @@ def _remarks(finding: DriftFinding) -> Iterator[str]:
             case Field.EVENT:
                 yield f"event id: remembered {each.wanted}, there {each.actual}"
             case _:
-                yield f"{_words(each.field)}: wanted {each.wanted}, there {each.actual}"
+                yield f"{_spaced(each.field)}: wanted {each.wanted}, there {each.actual}"
     if finding.problem:
         yield finding.problem
     if finding.item and finding.code:
@@ -126,11 +126,11 @@ def _sum(found: Comparison) -> str:
 
 
 def _differences(kinds: Mapping[DriftKind, int], on_its_way: int) -> str:
-    said = ", ".join(f"{kinds[kind]:,} {_words(kind)}" for kind in DriftKind if kinds.get(kind)) or "no differences"
+    said = ", ".join(f"{kinds[kind]:,} {_spaced(kind)}" for kind in DriftKind if kinds.get(kind)) or "no differences"
     return f"{said}; {on_its_way:,} on {'its' if on_its_way == 1 else 'their'} way" if on_its_way else said
 
 
-def _words(name: str) -> str:
+def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from reactor.console.letter_query import DeadLetterQuery, read_uuid
+from reactor.console.letter_query import DeadLetterQuery, read_workspace
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.desk import act_run, acts
 from reactor.desk.act_run import RunState
@@ -11,13 +11,11 @@ from reactor.desk.acts import ActKind
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 
-_LAST = 2**63 - 1
-
 
 def show(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     """List acts, the newest first, fifty on a page."""
     within = asked.query.get("workspace", "").strip()
-    workspace = read_uuid(within) if within else None
+    workspace = read_workspace(within) if within else None
     before = _number(asked.query["before"]) if asked.query.get("before") else None
     found = acts.listed(admin, workspace=workspace, before=before)
     options = "".join(f" --{name} {value}" for name, value in (("workspace", workspace), ("before", before)) if value)
@@ -67,7 +65,7 @@ def _again(act: dict[str, Any]) -> str:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _LAST):
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= acts.LAST_NUMBER):
         raise ConfigurationError("An act has a number, such as 17.")
     return int(text)
 

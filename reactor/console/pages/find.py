@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from reactor.console.letter_query import read_uuid
+from reactor.console.letter_query import read_workspace
 from reactor.console.links import item_path, why_path
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session
 from reactor.desk.explanation import DeskSearch, search
@@ -17,7 +17,7 @@ def show(admin: AdminSession, asked: PageRequest) -> PageAnswer | NextPage:
     if not text:
         return _answer(DeskSearch(), text, within)
     try:
-        found = search(admin, text, read_uuid(within) if within else None)
+        found = search(admin, text, read_workspace(within) if within else None)
     except ConfigurationError as error:
         return _answer(DeskSearch(), text, within, str(error))
     paths = list(_paths(found))

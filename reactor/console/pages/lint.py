@@ -3,12 +3,10 @@
 Both checks are POST, because they take longer than a page should. They change nothing, so every visitor may use them.
 """
 
-from uuid import UUID
-
 from reactor.console.console import Console
+from reactor.console.letter_query import read_workspace
 from reactor.console.page import Page, PageAnswer, PageRequest, VisitorRight
 from reactor.desk.lint import CAP, NEWEST, lint, lint_payload
-from reactor.errors import ConfigurationError
 
 _COMMAND = "python -m reactor lint"
 _MORE = {"report": None, "pasted": None, "text": "", "workspace": "", "cap": CAP, "newest": NEWEST}
@@ -28,20 +26,11 @@ async def look(console: Console, asked: PageRequest) -> PageAnswer:
         command = f"{_COMMAND} --payload FILE"
         return PageAnswer("lint.html", said, command=command, more={**_MORE, "pasted": said, "text": text})
     given = asked.form.get("workspace", "").strip()
-    workspace = _workspace(given)
+    workspace = read_workspace(given) if given else None
     report = await console.database.read(lambda admin: lint(admin, workspace), asked.cost)
     document = report.document()
     command = f"{_COMMAND} --workspace {workspace}" if workspace else _COMMAND
     return PageAnswer("lint.html", document, command=command, more={**_MORE, "report": document, "workspace": given})
-
-
-def _workspace(given: str) -> UUID | None:
-    try:
-        return UUID(given) if given else None
-    except ValueError:
-        raise ConfigurationError(
-            "The workspace must be a UUID, such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10."
-        ) from None
 
 
 PAGE = Page("/lint", "Lint", show=show, act=look, needs=VisitorRight.NONE, in_menu=True)

@@ -4,6 +4,7 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
+from reactor.console.letter_query import read_workspace
 from reactor.console.page import NextPage, Page, PageAnswer, PageRequest, in_session, writing
 from reactor.console.places import AFTER, as_place, moment, pages_around, read_place
 from reactor.desk import pulses, rebuild_progress, rebuilds
@@ -11,8 +12,6 @@ from reactor.desk.rebuild_progress import LOOKS, WALKED
 from reactor.errors import ConfigurationError
 from reactor.postgres.connection.admin import AdminSession
 
-A_MINUTE = 600
-"""Google's usual quota for a user, in calls."""
 CHILDREN = 10_000
 """Items of a rebuild that its page counts."""
 
@@ -52,7 +51,7 @@ def show_new(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     command = ""
     if given:
         try:
-            workspace = _workspace(given)
+            workspace = read_workspace(given)
             command = _command(workspace, recreate=recreate)
             document["forecast"] = rebuilds.forecast(admin, workspace, recreate=recreate)
         except ConfigurationError as error:
@@ -67,7 +66,7 @@ def show_new(admin: AdminSession, asked: PageRequest) -> PageAnswer:
             "given": given,
             "recreate": recreate,
             "start": command,
-            "minutes": ceil(forecast["calls"] / A_MINUTE) if forecast else 0,
+            "minutes": ceil(forecast["calls"] / rebuilds.CALLS_A_MINUTE) if forecast else 0,
         },
     )
 
@@ -76,21 +75,12 @@ def start(admin: AdminSession, asked: PageRequest) -> NextPage:
     """Start a rebuild, and record it with a forecast of this moment."""
     by = asked.author
     recreate = asked.form.get("recreate") == "yes"
-    forecast = rebuilds.forecast(admin, _workspace(asked.form.get("workspace", "")), recreate=recreate)
+    forecast = rebuilds.forecast(admin, read_workspace(asked.form.get("workspace", "")), recreate=recreate)
     return NextPage(f"/rebuilds/{rebuilds.start(admin, forecast, by)}")
 
 
 def _command(workspace: UUID, *, recreate: bool) -> str:
     return f"python -m reactor rebuild --workspace {workspace}{' --recreate' if recreate else ''}"
-
-
-def _workspace(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise ConfigurationError(
-            "This is not the id of a workspace: give one such as 7d1f3c52-4a51-4a3e-9a0d-0d4f1f1f5b10."
-        ) from None
 
 
 PAGE = Page("/rebuilds", "Rebuilds", show=in_session(show), in_menu=True)

@@ -1,4 +1,4 @@
-"""`/replicas`: which replicas work, what each told of itself last, how they differ, and who keeps a lock."""
+"""`/replicas`: which replicas work, what each reported last, how they differ, and who keeps a lock."""
 
 from reactor.console.page import Page, PageAnswer, PageRequest, in_session
 from reactor.console.trends import activity_charts, in_words

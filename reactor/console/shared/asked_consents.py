@@ -21,11 +21,11 @@ SECONDS = 900
 
 @dataclass(frozen=True, slots=True)
 class AskedConsent:
-    """A consent that was asked for.
+    """A question that is open at Google.
 
     Attributes:
         invitation: The secret of the invitation that was followed.
-        question: What was asked.
+        question: The address that was opened, and what proves its answer.
         browser: The hash of the cookie of the browser that asked.
         until: Until when it may be answered, by the same clock as `now`.
     """
@@ -37,7 +37,7 @@ class AskedConsent:
 
 
 class AskedConsents:
-    """The consents that were asked for."""
+    """Keeps the questions that are open at Google, until they are answered or too old."""
 
     def __init__(self) -> None:
         self._asked: OrderedDict[bytes, AskedConsent] = OrderedDict()

@@ -25,7 +25,7 @@ KEPT = 50
 
 @dataclass(slots=True)
 class Errand:
-    """One errand.
+    """An errand, under way or over.
 
     Attributes:
         by: Who began it.
@@ -48,11 +48,11 @@ class Errand:
 
 
 Work = Callable[[Errand], Awaitable[None]]
-"""Does it, and keeps `result` up to date."""
+"""The function that does an errand; it keeps the errand's `result` up to date."""
 
 
 class Errands:
-    """The errands of a console."""
+    """Runs errands in the background, and keeps what the last one of each name has found."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Errand] = OrderedDict()

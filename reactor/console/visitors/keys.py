@@ -16,7 +16,7 @@ _LENGTH = 32  # bytes of a key and of a cookie
 
 
 class VisitorKeys:
-    """The keys.
+    """Makes the printed keys, one after the other, and knows the cookies that were given for them.
 
     Args:
         announce: Called with each new key.

@@ -13,16 +13,16 @@ from reactor.console.visitors.access import Visitor
 from reactor.desk.rights import LoginRights
 from reactor.errors import ReactorError
 
-KNOWN = 60.0
+GOOD_FOR = 60.0
 """Seconds for which an answer counts."""
 _AWAY = 2.0  # seconds after which a database that was away is asked again
 
 
 class LoginLimit:
-    """The ceiling.
+    """Takes away from visitors what the database's login may not do.
 
     Args:
-        ask: Asks the database.
+        ask: Asks the database what the login may do.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[LoginRights]]) -> None:
@@ -32,7 +32,7 @@ class LoginLimit:
         self._until = -1.0
 
     async def under(self, visitor: Visitor) -> Visitor:
-        """The visitor with what both they and the login may do."""
+        """Return the visitor with only those rights that the login has too."""
         if not (visitor.may_act or visitor.may_read_words):
             return visitor
         rights = await self._rights()
@@ -51,5 +51,5 @@ class LoginLimit:
                     self._last = await self._ask()
                 except ReactorError:
                     self._last = None
-                self._until = trio.current_time() + (KNOWN if self._last else _AWAY)
+                self._until = trio.current_time() + (GOOD_FOR if self._last else _AWAY)
             return self._last

@@ -26,17 +26,15 @@ import json
 import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 
+from reactor.core.backoff import parse_retry_after
 from reactor.core.calendar import reasons
 from reactor.core.calendar.messages import Method, NoResponse, Reply, Response
 from reactor.core.outcome import Dead, FailureCode, Retry, RetryKind, Scope
 
 _HOUR = 3600.0
-_LONGEST_WAIT = 86_400.0  # a Retry-After beyond a day is taken for a mistake
-_SECONDS = re.compile(r"[0-9]{1,9}")
 _WORD = re.compile(r"[A-Za-z0-9_.]{1,64}")
 _LOCATION = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 _MOST_WORDS = 4
@@ -242,7 +240,7 @@ def classify(method: Method, reply: Reply) -> Meaning:
     means = matching_rule(method, reply).means
     if isinstance(means, AnswerKind):
         return means
-    if isinstance(means, Retry) and (asked := _retry_after(reply)) is not None:
+    if isinstance(means, Retry) and (asked := parse_retry_after(reply.headers)) is not None:
         means = replace(means, after=max(asked, means.after or 0.0))
     return quoting(means, reply)
 
@@ -291,16 +289,3 @@ def _dicts(found: Any) -> list[dict[str, Any]]:
 def _texts(entries: Iterable[dict[str, Any]], name: str) -> list[str]:
     """The texts of that name, each once."""
     return list(dict.fromkeys(value for entry in entries if isinstance(value := entry.get(name), str)))
-
-
-def _retry_after(answer: Response) -> float | None:
-    """Seconds that the other side asked to wait; a date is read against the answer's own clock (RFC 9110, 10.2.3)."""
-    asked = answer.headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(asked):
-        return min(float(asked), _LONGEST_WAIT)
-    try:
-        until, now = (parsedate_to_datetime(text) for text in (asked, answer.headers.get("date", "")))
-        seconds = (until - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT)

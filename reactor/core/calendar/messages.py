@@ -47,7 +47,7 @@ class Method(StrEnum):
 
 @value(frozen=True, slots=True)
 class EventRef:
-    """Where an event is: ids of events are unique in a calendar, not beyond it."""
+    """Names an event: its id, and its calendar, because ids of events are unique only in a calendar."""
 
     calendar_id: str = field(repr=False)  # may be a person's e-mail address
     event_id: str
@@ -114,7 +114,7 @@ class RemoteEvent:
         instance: Whether it is an exception of a recurring event, and not an event of its own.
         calendar: What the calendar that it is in calls itself, whatever name it was asked by; None where the event does
             not say. An event that was made in a calendar has the calendar as its organizer.
-        resource: All that was answered, where the answer was for this event alone.
+        resource: The whole event, where the answer was for this event alone; otherwise empty.
     """
 
     event_id: str

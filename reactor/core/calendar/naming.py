@@ -17,9 +17,9 @@ from reactor.core.calendar.intent import SyncIntent
 from reactor.core.calendar.messages import PRIMARY, EventRef, RemoteEvent
 
 
-def own_name(name: str, told: str | None) -> str:
+def own_name(name: str, own_id: str | None) -> str:
     """The name under which a calendar is remembered: the one that was used, or what `primary` stood for."""
-    return told if name == PRIMARY and told is not None else name
+    return own_id if name == PRIMARY and own_id is not None else name
 
 
 def resolved(work: SyncIntent, seen: SeenCalendars) -> Dialogue[tuple[SyncIntent, RemoteEvent | None]]:

@@ -90,8 +90,8 @@ class DialogueRunner(Generic[T]):
         """All dialogues that get a reply to a question of a group."""
         return chain(group, *(self._same.get(place, ()) for place in group)) if self._same else group
 
-    def alone(self, place: int) -> None:
-        """Let a question be asked again, outside a batch."""
+    def send_alone(self, place: int) -> None:
+        """Have a question sent again, outside a batch."""
         self._asks[place] = replace(self._asks[place], alone=True, pause=0.0)
 
     def abandon(self, outcome: Retry | Dead) -> None:

@@ -187,7 +187,7 @@ def read_answer(status: int, body: bytes, grant: GrantType, retry_after: float |
     Args:
         status: The HTTP status.
         body: The whole body; anything, including a proxy's page.
-        grant: What was asked with.
+        grant: How the workspace gave its consent.
         retry_after: Seconds from the answer's Retry-After header.
     """
     content = _object(body)

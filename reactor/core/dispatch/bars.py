@@ -16,7 +16,13 @@ BARRED_AT_MOST = 60.0
 
 
 class Bar(NamedTuple):
-    """Why a workspace is left out: so many refusals in a row, until then; so many of its items are tried after."""
+    """How a workspace is left out.
+
+    Attributes:
+        refusals: How often in a row the server refused to look at it.
+        until: When it may be tried again.
+        trial: How many of its items are tried then.
+    """
 
     refusals: int
     until: float

@@ -61,7 +61,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """The state. OPEN lasts until a caller takes the probe, even when the pause is over."""
+        """The state. It is OPEN until a caller takes the probe, even when the pause is over."""
         return self._state
 
     def ready_at(self, now: float) -> float:

@@ -16,6 +16,8 @@ from reactor.core.item import Item
 
 MAX_LANES = 4096
 """How many lanes a process keeps, at about 1.5 kB each."""
+LANE_SHARE = 0.25
+"""The part of all items in flight that one lane may have."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +49,7 @@ class LaneStatus(StrEnum):
     BROKEN = auto()
     """Its circuit breaker is not closed."""
     CONDEMNED = auto()
-    """Its token is dead, and the database is about to be told so."""
+    """Its token is dead, and that is about to be written to the database."""
 
 
 @dataclass(slots=True, eq=False)

@@ -21,14 +21,8 @@ work on it.
 *The quota's part* (`share`) is good until a time that is moved on again and again (core/dispatch/sharing.py). When it
 is past, nothing is claimed and nothing leaves; the next one begins with empty buckets.
 
-*What waits for a lock.* An end whose row is locked by another session is *deferred*: still in flight, and only waiting
-to be written. It says nothing about Google, so a guard that needs a probe tries with the next item meanwhile. A
-deferred end counts in the share of its own lane, and not in the room of all lanes; otherwise a lock on one workspace's
-rows would stop all others. That alone is not enough: many locked workspaces have a share each. So lanes with something
-deferred divide one more `in_flight_items_cap` among themselves, and each may take a quarter of what the others leave:
-their sum stays below it, however many they are. Lanes that come later add what they have in flight when they meet their
-first lock. What is deferred beyond the second cap counts for all lanes: never more than twice as many items are in
-flight as without locks, and memory stays bounded.
+*What waits for a lock.* An end whose row is locked by another session is *deferred* (core/dispatch/deferrals.py). It
+says nothing about Google, so a guard that needs a probe tries with the next item meanwhile.
 
 *Who is notified.* A lane that will reopen at a known time has an alarm (core/dispatch/alarms.py); call `tick` at
 `alarm_at`. `reopened` says, once, that claiming may find something that it could not before. So a lane that is excluded
@@ -42,9 +36,10 @@ from collections.abc import Callable, Iterable, Iterator, Set as AbstractSet
 from uuid import UUID
 
 from reactor.core.dispatch.alarms import Alarms
+from reactor.core.dispatch.deferrals import Deferrals
 from reactor.core.dispatch.evidence import AnswerHistory
 from reactor.core.dispatch.guard import ProcessGuard
-from reactor.core.dispatch.lane import MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
+from reactor.core.dispatch.lane import LANE_SHARE, MAX_LANES, Batch, Lane, LaneCache, QueuedItem, take_batch
 from reactor.core.dispatch.limits import Limits
 from reactor.core.dispatch.request_evidence import RequestEvidence
 
@@ -59,8 +54,6 @@ AHEAD = 5.0
 """A replica has items in flight for at most so many seconds at the rate of its quota, requests and settles included."""
 LANE_AHEAD = 2.0
 """Seconds for which a lane has items in its queue before nothing is claimed for it."""
-LANE_SHARE = 0.25
-"""The part of all items in flight that one lane may have."""
 BUSY_SHARE = 0.5
 """With this part of all requests under way no lane gets a second one that is not full."""
 
@@ -87,8 +80,7 @@ class Lanes:
         self, *, process: Limits, limits: Callable[[], Limits], claim_size: int, parts: int, kept: int = MAX_LANES
     ) -> None:
         self.process = ProcessGuard(process)
-        self.in_flight_items = self._deferred = 0
-        self.quota_waits = 0
+        self.in_flight_items = self.quota_waits = 0
         self.in_flight_items_cap = IN_FLIGHT_CLAIMS * claim_size
         self._claim_size = claim_size
         self._parts = parts
@@ -100,8 +92,7 @@ class Lanes:
         self._excluded: dict[UUID, Lane] = {}
         self._waiting: dict[UUID, Lane] = {}  # for the end of their request
         self._under_way: set[Batch] = set()
-        self._deferring: dict[UUID, Lane] = {}
-        self._overdrawn: set[UUID] = set()  # of them, those that have their part; computed at each look
+        self._deferrals = Deferrals(self.in_flight_items_cap)
         self._now = -math.inf
         self._evicted: list[QueuedItem] = []
         self._alarms = Alarms()
@@ -120,7 +111,8 @@ class Lanes:
     @property
     def excluded(self) -> AbstractSet[UUID]:
         """The workspaces from which nothing is to be claimed; ask for `slots` first."""
-        return self._excluded.keys() | self._overdrawn if self._overdrawn else self._excluded.keys()
+        overdrawn = self._deferrals.overdrawn
+        return self._excluded.keys() | overdrawn if overdrawn else self._excluded.keys()
 
     @property
     def divisor(self) -> int:
@@ -128,7 +120,7 @@ class Lanes:
         return self._divisor
 
     @property
-    def each(self) -> int:
+    def per_workspace(self) -> int:
         """Items of one workspace that a claim should bring at most: what its lane sends soon."""
         return self._new_limits().within(LANE_AHEAD)
 
@@ -161,7 +153,7 @@ class Lanes:
 
     def slots(self, now: float) -> int:
         """How many items may be claimed."""
-        self._divide()
+        self._deferrals.divide()
         slots = self._slots(now)
         self._was_full |= slots == 0
         return slots
@@ -170,13 +162,9 @@ class Lanes:
         if not self.may_use(now) or self.process.closed_until(now, MAX_QUEUE_SECONDS) > now:
             return 0
         if self.process.needs_probe:
-            return int(self.in_flight_items == self._deferred + self._passed_over(now))
+            return int(self.in_flight_items == self._deferrals.total + self._passed_over(now))
         soon = self.process.limits.within(AHEAD)
-        room = (
-            min(soon, self.in_flight_items_cap)
-            - (self.in_flight_items - self._deferred)
-            - max(0, self._deferred - self.in_flight_items_cap)
-        )
+        room = min(soon, self.in_flight_items_cap) - self._deferrals.counted(self.in_flight_items)
         size = min(soon, self._claim_size)
         # Claim nothing until at least half of a claim fits: many small claims cost more than one that comes later.
         return min(size, room) if 2 * room >= size else 0
@@ -211,7 +199,8 @@ class Lanes:
         self.in_flight_items -= items
         if lane.in_flight_items == 0:
             lane.condemned = None
-        self._reopened |= bool(self._overdrawn) and workspace_id in self._overdrawn
+        overdrawn = self._deferrals.overdrawn
+        self._reopened |= bool(overdrawn) and workspace_id in overdrawn
         if workspace_id in self._excluded:
             self._refresh(lane, now)
 
@@ -225,22 +214,9 @@ class Lanes:
 
     def _defer(self, workspace_id: UUID, change: int, now: float) -> None:
         lane = self._lanes.get(workspace_id)
-        lane.deferred += change
-        self._deferred += change
-        if lane.deferred:
-            self._deferring[workspace_id] = lane
-        else:
-            del self._deferring[workspace_id]
-        self._reopened |= workspace_id in self._overdrawn
+        self._deferrals.change(lane, change)
+        self._reopened |= workspace_id in self._deferrals.overdrawn
         self._refresh(lane, now)
-
-    def _divide(self) -> None:
-        """See which of the lanes with something deferred have a quarter of what the others of them leave."""
-        lanes = self._deferring.values()
-        left = self.in_flight_items_cap - sum(lane.in_flight_items for lane in lanes)
-        self._overdrawn = {
-            lane.workspace_id for lane in lanes if lane.in_flight_items >= LANE_SHARE * (left + lane.in_flight_items)
-        }
 
     def clear(self) -> None:
         """Forget all items in flight: the claims are lost, and the requests under way will report nothing any more.
@@ -250,9 +226,9 @@ class Lanes:
         for batch in self._under_way:
             batch.lane.guard.abandon(batch.ticket, self._now)
             self.process.abandon(batch.process_ticket, self._now)
-        for own in (self._under_way, self._evicted, self._waiting, self._line, self._deferring, self._overdrawn):
+        for own in (self._under_way, self._evicted, self._waiting, self._line, self._deferrals):
             own.clear()
-        self.in_flight_items = self._deferred = 0
+        self.in_flight_items = 0
         self._was_full = False
         for lane in self._lanes:
             lane.clear()

@@ -37,7 +37,7 @@ class Asked:
     title: str | None = field(default=None, repr=False)
 
 
-def read(text: str) -> Asked:
+def understand(text: str) -> Asked:
     """Understand what a person typed or pasted.
 
     Raises:

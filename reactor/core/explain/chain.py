@@ -24,7 +24,7 @@ class Custody(StrEnum):
     """A polling worker without a lock: it may live, and is given ten minutes."""
 
 
-class Presence(StrEnum):
+class ViewPresence(StrEnum):
     """Whether the application's view of its current state has the event."""
 
     YES = auto()
@@ -40,7 +40,7 @@ class SessionFacts:
     Attributes:
         pid: Its backend's process id, None for a prepared transaction.
         name: Its `application_name`.
-        seconds: For how long; None where Postgres does not show that to this role.
+        seconds: For how long it has been so; None where Postgres does not show that to this role.
     """
 
     pid: int | None
@@ -134,7 +134,7 @@ class ViewState:
         problem: Why the presence is unknown.
     """
 
-    presence: Presence = Presence.UNKNOWN
+    presence: ViewPresence = ViewPresence.UNKNOWN
     calendar_id: str | None = field(default=None, repr=False)
     problem: str = "there is no view calendar_source_events"
 
@@ -218,6 +218,12 @@ class Chain:
         if known and known.event_id and known.calendar_id:
             return EventRef(known.calendar_id, known.event_id)
         return None if known and known.cancelled else self.binding
+
+    @property
+    def is_outside_connection(self) -> bool:
+        """Whether the event is in another calendar than the one that the workspace is connected to."""
+        place, connection = self.place, self.connection
+        return place is not None and connection is not None and connection.calendar_id != place.calendar_id
 
     @property
     def is_shown(self) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reactor.core.explain.causes import Cause, Explanation
-from reactor.core.explain.chain import Chain, Custody, OutboxRow, Presence
+from reactor.core.explain.chain import Chain, Custody, OutboxRow, ViewPresence
 from reactor.core.explain.seen import EventPresence
-from reactor.core.explain.wording import words
+from reactor.core.explain.wording import placeholders
 from reactor.core.outcome import FailureCode
 from reactor.core.payload import Operation
 
@@ -271,7 +271,7 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.REVERSED,
-        lambda chain: chain.is_cancelled and chain.wanted.presence is Presence.YES,
+        lambda chain: chain.is_cancelled and chain.wanted.presence is ViewPresence.YES,
         "The event was removed, as the application's last row asked, but the application's view "
         "calendar_source_events has it.",
         "Make the view and the triggers agree; {to_rebuild} brings the event back.",
@@ -284,14 +284,14 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.UNWANTED,
-        lambda chain: chain.place and chain.wanted.presence is not Presence.YES and chain.connection is None,
+        lambda chain: chain.place and chain.wanted.presence is not ViewPresence.YES and chain.connection is None,
         "The event is in the calendar, as far as the database remembers, and its workspace has no connection to "
         "Google any more, so the reactor leaves it.",
         "Delete it in the calendar by hand, or connect the workspace again: {to_connect}; then {to_rebuild}.",
     ),
     _CauseRule(
         Cause.UNWANTED,
-        lambda chain: chain.place and chain.wanted.presence is Presence.NO,
+        lambda chain: chain.place and chain.wanted.presence is ViewPresence.NO,
         "The event is in the calendar, but the application's view calendar_source_events does not have it: no row "
         "has asked for its removal.",
         "Look at the application's triggers; {to_rebuild} removes what the view does not have.",
@@ -304,12 +304,7 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.OTHER_CALENDAR,
-        lambda chain: (
-            chain.place
-            and chain.wanted.presence is Presence.UNKNOWN
-            and chain.connection
-            and chain.connection.calendar_id != chain.place.calendar_id
-        ),
+        lambda chain: chain.wanted.presence is ViewPresence.UNKNOWN and chain.is_outside_connection,
         "The event is in another calendar than the one that the workspace is connected to now.",
         "Look there; if that calendar was replaced, {to_rebuild} moves what is in it.",
     ),
@@ -369,19 +364,19 @@ _RULES: tuple[_CauseRule, ...] = (
     ),
     _CauseRule(
         Cause.NEVER_CONNECTED,
-        lambda chain: chain.wanted.presence is not Presence.UNKNOWN and chain.connection is None,
+        lambda chain: chain.wanted.presence is not ViewPresence.UNKNOWN and chain.connection is None,
         "The event's workspace has no connection to Google, and no row waits.",
         "Connect it: {to_connect}; then {to_rebuild}.",
     ),
     _CauseRule(
         Cause.NEVER_ASKED,
-        lambda chain: chain.wanted.presence is Presence.YES,
+        lambda chain: chain.wanted.presence is ViewPresence.YES,
         "The application wants the event, but no row of the outbox has asked for it, as far as rows are kept.",
         "Send what the application wants now: {to_rebuild}. If this happens again, look at the application's triggers.",
     ),
     _CauseRule(
         Cause.NOT_WANTED,
-        lambda chain: chain.wanted.presence is Presence.NO,
+        lambda chain: chain.wanted.presence is ViewPresence.NO,
         "The application does not want this event: its view calendar_source_events does not have it, and no row asks.",
         "If it should be there, look in the application: does it have a date, is it open, is it in this workspace?",
     ),
@@ -398,5 +393,5 @@ _RULES: tuple[_CauseRule, ...] = (
 def explain(chain: Chain) -> Explanation:
     """Say why the event is in its calendar, or why not, and what to do."""
     rule = next(rule for rule in _RULES if rule.fits(chain))
-    named = words(chain)
+    named = placeholders(chain)
     return Explanation(rule.cause, rule.verdict.format_map(named), rule.remedy.format_map(named))

@@ -9,7 +9,7 @@ from reactor.core.outcome import Dead, Retry
 
 
 class EventPresence(StrEnum):
-    """What Google answered when it was asked for the event."""
+    """Whether Google has an event, by its answer."""
 
     ALIVE = auto()
     DELETED = auto()
@@ -23,10 +23,10 @@ class EventPresence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GoogleReading:
-    """What Google answered.
+    """What Google's answer shows of one event.
 
     Attributes:
-        presence: Whether the event is there, as Google says.
+        presence: Whether the event is there.
         seq: The state of the source that the event shows, None where it carries no mark of ours.
         workspace_id: The workspace that it is marked with.
         source_key: The source that it is marked with.

@@ -10,7 +10,7 @@ from reactor.core.refusals import advice
 _LONGEST_CALENDAR = 256  # characters; Google's ids have fewer, and a row may hold anything
 
 
-def words(chain: Chain) -> Mapping[str, object]:
+def placeholders(chain: Chain) -> Mapping[str, object]:
     """The values for the placeholders in the sentences of an explanation."""
     row, letter, blocker = chain.row, chain.dead_letter, chain.replicas.blocker
     ended = row or letter

@@ -22,7 +22,13 @@ class CheckVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """A line of the report."""
+    """A line of the report.
+
+    Attributes:
+        check: What was looked at.
+        verdict: How it is.
+        says: What was found and, where it is not well, what to do.
+    """
 
     check: str
     verdict: CheckVerdict

@@ -268,7 +268,7 @@ class _Comparison:
     ) -> DriftFinding | None:
         found = self._judge.judge(key, wanted, memory)
         calendar_id, event_id = memory.calendar_id or "", memory.event_id or ""
-        if found is None or isinstance(wanted, Unusable) or not judging.asks(found, memory):
+        if found is None or isinstance(wanted, Unusable) or not judging.needs_lookup(found, memory):
             return found
         if self._report.calendars.get(calendar_id, "not read"):
             return found
@@ -276,7 +276,7 @@ class _Comparison:
             return replace(found, problem="not asked for on its own: --lookups is used up")
         self._lookups -= 1
         said = await reader.event(calendar_id, event_id)
-        return judging.again(found, wanted, memory, calendars.read(said.document), words=self._parts.words)
+        return judging.judge_again(found, wanted, memory, calendars.read(said.document), words=self._parts.words)
 
     async def _judge_rest(self) -> None:
         rest: list[DriftFinding] = []

@@ -14,7 +14,7 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Comparison:
-    """All that was found.
+    """The result of comparing one workspace or all.
 
     Attributes:
         reports: The workspaces that were looked at; of many, only those of which there is something to say.

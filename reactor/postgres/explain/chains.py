@@ -19,12 +19,12 @@ from reactor.core.explain.chain import (
     ConnectionRow,
     Custody,
     OutboxRow,
-    Presence,
     Replicas,
     SessionFacts,
+    ViewPresence,
     ViewState,
 )
-from reactor.core.holders import Lock
+from reactor.core.holders import CLAIMS_SESSION, Lock
 from reactor.core.item import SourceState
 from reactor.postgres.connection.admin import AdminSession
 from reactor.postgres.lock_holders import holders
@@ -37,14 +37,12 @@ VIEW_SECONDS = 3.0
 """Seconds that the application's view has."""
 RECENT = 10_000
 """Finished rows that are looked through for a source, the last ones; no index has them by source."""
-IN_HAND = 10_000
+IN_FLIGHT = 10_000
 """Items in flight that are counted for each replica."""
 DEAD = 10_000
 """Dead letters, and waiting rows, that are looked through."""
 STATES = 20
 """States of one source that are reported, of each kind."""
-CLAIMS = "calendar-sync-reactor claims"
-"""The name of the session that makes a replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +131,11 @@ def _rows(admin: AdminSession, statement: LiteralString, about: dict[str, Any]) 
 
 
 def _row(found: dict[str, Any]) -> OutboxRow:
-    hands, pid, name, seconds = (found.pop(column) for column in ("hands", "pid", "name", "seconds"))
+    custody, pid, name, seconds = (found.pop(column) for column in ("custody", "pid", "name", "seconds"))
     session = (
         SessionFacts(pid, name, None if seconds is None else max(seconds, 0.0)) if found.pop("has_session") else None
     )
-    return OutboxRow(**found, custody=hands and Custody(hands), session=session)
+    return OutboxRow(**found, custody=custody and Custody(custody), session=session)
 
 
 def _memory(found: dict[str, Any]) -> SourceState | None:
@@ -161,11 +159,11 @@ def _binding(found: dict[str, Any]) -> EventRef | None:
 
 
 def _replicas(admin: AdminSession) -> Replicas:
-    sessions = admin.rows(STATUS["replicas"], cap=IN_HAND)
+    sessions = admin.rows(STATUS["replicas"], cap=IN_FLIGHT)
     refused = (code for each in sessions for code in (each["refused"] or "").split())
     blockers = [each for each in holders(admin.connection) if each.lock is Lock.CLAIM and each.stands_out]
     return Replicas(
-        count=sum(each["application"] == CLAIMS for each in sessions),
+        count=sum(each["application"] == CLAIMS_SESSION for each in sessions),
         sqlstate=next(refused, None),
         blocker=next((SessionFacts(each.pid, each.application, each.seconds) for each in blockers), None),
     )
@@ -180,10 +178,10 @@ def _wanted(
     if problem:
         return ViewState(problem=problem), None
     if not found:
-        return ViewState(Presence.NO), None
+        return ViewState(ViewPresence.NO), None
     event = found[0]["event"]
     calendar = event.get("calendar_id") if isinstance(event, dict) else None
-    return ViewState(Presence.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
+    return ViewState(ViewPresence.YES, calendar[:1_024] if isinstance(calendar, str) else None), event
 
 
 def view_rows(

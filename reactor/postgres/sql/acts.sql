@@ -1,9 +1,11 @@
 -- Acts of operators (db/migrations/0032_acts.sql).
 
 -- name: server_time
+-- The database's clock, by which a run shows that it lives.
 select clock_timestamp() as now;
 
 -- name: record
+-- One act, in the transaction that does it.
 insert into public.sync_acts (who, how, act, workspace_id, target, reason, forecast, result)
 values (%(who)s, %(how)s, %(act)s, %(workspace)s, %(target)s, %(reason)s, %(forecast)s, %(result)s)
 returning id;

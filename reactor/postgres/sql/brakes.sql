@@ -111,6 +111,7 @@ on conflict (workspace_id) do update
    and not (b.cause = 'REBUILD' and b.passes >= %(seq)s and excluded.deletes <= b.deletes + %(least)s);
 
 -- name: is_stopped
+-- Whether the brake has stopped a workspace.
 select exists (
   select from public.sync_brakes as b where b.workspace_id = %(workspace)s and b.released_at is null);
 

@@ -91,7 +91,8 @@ select split_part(k.key, ':', 1)
 
 -- name: places
 -- In which workspaces there is a source of one of these names: look-ups for each workspace, which a single scan of an
--- index makes one after the other (of an array that is selected the planner does not weigh each element); then among dead and finished rows, which no index has by source.
+-- index makes one after the other (of an array that is selected the planner does not weigh each element); then among
+-- dead and finished rows, which no index has by source.
 select s.workspace_id as workspace, s.source_key as source
   from public.sync_sources as s
  where s.workspace_id = any (array(select unnest(%(workspaces)s::uuid[]))) and s.source_key = any (%(keys)s::text[])
@@ -124,9 +125,9 @@ select e.workspace_id, e.key
  limit %(matches)s;
 
 -- name: of_event
--- Sources whose event has this id, or would have had it in an earlier generation: an id of ours is a hash (core/calendar/ids.py),
--- so it is made again for what is remembered and compared. Among the first `rows` of each table; `looked` is how many
--- there were.
+-- Sources whose event has this id, or would have had it in an earlier generation: an id of ours is a hash
+-- (core/calendar/ids.py), so it is made again for what is remembered and compared. Among the first `rows` of each
+-- table; `looked` is how many there were.
 with remembered as materialized (
   select s.workspace_id, s.source_key, s.google_event_id, s.generation
     from public.sync_sources as s
@@ -223,6 +224,7 @@ select pg_catalog.format_type(a.atttypid, a.atttypmod) as type
  where a.attrelid = to_regclass('public.calendar_source_events') and a.attname = 'source_id' and not a.attisdropped;
 
 -- name: view_of_uuid
+-- A source in the application's view. By the type that its column has: then the application's own index serves.
 select e.workspace_id as workspace, to_jsonb(e) as event
   from public.calendar_source_events as e
  where e.source_id = %(id)s::uuid
@@ -231,6 +233,7 @@ select e.workspace_id as workspace, to_jsonb(e) as event
  limit %(matches)s;
 
 -- name: view_of_text
+-- The same where the column has another type, or the id is no UUID.
 select e.workspace_id as workspace, to_jsonb(e) as event
   from public.calendar_source_events as e
  where e.source_id::text = %(id)s::text
@@ -239,6 +242,7 @@ select e.workspace_id as workspace, to_jsonb(e) as event
  limit %(matches)s;
 
 -- name: function_of_text
+-- The same of a function, which is asked for one workspace.
 select e.workspace_id as workspace, to_jsonb(e) as event
   from public.calendar_source_events(%(workspace)s::uuid) as e
  where e.source_id::text = %(id)s::text
@@ -358,7 +362,7 @@ select o.id, o.operation::text, o.status::text, coalesce(o.seq, 0) as seq, o.par
        case when o.status <> 'PROCESSING' then null
             when h.pid is not null then 'reactor'
             when o.lease_no is null and o.claim_no is null then 'older'
-            else 'lost' end as hands,
+            else 'lost' end as custody,
        h.pid is not null or h.is_locker as has_session, h.pid, coalesce(t.application_name, '') as name,
        extract(epoch from clock_timestamp() - case
          when o.status <> 'PROCESSING' then t.xact_start when isfinite(o.updated_at) then o.updated_at

@@ -1,6 +1,7 @@
 -- What `check` asks of the database.
 
 -- name: server
+-- The server's version and clock, how full its queue of notifications is, and our role.
 select current_setting('server_version_num')::integer as version, current_setting('server_version') as text,
        clock_timestamp() as now, pg_catalog.pg_notification_queue_usage() as queue,
        (select rolsuper from pg_catalog.pg_roles where rolname = current_user) as is_superuser,

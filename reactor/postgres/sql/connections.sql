@@ -12,8 +12,9 @@ update public.google_connections
 returning workspace_id;
 
 -- name: list
--- Up to `rows` + 1 of them behind a place, the invalid ones first, with what waits for each, up to `cap` + 1. The stored text
--- is read for the name of its key alone, and of those that are shown: a viewer's login has a pattern taken off it.
+-- Up to `rows` + 1 of them behind a place, the invalid ones first, with what waits for each, up to `cap` + 1. The
+-- stored text is read for the name of its key alone, and of those that are shown: a viewer's login has a pattern taken
+-- off it.
 select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_valid as valid,
        left(c.refresh_token_encrypted, 10000) as stored, c.updated_at,
        (select count(*) from (
@@ -34,6 +35,7 @@ select c.workspace_id as workspace, left(c.calendar_id, 1024) as calendar, c.is_
  order by c.is_valid, c.workspace_id;
 
 -- name: connection
+-- A workspace's connection, without its credential.
 select workspace_id as workspace, calendar_id as calendar, is_valid as valid
   from public.google_connections where workspace_id = %(workspace)s;
 
@@ -55,6 +57,7 @@ on conflict (workspace_id) do update
 returning (select c.calendar_id from public.google_connections as c where c.workspace_id = %(workspace)s) as before;
 
 -- name: set_valid
+-- Only a change is written, because a trigger acts on each row that is: it puts back what died of AUTH.
 update public.google_connections
    set is_valid = %(valid)s
  where workspace_id = %(workspace)s and is_valid is distinct from %(valid)s
@@ -69,6 +72,7 @@ select workspace_id as workspace, refresh_token_encrypted as stored
  limit %(rows)s;
 
 -- name: how_many
+-- How many tokens a rotation looks at.
 select count(*)::integer as n from public.google_connections;
 
 -- name: of_persons

@@ -1,7 +1,8 @@
 -- Dead letters: why they died, what a requeue would do, and back into the outbox.
 --
--- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the time
--- of its last update, which is what retention goes by. `error` is the whole of it, as far as it is shown. NONE is the code of those that an older worker gave up.
+-- The filters are the same everywhere; each is off where its parameter is null. `before` is when the item died: the
+-- time of its last update, which is what retention goes by. `error` is the whole of it, as far as it is shown. NONE is
+-- the code of those that an older worker gave up.
 --
 -- Workspace and code are found by an index: sync_outbox_dead_letter has both, each code leaves one condition on its
 -- column, and the order is the index's, or the planner reads the table for a code that most finished rows have. No index
@@ -61,6 +62,7 @@ select coalesce(left(d.failure_code, 100), 'NONE') as code, left(d.last_error, 5
  order by 3 desc, 6 desc;
 
 -- name: item_times
+-- The times of an item that `dead_letter` does not return.
 select o.next_attempt_at, o.processed_at from public.sync_outbox as o where o.id = %(id)s;
 
 -- name: dead_letter
@@ -161,7 +163,7 @@ update public.sync_outbox as o
        last_error = null
  where o.id = any (array(
          select d.id from public.sync_outbox as d
-          where d.id = any (%(ids)s::uuid[]) and d.status = 'DEAD_LETTER' 
+          where d.id = any (%(ids)s::uuid[]) and d.status = 'DEAD_LETTER'
             and (d.updated_at between %(began)s and clock_timestamp()) is not true
             for no key update skip locked))
 returning o.id;

@@ -20,6 +20,7 @@ with state as (
 )
 
 -- name: state_of_function
+-- As `state_of_view`, where the application has a function.
 with state as (
   select coalesce(e.source_type::text, '') || ':' || coalesce(e.source_id::text, '') as key,
          'row' as form, to_jsonb(e) as document, to_jsonb(e) ->> 'calendar_id' as calendar_id

@@ -1,6 +1,7 @@
 -- The gate's key is (718300, 1): a pair of integers, so that it cannot meet an item's key, which is one bigint.
 
 -- name: listen
+-- Writers' triggers notify this channel (db/triggers.sql).
 listen sync_outbox;
 
 -- name: still_listening
@@ -24,7 +25,9 @@ where locktype = 'advisory' and classid = 718300 and objid = 1 and objsubid = 2
 select pg_catalog.pg_advisory_unlock_all();
 
 -- name: announce
+-- Wakes the other replicas, as a writer would.
 select pg_catalog.pg_notify('sync_outbox', '');
 
 -- name: own_pid
+-- So that we can tell our own notifications from those of others.
 select pg_catalog.pg_backend_pid();

@@ -1,8 +1,9 @@
 -- Statements of housekeeping, off the hot path.
 
 -- name: old
--- One portion of what was settled long ago, the oldest first, by their index, but for what was passed by; none where another
--- replica is at it: two would read the same rows and lock each other's. Rows that another session has locked are left out.
+-- One portion of what was settled long ago, the oldest first, by their index, but for what was passed by; none where
+-- another replica is at it: two would read the same rows and lock each other's. Rows that another session has locked
+-- are left out.
 --
 -- What died for want of a consent stays for as long as the workspace has a connection: its trigger requeues it when the
 -- connection works again, and it may be the newest state of its source.
@@ -23,6 +24,7 @@ select o.id, o.updated_at
    for update skip locked;
 
 -- name: delete
+-- A row that a trigger keeps is not returned, and is passed over (reactor/postgres/retention.py).
 delete from public.sync_outbox as o where o.id = any (%(ids)s::uuid[]) returning o.id;
 
 -- name: backlog

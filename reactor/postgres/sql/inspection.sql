@@ -27,11 +27,13 @@ select c.relname, i.indisvalid and i.indisready
  where c.relnamespace = 'public'::regnamespace;
 
 -- name: tables
+-- A policy is looked for only where its table exists.
 select relname
   from pg_catalog.pg_class
  where relnamespace = 'public'::regnamespace and relkind in ('r', 'p');
 
 -- name: policies
+-- Policies of row level security, by table.
 select c.relname, p.polname
   from pg_catalog.pg_policy as p
   join pg_catalog.pg_class as c on c.oid = p.polrelid

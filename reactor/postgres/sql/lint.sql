@@ -32,9 +32,10 @@ select p.key, 'UPSERT_EVENT' as operation, split_part(p.key, ' ', 1) as workspac
           from state as s) as p
 
 -- name: of_outbox
--- The newest rows: of those that wait or are in flight (of ten thousand at most, because no index has them in this order),
--- and of those that were settled last. Their payloads are fetched at the end, of so many only. Both are ordered as an index has them: behind a
--- policy of row level security the planner cannot tell how few wait, and would read the whole table for them.
+-- The newest rows: of those that wait or are in flight (of ten thousand at most, because no index has them in this
+-- order), and of those that were settled last. Their payloads are fetched at the end, of so many only. Both are ordered
+-- as an index has them: behind a policy of row level security the planner cannot tell how few wait, and would read the
+-- whole table for them.
 with waiting as (
   select o.id, o.seq
     from public.sync_outbox as o

@@ -1,6 +1,7 @@
 -- name: holders
--- The sessions that hold the claim's lock, (718300, 0), and the gate's, (718300, 1). Of other roles' sessions Postgres tells the name,
--- and the age of their transactions only to a role that may read all statistics. A prepared transaction has no session.
+-- The sessions that hold the claim's lock, (718300, 0), and the gate's, (718300, 1). Of other roles' sessions Postgres
+-- tells the name, and the age of their transactions only to a role that may read all statistics. A prepared transaction
+-- has no session.
 select l.objid::integer as number, l.pid, l.virtualtransaction as transaction, l.mode = 'ExclusiveLock' as exclusive,
        coalesce(a.application_name, case when l.pid is null then 'a prepared transaction' else '' end) as application,
        extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::double precision as seconds

@@ -8,6 +8,7 @@ select set_config('lock_timeout', '0', false);
 select pg_try_advisory_lock(718300, 2);
 
 -- name: pages
+-- How many pages the outbox has: it is filled in by portions of them.
 select pg_relation_size('public.sync_outbox') / current_setting('block_size')::bigint;
 
 -- name: backfill_pages

@@ -9,12 +9,14 @@ select n.lease_no
  where pg_catalog.pg_try_advisory_lock(718302, (n.lease_no & 2147483647)::integer);
 
 -- name: claim
+-- A function of the database, so that a claim is one round trip however many items it takes.
 select *
   from public.sync_outbox_claim_next(
     %(workspaces)s::uuid[], %(cursors)s::text[], %(past)s::uuid, %(width)s, %(excluded)s::uuid[],
     %(slots)s, %(due_rows)s, %(key_rows)s, %(ceiling)s, %(lease)s, %(trial)s, %(bytes)s, %(largest)s);
 
 -- name: ring
+-- The workspaces that have something due; reactor/postgres/ring.py says how often they are read.
 select * from public.sync_outbox_ring_of_due();
 
 -- name: set_aside
@@ -25,9 +27,9 @@ select public.sync_outbox_set_aside(o.id, %(sqlstate)s, %(constraint)s)
 
 -- name: hurry
 -- Until the end of the transaction a statement and a lock get less time: one row must not cost the others seconds. And
--- outdated rows are ended one by one, so that the one that takes the time is known (db/migrations/0030_superseded_alone.sql).
--- These transactions take several round trips, and one that claims keeps all others from claiming: a replica that is
--- frozen, or cut off, between two of them loses its session soon.
+-- outdated rows are ended one by one, so that the one that takes the time is known
+-- (db/migrations/0030_superseded_alone.sql). These transactions take several round trips, and one that claims keeps all
+-- others from claiming: a replica that is frozen, or cut off, between two of them loses its session soon.
 select pg_catalog.set_config('statement_timeout', '500ms', true), pg_catalog.set_config('lock_timeout', '20ms', true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '5s', true),
        pg_catalog.set_config('calendar_sync.apart', 'on', true);
@@ -42,17 +44,19 @@ select c.workspace_id, pg_catalog.md5(c.refresh_token_encrypted)
    for update skip locked;
 
 -- name: invalidate_connections
+-- Of workspaces whose token that failed is still the stored one, as `lock_connections` has shown.
 update public.google_connections
    set is_valid = false
  where workspace_id = any (%(workspaces)s::uuid[]) and is_valid;
 
 -- name: settle
--- By id and lease_no: a session that lost the claim finds no row. Not by status = 'PROCESSING', which the planner would answer
--- from an index of a few living and very many dead entries. What belongs to an item is written only if its row was.
+-- By id and lease_no: a session that lost the claim finds no row. Not by status = 'PROCESSING', which the planner would
+-- answer from an index of a few living and very many dead entries. What belongs to an item is written only if its row
+-- was.
 --
--- The input is json, which is read once; jsonb would sort the fields of each item before. What is null, false or empty is not in
--- it. A pair of columns is compared as "any of one": the plan is kept (session_settings.sql), and of a plain equality the planner
--- may walk the table's whole index in its order, which is right only while the table is empty.
+-- The input is json, which is read once; jsonb would sort the fields of each item before. What is null, false or empty
+-- is not in it. A pair of columns is compared as "any of one": the plan is kept (session_settings.sql), and of a plain
+-- equality the planner may walk the table's whole index in its order, which is right only while the table is empty.
 with input as materialized (
   select *
     from pg_catalog.json_to_recordset(%(input)s::json) as i (
@@ -144,6 +148,7 @@ select i.id, i.newer
             and public.sync_source_key(n.payload, n.id) = i.source_key and n.seq >= i.newer);
 
 -- name: mend
+-- Moves the sequence beyond every place that is remembered (db/migrations/0026_order.sql).
 select public.sync_order_mend(%(cause)s, %(met)s);
 
 -- name: move_up
@@ -162,6 +167,7 @@ returning g.cause, g.low, g.high;
 lock table public.sync_outbox, public.sync_sources in row exclusive mode nowait;
 
 -- name: open_bindings
+-- Fails at once where the application's whole table is locked: then only items without a binding are written.
 lock table public.calendar_event_bindings in row exclusive mode nowait;
 
 -- name: lockable
@@ -225,10 +231,10 @@ select coalesce(bool_or(i.key = 'REBUILD_ALL' or r.waits or s.waits), false)
      order by public.sync_source_key(o.payload, o.id), o.seq desc limit 1) as s on true;
 
 -- name: orphans
--- Whether other replicas have items in flight, and the items whose worker died: PROCESSING under a lease that no session
--- holds. pg_locks is younger than the statement's snapshot, and a lease never comes back, so what is seen under a dead lease
--- stays an orphan until it is swept, or settled by the session that writes for that worker. Rows under our own lease that we
--- do not have in flight are orphans too.
+-- Whether other replicas have items in flight, and the items whose worker died: PROCESSING under a lease that no
+-- session holds. pg_locks is younger than the statement's snapshot, and a lease never comes back, so what is seen under
+-- a dead lease stays an orphan until it is swept, or settled by the session that writes for that worker. Rows under our
+-- own lease that we do not have in flight are orphans too.
 --
 -- An older worker's row has no lease and is judged by its item's lock. The polling worker's pool of sessions may lose
 -- locks: its rows, without a claim_no, get ten minutes.

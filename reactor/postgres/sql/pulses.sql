@@ -1,8 +1,9 @@
 -- Pulses of the replicas (db/migrations/0031_pulses.sql).
 
 -- name: write
--- One row a minute and replica; a second one takes the first one's place. What is older than 48 hours is deleted on the way,
--- but for the last pulse of a replica that lives: one that has been idle for days keeps showing its version and settings.
+-- One row a minute and replica; a second one takes the first one's place. What is older than 48 hours is deleted on the
+-- way, but for the last pulse of a replica that lives: one that has been idle for days keeps showing its version and
+-- settings.
 with old as materialized (
   select p.minute, p.replica
     from public.sync_pulses as p

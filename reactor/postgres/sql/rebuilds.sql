@@ -18,6 +18,7 @@ with source as (
 )
 
 -- name: state_of_function
+-- As `state_of_view`, where the application has a function.
 with source as (
   select coalesce(e.source_type::text, '') || ':' || coalesce(e.source_id::text, '') as key, to_jsonb(e) as e
     from public.calendar_source_events(%(workspace)s) as e
@@ -152,19 +153,20 @@ select count(*) filter (where k.google_event_id is not null) as events,
   left join state as s on s.key = k.key
 
 -- name: forecast
--- What `size`, `survey` and `possible_calendars` say, from one reading of the state: to read it takes longest.
-, told as materialized (
+-- How many events must exist, and what `survey` and `possible_calendars` say, from one reading of the state: to read it
+-- takes longest.
+, wanted as materialized (
   select s.key, s.calendar_id, s.is_known from state as s
-), held as materialized (
+), remembered as materialized (
   select k.key, k.google_event_id, k.calendar_id from known as k
 ), named (calendar_id) as (
-  select t.calendar_id from told as t where t.is_known
+  select t.calendar_id from wanted as t where t.is_known
    union
-  select h.calendar_id from held as h
+  select h.calendar_id from remembered as h
    union
   select unnest(s.strays) from public.sync_sources as s where s.workspace_id = %(workspace)s
 )
-select (select count(*) filter (where t.is_known) from told as t) as writes,
+select (select count(*) filter (where t.is_known) from wanted as t) as writes,
        count(*) filter (where h.google_event_id is not null) as events,
        count(*) filter (where h.google_event_id is not null and t.key is not null and not t.is_known
                            or h.google_event_id is not null and t.key is null and %(complete)s) as deletes,
@@ -172,8 +174,8 @@ select (select count(*) filter (where t.is_known) from told as t) as writes,
        (select array_agg(n.calendar_id order by n.calendar_id) from named as n
          where n.calendar_id <> %(calendar)s and length(n.calendar_id) between 1 and %(longest)s
            and n.calendar_id ~ '[^.]' and n.calendar_id !~ '^\s|\s$') as others
-  from held as h
-  left join told as t on t.key = h.key
+  from remembered as h
+  left join wanted as t on t.key = h.key
 
 -- name: sample_of_deletes
 -- Sources whose event a rebuild would delete, as `survey` counts them: up to `rows`, of each type of source some.
@@ -192,10 +194,6 @@ select left(r.key, 500) as source, left(r.type, 100) as type, r.of_type::integer
        r.applied_at
   from ranked as r
  order by r.place, r.type limit %(rows)s
-
--- name: size
--- How many events must exist.
-select count(*) filter (where s.is_known) as writes from state as s
 
 -- name: source_facts
 -- What is known of the sources that listed events name.
@@ -256,6 +254,7 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
 )
 
 -- name: make_upserts
+-- An expansion that begins again makes the same ids, and leaves the rows that exist as they are.
 , made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
   select p.child, %(workspace)s, 'UPSERT_EVENT',
@@ -274,6 +273,7 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
 )
 
 -- name: make_cancels
+-- Likewise, for what is remembered and not in the state.
 , made as (
   insert into public.sync_outbox (id, workspace_id, operation, payload, seq, parent_id, max_attempts)
   select p.child, %(workspace)s, 'CANCEL_EVENT',
@@ -307,13 +307,13 @@ select o.status::text, set_config('TimeZone', 'UTC', true)
     join placed as p on p.source_key = public.sync_source_key(o.payload, o.id)
     join made on made.id = p.child
    where o.status = 'DEAD_LETTER' and o.workspace_id = %(workspace)s and o.parent_id <> %(parent)s
-), held as materialized (
+), locked as materialized (
   select o.id
     from public.sync_outbox as o
    where o.id in (select e.id from older as e) and o.status::text in ('PENDING', 'FAILED', 'DEAD_LETTER')
      for no key update nowait
 )
-select (select max(p.key) from page as p), (select array_agg(h.id) from held as h), (select count(*) from made)
+select (select max(p.key) from page as p), (select array_agg(h.id) from locked as h), (select count(*) from made)
 
 -- name: removals
 -- What was found in calendars: cancels of sources that are not known (and still are not), and strays, which are sources of
@@ -373,13 +373,13 @@ update public.sync_outbox set attempts = 0, losses = null where id = %(parent)s 
      and not exists (select from known as k where k.key = u.key)
 ), portion as materialized (
   select l.id from old_ones as l where l.id > %(after)s order by l.id limit %(rows)s
-), held as materialized (
+), locked as materialized (
   select o.id
     from public.sync_outbox as o
    where o.id in (select p.id from portion as p) and o.status::text in ('PENDING', 'FAILED', 'DEAD_LETTER')
      for no key update nowait
 )
-select (select p.id from portion as p order by p.id offset %(rows)s - 1), (select array_agg(h.id) from held as h), 0
+select (select p.id from portion as p order by p.id offset %(rows)s - 1), (select array_agg(h.id) from locked as h), 0
 
 -- name: open_rebuild
 -- A rebuild of the workspace that is not done, the newest.

@@ -1,7 +1,8 @@
--- Who shares the quota: reactor/core/dispatch/sharing.py argues it. (718303, n) is held, in common with others, by a claims session
--- that uses an n-th of the quota at most. A pair of integers, as the gate's key.
+-- Who shares the quota: reactor/core/dispatch/sharing.py argues it. (718303, n) is held, in common with others, by a
+-- claims session that uses an n-th of the quota at most. A pair of integers, as the gate's key.
 
 -- name: listen
+-- A channel of its own: the calls of writers do not concern the session that settles.
 listen sync_replicas;
 
 -- name: publish
@@ -13,9 +14,11 @@ select pg_catalog.pg_advisory_lock_shared(718303, %(divisor)s)
       and l.pid = pg_catalog.pg_backend_pid());
 
 -- name: retract
+-- A part that is not used any more is free for others.
 select pg_catalog.pg_advisory_unlock_shared(718303, %(divisor)s);
 
 -- name: call
+-- Has the other replicas count.
 select pg_catalog.pg_notify('sync_replicas', '');
 
 -- name: leave
@@ -26,8 +29,8 @@ select pg_catalog.set_config('application_name', 'calendar-sync-reactor leaves',
  where l.locktype = 'advisory' and l.classid = 718303 and l.objsubid = 2 and l.pid = pg_catalog.pg_backend_pid();
 
 -- name: census
--- The smallest divisor of each of the others, and how many others there are that publish none: replicas of an older release.
--- A sweep asks it beside its orphans (shares.py, with_census).
+-- The smallest divisor of each of the others, and how many others there are that publish none: replicas of an older
+-- release. A sweep asks it beside its orphans (shares.py, with_census).
 with peers as materialized (
   select l.pid, min(l.objid::bigint) as divisor
     from pg_catalog.pg_locks as l

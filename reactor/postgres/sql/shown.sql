@@ -14,6 +14,7 @@ select e.workspace_id as workspace, to_jsonb(e) as event
  limit %(matches)s;
 
 -- name: words
+-- A function that records the look, for a login that may not read payloads by itself.
 select calendar_sync.words(%(item)s, %(who)s, %(how)s, %(reason)s) as payload;
 
 -- name: payload

@@ -150,6 +150,7 @@ select a.pid, split_part(a.application_name, ',', 1) as application,
  order by a.client_addr nulls first, a.backend_start, a.pid;
 
 -- name: rebuild
+-- The row of a rebuild, or of whatever item has this id.
 select o.id, o.workspace_id as workspace, o.operation::text, o.status::text, left(o.failure_code, 100) as code,
        left(o.last_error, 500) as last_error, o.created_at, o.processed_at, o.next_attempt_at
   from public.sync_outbox as o

@@ -1,5 +1,6 @@
--- Workspaces, for a person who looks for the one that needs them. Whatever the outbox holds, what is read is bounded: of
--- the workspaces `cap` are walked through, by one look-up in a partial index each, and of rows no more than a parameter says.
+-- Workspaces, for a person who looks for the one that needs them. Whatever the outbox holds, what is read is bounded:
+-- of the workspaces `cap` are walked through, by one look-up in a partial index each, and of rows no more than a
+-- parameter says.
 
 -- name: list
 -- Workspaces by what is the matter with them, the worst first, up to `rows` + 1 of them behind a place: of those that have
@@ -8,8 +9,8 @@
 --   0 stopped by the brake   2 held, as a replica tells   4 broken, as a replica tells   6 nothing is the matter
 --   1 parked                 3 behind                     5 has dead letters
 --
--- Within the worst state of each, those that wait longest come first; a row that is due since ever waits longest. What waits
--- and is dead is counted for the rows that are shown alone, up to `count` + 1.
+-- Within the worst state of each, those that wait longest come first; a row that is due since ever waits longest. What
+-- waits and is dead is counted for the rows that are shown alone, up to `count` + 1.
 with recursive ring as (
   (select o.workspace_id as w, o.next_attempt_at as due_at, 1 as n from public.sync_outbox as o
     where o.status in ('PENDING', 'FAILED') and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
@@ -20,16 +21,16 @@ with recursive ring as (
      where o.status in ('PENDING', 'FAILED') and o.workspace_id > ring.w and %(workspace)s::uuid is null
      order by o.workspace_id, o.next_attempt_at limit 1) as f
    where ring.n < %(cap)s
-), graves as (
+), dead_ones as (
   (select o.workspace_id as w, 1 as n from public.sync_outbox as o
     where o.status = 'DEAD_LETTER' and (o.workspace_id = %(workspace)s::uuid or %(workspace)s::uuid is null)
     order by o.workspace_id limit 1)
   union all
-  select f.w, graves.n + 1 from graves cross join lateral (
+  select f.w, dead_ones.n + 1 from dead_ones cross join lateral (
     select o.workspace_id as w from public.sync_outbox as o
-     where o.status = 'DEAD_LETTER' and o.workspace_id > graves.w and %(workspace)s::uuid is null
+     where o.status = 'DEAD_LETTER' and o.workspace_id > dead_ones.w and %(workspace)s::uuid is null
      order by o.workspace_id limit 1) as f
-   where graves.n < %(cap)s
+   where dead_ones.n < %(cap)s
 ), brakes as materialized (
   select b.workspace_id as w, b.stopped_at
     from public.sync_brakes as b
@@ -53,7 +54,7 @@ with recursive ring as (
     from open_ones as o
    where not o.parked and not o.stopped and o.due_at < now() - pg_catalog.make_interval(secs => %(late)s)
   union all
-  select g.w, 5, 'infinity' from graves as g
+  select g.w, 5, 'infinity' from dead_ones as g
   union all
   select o.w, 6, o.due_at from open_ones as o
 ), worst as (
@@ -81,7 +82,7 @@ select p.w as workspace, p.states, p.state, p.since,
        (select count(*) from (
           select from public.sync_outbox as q
            where q.status = 'DEAD_LETTER' and q.workspace_id = p.w limit %(count)s + 1) as n)::integer as dead,
-       (select count(*) from ring) >= %(cap)s or (select count(*) from graves) >= %(cap)s as is_cut
+       (select count(*) from ring) >= %(cap)s or (select count(*) from dead_ones) >= %(cap)s as is_cut
   from page as p
   left join open_ones as o on o.w = p.w
   left join public.google_connections as c on c.workspace_id = p.w
@@ -102,14 +103,15 @@ select count(*)::integer as open,
          order by q.next_attempt_at limit %(cap)s + 1) as o;
 
 -- name: in_flight
+-- What is in flight of one workspace, up to `cap` + 1.
 select count(*)::integer as n
   from (select from public.sync_outbox as o
          where o.status = 'PROCESSING' and o.workspace_id = %(workspace)s limit %(cap)s + 1) as p;
 
 -- name: rebuilds
 -- Rebuilds, the newest first, up to `rows` + 1 before one. No index has the finished ones, so they are found by their
--- children (`cap` rebuilds are walked through, by a look-up in an index each), and those without any among the newest `looks`
--- settled rows.
+-- children (`cap` rebuilds are walked through, by a look-up in an index each), and those without any among the newest
+-- `looks` settled rows.
 with recursive parents as (
   (select o.parent_id as id, 1 as n from public.sync_outbox as o where o.parent_id is not null order by o.parent_id limit 1)
   union all

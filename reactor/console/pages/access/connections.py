@@ -32,10 +32,7 @@ def show_one(admin: AdminSession, asked: PageRequest) -> PageAnswer:
     workspace: UUID = asked.path["workspace"]
     rows = connections.listed(admin, workspace).rows
     if not rows:
-        raise ConfigurationError(
-            f"Workspace {workspace} has no connection: "
-            f"`python -m reactor connect --workspace {workspace} --calendar …` makes one."
-        )
+        raise connections.no_connection(workspace)
     [found] = rows
     act = "disable" if found["valid"] else "enable"
     command = f"python -m reactor connections {act} --workspace {workspace}"
