@@ -11,6 +11,7 @@ writes so into that row. A console that is killed writes nothing more, and after
 off; so is a run for which the database was away longer than we try.
 """
 
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
@@ -78,23 +79,27 @@ class RequeueWorker:
             await self._try(run, ids)
 
     async def _try(self, run: RequeueRun, ids: list[UUID]) -> None:
-        """Put a portion back, or give a sign of life; where the database is away or busy, try again."""
+        """Put a portion back, or give a sign of life."""
+        await self._write(partial(_portion, run=run, ids=ids))
+
+    async def _say_last(self, run: RequeueRun, state: RunState) -> None:
+        try:
+            await self._write(partial(_end, run=run, state=state))
+        except ReactorError as error:
+            log.warning("console_requeue_has_no_end", act=run.act.id, reason=str(error))
+
+    async def _write(self, work: Callable[..., None]) -> None:
+        """Write; where the database is away or busy, try again: `work` is told that it is not the first time."""
         for attempt in range(_TRIES):
             if attempt:
                 await trio.sleep(_BETWEEN)
             try:
-                await self._database.write(partial(_portion, run=run, ids=ids, again=attempt > 0), PageCost())
+                await self._database.write(partial(work, again=attempt > 0), PageCost())
             except TransientError:
                 if attempt == _TRIES - 1:
                     raise
             else:
                 return
-
-    async def _say_last(self, run: RequeueRun, state: RunState) -> None:
-        try:
-            await self._database.write(partial(_end, run=run, state=state), PageCost())
-        except ReactorError as error:
-            log.warning("console_requeue_has_no_end", act=run.act.id, reason=str(error))
 
 
 def _portion(admin: AdminSession, *, run: RequeueRun, ids: list[UUID], again: bool) -> None:
@@ -106,7 +111,8 @@ def _portion(admin: AdminSession, *, run: RequeueRun, ids: list[UUID], again: bo
         run.act.proceed(admin, run.act.done)
 
 
-def _end(admin: AdminSession, *, run: RequeueRun, state: RunState) -> None:
+def _end(admin: AdminSession, *, run: RequeueRun, state: RunState, again: bool) -> None:
+    del again  # it counts anew in any case
     _recount(admin, run)
     run.act.end(admin, state)
 

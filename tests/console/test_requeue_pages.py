@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
 from reactor.console import requeue_worker
+from reactor.desk.act_run import ActRun, RunState
 from reactor.desk.letters.dead_letters import FATES
 from reactor.desk.letters.requeue_run import RequeueRun
 from reactor.postgres.connection.admin import AdminSession
@@ -222,6 +223,28 @@ async def test_what_is_committed_is_counted_and_nothing_else(
         await trio.sleep(0.01)
         assert result(rows, act)["done"] <= rows.one(BACK)
     assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("done", 90, 90)
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_the_last_word_of_a_run_is_said_again(
+    rows: Rows, site: DatabaseSite, monkeypatch: pytest.MonkeyPatch, is_written: object
+) -> None:
+    """Its session ends while it says how it ended: before that is written, or after."""
+    monkeypatch.setattr(requeue_worker, "_BETWEEN", 0.01)
+    end, said = ActRun.end, list[RunState]()
+
+    def dies(run: ActRun, admin: AdminSession, state: RunState) -> None:
+        said.append(state)
+        if is_written or len(said) > 1:
+            end(run, admin, state)
+        if len(said) == 1:
+            raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(ActRun, "end", dies)
+    die(rows, "a")
+    act = await site.post("/dead/requeue", await form(site))
+    await until(lambda: len(said) > 1 and ended(rows, act))
+    assert (result(rows, act)["state"], result(rows, act)["done"], rows.one(BACK)) == ("done", 1, 1)
 
 
 @pytest.mark.parametrize("why", ["no commit", "no answer"])
