@@ -71,7 +71,8 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int) -> tuple[
     for replica in replicas:
         replica.signal(signal.SIGTERM)
         assert await replica.ended() == 0
-    return took, world.attempts()
+    [[lost]] = world.execute("select coalesce(sum(losses), 0) from sync_outbox")
+    return took, int(lost)
 
 
 async def test_a_replica_that_is_killed_again_and_again_loses_nothing(world: World) -> None:
@@ -83,5 +84,5 @@ async def test_two_hundred_kills(world: World) -> None:
     took, lost = await kill_again_and_again(world, kills=200, seed=2)
     figures = f"{statistics.median(took):.2f} s, at worst {max(took):.2f} s"
     print(f"200 kills, {lost} items in hand; all was done after {figures}")  # noqa: T201  (for `make soak ARGS=-s`)
-    assert lost > 100, "the kills hit nothing"
+    assert lost > 50, "the kills hit nothing"
     assert max(took) < PERIOD
