@@ -1,10 +1,8 @@
 """What a settle writes, and what it does when it cannot."""
 
 import json
-import threading
 from dataclasses import replace
 from typing import Any, Literal
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -16,9 +14,8 @@ from reactor.core.outcome import FailureCode
 from reactor.core.policy import release
 from reactor.errors import TransientError
 from reactor.postgres.claim import SweepResult
-from reactor.postgres.connection.session import open_session
 from reactor.postgres.outbox import Outbox
-from tests.support.databases import Database, wait_until
+from tests.support.databases import Database
 from tests.support.outbox_world import World, source, workspace
 
 BINDING = Binding(
@@ -234,34 +231,30 @@ async def test_a_lock_that_is_not_to_be_had_changes_nothing(world: World, outbox
     assert world.status(row) == ("COMPLETED", 0, None)
 
 
-async def test_a_deadlock_is_tried_again(world: World, database: Database) -> None:
-    name = world.one("select quote_ident(current_database())")
-    world.connection.execute(f"alter database {name} set deadlock_timeout = '3s'".encode())
-    rows = [world.insert(name, id=UUID(int=n)) for n, name in enumerate("ab")]
-    async with open_session(database.reactor, name="claims", lock_timeout="9s") as session:
-        outbox = Outbox(session)
-        items = await claim(outbox)
-        with psycopg.connect(database.owner) as other, trio.fail_after(20):
-            other.execute("set deadlock_timeout = '20s'")
-            other.execute("update sync_outbox set last_error = 'x' where id = %s", (rows[1],))
-            pid = other.info.backend_pid
-            blocked = "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
-
-            def cross() -> None:
-                wait_until(lambda: world.one(blocked, pid) == 1)
-                other.execute("update sync_outbox set last_error = 'x' where id = %s", (rows[0],))
-                other.commit()
-
-            thread = threading.Thread(target=cross)
-            thread.start()
-            assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [
-                SettlementResult.WRITTEN,
-                SettlementResult.WRITTEN,
-            ]
-            await trio.to_thread.run_sync(thread.join)
-        deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
-    wait_until(lambda: world.one(deadlocks) == 1)
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+@pytest.mark.parametrize("times", [9, 10])
+async def test_a_deadlock_or_a_failed_serialization_is_tried_again(
+    world: World, outbox: Outbox, state: str, times: int
+) -> None:
+    """The server says so; two sessions that wait for each other would be a question of which of them runs first."""
+    rows = [world.insert("a"), world.insert("b")]
+    items = await claim(outbox)
+    world.connection.execute("create sequence refusals")
+    world.connection.execute(
+        "create function refuse() returns trigger language plpgsql security definer as $$ begin"
+        f" if nextval('refusals') <= {times} then raise exception 'no' using errcode = '{state}'; end if;"
+        " return new; end $$".encode()
+    )
+    world.connection.execute(
+        "create trigger refuse before update on sync_outbox for each row execute function refuse()"
+    )
+    assert await outbox.settle([Settlement(item, "COMPLETED", 0) for item in items]) == [
+        SettlementResult.WRITTEN,
+        SettlementResult.WRITTEN,
+    ]
     assert {world.status(row)[0] for row in rows} == {"COMPLETED"}
+    transactions = world.one("select count(distinct xmin::text) from sync_outbox")
+    assert transactions == (1 if times < 10 else 2), "tried together ten times, then one by one"
 
 
 def auth(item: Item) -> Settlement:
