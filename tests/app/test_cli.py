@@ -30,6 +30,13 @@ def test_a_service_imports_neither_the_emulator_nor_the_demo_nor_another_command
     assert not [name for name in modules if name.startswith(("reactor.demo", "calendar_emulator"))]
 
 
+def test_a_service_holds_no_library_that_draws_for_people() -> None:
+    """structlog and httpx import them where they are installed; it takes memory at rest."""
+    modules = imported("import reactor.__main__ as m; sys.argv = ['reactor']; m.main()")  # without settings it ends
+    assert modules >= {"reactor.service", "structlog", "httpx"}
+    assert not modules & {"click", "pygments", "rich"}
+
+
 def test_the_list_of_commands_says_what_their_own_help_says() -> None:
     helps = {name: command.help.split("\n\n")[0] for name, command in whole().commands.items()}
     assert helps == {name: command.does for name, command in COMMANDS.items()}

@@ -93,6 +93,15 @@ class Process:
             return
         raise AssertionError(self.output)
 
+    async def counts(self, *samples: str) -> str:
+        """Wait until the metrics hold these lines: the process counts a settle after its row says so."""
+        metrics = ""
+        with trio.move_on_after(30):
+            while not {*samples} <= {*metrics.splitlines()}:
+                metrics = (await self.get("/metrics")).text
+            return metrics
+        raise AssertionError(metrics)
+
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.popen.pid, number)
 

@@ -39,6 +39,8 @@ def recorded(connection: psycopg.Connection[Any]) -> set[str]:
 
 def invalid_indexes(connection: psycopg.Connection[Any], script: Script) -> list[str]:
     """Return the script's indexes whose build was interrupted: nothing uses them, and every write maintains them."""
+    if not script.indexes:
+        return []
     valid = _Facts(connection).indexes
     return [name for name in script.indexes if valid.get(name) is False]
 

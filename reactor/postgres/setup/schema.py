@@ -15,7 +15,7 @@ few conventions:
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 _OUR_FUNCTION = re.compile(r"create or replace function public\.(\w+)\(.*?as \$(\w*)\$(.*?)\$\2\$", re.DOTALL)
@@ -54,7 +54,7 @@ class Script:
         """Whether it is applied once and recorded, and not run again and again."""
         return self.path.parent.name == "migrations"
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The content of the file."""
         return self.path.read_text(encoding="utf-8")
@@ -100,16 +100,19 @@ def directory() -> Path:
     return installed if installed.is_dir() else package.parent / "db"
 
 
-def migrations() -> list[Script]:
-    """Return the migrations in their order."""
-    return [Script(path) for path in sorted((directory() / "migrations").glob("*.sql"))]
+@cache
+def migrations() -> tuple[Script, ...]:
+    """Return the migrations in their order; read once, because an idle replica compares them again and again."""
+    return tuple(Script(path) for path in sorted((directory() / "migrations").glob("*.sql")))
 
 
+@cache
 def triggers() -> Script:
     """Return the re-runnable file of the triggers."""
     return Script(directory() / "triggers.sql")
 
 
+@cache
 def roles() -> Script:
     """Return the re-runnable file of the roles."""
     return Script(directory() / "roles.sql")
