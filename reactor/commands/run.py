@@ -52,7 +52,7 @@ def _without(packages: tuple[str, ...]) -> Iterator[None]:
     """Import as if these packages were not installed.
 
     structlog and httpx import them where they find them: to draw tracebacks, which we write as lines, and for a command
-    line of httpx. That is 3 MB of the 83 that the service had at rest (`python -m benchmarks idle`).
+    line of httpx. That was 4 MB of the 84 at rest (`python -m benchmarks idle`).
     """
     hidden = [package for package in packages if package not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden, _ABSENT))

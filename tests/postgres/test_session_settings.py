@@ -45,11 +45,11 @@ SETTINGS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "transform_null_equals": ("off", ("on",)),
     "array_nulls": ("on", ("off",)),
     "row_security": ("on", ("off",)),
-    "statement_timeout": (None, ("50ms", "1min")),
+    "statement_timeout": (None, ("2s", "1min")),  # until ours is set its own bounds the first statement
     "lock_timeout": (None, ("1ms", "1min")),
     "idle_in_transaction_session_timeout": (None, ("50ms", "1h")),
-    "idle_session_timeout": ("0", ("1s", "1h")),
-    "transaction_timeout": ("0", ("1s", "1h")),
+    "idle_session_timeout": ("0", ("5s", "1h")),
+    "transaction_timeout": ("0", ("2s", "1h")),
     "search_path": (None, ("nowhere", '"$user"', "shadow, pg_catalog", 'pg_catalog, "odd, name"', "")),
     "application_name": (None, ("somebody else",)),
 }
