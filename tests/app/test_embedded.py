@@ -34,6 +34,21 @@ with embedded_postgres() as server:
 """
 
 
+IDLE_PARENT = """
+import ctypes, os, time
+from reactor.postgres.setup.embedded import embedded_postgres
+
+assert ctypes.CDLL(None).prctl(36, 1) == 0
+with embedded_postgres() as server:
+    pid = int((server.data / "postmaster.pid").read_text().split()[0])
+    ending = time.monotonic()
+assert time.monotonic() - ending < 9, "it was waited for until it was given up, which takes 10 s"
+assert not server.data.exists()
+with open(f"/proc/{pid}/stat") as stat:
+    assert stat.read().split()[2] == "Z"
+"""
+
+
 # What a second interpreter of the same version needs to find us and our dependencies.
 PATHS = os.pathsep.join([str(Path(__file__).resolve().parents[2]), sysconfig.get_path("purelib")])
 
@@ -106,6 +121,11 @@ def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None, *, to_
     owner.stdout.close()
     owner.stdin.close()
     wait_until(lambda: not data.parent.exists() and not running(data))
+
+
+def test_its_end_is_seen_where_it_stays_a_zombie() -> None:
+    """The program becomes the parent of orphans (PR_SET_CHILD_SUBREAPER), as a container's first process is: a lazy one."""
+    subprocess.run([sys.executable, "-c", IDLE_PARENT], check=True)
 
 
 def test_a_restart_keeps_the_data() -> None:

@@ -24,14 +24,16 @@ from urllib.parse import quote, urlencode
 from reactor.errors import ConfigurationError
 
 # The shell waits for the end of its input, stops the server (SIGQUIT: at once, nothing here is worth a checkpoint),
-# waits for it for 10 s at most, and removes everything.
+# waits for it for 10 s at most, and removes everything. The server's last act is to remove its pid file; its process may
+# be there for seconds yet, as a zombie, where the first process of a container is slow to reap.
 _JANITOR = """
 trap '' HUP INT TERM
 cat > /dev/null
-if read -r pid < "$1/data/postmaster.pid"; then
+lock="$1/data/postmaster.pid"
+if read -r pid < "$lock"; then
     kill -QUIT "$pid"
-    for _ in $(seq 200); do kill -0 "$pid" || break; sleep 0.05; done
-    kill -KILL "$pid"
+    for _ in $(seq 200); do [ -e "$lock" ] && kill -0 "$pid" || break; sleep 0.05; done
+    [ -e "$lock" ] && kill -KILL "$pid"
 fi 2> /dev/null
 rm -rf "$1"
 """
