@@ -38,7 +38,7 @@ IDLE_PARENT = """
 import ctypes, os, time
 from reactor.postgres.setup.embedded import embedded_postgres
 
-assert ctypes.CDLL(None).prctl(36, 1) == 0
+assert ctypes.CDLL(None).prctl(36, 1) == 0  # PR_SET_CHILD_SUBREAPER
 with embedded_postgres() as server:
     pid = int((server.data / "postmaster.pid").read_text().split()[0])
     ending = time.monotonic()
@@ -124,7 +124,7 @@ def test_nothing_is_left_when_the_owner_ends(sent: signal.Signals | None, *, to_
 
 
 def test_its_end_is_seen_where_it_stays_a_zombie() -> None:
-    """The program becomes the parent of orphans (PR_SET_CHILD_SUBREAPER), as a container's first process is: a lazy one."""
+    """The program becomes the parent of orphans, as a container's first process is, and reaps none."""
     subprocess.run([sys.executable, "-c", IDLE_PARENT], check=True)
 
 

@@ -24,8 +24,8 @@ from urllib.parse import quote, urlencode
 from reactor.errors import ConfigurationError
 
 # The shell waits for the end of its input, stops the server (SIGQUIT: at once, nothing here is worth a checkpoint),
-# waits for it for 10 s at most, and removes everything. The server's last act is to remove its pid file; its process may
-# be there for seconds yet, as a zombie, where the first process of a container is slow to reap.
+# waits for it for 10 s at most, and removes everything. The server's last act is to remove its pid file; its process
+# may be there for seconds yet, as a zombie, where the first process of a container is slow to reap.
 _JANITOR = """
 trap '' HUP INT TERM
 cat > /dev/null
