@@ -96,7 +96,11 @@ def test_a_session_that_the_server_has_ended_is_replaced(pool: AdminPool, databa
 
 
 def end_sessions(database: Database) -> None:
-    ask(database, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%console'")
+    ask(
+        database,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and application_name like '%console'",
+    )
     wait_until(lambda: ask(database, NAMED) == 0)
 
 

@@ -37,6 +37,8 @@ def viewer(postgres: Server, migrated_template: str) -> Iterator[tuple[str, Conn
     """A filled database: a viewer's login, and the owner's session."""
     name, login = postgres.create_database(migrated_template), f"reactor_bounds_{os.getpid()}"
     with psycopg.connect(postgres.dsn(name), autocommit=True) as owner:
+        if owner.info.server_version < 180_000:
+            pytest.skip("buffers are counted by a function of PostgreSQL 18")
         for _ in fill(owner, ROWS, WORKSPACES):
             pass
         owner.execute(CONSOLE)

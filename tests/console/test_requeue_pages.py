@@ -200,7 +200,10 @@ async def test_a_run_goes_on_where_its_session_has_died(
     for number in range(60):
         die(rows, str(number))
     act = await site.post("/dead/requeue", {**await form(site), "rate": "60"})
-    end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like '%% console'"
+    end = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and application_name like '%% console'"
+    )
     while not ended(rows, act):
         assert rows.one(end + " and datname = current_database()") <= 2
         done = result(rows, act)["done"]

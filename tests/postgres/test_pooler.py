@@ -102,7 +102,10 @@ async def test_a_pooler_with_sessions_works(pooler: str) -> None:
     require_sessions(pooler)
     async with open_session(pooler, name="through the pooler") as session:
         assert await session.execute("select pg_try_advisory_lock(1)") == [(True,)]
-        assert await session.execute("select count(*) from pg_locks where locktype = 'advisory'") == [(1,)]
+        assert await session.execute(
+            "select count(*) from pg_locks join pg_database as d on d.oid = database"
+            " where locktype = 'advisory' and datname = current_database()"
+        ) == [(1,)]
 
 
 def test_a_direct_connection_is_not_suspected(empty_database: str) -> None:

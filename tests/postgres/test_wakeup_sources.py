@@ -81,6 +81,7 @@ async def test_who_hears_is_told_of_it_and_of_its_loss(database: Database, nurse
     await until(lambda: heard == [True])
     async with open_session(database.owner, name="operator") as operator:
         await operator.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%% listen'"
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and application_name like '%% listen'"
         )
     await until(lambda: heard[:1] == [True] and heard[-1:] == [True] and False in heard)

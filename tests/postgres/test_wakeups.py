@@ -295,7 +295,8 @@ async def test_a_terminated_listener_is_replaced_and_misses_nothing(database: Da
         for _ in range(5):
             await asleep(one)
             await writer.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'listener'"
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and application_name = 'listener'"
             )
             [seq], _ = await write(writer)
             await until(partial(seen.__contains__, seq), seconds=2)
@@ -311,7 +312,8 @@ async def test_losing_the_session_that_takes_ends_the_replica(database: Database
                     await asleep(one)
                     with trio.CancelScope(shield=True):  # or the killer would be interrupted itself
                         await killer.execute(
-                            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'taker'"
+                            "select pg_terminate_backend(pid) from pg_stat_activity"
+                            " where datname = current_database() and application_name = 'taker'"
                         )
                     await trio.sleep_forever()
             except* SessionLostError:

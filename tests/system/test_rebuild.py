@@ -299,7 +299,8 @@ async def test_a_rebuild_whose_session_is_lost_begins_again(world: RebuildWorld)
     rebuild = world.rebuild()
     await until(lambda: listing.fired)
     world.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like '%% claims'"
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        " where datname = current_database() and application_name like '%% claims'"
     )
     await world.quiet()
     assert process.popen.poll() is None

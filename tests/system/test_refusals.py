@@ -120,7 +120,8 @@ async def test_a_database_that_stops_its_writers_stops_no_session_of_ours(world:
     name = world.execute("select current_database()")[0][0]
     world.execute(f'alter database "{name}" set default_transaction_read_only = on')
     world.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'calendar-sync%%'"
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and application_name like 'calendar-sync%%'"
     )
     await until(lambda: process.events("session_lost"))
     world.insert(1)
