@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page as Tab, Request, ViewportSize, expect
 
 from reactor.console.visitors.door import HEADERS
 from tests.console.attacks import MARKS
@@ -22,7 +22,7 @@ from tests.console.examples import EXAMPLES, addresses
 from tests.support.databases import Server
 
 ADDRESSES = [*(address for _, address in addresses()), "/no/such/page"]
-WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 320, "height": 640}
+WIDE, NARROW = ViewportSize(width=1400, height=900), ViewportSize(width=320, height=640)
 SEEN_ONLY: dict[str, Any] = {
     "resultTypes": ["violations"],
     "runOnly": ["color-contrast", "target-size", "scrollable-region-focusable"],
@@ -95,7 +95,7 @@ def test_a_page_in_every_look(
     tab, complaints = seen
     complaints.said.clear()
     tab.emulate_media(color_scheme="light", forced_colors="none")
-    tab.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    tab.set_viewport_size(WIDE)
     answer = tab.goto(console.url + address)
     assert answer is not None
     assert answer.status == (404 if address == "/no/such/page" else 200)
@@ -110,7 +110,7 @@ def test_a_page_in_every_look(
     tab.emulate_media(color_scheme="light", forced_colors="active")
     assert axe(tab, SEEN_ONLY) == "", "in forced colours"
     tab.emulate_media(color_scheme="dark", forced_colors="none")
-    tab.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    tab.set_viewport_size(NARROW)
     assert axe(tab, SEEN_ONLY) == "", "dark and narrow: colours do not depend on the width, nor places on the colours"
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it scrolls sideways at 320 px"
     assert tab.evaluate("document.querySelectorAll('[style], [onclick], script:not([src]), style').length") == 0
@@ -128,7 +128,7 @@ def test_the_keyboard_alone_reaches_everything(
     seen: tuple[Tab, Complaints], console: RunningConsole, address: str
 ) -> None:
     tab, _ = seen
-    tab.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    tab.set_viewport_size(WIDE)
     tab.goto(console.url + address)
     wanted = tab.evaluate(
         """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]

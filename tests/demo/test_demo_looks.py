@@ -22,12 +22,12 @@ class SlowStats:
 
 
 async def looks_in(seconds: float, each: float) -> int:
-    run = object.__new__(_DemoRun)
-    stats: Any = SlowStats(each)
-    run._stats, run._onlooker = stats, None  # type: ignore[assignment]
+    run: Any = object.__new__(_DemoRun)
+    stats = SlowStats(each)
+    run._stats, run._onlooker = stats, None
     with trio.move_on_after(seconds):
         await run._look()
-    return int(stats.looks)
+    return stats.looks
 
 
 async def test_looks_take_a_tenth_of_the_time_however_long_the_table_is(autojump_clock: MockClock) -> None:
